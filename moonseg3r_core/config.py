@@ -1,0 +1,262 @@
+"""The configuration: frozen dataclasses, one per room, addressed by dotted names (`masks.regions.scale`).
+
+The same names are the keys of a YAML file, of `--set` on the command line, and the ROS parameters.
+Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+
+from moonseg3r_core.errors import ConfigError
+
+
+def value(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float | None = None, high: float | None = None
+) -> Any:
+    """A field with what a user must know of it: `help`, and the `choices` or the range (inclusive) of its values."""
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+
+
+def section(cls: type) -> Any:
+    """A field that holds a nested section."""
+    return field(default_factory=cls)
+
+
+@dataclass(frozen=True)
+class RgbdConfig:
+    min_depth: float = value(0.1, "nearer depth is ignored, metres", low=0.0)
+    max_depth: float = value(8.0, "farther depth is ignored, metres", low=0.0)
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    kind: str = value("rgbd", "where points and poses come from", choices=("rgbd",))
+    rgbd: RgbdConfig = section(RgbdConfig)
+
+
+@dataclass(frozen=True)
+class PrecomputedConfig:
+    folder: str = value("", "folder of masks; empty: `masks` in the recording")
+
+
+@dataclass(frozen=True)
+class RegionsConfig:
+    scale: float = value(150.0, "preference for large regions", low=0.0)
+    sigma: float = value(0.8, "width of the smoothing before segmentation, pixels", low=0.0)
+
+
+@dataclass(frozen=True)
+class MasksConfig:
+    kind: str = value(
+        "auto",
+        "where 2D masks come from; auto: precomputed where the recording brings them, else regions",
+        choices=("auto", "precomputed", "regions"),
+    )
+    min_area: int = value(50, "smaller masks are dropped, pixels", low=1)
+    precomputed: PrecomputedConfig = section(PrecomputedConfig)
+    regions: RegionsConfig = section(RegionsConfig)
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    kind: str = value("handcrafted", "2D features (F2d)", choices=("handcrafted",))
+    cell: int = value(16, "pixels per feature cell", low=4, high=64)
+
+
+@dataclass(frozen=True)
+class RefinementConfig:
+    kind: str = value("average", "how masks become queries; average: masked average pooling", choices=("average",))
+
+
+@dataclass(frozen=True)
+class IndexMemoryConfig:
+    merge_distance: float = value(0.3, "keys nearer than this are merged (delta), metres", low=1e-3)
+    update: str = value(
+        "paper", "paper: as the supplement words it; grid: also one new key per cell", choices=("paper", "grid")
+    )
+    occlusion: str = value(
+        "depth",
+        "depth: keys behind what is seen now are hidden; nearest: only behind other keys",
+        choices=("depth", "nearest"),
+    )
+    rasterizer: str = value("torch", "point rasteriser", choices=("torch", "pytorch3d"))
+    max_radius: float = value(12.0, "cap of a key's radius in the index map, pixels", low=0.5)
+    max_recalled: int = value(512, "queries recalled at most, the most seen first", low=1)
+    queries_per_key: int = value(32, "newest queries kept per key; 0: all", low=0)
+    max_queries: int = value(16384, "queries kept in the bank, the newest; 0: all, as in the paper", low=0)
+    max_keys: int = value(65536, "spatial keys kept, the newest seen; 0: all, as in the paper", low=0)
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    kind: str = value("index", "index: the query index memory; none: nothing is recalled", choices=("index", "none"))
+    index: IndexMemoryConfig = section(IndexMemoryConfig)
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    merge: str = value("similarity", "within-frame merge", choices=("similarity", "none"))
+    merge_threshold: float = value(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
+    match_threshold: float = value(1.8, "prune matches below this sum of three terms (eq 12)", low=0.0, high=3.0)
+    boxes: str = value(
+        "points", "boxes from the mask's points (1st to 99th percentile) or its keys", choices=("points", "keys")
+    )
+    average: str = value("running", "how a matched query updates its instance", choices=("running", "pairwise"))
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
+    min_observations: int = value(2, "instances seen less often are not published", low=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    reconstruction: ReconstructionConfig = section(ReconstructionConfig)
+    masks: MasksConfig = section(MasksConfig)
+    features: FeaturesConfig = section(FeaturesConfig)
+    refinement: RefinementConfig = section(RefinementConfig)
+    memory: MemoryConfig = section(MemoryConfig)
+    fusion: FusionConfig = section(FusionConfig)
+    map: MapConfig = section(MapConfig)
+    device: str = value("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
+    seed: int = value(0, "seed of everything random", low=0)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting: its dotted name, its value, and the field's metadata."""
+
+    name: str
+    value: Any
+    type: type
+    help: str
+    choices: tuple[str, ...]
+    low: float | None
+    high: float | None
+
+
+def keys(config: Any, prefix: str = "") -> Iterator[Key]:
+    """Every setting of a configuration in the order of its definition."""
+    hints = get_type_hints(type(config))
+    for f in fields(config):
+        item = getattr(config, f.name)
+        if is_dataclass(item):
+            yield from keys(item, f"{prefix}{f.name}.")
+        else:
+            yield Key(f"{prefix}{f.name}", item, hints[f.name], **f.metadata)
+
+
+def load_config(*files: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The defaults, overlaid by YAML files in turn, then by dotted `overrides`.
+
+    Raises ConfigError for a file that is not YAML, an unknown key (naming the nearest), or a value out of range.
+    """
+    config = Config()
+    for file in files:
+        config = overlay(config, flatten(_read_yaml(Path(file))), str(file))
+    return overlay(config, overrides or {}, "--set")
+
+
+def overlay(config: Config, settings: Mapping[str, Any], origin: str = "settings") -> Config:
+    """A copy of `config` with dotted `settings` put in; text is read as the setting's own type."""
+    known = {key.name: key for key in keys(config)}
+    for name, given in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ConfigError(
+                f"{origin}: unknown key '{name}'; did you mean '{near[0]}'? `moonseg3r config show` lists all keys."
+            )
+        config = _replace(config, name.split("."), _convert(known[name], given, origin))
+    return config
+
+
+def parse_set(items: list[str]) -> dict[str, Any]:
+    """`["masks.kind=regions"]` as settings. Raises ConfigError for an item without `=`."""
+    pairs = [item.partition("=") for item in items]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--set expects key=value, got '{name}'; for example --set masks.kind=regions")
+    return {name.strip(): text for name, _, text in pairs}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"masks": {"kind": "regions"}}` as `{"masks.kind": "regions"}`; dotted keys may be mixed in."""
+    flat: dict[str, Any] = {}
+    for name, item in nested.items():
+        flat |= flatten(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
+    return flat
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The nested plain values, ready for YAML or JSON."""
+    return dataclasses.asdict(config)
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config file {path}: {error.strerror}; give the path of a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            f"{path} must hold keys and values, got a {type(content).__name__}; see `moonseg3r config show`."
+        )
+    return content
+
+
+def _replace(config: Any, path: list[str], new: Any) -> Any:
+    head, *rest = path
+    return dataclasses.replace(config, **{head: _replace(getattr(config, head), rest, new) if rest else new})
+
+
+def _convert(key: Key, given: Any, origin: str) -> Any:
+    wanted = f"{origin}: {key.name} must be {_words(key)}, got {given!r}"
+    try:
+        converted = _as_type(key.type, given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{wanted}.") from error
+    if key.choices and converted not in key.choices:
+        near = difflib.get_close_matches(str(given), key.choices, n=1, cutoff=0.5)
+        raise ConfigError(f"{wanted}{f'; did you mean {near[0]!r}' if near else ''}.")
+    below = key.low is not None and not converted >= key.low
+    above = key.high is not None and not converted <= key.high
+    if below or above:
+        raise ConfigError(f"{wanted}.")
+    return converted
+
+
+def _as_type(wanted: type, given: Any) -> Any:
+    if wanted is bool:
+        return (
+            {"true": True, "false": False}[str(given).lower()] if str(given).lower() in ("true", "false") else _fail()
+        )
+    if isinstance(given, bool) or (wanted is str and not isinstance(given, str)):
+        return _fail()
+    if wanted is int and isinstance(given, float) and given != int(given):
+        return _fail()
+    return wanted(given)
+
+
+def _fail() -> Any:
+    raise ValueError
+
+
+def _words(key: Key) -> str:
+    if key.choices:
+        return "one of " + ", ".join(key.choices)
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[key.type]
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", key.low), ("<=", key.high)) if bound is not None]
+    return " ".join([kind, " and ".join(bounds)]).strip()

@@ -1,0 +1,29 @@
+"""What can go wrong, as types. Every message says: expected, got, what to do."""
+
+
+class MoonSeg3RError(Exception):
+    """Root of all errors raised on purpose by this package."""
+
+
+class InputError(MoonSeg3RError):
+    """Bad usage or input. The command line prints the message alone and exits with status 2."""
+
+
+class ConfigError(InputError):
+    """A configuration key or value that cannot be used."""
+
+
+class SourceError(InputError):
+    """A recording that is missing, empty, or of another layout than expected."""
+
+
+class OutputError(InputError):
+    """An output folder that cannot be written or read."""
+
+
+class MissingDependency(InputError):
+    """An optional package is needed and absent; the message holds the command that installs it."""
+
+
+class FrameRejected(MoonSeg3RError):
+    """One frame cannot be used (no depth, no rigid pose...). The stream goes on without it."""

@@ -1,0 +1,91 @@
+"""Pure geometry on tensors: cameras, poses, boxes, similarity alignment. Metres; OpenCV camera axes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """Depth (H, W) along z and intrinsics (3, 3) as camera points (H, W, 3); pixel i's centre is u = i."""
+    height, width = depth.shape
+    u = torch.arange(width, device=depth.device, dtype=depth.dtype)
+    v = torch.arange(height, device=depth.device, dtype=depth.dtype)
+    fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    x = (u[None, :] - cx) / fx * depth
+    y = (v[:, None] - cy) / fy * depth
+    return torch.stack((x, y, depth), dim=-1)
+
+
+def transform(points: Tensor, target_from_source: Tensor) -> Tensor:
+    """Points (..., 3) moved by a pose (4, 4), in the points' own dtype and device."""
+    pose = target_from_source.to(points)
+    return points @ pose[:3, :3].T + pose[:3, 3]
+
+
+def invert(pose: Tensor) -> Tensor:
+    """The inverse of a rigid pose (4, 4)."""
+    inverse = torch.eye(4, dtype=pose.dtype, device=pose.device)
+    inverse[:3, :3] = pose[:3, :3].T
+    inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
+    return inverse
+
+
+def project(points_camera: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """Camera points (N, 3) as pixels (N, 2) and depths z (N,); a point at or behind the camera gets NaN pixels."""
+    z = points_camera[:, 2]
+    k = intrinsics.to(points_camera)
+    u = k[0, 0] * points_camera[:, 0] / z + k[0, 2]
+    v = k[1, 1] * points_camera[:, 1] / z + k[1, 2]
+    pixels = torch.stack((u, v), dim=-1)
+    return torch.where(z[:, None] > 0, pixels, torch.nan), z
+
+
+def rigid_fault(pose: Tensor, tolerance: float = 1e-3) -> str | None:
+    """Why a matrix (4, 4) is no rigid pose, in words, or None when it is one."""
+    pose = pose.double()
+    if not bool(torch.isfinite(pose).all()):
+        return "it holds NaN or infinite values"
+    rotation = pose[:3, :3]
+    off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64, device=pose.device)).abs().max())
+    if off > tolerance:
+        return f"its rotation is off orthonormal by {off:.2g}"
+    if float(torch.linalg.det(rotation)) < 0:
+        return "its rotation mirrors"
+    last = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64, device=pose.device)
+    if float((pose[3] - last).abs().max()) > tolerance:
+        return "its last row is not 0 0 0 1"
+    return None
+
+
+def box_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Volume IoU (A, B) of axis-aligned boxes a (A, 2, 3) and b (B, 2, 3); NaN boxes and no volume give 0."""
+    low = torch.maximum(a[:, None, 0], b[None, :, 0])
+    high = torch.minimum(a[:, None, 1], b[None, :, 1])
+    shared = (high - low).clamp(min=0).prod(-1)
+    volume_a = (a[:, 1] - a[:, 0]).clamp(min=0).prod(-1)
+    volume_b = (b[:, 1] - b[:, 0]).clamp(min=0).prod(-1)
+    union = volume_a[:, None] + volume_b[None, :] - shared
+    return torch.nan_to_num(torch.where(union > 0, shared / union, 0.0), nan=0.0)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine similarity (A, B) of rows a (A, D) and b (B, D); a zero row is unlike everything."""
+    return torch.nn.functional.normalize(a, dim=-1) @ torch.nn.functional.normalize(b, dim=-1).T
+
+
+def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) -> tuple[float, Tensor, Tensor]:
+    """Least-squares scale, rotation (3, 3) and translation (3,) with target ~ scale * R @ source + t (Umeyama 1991).
+
+    source, target (N, 3), N >= 1. Fewer than three distinct positions leave the rotation open: any best one is given.
+    """
+    source, target = source.double(), target.double()
+    mean_s, mean_t = source.mean(0), target.mean(0)
+    s, t = source - mean_s, target - mean_t
+    u, d, vt = torch.linalg.svd(t.T @ s / len(source))
+    sign = torch.ones(3, dtype=torch.float64)
+    sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
+    rotation = u @ torch.diag(sign) @ vt
+    variance = float(s.square().sum() / len(source))
+    scale = float((d * sign).sum()) / variance if with_scale and variance > 0 else 1.0
+    return scale, rotation, mean_t - scale * rotation @ mean_s
