@@ -89,3 +89,29 @@ def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) ->
     variance = float(s.square().sum() / len(source))
     scale = float((d * sign).sum()) / variance if with_scale and variance > 0 else 1.0
     return scale, rotation, mean_t - scale * rotation @ mean_s
+
+
+def quaternion_from_rotation(rotation: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) as unit quaternions (..., 4), x y z w, with w >= 0."""
+    r = rotation
+    xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
+    # The symmetric 4 x 4 matrix whose rows are all multiples of the quaternion: 4 q q^T; its longest row is the safest.
+    x = torch.stack((1 + xx - yy - zz, r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 2, 1] - r[..., 1, 2]), -1)  # fmt: skip
+    y = torch.stack((x[..., 1], 1 - xx + yy - zz, r[..., 1, 2] + r[..., 2, 1], r[..., 0, 2] - r[..., 2, 0]), -1)
+    z = torch.stack((x[..., 2], y[..., 2], 1 - xx - yy + zz, r[..., 1, 0] - r[..., 0, 1]), -1)
+    w = torch.stack((x[..., 3], y[..., 3], z[..., 3], 1 + xx + yy + zz), -1)
+    rows = torch.stack((x, y, z, w), dim=-2)
+    best = rows.norm(dim=-1).argmax(-1)[..., None, None].expand(*rows.shape[:-2], 1, 4)
+    quaternion = torch.nn.functional.normalize(rows.gather(-2, best)[..., 0, :], dim=-1)
+    return torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
+
+
+def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
+    """Quaternions (..., 4), x y z w, of any length above 0, as rotation matrices (..., 3, 3)."""
+    x, y, z, w = torch.nn.functional.normalize(quaternion, dim=-1).unbind(-1)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
