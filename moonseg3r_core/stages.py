@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from moonseg3r_core.types import FeatureMap, Frame, Geometry, MaskProposals, Queries, Recalled
+from moonseg3r_core.types import Assignment, FeatureMap, Frame, Geometry, MaskProposals, Queries, Recalled
 
 
 class Reconstruction(Protocol):
@@ -21,6 +21,18 @@ class MaskModel(Protocol):
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals: ...
 
 
+class Merge(Protocol):
+    """Queries -> Queries, those of one object made one (section 3.5, Intra-Frame Merge)."""
+
+    def __call__(self, queries: Queries) -> Queries: ...
+
+
+class Match(Protocol):
+    """Which instance each query belongs to (eq 12); the instances and the overlap are fusion's own types."""
+
+    def __call__(self, queries: Queries, instances: Any, overlap: Any) -> Assignment: ...
+
+
 class FeatureModel(Protocol):
     """Frame -> FeatureMap F2d over the whole image, `cell` pixels per cell."""
 
@@ -28,10 +40,10 @@ class FeatureModel(Protocol):
 
 
 class Refinement(Protocol):
-    """Proposals, features, geometry and what is recalled -> Queries (eq 2-4)."""
+    """Lifted masks, features, geometry and what is recalled -> the same queries with their features (eq 2-4)."""
 
     def __call__(
-        self, proposals: MaskProposals, features: FeatureMap, geometry: Geometry, recalled: Recalled
+        self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled
     ) -> Queries: ...
 
 

@@ -10,7 +10,7 @@ Metres, seconds, RGB uint8. Poses are `world_from_camera` (4, 4) float64, OpenCV
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -68,6 +68,13 @@ class Frame:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.image.shape[0], self.image.shape[1]
+
+    def to(self, device: torch.device | str) -> Frame:
+        """The same frame on a device; the pose stays where it is."""
+        if self.image.device == torch.device(device):
+            return self
+        moved = {name: None if (t := getattr(self, name)) is None else t.to(device) for name in ("depth", "intrinsics")}
+        return replace(self, image=self.image.to(device), **moved)
 
 
 @dataclass(frozen=True)

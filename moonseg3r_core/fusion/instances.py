@@ -1,0 +1,142 @@
+"""Every object seen so far, with its query, state token, box and history (paper section 3.5, Mask Update)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.fusion.merge import merge_groups
+from moonseg3r_core.types import Assignment, Queries
+
+
+class RunningMean:
+    """A new observation weighs 1 / (n + 1), so that all count alike (decision 10)."""
+
+    def __call__(self, observations: Tensor) -> Tensor:
+        return 1.0 / (observations + 1.0)
+
+
+class PairwiseMean:
+    """A new observation weighs as much as all before it together."""
+
+    def __call__(self, observations: Tensor) -> Tensor:
+        return torch.where(observations > 0, 0.5, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instances:
+    """Instances as rows, in ascending order of id; a frame makes a new one of these and changes nothing.
+
+    ids (K,) int64 >= 1, never reused; features (K, D); boxes (K, 2, 3); state_tokens (K, S) or None;
+    observations (K,), similarity (K,) summed over matches, first_frame and last_frame (K,) int64.
+    """
+
+    ids: Tensor
+    features: Tensor
+    boxes: Tensor
+    state_tokens: Tensor | None
+    observations: Tensor
+    similarity: Tensor
+    first_frame: Tensor
+    last_frame: Tensor
+    next_id: int = 1
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def empty(cls, device: torch.device | str = "cpu") -> Instances:
+        """No instance yet; ids start from 1."""
+        none, ids = torch.zeros(0, device=device), torch.zeros(0, dtype=torch.int64, device=device)
+        return cls(ids, none.view(0, 0), none.view(0, 2, 3), None, none, none, ids, ids)
+
+    @property
+    def scores(self) -> Tensor:
+        """(K,) in [0, 1): observations times mean match similarity, squashed by x / (1 + x) (decision 14)."""
+        return self.similarity / (1.0 + self.similarity)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """The row (N,) of each known id (N,)."""
+        return torch.searchsorted(self.ids, ids)
+
+    def updated(
+        self, queries: Queries, assignment: Assignment, frame: int, average: RunningMean | PairwiseMean
+    ) -> Instances:
+        """With one frame's queries averaged into their instances, boxes united, and new instances appended."""
+        if not len(queries):
+            return self
+        ids, groups = torch.unique(assignment.instance_ids, return_inverse=True)
+        queries = merge_groups(queries, groups)
+        best = torch.zeros(len(ids), device=ids.device).scatter_reduce_(0, groups, assignment.similarity, "amax")
+        grown = self._with_rows_for(ids[ids >= self.next_id], queries, frame)
+        rows = grown.rows(ids)
+        weight = average(grown.observations[rows])[:, None]
+
+        def mean(stored: Tensor, seen: Tensor) -> Tensor:
+            return stored.index_copy(0, rows, torch.lerp(stored[rows], seen, weight))
+
+        tokens = grown.state_tokens
+        low = torch.fmin(grown.boxes[rows, 0], queries.boxes[:, 0])
+        high = torch.fmax(grown.boxes[rows, 1], queries.boxes[:, 1])
+        return dataclasses.replace(
+            grown,
+            features=mean(grown.features, queries.features),
+            boxes=grown.boxes.index_copy(0, rows, torch.stack((low, high), dim=1)),
+            state_tokens=mean(tokens, queries.state_tokens) if tokens is not None and queries.state_tokens is not None else None,
+            observations=grown.observations.index_add(0, rows, torch.ones_like(best)),
+            similarity=grown.similarity.index_add(0, rows, best),
+            last_frame=grown.last_frame.index_fill(0, rows, frame),
+        )
+
+    def _with_rows_for(self, ids: Tensor, queries: Queries, frame: int) -> Instances:
+        """Rows of nothing for new ids, so that new and old instances take the same way."""
+        new = len(ids)
+        features = self.features if len(self) else queries.features[:0]
+        tokens = self.state_tokens if len(self) else (None if queries.state_tokens is None else queries.state_tokens[:0])
+        none = features.new_zeros(new)
+        return Instances(
+            ids=torch.cat((self.ids, ids)),
+            features=torch.cat((features, features.new_zeros(new, features.shape[1]))),
+            boxes=torch.cat((self.boxes, self.boxes.new_full((new, 2, 3), torch.nan))),
+            state_tokens=None if tokens is None else torch.cat((tokens, tokens.new_zeros(new, tokens.shape[1]))),
+            observations=torch.cat((self.observations, none)),
+            similarity=torch.cat((self.similarity, none)),
+            first_frame=torch.cat((self.first_frame, torch.full_like(ids, frame))),
+            last_frame=torch.cat((self.last_frame, torch.full_like(ids, frame))),
+            next_id=max(self.next_id, int(ids.max()) + 1 if new else 0),
+        )
+
+    def joined(self, joins: Mapping[int, int]) -> Instances:
+        """With each instance `old` of joins {old: new} averaged into `new`, by observations, and its row gone."""
+        instances = self
+        for old, new in joins.items():
+            instances = instances._join(int(instances.rows(torch.tensor(old))), int(instances.rows(torch.tensor(new))))
+        return instances
+
+    def _join(self, old: int, new: int) -> Instances:
+        share = self.observations[old] / (self.observations[old] + self.observations[new])
+        keep = torch.arange(len(self), device=self.ids.device) != old
+
+        def put(values: Tensor, row: Tensor) -> Tensor:
+            values = values.clone()
+            values[new] = row
+            return values[keep]
+
+        def mean(values: Tensor) -> Tensor:
+            return put(values, torch.lerp(values[new], values[old], share))
+
+        box = torch.stack((torch.fmin(self.boxes[old, 0], self.boxes[new, 0]), torch.fmax(self.boxes[old, 1], self.boxes[new, 1])))
+        return Instances(
+            ids=self.ids[keep],
+            features=mean(self.features),
+            boxes=put(self.boxes, box),
+            state_tokens=None if self.state_tokens is None else mean(self.state_tokens),
+            observations=put(self.observations, torch.maximum(self.observations[old], self.observations[new])),
+            similarity=put(self.similarity, torch.maximum(self.similarity[old], self.similarity[new])),
+            first_frame=put(self.first_frame, torch.minimum(self.first_frame[old], self.first_frame[new])),
+            last_frame=put(self.last_frame, torch.maximum(self.last_frame[old], self.last_frame[new])),
+            next_id=self.next_id,
+        )

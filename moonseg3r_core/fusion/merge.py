@@ -1,0 +1,58 @@
+"""Within-frame merge (paper section 3.5): masks whose queries are alike are parts of one object."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from moonseg3r_core.geometry import cosine
+from moonseg3r_core.types import Queries
+
+
+class SimilarityMerge:
+    """Merges the connected components of the graph of pairs more similar than `threshold` (decision 8)."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold = threshold
+
+    def __call__(self, queries: Queries) -> Queries:
+        alike = cosine(queries.features, queries.features) > self.threshold
+        _, groups = connected_components(alike.cpu().numpy(), directed=False)
+        return merge_groups(queries, torch.from_numpy(groups).long().to(alike.device))
+
+
+class NoMerge:
+    """Leaves every mask by itself."""
+
+    def __call__(self, queries: Queries) -> Queries:
+        return queries
+
+
+def merge_groups(queries: Queries, group: Tensor) -> Queries:
+    """One query per group, group (M,) int64 in 0..: features averaged by area, tokens summed, masks and boxes united."""
+    device, count = queries.features.device, int(group.max()) + 1 if len(group) else 0
+    weights = queries.areas.float().clamp(min=1e-6)
+
+    def total(values: Tensor) -> Tensor:
+        return torch.zeros((count, *values.shape[1:]), dtype=values.dtype, device=device).index_add_(0, group, values)
+
+    def extreme(values: Tensor, largest: bool) -> Tensor:
+        fill = -torch.inf if largest else torch.inf
+        index = group[:, None].expand(-1, 3)
+        start = torch.full((count, 3), fill, device=device)
+        best = start.scatter_reduce_(0, index, torch.nan_to_num(values, nan=fill), "amax" if largest else "amin")
+        return torch.where(torch.isfinite(best), best, torch.nan)
+
+    shift = torch.cat((torch.zeros(1, dtype=torch.int32, device=device), (group + 1).int()))
+    return dataclasses.replace(
+        queries,
+        features=total(queries.features * weights[:, None]) / total(weights)[:, None],
+        labels=shift[queries.labels.long()],
+        areas=total(queries.areas),
+        boxes=torch.stack((extreme(queries.boxes[:, 0], False), extreme(queries.boxes[:, 1], True)), dim=1),
+        scores=total(queries.scores * weights) / total(weights),
+        state_tokens=None if queries.state_tokens is None else total(queries.state_tokens),
+    )

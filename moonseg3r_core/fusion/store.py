@@ -1,0 +1,105 @@
+"""The instance store: the objects, the labelled map they live in, and which of them turned out to be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
+from moonseg3r_core.fusion.lifting import to_grid
+from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.fusion.voxel_map import VoxelMap
+from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
+
+
+class Consensus(Protocol):
+    """Which instances are one after all: {old id: id it goes by}."""
+
+    def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]: ...
+
+    def reset(self) -> None: ...
+
+
+class InstanceStore:
+    """All that fusion remembers. `stride` is the step in pixels at which a frame is put into the map."""
+
+    def __init__(
+        self,
+        new_map: Callable[[], VoxelMap],
+        average: RunningMean | PairwiseMean,
+        consensus: Consensus,
+        stride: int = 2,
+    ) -> None:
+        self.new_map, self.average, self.consensus, self.stride = new_map, average, consensus, stride
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything; ids start from 1 again."""
+        self.map = self.new_map()
+        self.instances = Instances.empty(self.map.device)
+        self.final_ids: dict[int, int] = {}
+        self.consensus.reset()
+
+    def overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
+        """How the frame's masks lie on the map as it was before this frame."""
+        valid = self._sampled(geometry.valid)
+        ids = self.map.ids_at(self._sampled(geometry.points)[valid])
+        rows = torch.where(ids > 0, self.instances.rows(ids) + 1, 0)
+        labels = self._sampled(queries.labels)[valid].long()
+        return count_overlap(rows, labels, len(self.instances), len(queries))
+
+    def update(
+        self, frame: Frame, geometry: Geometry, queries: Queries, assignment: Assignment, overlap: Overlap
+    ) -> Tensor:
+        """Take a frame in: average into the matched, append the new, vote in the map, join what is one.
+
+        Returns the instance id of each pixel, (H, W) int64 on the geometry's grid, 0 = none.
+        """
+        joins = self.consensus(self.instances, overlap)
+        pixels = torch.cat((assignment.instance_ids.new_zeros(1), assignment.instance_ids))[queries.labels.long()]
+        valid = self._sampled(geometry.valid)
+        colors = to_grid(frame.image, geometry)
+        self.map.observe(*(self._sampled(values)[valid] for values in (geometry.points, colors, pixels)))
+        self.instances = self.instances.updated(queries, assignment, frame.index, self.average).joined(joins)
+        for old, new in joins.items():
+            self.map.rename(old, new)
+            self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
+        return pixels
+
+    def snapshot(self) -> InstanceMap:
+        """The labelled map and every instance, those seen once included, on the CPU."""
+        final = torch.arange(self.instances.next_id, device=self.map.device)
+        for old, new in self.final_ids.items():
+            final[old] = new
+        points, colors = self.map.points()
+        labels, confidence = self.map.labels(final)
+        return InstanceMap(points.cpu(), colors.cpu(), labels.cpu(), confidence.cpu(), self._describe(points, labels))
+
+    def _describe(self, points: Tensor, labels: Tensor) -> tuple[Instance, ...]:
+        """Each instance in plain numbers; one that was outvoted everywhere keeps the box of its own observations."""
+        k = self.instances
+        held = labels > 0
+        rows = k.rows(labels[held].long())
+        count = torch.bincount(rows, minlength=len(k))
+        index, own = rows[:, None].expand(-1, 3), points[held]
+        start = torch.zeros(len(k), 3, device=points.device)
+        mean = start.index_add(0, rows, own) / count.clamp(min=1)[:, None]
+        low = start.scatter_reduce(0, index, own, "amin", include_self=False)
+        high = start.scatter_reduce(0, index, own, "amax", include_self=False)
+        some = (count > 0)[:, None]
+        box = torch.where(some[:, None], torch.stack((low, high), dim=1), k.boxes).cpu().tolist()
+        middle = torch.where(some, mean, k.boxes.mean(1)).cpu().tolist()
+        history = zip(
+            k.ids.tolist(), count.tolist(), middle, box, k.scores.tolist(),
+            k.first_frame.tolist(), k.last_frame.tolist(), k.observations.tolist(), strict=True,
+        )  # fmt: skip
+        return tuple(
+            Instance(i, n, tuple(c), tuple(b[0]), tuple(b[1]), s, first, last, int(seen))
+            for i, n, c, b, s, first, last, seen in history
+        )
+
+    def _sampled(self, image: Tensor) -> Tensor:
+        return image[:: self.stride, :: self.stride]

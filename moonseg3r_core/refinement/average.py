@@ -1,0 +1,28 @@
+"""Queries without weights: masked average pooling over F2d and F3d (paper eq 2 without eta; Table 2, first row)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
+
+
+class AverageRefinement:
+    """q = [mean of F3d, mean of F2d] under each mask, each part scaled to unit length so that both count alike."""
+
+    def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries:
+        maps = [features.features] + ([geometry.features.features] if geometry.features is not None else [])
+        parts = [normalize(masked_average(m, queries.labels, len(queries)), dim=-1) for m in reversed(maps)]
+        return dataclasses.replace(queries, features=torch.cat(parts, dim=-1))
+
+
+def masked_average(features: Tensor, labels: Tensor, masks: int) -> Tensor:
+    """Eq 2 before eta: features (h, w, C) averaged under labels (H, W), weighted by pixels per cell: (masks, C)."""
+    h, w, _ = features.shape
+    weights = cell_counts(labels, masks, h, w)
+    return weights @ features.reshape(h * w, -1) / weights.sum(1, keepdim=True).clamp(min=1)

@@ -1,0 +1,71 @@
+"""The hall: one frame's walk through the rooms (paper Figure 2). The only place where rooms meet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from moonseg3r_core.fusion.lifting import Lift, to_image
+from moonseg3r_core.fusion.store import InstanceStore
+from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
+from moonseg3r_core.stopwatch import Stopwatch
+from moonseg3r_core.types import Frame, FrameResult, InstanceMap
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """One tenant for each room, chosen once in `build`."""
+
+    reconstruction: Reconstruction
+    masks: MaskModel
+    features: FeatureModel
+    memory: Memory
+    refinement: Refinement
+    lift: Lift
+    merge: Merge
+    match: Match
+    store: InstanceStore
+
+
+class OnlineSegmenter:
+    """A camera stream in, frame by frame; a map of object instances with stable ids out."""
+
+    def __init__(self, rooms: Rooms, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._stopwatch = Stopwatch()
+        self._rooms = replace(rooms, **self._stopwatch.watch(vars(rooms)))
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> FrameResult:
+        """Take in one frame. Raises FrameRejected, and changes nothing, for a frame that cannot be used."""
+        room = self._rooms
+        frame = frame.to(self.device)
+        geometry = room.reconstruction(frame)
+        proposals = room.masks(frame, geometry)
+        features = room.features(frame)
+        recalled = room.memory.recall(geometry)
+        queries = room.refinement(room.lift(proposals, geometry), features, geometry, recalled)
+        queries = room.merge(queries)
+        overlap = room.store.overlap(queries, geometry)
+        assignment = room.match(queries, room.store.instances, overlap)
+        pixels = room.store.update(frame, geometry, queries, assignment, overlap)
+        room.memory.remember(queries, geometry)
+        ids = to_image(pixels.int(), geometry, frame.size)
+        return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
+
+    @torch.inference_mode()
+    def snapshot(self) -> InstanceMap:
+        """The labelled map so far and every instance in it, on the CPU."""
+        return self._rooms.store.snapshot()
+
+    @property
+    def final_ids(self) -> dict[int, int]:
+        """Ids that were found to be part of another instance -> the id they go by now."""
+        return dict(self._rooms.store.final_ids)
+
+    def reset(self) -> None:
+        """Forget the map, the instances and the memory; ids start from 1 again."""
+        self._rooms.reconstruction.reset()
+        self._rooms.memory.reset()
+        self._rooms.store.reset()

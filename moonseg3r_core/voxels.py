@@ -1,0 +1,92 @@
+"""A hash of voxels in torch: integer keys to rows, on CPU and CUDA, at a cost that does not grow with what is stored."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_EMPTY = -1
+_HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin
+
+
+def voxel_keys(points: Tensor, size: float) -> Tensor:
+    """Points (N, 3) in metres as the int64 keys (N,) of their voxels of edge `size`; >= 0 always.
+
+    Coordinates beyond 2^20 voxels from the origin (21 km at 2 cm) are clamped to that border.
+    """
+    cells = torch.floor(points.double() / size).long().clamp(-_HALF, _HALF - 1) + _HALF
+    return (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
+
+
+class VoxelHash:
+    """Keys to consecutive rows by open addressing with linear probing; rows count up from 0 and are never reused."""
+
+    def __init__(self, capacity: int = 1 << 14, device: torch.device | str = "cpu") -> None:
+        self._keys = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=device)
+        self._rows = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=device)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, keys: Tensor) -> Tensor:
+        """The rows (N,) of int64 keys (N,), -1 where a key is unknown."""
+        found = torch.full_like(keys, _EMPTY)
+        slots, pending = self._slots(keys), torch.arange(len(keys), device=keys.device)
+        while len(pending):
+            held = self._keys[slots]
+            hit = held == keys[pending]
+            found[pending[hit]] = self._rows[slots[hit]]
+            on = ~hit & (held != _EMPTY)
+            pending, slots = pending[on], self._next(slots[on])
+        return found
+
+    def insert(self, keys: Tensor) -> Tensor:
+        """The rows (N,) of keys (N,) >= 0; unknown keys are added, their rows in ascending order of the key."""
+        rows = self.find(keys)
+        new = torch.unique(keys[rows < 0])
+        if not len(new):
+            return rows
+        self._reserve(self._count + len(new))
+        self._put(new, torch.arange(self._count, self._count + len(new), device=keys.device))
+        self._count += len(new)
+        missing = rows < 0
+        rows[missing] = self.find(keys[missing])
+        return rows
+
+    def _put(self, keys: Tensor, rows: Tensor) -> None:
+        """Store distinct, absent keys: each round every pending key claims its slot, and those that lost go on."""
+        slots = self._slots(keys)
+        while len(keys):
+            free = self._keys[slots] == _EMPTY
+            self._keys[slots[free]] = keys[free]
+            won = free & (self._keys[slots] == keys)
+            self._rows[slots[won]] = rows[won]
+            keys, rows, slots = keys[~won], rows[~won], self._next(slots[~won])
+
+    def _reserve(self, count: int) -> None:
+        if 2 * count <= len(self._keys):
+            return
+        used = self._keys != _EMPTY
+        keys, rows = self._keys[used], self._rows[used]
+        capacity = 1 << (4 * count - 1).bit_length()
+        self._keys = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=keys.device)
+        self._rows = torch.full_like(self._keys, _EMPTY)
+        self._put(keys, rows)
+
+    def _slots(self, keys: Tensor) -> Tensor:
+        mixed = keys ^ (keys >> 31)
+        mixed = mixed * -7046029254386353131  # 2^64 / golden ratio, as a signed number
+        return (mixed ^ (mixed >> 29)) & (len(self._keys) - 1)
+
+    def _next(self, slots: Tensor) -> Tensor:
+        return (slots + 1) & (len(self._keys) - 1)
+
+
+def grown(store: Tensor, rows: int) -> Tensor:
+    """`store` with room for `rows` rows: itself, or a copy of twice the length with zeros behind."""
+    if rows <= len(store):
+        return store
+    larger = torch.zeros((max(rows, 2 * len(store)), *store.shape[1:]), dtype=store.dtype, device=store.device)
+    larger[: len(store)] = store
+    return larger
