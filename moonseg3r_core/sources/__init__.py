@@ -1,0 +1,58 @@
+"""Recordings as streams of frames: videos, folders of images, ScanNet exports, rosbag2, rendered rooms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.bag_topics import Topics
+from moonseg3r_core.sources.source import Recording, Source
+
+__all__ = ["Source", "Topics", "open_source"]
+
+COMPRESSED = (".zst", ".zstd")
+
+
+def open_source(
+    spec: str, *, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None
+) -> Recording:
+    """The recording that `spec` names: a video file, a folder of images, a ScanNet export (color/, depth/, pose/,
+    intrinsic/), a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
+
+    Every `stride`-th frame, `max_frames` at most; `topics` are for bags. Cheap: frames are read while iterating.
+    Raises SourceError for what is missing, empty, of another kind, or a stride below 1.
+    """
+    if spec.startswith("synthetic:"):
+        from moonseg3r_core.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(spec, stride, max_frames)
+    path = Path(spec).expanduser()
+    try:
+        return _open_path(path, stride, max_frames, topics)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
+
+
+def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics | None) -> Recording:
+    from moonseg3r_core.sources.bag import BagSource
+    from moonseg3r_core.sources.bag_reader import is_bag
+    from moonseg3r_core.sources.files import IMAGE_SUFFIXES
+    from moonseg3r_core.sources.images import ImagesSource
+    from moonseg3r_core.sources.scannet import ScanNetSource
+    from moonseg3r_core.sources.video import VideoSource
+
+    if not path.exists():
+        raise SourceError(f"{path} does not exist; give a video, a folder, a bag, or synthetic:SEED.")
+    if is_bag(path):
+        return BagSource(path, stride, max_frames, topics)
+    if path.is_dir():
+        kind = ScanNetSource if (path / "color").is_dir() else ImagesSource
+        return kind(path, stride, max_frames)
+    advice = {
+        **dict.fromkeys(IMAGE_SUFFIXES, "is a single image; give the folder that holds it."),
+        **dict.fromkeys(COMPRESSED, "is a compressed file; give the bag folder that holds it and metadata.yaml."),
+        ".bag": "is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.",
+    }.get(path.suffix.lower())
+    if advice:
+        raise SourceError(f"{path} {advice}")
+    return VideoSource(path, stride, max_frames)

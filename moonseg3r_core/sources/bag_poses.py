@@ -1,0 +1,44 @@
+"""Where the camera of a bag is: the chain of transforms from a fixed world frame, learned as messages pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from moonseg3r_core.sources.transforms import TransformBuffer, TransformError
+
+WORLDS = ("map", "world", "odom")  # REP 105 and custom; else the root of the camera's tree
+
+
+class CameraPoses:
+    """world_from_camera at a stamp. The world frame is as asked, else chosen at the first use and then kept."""
+
+    def __init__(self, world: str | None) -> None:
+        self.world = world.lstrip("/") if world else None
+        self.buffer = TransformBuffer()
+        self.camera: str | None = None
+        self.posed: set[str] = set()
+
+    def add_transform(self, parent: str, child: str, stamp: float, pose: np.ndarray, static: bool) -> None:
+        """Learn an edge of the tree; a frame that a pose topic places is left to that topic."""
+        if child.lstrip("/") not in self.posed:
+            self.buffer.add(parent, child, stamp, pose, static)
+
+    def add_pose(self, topic: str, parent: str, child: str, stamp: float, pose: np.ndarray) -> None:
+        """Learn a pose topic's message; one that names no child is the camera's own pose."""
+        if not child:
+            child = self.camera = f"camera of {topic.lstrip('/')}"
+        self.posed.add(child.lstrip("/"))
+        self.buffer.add(parent or "world", child, stamp, pose)
+
+    def settle(self, image_frame: str) -> None:
+        """Choose the world frame from what is known of the image's frame by now; nothing known, nothing chosen."""
+        line = self.buffer.ancestors(self.camera or image_frame)
+        if self.world is None and len(line) > 1:
+            self.world = next((name for name in WORLDS if name in line), line[-1])
+
+    def at(self, image_frame: str, stamp: float) -> np.ndarray:
+        """world_from_camera (4, 4). Raises TransformError, which says what is missing."""
+        frame = self.camera or image_frame
+        if self.world is None:
+            raise TransformError(f"no transform leads to the camera's frame '{frame}'")
+        return self.buffer.lookup(self.world, frame, stamp)

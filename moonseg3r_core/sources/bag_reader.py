@@ -1,0 +1,170 @@
+"""rosbag2 without ROS, through the rosbags library: topics, and messages in one pass. Damage is told, not thrown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+
+from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.files import natural_key
+from moonseg3r_core.sources.mcap_repair import CutMcap
+
+SUFFIXES = (".mcap", ".db3")
+TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the messages read here are laid out alike in every ROS 2 release
+Damaged = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic of a bag: its name, its message type, its number of messages."""
+
+    name: str
+    type: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it lies in the bag; `stamp` is when it was recorded, seconds."""
+
+    topic: str
+    type: str
+    stamp: float
+    raw: bytes
+
+    def decode(self) -> Any:
+        """The message of its type. Whatever the decoder raises on damaged bytes comes through."""
+        return TYPES.deserialize_cdr(self.raw, self.type)
+
+
+def is_bag(path: Path) -> bool:
+    """True for a .mcap or .db3 file and a folder that holds metadata.yaml or such files."""
+    return path.suffix in SUFFIXES if path.is_file() else (path / "metadata.yaml").exists() or bool(storages(path))
+
+
+def storages(folder: Path) -> list[Path]:
+    """The storage files of a bag folder in the order of recording."""
+    return sorted((file for file in folder.iterdir() if file.suffix in SUFFIXES), key=lambda f: natural_key(f.name))
+
+
+def read_topics(path: Path, damaged: Damaged) -> list[Topic]:
+    """All topics of a bag. Raises SourceError when nothing of it can be opened."""
+    counts: dict[tuple[str, str], int] = {}
+    for part in open_parts(path, damaged):
+        with closing(part):
+            for topic in part.topics():
+                counts[topic.name, topic.type] = counts.get((topic.name, topic.type), 0) + topic.count
+    return [Topic(name, type, count) for (name, type), count in sorted(counts.items())]
+
+
+def read_messages(path: Path, topics: Collection[str], damaged: Damaged) -> Iterator[Message]:
+    """The messages of some topics in order of time; at damage `damaged` is told and that file ends."""
+    for part in open_parts(path, damaged):
+        with closing(part):
+            messages = part.messages(topics)
+            while True:
+                try:
+                    message = next(messages, None)
+                except Exception as error:  # rosbags passes on what sqlite, zstd, lz4 and struct raise
+                    damaged(_line(error))
+                    break
+                if message is None:
+                    break
+                yield message
+
+
+class Whole:
+    """A bag, or one file of it, that rosbags opens."""
+
+    def __init__(self, path: Path | CutMcap) -> None:
+        self.reader = Reader(path)  # type: ignore[arg-type]  # CutMcap has of a path what the reader uses
+        self.reader.open()
+
+    def topics(self) -> list[Topic]:
+        return [Topic(c.topic, c.msgtype, c.msgcount) for c in self.reader.connections]
+
+    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+        wanted = [c for c in self.reader.connections if c.topic in topics]
+        if wanted:
+            for connection, stamp, raw in self.reader.messages(wanted):
+                yield Message(connection.topic, connection.msgtype, stamp * 1e-9, raw)
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class CutSqlite:
+    """A cut .db3 file: the rows up to the first page that is missing, in the order of recording."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        self.database.execute("PRAGMA writable_schema=ON")  # SQLite then opens a file shorter than its header says
+        rows = self.database.execute("SELECT id, name, type FROM topics").fetchall()
+        self.named: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
+
+    def topics(self) -> list[Topic]:
+        counts = dict.fromkeys(self.named, 0)
+        rows = self.database.execute("SELECT topic_id FROM messages")
+        try:
+            for (id,) in rows:
+                counts[id] = counts.get(id, 0) + 1
+        except sqlite3.DatabaseError:
+            pass  # the page that is missing: `messages` tells it
+        return [Topic(*self.named[id], counts[id]) for id in self.named]
+
+    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+        for id, stamp, raw in self.database.execute("SELECT topic_id, timestamp, data FROM messages"):
+            name, type = self.named.get(id, ("", ""))
+            if name in topics:
+                yield Message(name, type, stamp * 1e-9, raw)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+Part = Whole | CutSqlite
+
+
+def open_parts(path: Path, damaged: Damaged) -> Iterator[Part]:
+    """The bag as rosbags opens it, else each of its files as far as it goes, the damage told.
+
+    Raises SourceError when not one file can be opened.
+    """
+    try:
+        yield Whole(path)
+        return
+    except Exception as error:  # rosbags passes on what sqlite, zstd, lz4, yaml and struct raise
+        fault = _line(error)
+        untold = path.is_dir() and isinstance(error, FileNotFoundError)  # without metadata.yaml it may be whole
+    opened = 0
+    for file in storages(path) if path.is_dir() else [path]:
+        part = _open_file(file, damaged)
+        opened += part is not None
+        if part is not None:
+            yield part
+    if not opened:
+        raise SourceError(f"{path} cannot be read as a bag: {fault}; record it again.")
+    if path.is_dir() and not untold:
+        damaged(fault)
+
+
+def _open_file(file: Path, damaged: Damaged) -> Part | None:
+    try:
+        return Whole(file)
+    except Exception as error:  # as above
+        damaged(_line(error))
+    try:
+        return Whole(CutMcap(file)) if file.suffix == ".mcap" else CutSqlite(file)
+    except Exception:  # as above; what is wrong with the file is told already
+        return None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,123 @@
+"""Which topics of a bag to read: as asked, else by type and name."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.bag_reader import Topic
+
+IMAGE = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CAMERA_INFO = ("sensor_msgs/msg/CameraInfo",)
+TF = ("tf2_msgs/msg/TFMessage",)
+POSE = ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
+OTHER_IMAGES = re.compile(r"infra|/ir\b|/ir/|mask|label|segment|confidence|disparity|thermal|debug|overlay|annotated")
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics to read and the world's frame; what is None is chosen by type and name."""
+
+    color: str | None = None
+    depth: str | None = None
+    camera_info: str | None = None
+    pose: str | None = None
+    world: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The topics that are read; None where the bag has none. `pose` stands in the place of /tf."""
+
+    color: Topic
+    depth: Topic | None
+    camera_info: Topic | None
+    pose: Topic | None
+    transforms: tuple[Topic, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        single = (self.color, self.depth, self.camera_info, self.pose)
+        return frozenset(topic.name for topic in (*single, *self.transforms) if topic)
+
+    def __str__(self) -> str:
+        poses = ", ".join(topic.name for topic in ((self.pose,) if self.pose else ()) + self.transforms)
+        rest = (("depth", self.depth), ("camera_info", self.camera_info))
+        parts = [f"color {self.color.name}", *(f"{name} {topic.name if topic else 'none'}" for name, topic in rest)]
+        return ", ".join([*parts, f"poses {poses or 'none'}"])
+
+
+def choose(topics: list[Topic], asked: Topics) -> Chosen:
+    """The topics to read. Raises SourceError, listing the bag's topics, when one asked for or any image is missing."""
+    filled = [topic for topic in topics if topic.count]
+    for field in fields(asked):
+        name = getattr(asked, field.name)
+        if field.name != "world" and name is not None and not _named(name, filled):
+            raise SourceError(f"the bag has no messages on {field.name} topic {name}; it holds: {listing(topics)}.")
+    images = [topic for topic in filled if topic.type in IMAGE]
+    color = _named(asked.color, images) or _best([t for t in images if not is_depth(t)], color_score)
+    if color is None:
+        raise SourceError(
+            f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {listing(topics)}."
+        )
+    depths = [t for t in images if is_depth(t) and t != color]
+    transforms = tuple(topic for topic in filled if topic.type in TF)
+    moving = any(not is_static(topic.name) for topic in transforms)
+    return Chosen(
+        color,
+        _named(asked.depth, images) or _best(depths, lambda topic: depth_score(topic, color)),
+        _named(asked.camera_info, filled) or _best(
+            [t for t in filled if t.type in CAMERA_INFO and not (is_depth(t) and not is_depth(color))],
+            lambda topic: _shared(topic, color),
+        ),
+        _named(asked.pose, filled) or (None if moving else _best([t for t in filled if t.type in POSE], lambda _: 0)),
+        transforms,
+    )  # fmt: skip
+
+
+def is_static(topic: str) -> bool:
+    """True for a topic of transforms that hold for all time."""
+    return topic.endswith("tf_static")
+
+
+def is_depth(topic: Topic) -> bool:
+    """True when the name speaks of depth images, not merely of a depth camera."""
+    return "depth" in re.sub(r"depth_?cam(era)?|depthai", "", topic.name.lower())
+
+
+def color_score(topic: Topic) -> float:
+    """How likely a topic is the colour image: rgb and color before image, raw before compressed, infrared last."""
+    name = topic.name.lower()
+    kind = 2.0 if re.search(r"rgb|colou?r", name) else 1.0 if "image" in name else 0.0
+    return kind - 0.5 * (topic.type == IMAGE[1]) - 4.0 * bool(OTHER_IMAGES.search(name))
+
+
+def depth_score(topic: Topic, color: Topic) -> float:
+    """How likely a topic is the depth of this colour: registered before plain, near in name, raw before compressed."""
+    name = topic.name.lower()
+    registered = 3.0 * bool(re.search(r"aligned|registered", name)) + 1.0 * bool(re.search(r"rgb|colou?r", name))
+    coded = topic.type == IMAGE[1]
+    bad = 2.0 * (coded and "compresseddepth" not in name) + 4.0 * bool(OTHER_IMAGES.search(name))
+    return registered + 0.5 * _shared(topic, color) - 0.5 * coded - bad
+
+
+def listing(topics: list[Topic]) -> str:
+    """The bag's topics in words."""
+    return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "no topic at all"
+
+
+def _shared(topic: Topic, color: Topic) -> float:
+    folders, others = topic.name.split("/")[:-1], color.name.split("/")[:-1]
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(folders, others, strict=False)))
+    return shared / max(len(folders), len(others), 1)
+
+
+def _named(name: str | None, topics: list[Topic]) -> Topic | None:
+    return next((topic for topic in topics if topic.name == name), None)
+
+
+def _best(topics: list[Topic], score: Callable[[Topic], float]) -> Topic | None:
+    return max(topics, key=score, default=None)

@@ -1,0 +1,170 @@
+"""The pixels of ROS images: raw encodings and compressed ones as RGB uint8, depth as float32 metres. Pure functions.
+
+Encoding names: sensor_msgs/image_encodings.hpp. Whatever cannot be decoded raises FrameRejected.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from moonseg3r_core.errors import FrameRejected
+
+Bytes = bytes | bytearray | memoryview | np.ndarray
+
+HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, quantisation a and b
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an encoding lies in memory: samples per pixel, bytes per sample, OpenCV's conversion to RGB (or None)."""
+
+    channels: int
+    depth: int
+    conversion: int | None
+
+
+LAYOUTS = {
+    "rgb8": Layout(3, 1, None),
+    "bgr8": Layout(3, 1, cv2.COLOR_BGR2RGB),
+    "8uc3": Layout(3, 1, cv2.COLOR_BGR2RGB),
+    "rgba8": Layout(4, 1, cv2.COLOR_RGBA2RGB),
+    "bgra8": Layout(4, 1, cv2.COLOR_BGRA2RGB),
+    "8uc4": Layout(4, 1, cv2.COLOR_BGRA2RGB),
+    "rgb16": Layout(3, 2, None),
+    "bgr16": Layout(3, 2, cv2.COLOR_BGR2RGB),
+    "mono8": Layout(1, 1, cv2.COLOR_GRAY2RGB),
+    "8uc1": Layout(1, 1, cv2.COLOR_GRAY2RGB),
+    "mono16": Layout(1, 2, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": Layout(1, 1, cv2.COLOR_BayerRGGB2RGB),
+    "bayer_bggr8": Layout(1, 1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg8": Layout(1, 1, cv2.COLOR_BayerGBRG2RGB),
+    "bayer_grbg8": Layout(1, 1, cv2.COLOR_BayerGRBG2RGB),
+    "bayer_rggb16": Layout(1, 2, cv2.COLOR_BayerRGGB2RGB),
+    "bayer_bggr16": Layout(1, 2, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg16": Layout(1, 2, cv2.COLOR_BayerGBRG2RGB),
+    "bayer_grbg16": Layout(1, 2, cv2.COLOR_BayerGRBG2RGB),
+    "yuv422": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+    "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12),
+    "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
+}
+PLANAR = ("nv12", "nv21")  # half as many rows again hold the colour
+DEPTHS: dict[str, np.dtype] = {"16uc1": np.dtype("u2"), "mono16": np.dtype("u2"), "32fc1": np.dtype("f4")}
+
+
+def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
+    """The image (height, width, 3) uint8 RGB of a sensor_msgs/Image; 16 bits keep their upper 8.
+
+    `step` is the length of a row in bytes, padding included; 0 means no padding.
+    Raises FrameRejected for an unknown encoding, too little data, or a size that the encoding cannot have.
+    """
+    name = encoding.strip().lower()
+    layout = LAYOUTS.get(name)
+    if layout is None:
+        raise FrameRejected(f"unknown image encoding {encoding!r}; known are {', '.join(LAYOUTS)}")
+    if (name in PLANAR or layout.channels == 2) and (width % 2 or (name in PLANAR and height % 2)):
+        raise FrameRejected(f"{encoding} image must be of even size, got {width}x{height}")
+    rows = height * 3 // 2 if name in PLANAR else height
+    sample = np.dtype(f"{'>' if is_bigendian else '<'}u{layout.depth}")
+    pixels = unpack(data, rows, width, layout.channels, sample, step)
+    if layout.depth == 2:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return np.ascontiguousarray(pixels if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion))
+
+
+def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
+    """The depth (height, width) float32 metres of a sensor_msgs/Image: 16UC1 in millimetres, 32FC1 in metres (REP 118).
+
+    NaN, infinite and negative depths become 0, which means none. Raises FrameRejected as `decode_image` does.
+    """
+    sample = DEPTHS.get(encoding.strip().lower())
+    if sample is None:
+        raise FrameRejected(f"unknown depth encoding {encoding!r}; known are 16UC1 (millimetres) and 32FC1 (metres)")
+    ordered = sample.newbyteorder(">" if is_bigendian else "<")
+    return to_metres(unpack(data, height, width, 1, ordered, step))
+
+
+def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, step: int) -> np.ndarray:
+    """Bytes with padded rows as an array (rows, width[, channels]) in the machine's byte order."""
+    row = width * channels * sample.itemsize
+    step = step or row
+    flat = np.frombuffer(data, dtype=np.uint8)
+    needed = step * (rows - 1) + row
+    if rows < 1 or width < 1 or step < row or flat.size < needed:
+        raise FrameRejected(
+            f"image data too short: {width}x{rows} with {row} bytes per row and step {step} needs {max(needed, 0)}"
+            f" bytes, got {flat.size}"
+        )
+    view = np.lib.stride_tricks.as_strided(flat, (rows, row), (step, 1), writeable=False)
+    pixels = np.ascontiguousarray(view).view(sample).astype(sample.newbyteorder("="))
+    return pixels if channels == 1 else pixels.reshape(rows, width, channels)
+
+
+def to_metres(depth: np.ndarray) -> np.ndarray:
+    """uint16 millimetres or float metres as float32 metres, 0 where there is none."""
+    if depth.dtype == np.uint16:
+        return depth.astype(np.float32) * np.float32(0.001)
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def decode_compressed_image(data: Bytes) -> np.ndarray:
+    """A JPEG, PNG or other image file's bytes as (H, W, 3) uint8 RGB.
+
+    Raises FrameRejected for a truncated file too, of which a decoder may show the upper part.
+    """
+    raw = bytes(data)
+    if is_cut(raw):
+        raise FrameRejected("compressed image is truncated")
+    pixels = _imdecode(raw, cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+
+def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
+    """The depth (H, W) float32 metres of a 16-bit PNG, bare or behind the 12-byte header of compressed_depth.
+
+    `format` begins with 16UC1 (millimetres) or 32FC1 (inverse depth a / (value - b), a and b in the header).
+    Raises FrameRejected for a truncated file and for other codecs (RVL, 8-bit images).
+    """
+    raw = bytes(data)
+    bare = raw.startswith(b"\x89PNG")
+    png = raw if bare else raw[HEADER.size :]
+    if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
+        raise FrameRejected(f"compressed depth of format {format!r} holds no PNG; record it with the codec png")
+    if is_cut(png):
+        raise FrameRejected("compressed depth is truncated")
+    pixels = _imdecode(png, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise FrameRejected(f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}")
+    if not format.strip().lower().startswith("32fc1") or bare:
+        return to_metres(pixels)
+    _, a, b = HEADER.unpack_from(raw)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return to_metres(np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0))
+
+
+def is_cut(raw: bytes) -> bool:
+    """True for a PNG without its end chunk and a JPEG whose scan does not end."""
+    if raw.startswith(b"\x89PNG"):
+        return b"IEND" not in raw[-64:] and raw.rfind(b"IEND") < 0
+    if not raw.startswith(b"\xff\xd8"):
+        return False
+    at = 2
+    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] != 0xDA:  # thumbnails lie within these segments
+        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
+    return raw.find(b"\xff\xd9", at) < 0
+
+
+def _imdecode(raw: bytes, mode: int) -> np.ndarray:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), mode) if raw else None
+    except cv2.error:
+        pixels = None
+    if pixels is None:
+        raise FrameRejected("no image that OpenCV can decode" if raw else "no image: it is empty")
+    return pixels

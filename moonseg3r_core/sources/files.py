@@ -1,0 +1,58 @@
+"""Images, depth maps and matrices from files; what cannot be read is a Rejection, never half an image."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.sources.encodings import decode_compressed_depth, decode_compressed_image
+from moonseg3r_core.sources.source import Rejection
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """A sort key with numbers in numeric order: 2.jpg before 10.jpg."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder in natural order, hidden files left out."""
+    found = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+    return sorted(found, key=lambda f: natural_key(f.name))
+
+
+def read_image(path: Path) -> Tensor:
+    """(H, W, 3) uint8 RGB. Raises Rejection for a file that is missing, truncated or no image."""
+    try:
+        return torch.from_numpy(decode_compressed_image(path.read_bytes()))
+    except (OSError, FrameRejected) as error:
+        raise Rejection("unreadable image", f"{path.name}, {error}") from error
+
+
+def read_depth(path: Path) -> Tensor:
+    """(H, W) float32 metres from a uint16 millimetre PNG. Raises Rejection as `read_image` does."""
+    try:
+        return torch.from_numpy(decode_compressed_depth(path.read_bytes(), "16UC1; png"))
+    except (OSError, FrameRejected) as error:
+        raise Rejection("unreadable depth", f"{path.name}, {error}") from error
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """(4, 4) float64 from a text file; NaN and infinite values pass. Raises Rejection for anything else."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an empty file: the shape below says it
+            matrix = np.loadtxt(path, dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise Rejection("unreadable pose", f"{path.name}, {' '.join(str(error).split())}") from error
+    if matrix.shape != (4, 4):
+        raise Rejection("unreadable pose", f"{path.name} must hold 4 rows of 4 numbers, got shape {matrix.shape}")
+    return matrix

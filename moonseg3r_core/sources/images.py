@@ -1,0 +1,68 @@
+"""A folder of images, in natural order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.sources.files import list_images, read_image
+from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.types import Frame
+
+RATE = 30.0  # images per second where their names hold no time
+TICKS = {13: 1e3, 16: 1e6, 19: 1e9}  # digits of a Unix time -> ticks per second
+
+
+class ImagesSource(Recording):
+    """Images without depth or pose. The index is the number that ends the name where all have one and no two the same."""
+
+    kind: ClassVar[str] = "images"
+
+    def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
+        super().__init__(str(path), path, stride, max_frames)
+        self.files = list_images(path)
+        if not self.files:
+            raise SourceError(f"{path} {_what_is_there(path)}.")
+        stems = [file.stem for file in self.files]
+        stamps = timestamps(stems)
+        self.indices = list(range(len(stems))) if stamps else numbers(stems)
+        self.stamps = stamps or [index / RATE for index in self.indices]
+
+    @property
+    def total(self) -> int:
+        return len(self.files)
+
+    def _frames(self) -> Iterator[Frame | FrameRejected]:
+        for at in range(0, len(self.files), self.stride)[: self.max_frames]:
+            yield self.attempt(partial(self._read, at))
+
+    def _read(self, at: int) -> Frame:
+        return Frame(self.indices[at], self.stamps[at], read_image(self.files[at]))
+
+
+def numbers(stems: list[str]) -> list[int]:
+    """The number at the end of each name when all have one and no two the same, else 0, 1, 2..."""
+    found = [re.search(r"\d{1,9}$", stem) for stem in stems]
+    values = [int(match.group()) for match in found if match]
+    return values if len(set(values)) == len(stems) else list(range(len(stems)))
+
+
+def timestamps(stems: list[str]) -> list[float] | None:
+    """Names that are all times (1305031102.175304, or Unix time in ms, us, ns) in seconds, else None."""
+    if all(re.fullmatch(r"\d+\.\d+", stem) for stem in stems):
+        return [float(stem) for stem in stems]
+    if all(stem.isdecimal() and len(stem) in TICKS for stem in stems):
+        return [int(stem) / TICKS[len(stem)] for stem in stems]
+    return None
+
+
+def _what_is_there(path: Path) -> str:
+    if not any(path.iterdir()):
+        return "is an empty folder; give a folder of images, a ScanNet export (color/, depth/, pose/) or a bag"
+    inner = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and list_images(folder)]
+    hint = f"give {path / inner[0]} instead" if inner else "expected .jpg, .png, .bmp, .tif or .webp files"
+    return f"holds no image; {hint}"

@@ -1,0 +1,140 @@
+"""What a recording offers: a stream of frames that can be walked again, and a count of what could not be used."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.types import Frame
+
+logger = logging.getLogger("moonseg3r")
+
+
+class Source(Protocol):
+    """A recording as frames. Every `iter()` starts anew and refills `rejected` (reason -> frames left out).
+
+    `length` is the number of frames asked for after stride and max_frames, None where the recording does not tell;
+    fewer come when some are rejected. `masks_folder` is the recording's own `masks/`.
+    """
+
+    name: str
+    kind: str
+    rejected: Counter[str]
+
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def masks_folder(self) -> Path | None: ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Rejection(FrameRejected):
+    """One frame of a recording cannot be read: a short `reason`, the same for all alike, and the detail of this one."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+class Recording(ABC):
+    """What the readers share: selection by stride, counting and saying what was left out, and no silent emptiness.
+
+    A reader yields a Frame, or in its place the FrameRejected that says why there is none.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, path: Path | None, stride: int = 1, max_frames: int | None = None) -> None:
+        if stride < 1:
+            raise SourceError(f"stride must be a whole number >= 1, got {stride}; 1 takes every frame.")
+        if max_frames is not None and max_frames < 1:
+            raise SourceError(f"max_frames must be a whole number >= 1, got {max_frames}; leave it out to take all.")
+        self.name = name
+        self.path = path
+        self.stride = stride
+        self.max_frames = max_frames
+        self.rejected: Counter[str] = Counter()
+        self._said: set[str] = set()
+
+    @property
+    @abstractmethod
+    def total(self) -> int | None:
+        """Frames in the recording before stride and max_frames; None where it does not tell."""
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Frame | FrameRejected]:
+        """The selected frames in order; a FrameRejected stands for a frame that cannot be read."""
+
+    @property
+    def length(self) -> int | None:
+        """Frames asked for after stride and max_frames; None where the recording does not tell."""
+        if self.total is None:
+            return None
+        strided = -(-self.total // self.stride)
+        return strided if self.max_frames is None else min(strided, self.max_frames)
+
+    @property
+    def masks_folder(self) -> Path | None:
+        """The recording's own `masks/`, if it has one."""
+        folder = self.path / "masks" if self.path else None
+        return folder if folder and folder.is_dir() else None
+
+    def __len__(self) -> int:
+        if self.length is None:
+            raise TypeError(f"{self.name} does not tell how many frames it has; use .length, which is then None.")
+        return self.length
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.rejected.clear()
+        self._said.clear()
+        frames = 0
+        for item in self._frames():
+            if isinstance(item, FrameRejected):
+                self._reject(item)
+                continue
+            frames += 1
+            yield item
+        if not frames:
+            raise SourceError(f"{self.name} gave no usable frame: {self._reasons()}.")
+
+    @staticmethod
+    def attempt(read: Callable[[], Frame]) -> Frame | FrameRejected:
+        """What `read` gives, or the FrameRejected that it raises."""
+        try:
+            return read()
+        except FrameRejected as why:
+            return why
+
+    def selects(self, ordinal: int) -> bool:
+        """True when the frame of this ordinal is asked for."""
+        within = self.max_frames is None or ordinal < self.stride * self.max_frames
+        return within and ordinal % self.stride == 0
+
+    def past_end(self, ordinal: int) -> bool:
+        """True when no frame from this ordinal on is asked for."""
+        return self.max_frames is not None and ordinal > self.stride * (self.max_frames - 1)
+
+    def say_once(self, topic: str, message: str) -> None:
+        """Warn of something, once per walk and topic."""
+        if topic not in self._said:
+            self._said.add(topic)
+            logger.warning("%s: %s", self.name, message)
+
+    def _reject(self, why: FrameRejected, count: int = 1) -> None:
+        reason = why.reason if isinstance(why, Rejection) else str(why)
+        self.rejected[reason] += count
+        self.say_once(reason, f"{why} (said once, counted from here on)")
+
+    def _reasons(self) -> str:
+        if not self.rejected:
+            return "it holds none; check that the recording is whole"
+        return "; ".join(f"{reason} ({count}x)" for reason, count in self.rejected.items())

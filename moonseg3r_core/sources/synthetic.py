@@ -1,0 +1,41 @@
+"""`synthetic:SEED` or `synthetic:SEED:FRAMES`: a rendered room. The one source that asks another room, when opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sized
+from typing import ClassVar
+
+from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.types import Frame
+
+
+class SyntheticSource(Recording):
+    """The frames of `moonseg3r_core.synthetic.sequence.SyntheticSequence`."""
+
+    kind: ClassVar[str] = "synthetic"
+
+    def __init__(self, spec: str, stride: int = 1, max_frames: int | None = None) -> None:
+        super().__init__(spec, None, stride, max_frames)
+        match = re.fullmatch(r"synthetic:(\d+)(?::(\d+))?", spec)
+        if not match or match.group(2) == "0":
+            raise SourceError(
+                f"expected synthetic:SEED or synthetic:SEED:FRAMES with whole numbers, got '{spec}';"
+                " for example synthetic:7 or synthetic:7:120."
+            )
+        from moonseg3r_core.synthetic.sequence import SyntheticSequence
+
+        frames = {"frames": int(match.group(2))} if match.group(2) else {}
+        self.sequence = SyntheticSequence(int(match.group(1)), **frames)
+
+    @property
+    def total(self) -> int | None:
+        return len(self.sequence) if isinstance(self.sequence, Sized) else None
+
+    def _frames(self) -> Iterator[Frame | FrameRejected]:
+        for ordinal, frame in enumerate(self.sequence):
+            if self.past_end(ordinal):
+                return
+            if self.selects(ordinal):
+                yield frame

@@ -1,0 +1,78 @@
+"""A video file through OpenCV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import torch
+
+from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.sources.source import Recording, Rejection
+from moonseg3r_core.types import Frame
+
+RATE = 30.0  # frames per second of a file that does not tell
+
+
+class VideoSource(Recording):
+    """Frames without depth or pose, numbered from 0, stamped by the file's frame rate."""
+
+    kind: ClassVar[str] = "video"
+
+    def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
+        super().__init__(str(path), path, stride, max_frames)
+        video = open_video(path)
+        count, fps = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
+        readable = video.grab()
+        video.release()
+        if not readable:
+            raise SourceError(f"{path} holds no video frame that OpenCV can decode; convert it, for example to MP4.")
+        self.count = int(count) if 0 < count < 1e9 else None
+        self.fps = fps if 0 < fps < 1e5 else RATE
+
+    @property
+    def total(self) -> int | None:
+        return self.count
+
+    def _frames(self) -> Iterator[Frame | FrameRejected]:
+        video = open_video(self.path) if self.path else cv2.VideoCapture()
+        ordinal = 0
+        try:
+            while not self.past_end(ordinal) and video.grab():
+                if self.selects(ordinal):
+                    yield self._decode(video, ordinal)
+                ordinal += 1
+            if self.count is not None and ordinal < self.count and not self.past_end(ordinal):
+                missing = sum(self.selects(at) for at in range(ordinal, self.count))
+                self._end_early(ordinal, missing)
+        finally:
+            video.release()
+
+    def _decode(self, video: cv2.VideoCapture, ordinal: int) -> Frame | FrameRejected:
+        done, pixels = video.retrieve()
+        if not done or pixels is None:
+            return Rejection("unreadable image", f"video frame {ordinal} cannot be decoded")
+        rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
+
+    def _end_early(self, ordinal: int, missing: int) -> None:
+        why = Rejection("video ends early", f"{ordinal} of the {self.count} frames that its header tells can be read")
+        if missing:
+            self._reject(why, missing)
+
+
+def open_video(path: Path) -> cv2.VideoCapture:
+    """An open video. Raises SourceError when OpenCV cannot open it; its own messages are kept quiet."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        video = cv2.VideoCapture(str(path))
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if not video.isOpened():
+        raise SourceError(f"{path} is no video that OpenCV can open; give a video, a folder, or a .mcap or .db3 bag.")
+    return video
