@@ -36,7 +36,7 @@ class OnlineSegmenter:
         self._stopwatch = Stopwatch()
         self._rooms = replace(rooms, **self._stopwatch.watch(vars(rooms)))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
         """Take in one frame. Raises FrameRejected, and changes nothing, for a frame that cannot be used."""
         room = self._rooms
@@ -54,7 +54,7 @@ class OnlineSegmenter:
         ids = to_image(pixels.int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def snapshot(self) -> InstanceMap:
         """The labelled map so far and every instance in it, on the CPU."""
         return self._rooms.store.snapshot()

@@ -73,8 +73,8 @@ class Frame:
         """The same frame on a device; the pose stays where it is."""
         if self.image.device == torch.device(device):
             return self
-        moved = {name: None if (t := getattr(self, name)) is None else t.to(device) for name in ("depth", "intrinsics")}
-        return replace(self, image=self.image.to(device), **moved)
+        depth, intrinsics = (None if t is None else t.to(device) for t in (self.depth, self.intrinsics))
+        return replace(self, image=self.image.to(device), depth=depth, intrinsics=intrinsics)
 
 
 @dataclass(frozen=True)

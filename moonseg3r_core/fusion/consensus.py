@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import torch
+
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
 

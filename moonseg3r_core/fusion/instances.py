@@ -85,7 +85,9 @@ class Instances:
             grown,
             features=mean(grown.features, queries.features),
             boxes=grown.boxes.index_copy(0, rows, torch.stack((low, high), dim=1)),
-            state_tokens=mean(tokens, queries.state_tokens) if tokens is not None and queries.state_tokens is not None else None,
+            state_tokens=mean(tokens, queries.state_tokens)
+            if tokens is not None and queries.state_tokens is not None
+            else None,
             observations=grown.observations.index_add(0, rows, torch.ones_like(best)),
             similarity=grown.similarity.index_add(0, rows, best),
             last_frame=grown.last_frame.index_fill(0, rows, frame),
@@ -95,7 +97,9 @@ class Instances:
         """Rows of nothing for new ids, so that new and old instances take the same way."""
         new = len(ids)
         features = self.features if len(self) else queries.features[:0]
-        tokens = self.state_tokens if len(self) else (None if queries.state_tokens is None else queries.state_tokens[:0])
+        tokens = (
+            self.state_tokens if len(self) else (None if queries.state_tokens is None else queries.state_tokens[:0])
+        )
         none = features.new_zeros(new)
         return Instances(
             ids=torch.cat((self.ids, ids)),
@@ -128,7 +132,9 @@ class Instances:
         def mean(values: Tensor) -> Tensor:
             return put(values, torch.lerp(values[new], values[old], share))
 
-        box = torch.stack((torch.fmin(self.boxes[old, 0], self.boxes[new, 0]), torch.fmax(self.boxes[old, 1], self.boxes[new, 1])))
+        box = torch.stack(
+            (torch.fmin(self.boxes[old, 0], self.boxes[new, 0]), torch.fmax(self.boxes[old, 1], self.boxes[new, 1]))
+        )
         return Instances(
             ids=self.ids[keep],
             features=mean(self.features),

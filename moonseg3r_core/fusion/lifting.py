@@ -127,4 +127,3 @@ def _cell_sums(values: Tensor, h: int, w: int) -> Tensor:
     height, width = values.shape
     padded = torch.nn.functional.pad(values, (0, -width % w, 0, -height % h))
     return padded.view(h, -1, w, padded.shape[1] // w).sum((1, 3)).flatten()
-

@@ -76,7 +76,9 @@ class VoxelMap:
         count = len(self._pairs)
         voxels, ids = self._pair_keys[:count] // _IDS, final[self._pair_keys[:count] % _IDS]
         keys, inverse = torch.unique(voxels * _IDS + ids, return_inverse=True)
-        votes = torch.zeros(len(keys), dtype=torch.int64, device=keys.device).index_add_(0, inverse, self._votes[:count, 0])
+        votes = torch.zeros(len(keys), dtype=torch.int64, device=keys.device).index_add_(
+            0, inverse, self._votes[:count, 0]
+        )
         newest = torch.zeros_like(votes).scatter_reduce_(0, inverse, self._votes[:count, 1], "amax")
         best = best_of_groups(keys // _IDS, votes, newest)
         labels = torch.zeros(len(self), dtype=torch.int32, device=keys.device)
