@@ -34,6 +34,10 @@ def section(cls: type) -> Any:
 class RgbdConfig:
     min_depth: float = value(0.1, "nearer depth is ignored, metres", low=0.0)
     max_depth: float = value(8.0, "farther depth is ignored, metres", low=0.0)
+    edge: float = value(0.0, "depth is dropped where it jumps by more than this share of it; 0: kept", low=0.0)
+    cell: int = value(16, "pixels per cell of the position features (F3d)", low=4, high=64)
+    longest: float = value(8.0, "longest wavelength of the position features, metres", low=0.1)
+    octaves: int = value(5, "wavelengths of the position features, each half the one before", low=1, high=8)
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,17 @@ class MasksConfig:
 
 
 @dataclass(frozen=True)
+class HandcraftedConfig:
+    color_range: float = value(200.0, "longest wavelength of the color features, L*a*b* units", low=1.0)
+    lightness: float = value(0.5, "weight of lightness against chroma", low=0.0)
+    texture: float = value(0.3, "weight of texture against color", low=0.0)
+
+
+@dataclass(frozen=True)
 class FeaturesConfig:
     kind: str = value("handcrafted", "2D features (F2d)", choices=("handcrafted",))
     cell: int = value(16, "pixels per feature cell", low=4, high=64)
+    handcrafted: HandcraftedConfig = section(HandcraftedConfig)
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,7 @@ class RefinementConfig:
 
 @dataclass(frozen=True)
 class IndexMemoryConfig:
+    cell: int = value(16, "pixels along a cell's edge; each cell gives one spatial key", low=1)
     merge_distance: float = value(0.3, "keys nearer than this are merged (delta), metres", low=1e-3)
     update: str = value(
         "paper", "paper: as the supplement words it; grid: also one new key per cell", choices=("paper", "grid")
@@ -89,6 +102,7 @@ class IndexMemoryConfig:
     )
     rasterizer: str = value("torch", "point rasteriser", choices=("torch", "pytorch3d"))
     max_radius: float = value(12.0, "cap of a key's radius in the index map, pixels", low=0.5)
+    stride: int = value(4, "pixels along the edge of a sample of the index map; 1: every pixel by itself", low=1)
     max_recalled: int = value(512, "queries recalled at most, the most seen first", low=1)
     queries_per_key: int = value(32, "newest queries kept per key; 0: all", low=0)
     max_queries: int = value(16384, "queries kept in the bank, the newest; 0: all, as in the paper", low=0)
@@ -103,19 +117,44 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    merge: str = value("similarity", "within-frame merge", choices=("similarity", "none"))
-    merge_threshold: float = value(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
-    match_threshold: float = value(1.8, "prune matches below this sum of three terms (eq 12)", low=0.0, high=3.0)
     boxes: str = value(
-        "points", "boxes from the mask's points (1st to 99th percentile) or its keys", choices=("points", "keys")
+        "points",
+        "boxes from a mask's points (1st to 99th percentile) or from its keys (paper)",
+        choices=("points", "keys"),
     )
-    average: str = value("running", "how a matched query updates its instance", choices=("running", "pairwise"))
+    min_points: int = value(10, "masks with fewer 3D points have no place and are left out", low=1)
+    merge: str = value("similarity", "within-frame merge of alike masks, or none", choices=("similarity", "none"))
+    merge_threshold: float = value(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
+    match: str = value(
+        "overlap",
+        "paper: eq 12; overlap: eq 12 and the IoU with the map's labels in view",
+        choices=("paper", "overlap"),
+    )
+    match_threshold: float = value(1.2, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
+    parts: str = value(
+        "join",
+        "a mask left over inside an instance: join: a part of it; new: an instance (paper)",
+        choices=("join", "new"),
+    )
+    parts_share: float = value(0.5, "share of a mask inside an instance that makes it a part", low=0.0, high=1.0)
+    consensus: str = value(
+        "views", "views: instances that masks keep showing as one are joined; none (paper)", choices=("views", "none")
+    )
+    consensus_cover: float = value(0.7, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
+    consensus_views: int = value(3, "frames that must show two instances as one", low=1)
+    consensus_rate: float = value(0.6, "and their share of all frames that show both", low=0.0, high=1.0)
+    average: str = value(
+        "running",
+        "update of a matched query: mean over observations, or of old and new",
+        choices=("running", "pairwise"),
+    )
 
 
 @dataclass(frozen=True)
 class MapConfig:
     voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
-    min_observations: int = value(2, "instances seen less often are not published", low=1)
+    stride: int = value(2, "step in pixels at which a frame enters the map", low=1)
+    min_observations: int = value(2, "instances seen less often are not published, though always saved", low=1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,86 @@
+"""The global query bank (paper eq 7): every query under an index that keeps its meaning."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.types import check
+
+
+class QueryBank:
+    """Queries in the order of their arrival; the oldest leave when there are more than `max_queries` (0: none leaves).
+
+    A query's index counts all queries ever appended, so it never comes to mean another one.
+    """
+
+    def __init__(self, max_queries: int = 0) -> None:
+        self.max_queries = max_queries
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, the width of the queries included."""
+        self._rows = torch.zeros(0, 0)
+        self.first, self.end = 0, 0
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    @property
+    def width(self) -> int:
+        """D, 0 before the first query."""
+        return self._rows.shape[1]
+
+    def check_width(self, features: Tensor) -> None:
+        """Raises ValueError where queries (M, D) are of another width than those in the bank."""
+        check("queries.features", features, ("M", self.width if self.width else "D"), torch.float32, {})
+
+    def append(self, features: Tensor) -> Tensor:
+        """Store features (M, D) float32, without their gradient; their indices (M,) int64 on the CPU."""
+        self.check_width(features)
+        start, self.end = self.end, self.end + len(features)
+        kept = features.detach().to(self._rows.device if self.width else features.device)
+        if self.max_queries:
+            kept = kept[-self.max_queries :]
+            self.first = max(self.first, self.end - self.max_queries)
+        if len(kept):
+            self._make_room(kept)
+            self._rows[self._places(torch.arange(self.end - len(kept), self.end))] = kept
+        return torch.arange(start, self.end)
+
+    def gather(self, indices: Tensor) -> Tensor:
+        """The queries (n, D) of indices (n,) int64, on the bank's device. Raises ValueError for one that has left."""
+        if len(indices) and not (self.first <= int(indices.min()) and int(indices.max()) < self.end):
+            raise ValueError(
+                f"query indices must be in {self.first}..{self.end - 1}, got {int(indices.min())}..{int(indices.max())}"
+                "; leave out those below QueryBank.first, which have left the bank."
+            )
+        return self._rows[self._places(indices)]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The bank as plain tensors."""
+        held = torch.arange(self.first, self.end)
+        return {"queries": self.gather(held).cpu(), "end": torch.tensor(self.end)}
+
+    def load_state_dict(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Take up what `state_dict` gave; the newest `max_queries` of it."""
+        self.reset()
+        queries = state["queries"].to(device)
+        self.end = self.first = int(state["end"]) - len(queries)
+        self._rows = queries[:0].clone()
+        self.append(queries)
+
+    def _places(self, indices: Tensor) -> Tensor:
+        """Rows of the storage: a ring once it is as long as `max_queries`."""
+        place = indices % self.max_queries if self.max_queries else indices
+        return place.to(self._rows.device)
+
+    def _make_room(self, features: Tensor) -> None:
+        """Grow by doubling, so that appending is cheap on average; never past `max_queries`."""
+        needed = min(self.end, self.max_queries) if self.max_queries else self.end
+        if needed <= len(self._rows):
+            return
+        size = max(needed, 2 * len(self._rows))
+        grown = features.new_zeros(min(size, self.max_queries) if self.max_queries else size, features.shape[1])
+        grown[: len(self._rows)] = self._rows.reshape(-1, features.shape[1])
+        self._rows = grown

@@ -1,0 +1,202 @@
+"""The query index map (paper eq 8; supplement "Map Update"): spatial keys, each with the indices of its queries.
+
+Sparse and on the CPU, whatever device the frames are on: a key holds its own short list, and keys are found through a
+voxel hash, so an update costs O(new keys), not O(stored keys).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.memory.voxel_hash import VoxelHash, spread
+
+
+@dataclass(frozen=True)
+class NewKeys:
+    """Incoming keys: positions (n, 3) metres; key row (e,) and query index (e,) of every association of eq 8."""
+
+    positions: NDArray
+    rows: NDArray
+    queries: NDArray
+
+
+class QueryIndexMap:
+    """Keys and their queries; `update` is `paper` or `grid`, 0 is no limit.
+
+    queries_per_key: the newest are kept. max_keys: the least recently seen go.
+    """
+
+    def __init__(self, merge_distance: float, update: str, queries_per_key: int = 0, max_keys: int = 0) -> None:
+        if update not in _MERGES:
+            raise ConfigError(f"memory.index.update must be one of {', '.join(_MERGES)}, got {update!r}; choose one.")
+        self.merge_distance = merge_distance
+        self.queries_per_key = queries_per_key
+        self.max_keys = max_keys
+        self._merge_new = _MERGES[update]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all keys."""
+        self._hash = VoxelHash(self.merge_distance)
+        self._positions = np.full((0, 3), np.nan, dtype=np.float32)
+        self._codes = np.zeros(0, dtype=np.int64)
+        self._seen = np.zeros(0, dtype=np.int64)  # the update that saw the key last; -1: the slot is free
+        self._queries: list[array[int]] = []
+        self._free: list[int] = []
+        self._updates = 0
+
+    def __len__(self) -> int:
+        return len(self._queries) - len(self._free)
+
+    @property
+    def positions(self) -> Tensor:
+        """World positions (slots, 3) float32 of the keys by slot; NaN where a slot is free."""
+        return torch.from_numpy(self._positions[: len(self._queries)])
+
+    def queries(self, slots: Tensor, oldest: int = 0) -> tuple[Tensor, Tensor]:
+        """Query indices of keys: those of slots[v] are members[offsets[v]:offsets[v + 1]], none below `oldest`."""
+        held = [self._queries[slot] for slot in slots.tolist()]
+        members = torch.frombuffer(bytearray(b"".join(held)), dtype=torch.int64) if any(held) else torch.zeros(0).long()
+        key = torch.repeat_interleave(torch.tensor([len(h) for h in held], dtype=torch.int64))
+        kept = members >= oldest
+        counts = torch.bincount(key[kept], minlength=len(held))
+        return torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))), members[kept]
+
+    def update(self, positions: NDArray, queries: NDArray, oldest: int = 0) -> None:
+        """Take in new keys (n, 3) metres with the query index (n,) of each, -1 for none; none below `oldest` is kept.
+
+        An existing key within `merge_distance` of new ones moves to their centroid and takes the union of their
+        queries; new keys near none are appended.
+        """
+        rows = np.flatnonzero(queries >= oldest)
+        new = self._merge_new(NewKeys(positions, rows, queries[rows]), self.merge_distance)
+        row, slot = self._near(new.positions)
+        unmatched = np.setdiff1d(np.arange(len(new.positions)), row)
+        self._move(slot, new.positions[row])
+        appended = self._append(new.positions[unmatched])
+        row, slot = np.concatenate((row, unmatched)), np.concatenate((slot, appended))
+        self._join(row, slot, new, oldest)
+        self._seen[slot] = self._updates
+        self._updates += 1
+        self._forget(len(self) - self.max_keys if self.max_keys else 0)
+
+    def _near(self, positions: NDArray) -> tuple[NDArray, NDArray]:
+        """Pairs (new row, existing slot) no farther apart than `merge_distance`."""
+        row, slot = self._hash.candidates(positions)
+        offset = positions[row].astype(np.float64) - self._positions[slot]
+        near = np.einsum("pi,pi->p", offset, offset) <= self.merge_distance**2
+        return row[near], slot[near]
+
+    def _move(self, slots: NDArray, positions: NDArray) -> None:
+        """Move each slot to the centroid of the positions that are paired with it."""
+        moved, centroids = _centroids(slots, positions)
+        codes = self._hash.codes(centroids)
+        left = codes != self._codes[moved]
+        self._hash.remove(moved[left], self._codes[moved[left]])
+        self._hash.insert(moved[left], codes[left])
+        self._positions[moved], self._codes[moved] = centroids, codes
+
+    def _append(self, positions: NDArray) -> NDArray:
+        """New keys in free slots first, then in new ones; their slots (n,)."""
+        reused = min(len(self._free), len(positions))
+        slots = self._free[len(self._free) - reused :]
+        del self._free[len(self._free) - reused :]
+        slots += range(len(self._queries), len(self._queries) + len(positions) - reused)
+        self._queries += (array("q") for _ in range(len(positions) - reused))
+        self._make_room()
+        filled = np.array(slots, dtype=np.int64)
+        self._positions[filled], self._codes[filled] = positions, self._hash.codes(positions)
+        self._hash.insert(filled, self._codes[filled])
+        return filled
+
+    def _join(self, rows: NDArray, slots: NDArray, new: NewKeys, oldest: int) -> None:
+        """Unite each slot's queries with those of the new keys paired with it; the oldest go beyond the limit.
+
+        New queries are newer than all stored ones, so a key's list stays sorted and holds none twice.
+        """
+        order = np.argsort(new.rows, kind="stable")
+        counts = np.bincount(new.rows, minlength=len(new.positions))
+        pair, place = spread(np.cumsum(counts) - counts, counts, rows)
+        joined = np.stack((slots[pair], new.queries[order][place]), axis=1)
+        touched = set()
+        for slot, query in np.unique(joined, axis=0).tolist():
+            self._queries[slot].append(query)
+            touched.add(slot)
+        for slot in touched:
+            held = self._queries[slot]
+            del held[: bisect_left(held, oldest)]
+            if self.queries_per_key:
+                del held[: -self.queries_per_key]
+
+    def _forget(self, surplus: int) -> None:
+        """Drop the keys seen longest ago, of those the ones in the lowest slots."""
+        if surplus <= 0:
+            return
+        used = np.flatnonzero(self._seen >= 0)
+        age = self._seen[used] * len(self._seen) + used
+        gone = np.sort(used[np.argpartition(age, surplus - 1)[:surplus]])
+        self._hash.remove(gone, self._codes[gone])
+        self._positions[gone], self._seen[gone] = np.nan, -1
+        for slot in gone.tolist():
+            self._queries[slot] = array("q")
+        self._free += gone.tolist()
+
+    def _make_room(self) -> None:
+        """Grow the arrays by doubling."""
+        size, grown = len(self._positions), max(1024, 2 * len(self._positions), len(self._queries))
+        if size >= len(self._queries):
+            return
+        self._positions = np.concatenate((self._positions, np.full((grown - size, 3), np.nan, dtype=np.float32)))
+        self._codes = np.concatenate((self._codes, np.zeros(grown - size, dtype=np.int64)))
+        self._seen = np.concatenate((self._seen, np.full(grown - size, -1, dtype=np.int64)))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The keys as plain tensors: positions, the update that saw each last, and their queries."""
+        used = torch.from_numpy(np.flatnonzero(self._seen >= 0))
+        offsets, members = self.queries(used)
+        seen = torch.from_numpy(self._seen)[used]
+        return {"positions": self.positions[used].clone(), "seen": seen, "offsets": offsets, "members": members}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state_dict` gave, within this map's own limits."""
+        self.reset()
+        slots = self._append(state["positions"].numpy())
+        bounds = state["offsets"].tolist()
+        for slot, begin, end in zip(slots.tolist(), bounds[:-1], bounds[1:], strict=True):
+            self._queries[slot].extend(state["members"][begin:end].tolist()[-self.queries_per_key :])
+        self._seen[slots] = state["seen"].numpy()
+        self._updates = int(state["seen"].max()) + 1 if len(slots) else 0
+        self._forget(len(self) - self.max_keys if self.max_keys else 0)
+
+
+def _centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
+    """The distinct groups (g,) and the mean (g, 3) float32 of the positions of each."""
+    distinct, place = np.unique(groups, return_inverse=True)
+    counts = np.bincount(place, minlength=len(distinct))
+    sums = [np.bincount(place, weights=axis, minlength=len(distinct)) for axis in positions.T]
+    return distinct, (np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]).astype(np.float32)
+
+
+def _keep_new(new: NewKeys, _: float) -> NewKeys:
+    """`paper`: new keys are not merged with one another."""
+    return new
+
+
+def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
+    """`grid`: the new keys in one cell of the hash are one key, at their centroid, with the queries of all."""
+    _, cell_of = np.unique(VoxelHash(merge_distance).codes(new.positions), return_inverse=True)
+    _, centroids = _centroids(cell_of, new.positions)
+    edges = np.unique(np.stack((cell_of[new.rows], new.queries), axis=1), axis=0)
+    return NewKeys(centroids, edges[:, 0], edges[:, 1])
+
+
+_MERGES: dict[str, Callable[[NewKeys, float], NewKeys]] = {"paper": _keep_new, "grid": _one_per_cell}

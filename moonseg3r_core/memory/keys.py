@@ -1,0 +1,64 @@
+"""Spatial keys: the points of a frame average-pooled per cell, and the mask each of them lies in (paper 3.4, eq 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.types import Geometry, check
+
+
+@dataclass(frozen=True)
+class SpatialKeys:
+    """Keys of one frame: positions (n, 3) float32 world metres; masks (n,) int64, the row of the mask, -1 for none."""
+
+    positions: Tensor
+    masks: Tensor
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        check("keys.positions", self.positions, ("n", 3), torch.float32, sizes)
+        check("keys.masks", self.masks, ("n",), torch.int64, sizes)
+
+    def __len__(self) -> int:
+        return self.positions.shape[0]
+
+
+def spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_distance: float) -> SpatialKeys:
+    """One key per cell of `cell` x `cell` pixels that has points and straddles no depth edge.
+
+    labels (H, W) int32 as in `types.Queries`. A cell's points on its surface are those within 2 `merge_distance` of
+    the median depth; more than half must be, and the key is their mean. A key lies in the mask that more than half
+    of its cell's pixels belong to.
+    """
+    check("labels", labels, (geometry.grid.height, geometry.grid.width), torch.int32, {})
+    depth = _cells(torch.where(geometry.valid & (geometry.depth > 0), geometry.depth, torch.nan), cell)
+    points = torch.stack([_cells(axis, cell) for axis in geometry.points.unbind(-1)])
+    valid = depth.isfinite()
+    surface = (depth - _median(depth)[:, None]).abs() <= 2 * merge_distance
+    count = surface.sum(1)
+    positions = torch.where(surface, points, 0.0).sum(2) / count.clamp(min=1)
+    kept = (2 * count > valid.sum(1)) & positions.isfinite().all(0)
+    return SpatialKeys(positions.T[kept], _majority(_cells(labels.float(), cell))[kept] - 1)
+
+
+def _cells(image: Tensor, cell: int) -> Tensor:
+    """An image (H, W) float as cells (n, cell * cell), row by row; NaN where a cell reaches past the border."""
+    height, width = image.shape
+    rows, columns = -(-height // cell), -(-width // cell)
+    padded = torch.nn.functional.pad(image, (0, columns * cell - width, 0, rows * cell - height), value=torch.nan)
+    return padded.reshape(rows, cell, columns, cell).transpose(1, 2).reshape(rows * columns, cell * cell)
+
+
+def _median(cells: Tensor) -> Tensor:
+    """The lower median (n,) of each cell's numbers, NaN where it has none."""
+    return torch.nanmedian(cells, dim=1).values if len(cells) else cells.new_zeros(0)
+
+
+def _majority(labels: Tensor) -> Tensor:
+    """The label (n,) int64 that more than half of a cell's pixels have, else 0: a majority is always the median."""
+    median = _median(labels)
+    major = 2 * (labels == median[:, None]).sum(1) > labels.isfinite().sum(1)
+    return torch.where(major, median, 0.0).long()
