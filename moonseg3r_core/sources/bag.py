@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,9 +42,9 @@ class BagSource(Recording):
         self.bag = path
         self.asked = topics or Topics()
         faults: list[str] = []
-        topics = read_topics(path, faults.append)
+        there = read_topics(path, faults.append)
         try:
-            self.chosen: Chosen = choose(topics, self.asked)
+            self.chosen: Chosen = choose(there, self.asked)
         except SourceError as error:
             damage = f" The bag is damaged: {faults[0]}" if faults else ""
             raise SourceError(f"{path}: {error}{damage}") from error
@@ -170,7 +171,7 @@ class Walk:
     def _intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
         if self.info is None:
             return None
-        rectified = "rect" in self.topics.color.name
+        rectified = re.search(r"(/|_)rect", self.topics.color.name) is not None
         intrinsics = intrinsics_of(self.info, size, rectified)
         if intrinsics is None:
             self.source.say_once("uncalibrated", "camera_info holds no calibration; frames come without intrinsics")

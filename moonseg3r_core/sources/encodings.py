@@ -109,7 +109,7 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
 def to_metres(depth: np.ndarray) -> np.ndarray:
     """uint16 millimetres or float metres as float32 metres, 0 where there is none."""
     if depth.dtype == np.uint16:
-        return depth.astype(np.float32) * np.float32(0.001)
+        return depth.astype(np.float32) / np.float32(1000)
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
 
 
