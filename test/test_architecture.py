@@ -1,0 +1,60 @@
+"""The house: imports run downwards only, the core knows no ROS, and importing it is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "moonseg3r_core"
+ROOMS = {"reconstruction", "masks", "features", "refinement", "memory", "fusion"}
+FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "build", "run"}
+ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "tf2_ros", "moonseg3r_ros", "cv_bridge"}
+
+
+def imports(path):
+    """Absolute names that a file imports, at any depth."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def inner(path):
+    """The parts of the core that a file imports: `fusion`, `types`..."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("moonseg3r_core.")}
+
+
+def files(folder):
+    return sorted(folder.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", files(CORE), ids=lambda p: str(p.relative_to(CORE)))
+def test_the_core_imports_no_ros(path):
+    assert not {name.split(".")[0] for name in imports(path)} & ROS
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_rooms_import_the_foundation_and_never_one_another(room):
+    for path in files(CORE / room):
+        assert inner(path) <= FOUNDATION | {room}, path
+
+
+@pytest.mark.parametrize("name", sorted(FOUNDATION))
+def test_the_foundation_imports_only_itself(name):
+    assert inner(CORE / f"{name}.py") <= FOUNDATION | {"__version__"}
+
+
+def test_the_hall_knows_no_adapter():
+    assert inner(CORE / "segmenter.py") <= FOUNDATION | {"fusion"}
+
+
+def test_importing_the_core_pulls_in_nothing_heavy():
+    code = "import sys, moonseg3r_core; print(sorted({'open3d', 'matplotlib', 'skimage', 'rosbags', 'transformers'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"

@@ -1,0 +1,84 @@
+"""The configuration: dotted names, overlays in turn, and an error that names the nearest key."""
+
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from moonseg3r_core.config import Config, keys, load_config, overlay, parse_set, to_dict
+from moonseg3r_core.errors import ConfigError
+
+
+def test_later_overlays_win(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("map: {voxel: 0.05, stride: 3}\nmasks.kind: regions\n")
+    second.write_text("map:\n  voxel: 0.04\n")
+    config = load_config(first, second, overrides={"map.stride": "1"})
+    assert (config.map.voxel, config.map.stride, config.masks.kind) == (0.04, 1, "regions")
+
+
+def test_defaults_are_untouched():
+    config = overlay(Config(), {"map.voxel": 0.1})
+    assert config.map == replace(Config().map, voxel=0.1)
+    assert replace(config, map=Config().map) == Config()
+
+
+def test_every_key_survives_yaml(tmp_path):
+    file = tmp_path / "all.yaml"
+    file.write_text(yaml.safe_dump(to_dict(Config())))
+    assert load_config(file) == Config()
+
+
+def test_every_key_has_help_and_a_default_within_its_own_range():
+    for key in keys(Config()):
+        assert key.help, key.name
+        assert overlay(Config(), {key.name: str(key.value)}) == Config(), key.name
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mask.kind": "regions"}, "unknown key 'mask.kind'; did you mean 'masks.kind'"),
+        ({"masks": "regions"}, "unknown key 'masks'"),
+        ({"masks.kind": "region"}, "one of auto, precomputed, regions, got 'region'; did you mean 'regions'"),
+        ({"map.voxel": "small"}, "map.voxel must be a number >= 0.001, got 'small'"),
+        ({"map.voxel": -1}, "map.voxel must be a number >= 0.001, got -1"),
+        ({"map.voxel": float("nan")}, "map.voxel must be a number >= 0.001, got nan"),
+        ({"map.stride": 1.5}, "map.stride must be a whole number >= 1, got 1.5"),
+        ({"map.stride": True}, "map.stride must be a whole number"),
+        ({"map.voxel": None}, "map.voxel must be a number"),
+        ({"fusion.merge_threshold": 2}, ">= -1 and <= 1"),
+        ({"device": 3}, "device must be text, got 3"),
+    ],
+)
+def test_bad_settings_say_what_is_wrong(settings, words):
+    with pytest.raises(ConfigError, match=".*".join(map(__import__("re").escape, [words]))):
+        load_config(overrides=settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "is not valid YAML"), ("- 1", "must hold keys and values, got a list"), ("\x00", "is not valid YAML")],
+)
+def test_bad_files_say_which(tmp_path, text, words):
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_config(file)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read config file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_empty_file_is_the_defaults(tmp_path):
+    file = tmp_path / "empty.yaml"
+    file.write_text("")
+    assert load_config(file) == Config()
+
+
+def test_set_needs_an_equals_sign():
+    assert parse_set(["a.b=1", "c==2"]) == {"a.b": "1", "c": "=2"}
+    with pytest.raises(ConfigError, match="key=value, got 'masks.kind'"):
+        parse_set(["masks.kind"])
