@@ -24,6 +24,7 @@ class VideoSource(Recording):
 
     def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
         super().__init__(str(path), path, stride, max_frames)
+        self.file = path
         video = open_video(path)
         count, fps = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
         readable = video.grab()
@@ -38,16 +39,14 @@ class VideoSource(Recording):
         return self.count
 
     def _frames(self) -> Iterator[Frame | FrameRejected]:
-        video = open_video(self.path) if self.path else cv2.VideoCapture()
+        video = open_video(self.file)
         ordinal = 0
         try:
             while not self.past_end(ordinal) and video.grab():
                 if self.selects(ordinal):
                     yield self._decode(video, ordinal)
                 ordinal += 1
-            if self.count is not None and ordinal < self.count and not self.past_end(ordinal):
-                missing = sum(self.selects(at) for at in range(ordinal, self.count))
-                self._end_early(ordinal, missing)
+            self._check_end(ordinal)
         finally:
             video.release()
 
@@ -58,10 +57,11 @@ class VideoSource(Recording):
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
 
-    def _end_early(self, ordinal: int, missing: int) -> None:
-        why = Rejection("video ends early", f"{ordinal} of the {self.count} frames that its header tells can be read")
+    def _check_end(self, read: int) -> None:
+        missing = sum(self.selects(ordinal) for ordinal in range(read, self.count or 0))
         if missing:
-            self._reject(why, missing)
+            detail = f"{read} of the {self.count} frames that its header tells can be read"
+            self._reject(Rejection("video ends early", detail), missing)
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
@@ -70,9 +70,12 @@ def open_video(path: Path) -> cv2.VideoCapture:
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        video = cv2.VideoCapture(str(path))
+        ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends()
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
     finally:
         cv2.utils.logging.setLogLevel(level)
     if not video.isOpened():
-        raise SourceError(f"{path} is no video that OpenCV can open; give a video, a folder, or a .mcap or .db3 bag.")
+        raise SourceError(
+            f"{path} is no video that OpenCV can open, or a damaged one; give a video, a folder, or a bag."
+        )
     return video
