@@ -1,0 +1,66 @@
+"""The command `moonseg3r`: one module per subcommand, imported when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import moonseg3r_core
+from moonseg3r_core.errors import MoonSeg3RError
+
+COMMANDS = {
+    "run": "segment a recording and write the map, the id images and a report",
+    "demo": "the whole line on a rendered room, scored against its truth; no network, no GPU",
+    "evaluate": "score a result against ground truth",
+    "view": "show a result's map and the camera's path in 3D",
+    "bench": "measure accuracy and speed",
+    "config": "show or check the configuration",
+    "synthetic": "render furnished rooms with exact depth, pose and ids",
+}
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a user's mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 2 bad usage or input, 130 interrupted, 1 the reader went away."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser(arguments).parse_args(arguments)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except MoonSeg3RError as error:
+        print(f"moonseg3r: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("moonseg3r: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What was printed into is gone (`| head`); point stdout elsewhere, for Python flushes it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser(arguments: Sequence[str]) -> Parser:
+    """The parser with all commands named, of which only the one asked for is imported."""
+    parser = Parser(prog="moonseg3r", description="Online zero-shot 3D instance segmentation from a camera stream.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {moonseg3r_core.__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for name, help in COMMANDS.items():
+        if name == asked:
+            importlib.import_module(f"moonseg3r_core.cli.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help)
+    return parser

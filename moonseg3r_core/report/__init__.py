@@ -1,0 +1,19 @@
+"""What a run leaves behind: the folder OUT, its summary, and the page that shows it."""
+
+from moonseg3r_core.report.folder import OutputFolder, follow
+from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids
+from moonseg3r_core.report.page import Material, page
+from moonseg3r_core.report.summary import Counts, Summary, verdict
+
+__all__ = [
+    "Counts",
+    "Gallery",
+    "Material",
+    "OutputFolder",
+    "Picture",
+    "Summary",
+    "follow",
+    "page",
+    "shrink_ids",
+    "verdict",
+]

@@ -1,0 +1,7 @@
+"""`python -m moonseg3r_core.cli`: the command without its entry point."""
+
+import sys
+
+from moonseg3r_core.cli import main
+
+sys.exit(main())

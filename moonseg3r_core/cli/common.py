@@ -1,0 +1,47 @@
+"""What several commands share: the configuration's options, and warnings that do not tear the progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from moonseg3r_core.config import Config, load_config, parse_set
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """`--config FILE` (may be repeated) and `--set key=value ...`."""
+    parser.add_argument(
+        "--config", metavar="FILE", action="append", default=[], help="YAML file over the defaults; later files win"
+    )
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", dest="settings", action="extend", nargs="+", default=[],
+        help="single settings over the files, for example --set masks.kind=regions",
+    )  # fmt: skip
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """The configuration that the options ask for. Raises ConfigError."""
+    return load_config(*args.config, overrides=parse_set(args.settings))
+
+
+def positive(text: str) -> int:
+    """A whole number >= 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got '{text}'")
+    return int(text)
+
+
+def say_warnings() -> None:
+    """Show the package's warnings as `moonseg3r: ...` on stderr, above a progress bar."""
+    logger = logging.getLogger("moonseg3r")
+    if not logger.handlers:
+        logger.addHandler(_AboveTheBar())
+        logger.propagate = False
+
+
+class _AboveTheBar(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"moonseg3r: {record.getMessage()}", file=sys.stderr)

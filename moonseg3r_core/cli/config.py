@@ -1,0 +1,66 @@
+"""`moonseg3r config show` and `moonseg3r config check`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import yaml
+
+from moonseg3r_core.cli.common import add_config_options, config_from
+from moonseg3r_core.config import Config, Key, keys
+
+_COMMENT_COLUMN = 34
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("config", description="Show or check the configuration.")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="print all keys as YAML, with what each means",
+                              description="Print the configuration as a YAML file that `--config` takes.")  # fmt: skip
+    check = actions.add_parser("check", help="say whether the settings are valid",
+                               description="Check settings; exit status 2 with one line when one is wrong.")  # fmt: skip
+    for action, command in ((show, show_command), (check, check_command)):
+        add_config_options(action)
+        action.set_defaults(run=command)
+
+
+def show_command(args: argparse.Namespace) -> int:
+    print(as_yaml(config_from(args)))
+    return 0
+
+
+def check_command(args: argparse.Namespace) -> int:
+    config = config_from(args)
+    defaults = {key.name: key.value for key in keys(Config())}
+    changed = [key for key in keys(config) if key.value != defaults[key.name]]
+    print(f"ok: {len(defaults)} settings are valid, {len(changed)} of them not at their default")
+    for key in changed:
+        print(f"  {key.name}: {_scalar(key.value)}  (default {_scalar(defaults[key.name])})")
+    return 0
+
+
+def as_yaml(config: Config) -> str:
+    """All keys, nested, each with its help, choices and range as a comment."""
+    lines: list[str] = []
+    open_sections: list[str] = []
+    for key in keys(config):
+        *sections, name = key.name.split(".")
+        shared = 0
+        while shared < min(len(sections), len(open_sections)) and sections[shared] == open_sections[shared]:
+            shared += 1
+        lines += ["  " * depth + f"{sections[depth]}:" for depth in range(shared, len(sections))]
+        open_sections = sections
+        setting = "  " * len(sections) + f"{name}: {_scalar(key.value)}"
+        lines.append(f"{setting:<{_COMMENT_COLUMN}}  # {_comment(key)}")
+    return "\n".join(lines)
+
+
+def _comment(key: Key) -> str:
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", key.low), ("<=", key.high)) if bound is not None]
+    facts = [f"one of {', '.join(key.choices)}"] if key.choices else bounds
+    return key.help + (f" ({', '.join(facts)})" if facts else "")
+
+
+def _scalar(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()

@@ -1,0 +1,104 @@
+"""`moonseg3r run SOURCE -o OUT`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
+
+if TYPE_CHECKING:
+    from moonseg3r_core.config import Config
+    from moonseg3r_core.report import OutputFolder, Summary
+    from moonseg3r_core.sources import Topics
+    from moonseg3r_core.sources.source import Recording
+
+_DESCRIPTION = """\
+Segment a recording online and write OUT: summary.json, instances.json, map.ply, trajectory.tum,
+frames/N.png (uint16 instance ids) and report.html, which opens in any browser.
+
+SOURCE is a video, a folder of images, a ScanNet export (color/ depth/ pose/ intrinsic/ [masks/]),
+a rosbag2 (folder, .mcap or .db3), or synthetic:SEED for a rendered room."""
+_EPILOG = """\
+An earlier result in OUT is replaced; a folder that holds anything else is left alone.
+Ctrl-C ends the run after the frame at hand: what was done is written, complete, and the exit status is 130.
+Exit status: 0 done, 2 bad usage or input (also: no frame could be used), 130 interrupted."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "run", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SOURCE", help="the recording")
+    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the results")
+    add_config_options(parser)
+    parser.add_argument("--stride", type=positive, default=1, metavar="N", help="take every N-th frame (1)")
+    parser.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
+    parser.add_argument(
+        "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
+        help="which topics of a bag to read: color, depth, camera_info, pose; world= names the fixed frame (chosen by type)",
+    )  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run_command)
+
+
+def run_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.cli import INTERRUPTED
+    from moonseg3r_core.errors import SourceError
+    from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.sources import open_source
+
+    say_warnings()
+    config = config_from(args)
+    topics = parse_topics(args.topic)
+    source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics)
+    out = OutputFolder(args.out)
+    summary = segment(source, config, out, quiet=args.quiet)
+    tell(summary, out)
+    if summary.interrupted:
+        return INTERRUPTED
+    if not summary.frames:
+        raise SourceError(summary.verdict)
+    return 0
+
+
+def parse_topics(items: list[str]) -> Topics | None:
+    """`["color=/camera/image_raw"]` as Topics, None for none. Raises InputError for a name that there is not."""
+    from moonseg3r_core.errors import InputError
+    from moonseg3r_core.sources import Topics
+
+    known = [field.name for field in fields(Topics)]
+    pairs = [item.partition("=") for item in items]
+    for name, _, topic in pairs:
+        if name not in known or not topic:
+            raise InputError(f"--topic expects NAME=TOPIC with one of {', '.join(known)}, got '{name}={topic}'.")
+    return Topics(**{name: topic for name, _, topic in pairs}) if pairs else None
+
+
+def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
+    """The segmenter that suits config and source, run over the source into `out`, which is claimed before any work."""
+    from moonseg3r_core.build import build_segmenter, settle_masks
+    from moonseg3r_core.run import run
+
+    out.claim()
+    settled = settle_masks(config, source.masks_folder)
+    segmenter = build_segmenter(settled, masks_folder=source.masks_folder)
+    return run(source, segmenter, settled, out, quiet=quiet)
+
+
+def tell(summary: Summary, out: OutputFolder) -> None:
+    """One line of what was done; and on stderr what the user must know of it."""
+    if summary.skipped:
+        reasons = "; ".join(f"{count} {reason}" for reason, count in summary.skipped.items())
+        print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
+    if summary.interrupted:
+        print("moonseg3r: interrupted; what was done is written", file=sys.stderr)
+    if summary.frames and not summary.instances:
+        print(f"moonseg3r: {summary.verdict}", file=sys.stderr)
+    if summary.frames:
+        print(
+            f"{summary.instances} instances from {summary.frames} frames at {summary.fps:.1f} frames/s: "
+            f"{out.path / 'report.html'}"
+        )

@@ -1,0 +1,79 @@
+"""`moonseg3r view OUT`: the labelled cloud and the camera's path in Open3D."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from moonseg3r_core.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moonseg3r_core.types import InstanceMap
+
+INSTALL = 'python -m pip install "open3d>=0.18"'
+_PATH_COLOR = (0.9, 0.1, 0.1)
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "view", description=f"Show a result's map and the camera's path in 3D. Needs Open3D: {INSTALL}"
+    )
+    parser.add_argument("out", metavar="OUT", help="folder that `moonseg3r run` wrote")
+    parser.add_argument(
+        "--color", choices=("instance", "photo"), default="instance", help="what the points are coloured by"
+    )
+    parser.add_argument("--all", action="store_true", help="also points without an instance")
+    parser.set_defaults(run=view_command)
+
+
+def view_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.ply import read_ply
+    from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.trajectory import read_tum
+
+    out = OutputFolder(args.out)
+    summary = out.read_summary()
+    map, (_, poses) = read_ply(out.path / "map.ply"), read_tum(out.path / "trajectory.tum")
+    open3d = import_open3d()
+    shapes = [cloud(open3d, map, args.color, args.all), *camera_path(open3d, poses)]
+    open3d.visualization.draw_geometries(shapes, window_name=f"MoonSeg3R: {summary['source']}")
+    return 0
+
+
+def import_open3d() -> ModuleType:
+    """Open3D. Raises MissingDependency with the command that installs it."""
+    try:
+        return importlib.import_module("open3d")
+    except ImportError as error:
+        raise MissingDependency(
+            f"`moonseg3r view` expects Open3D, which is not here ({error}); run {INSTALL}"
+        ) from error
+
+
+def cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:
+    """The map as a point cloud in the report's colours, or the recording's."""
+    from moonseg3r_core.report.palette import colors
+
+    ids = map.instance_ids.numpy()
+    keep = (ids > 0) | all
+    rgb = colors(ids[keep]) if color == "instance" else map.colors.numpy()[keep]
+    points = open3d.geometry.PointCloud()
+    points.points = open3d.utility.Vector3dVector(map.points.numpy()[keep].astype("float64"))
+    points.colors = open3d.utility.Vector3dVector(rgb / 255.0)
+    return points
+
+
+def camera_path(open3d: Any, poses: Tensor) -> list[Any]:
+    """The camera's positions joined by lines, with axes at the first; nothing where there is no pose."""
+    if not len(poses):
+        return []
+    positions = poses[:, :3, 3].numpy()
+    path = open3d.geometry.LineSet()
+    path.points = open3d.utility.Vector3dVector(positions)
+    path.lines = open3d.utility.Vector2iVector([[k, k + 1] for k in range(len(positions) - 1)])
+    path.paint_uniform_color(_PATH_COLOR)
+    return [path, open3d.geometry.TriangleMesh.create_coordinate_frame(size=0.2).transform(poses[0].numpy())]

@@ -1,0 +1,92 @@
+"""The report's two plots, as PNG: the map from above, and the time per room."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moonseg3r_core.report.topdown import TopDown
+
+_INK, _FAINT = "#2b2f36", "#8a919c"
+_ROOMS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8c6d46", "#999933", "#222255", "#e58606")
+_STYLE: Any = {
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": "#d5d8dd",
+    "xtick.color": _FAINT,
+    "ytick.color": _FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def top_down(view: TopDown, numbered: Sequence[int]) -> bytes:
+    """Both rasters side by side in metres, with the camera's path and the numbers of `numbered` instances."""
+    with rc_context(_STYLE):
+        width, height = view.extent[1] - view.extent[0], view.extent[3] - view.extent[2]
+        upright = height > 0.9 * width
+        rows, columns = (1, 2) if upright else (2, 1)
+        panel = np.clip(height / width, 0.35, 1.8) * (5.4 if upright else 10.8)
+        figure = Figure(figsize=(10.8, rows * (panel + 0.55)), layout="constrained")
+        axes = figure.subplots(rows, columns)
+        for axis, raster, title in zip(
+            axes, (view.by_instance, view.by_color), ("by instance", "in colour"), strict=True
+        ):
+            _panel(axis, view, raster, title)
+        for id in numbered:
+            if id in view.anchors:
+                axes[0].annotate(
+                    str(id), view.anchors[id], ha="center", va="center", fontsize=7.5,
+                    bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+                )  # fmt: skip
+        return _png(figure)
+
+
+def stage_times(indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]], medians: Mapping[str, float]) -> bytes:
+    """Milliseconds per room, stacked over the frames, and each room's median beside it."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(10.8, 3.3), layout="constrained")
+        over, bars = figure.subplots(1, 2, width_ratios=(2.4, 1))
+        rooms = list(medians)
+        table = np.array([[frame.get(room, 0.0) for frame in stage_ms] for room in rooms])
+        palette = [_ROOMS[k % len(_ROOMS)] for k in range(len(rooms))]
+        over.stackplot(range(len(indices)), table, colors=palette, linewidth=0, step="mid")
+        _frame_ticks(over, indices)
+        over.set(ylabel="ms per frame", xlabel="frame", ylim=(0, 1.15 * np.percentile(table.sum(axis=0), 99)))
+        bars.barh(range(len(rooms)), list(medians.values()), color=palette, height=0.65)
+        bars.set_yticks(range(len(rooms)), rooms, color=_INK)
+        bars.set(xlabel="median, ms", xlim=(0, 1.25 * max(*medians.values(), 1e-3)))
+        bars.invert_yaxis()
+        for row, value in enumerate(medians.values()):
+            bars.text(value, row, f" {value:.1f}", va="center", color=_INK)
+        return _png(figure)
+
+
+def _panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
+    axis.imshow(raster, origin="lower", extent=view.extent, interpolation="nearest")
+    axis.plot(*view.path.T, color="white", linewidth=3.2, alpha=0.8)
+    axis.plot(*view.path.T, color=_INK, linewidth=1.2)
+    axis.plot(*view.path[0], "o", color="white", markeredgecolor=_INK, markersize=7)
+    axis.plot(*view.path[-1], "s", color=_INK, markeredgecolor="white", markersize=7)
+    axis.set(xlabel="metres", xlim=view.extent[:2], ylim=view.extent[2:])
+    axis.set_title(title, fontsize=9, color=_FAINT)
+
+
+def _frame_ticks(axis: Axes, indices: Sequence[int]) -> None:
+    """The source's own frame numbers under an axis that counts frames."""
+    places = np.unique(np.linspace(0, len(indices) - 1, 8).round().astype(int))
+    axis.set_xticks(places, [str(indices[k]) for k in places])
+    axis.set_xlim(0, max(len(indices) - 1, 1))
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()

@@ -1,0 +1,193 @@
+"""The folder that a run writes: frame by frame while it goes on, and the rest at its end, each file whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from moonseg3r_core.errors import OutputError
+from moonseg3r_core.ply import write_ply
+from moonseg3r_core.report.summary import Summary
+from moonseg3r_core.trajectory import write_tum
+from moonseg3r_core.types import Instance, InstanceMap
+
+FILES = ("summary.json", "instances.json", "map.ply", "trajectory.tum", "report.html")
+FRAMES = "frames"
+MAX_ID = 65535
+_SIGNATURE = ("source", "frames", "stage_ms", "config")
+
+
+class OutputFolder:
+    """OUT as design.md lists it. `claim` before any work; the writers replace files atomically.
+
+    All raise OutputError with the path and the system's reason.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def claim(self) -> None:
+        """Make the folder and try it. Refuses a file, a folder that holds other things, and what cannot be written."""
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"-o must be a folder, got the file {self.path}; give another name.")
+        try:
+            if self.path.is_dir() and any(self.path.iterdir()) and not self.is_output():
+                raise OutputError(
+                    f"{self.path} is not empty and not an earlier result of `moonseg3r run`; give a new folder or empty it."
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            trial = self.path / f".trial-{os.getpid()}"
+            trial.write_bytes(b"")
+            trial.unlink()
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def is_output(self) -> bool:
+        """True for an earlier result of ours, told by its summary, be it finished or not."""
+        try:
+            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(summary, dict) and all(key in summary for key in _SIGNATURE)
+
+    def clear(self) -> None:
+        """Remove the files of an earlier run, and nothing else, and mark the folder as ours: from here on it is a result."""
+        try:
+            for path in [self.path / name for name in FILES] + self._frame_files():
+                path.unlink(missing_ok=True)
+            (self.path / FRAMES).mkdir(exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        begun = dict.fromkeys(_SIGNATURE) | {"verdict": "the run has not ended, or was killed"}
+        self._write_text("summary.json", json.dumps(begun, indent=2))
+
+    def write_frame(self, index: int, ids: np.ndarray) -> None:
+        """`frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
+        highest = int(ids.max(initial=0))
+        if highest > MAX_ID:
+            raise OutputError(
+                f"frames/{index}.png holds ids up to {MAX_ID}, got {highest}; use larger masks (--set masks.min_area=...) or fewer frames."
+            )
+        _, png = cv2.imencode(".png", ids.astype(np.uint16), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        self._write_bytes(f"{FRAMES}/{index}.png", png.tobytes())
+
+    def read_frame(self, index: int) -> np.ndarray:
+        """The ids (H, W) uint16 of a frame."""
+        path = self.path / FRAMES / f"{index}.png"
+        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+        if ids is None or ids.dtype != np.uint16 or ids.ndim != 2:
+            raise OutputError(f"{path} must be a uint16 image of ids; write it again with `moonseg3r run`.")
+        return ids
+
+    def frame_indices(self) -> Iterator[int]:
+        """The numbers of the frames written so far, ascending."""
+        yield from sorted(int(path.stem) for path in self._frame_files())
+
+    def relabel(self, final_ids: Mapping[int, int]) -> None:
+        """Rewrite the frames that hold an absorbed id (old -> surviving; chains are followed)."""
+        if not final_ids:
+            return
+        table = _final_table(final_ids)
+        for index in self.frame_indices():
+            ids = self.read_frame(index)
+            final = table[ids]
+            if not np.array_equal(ids, final):
+                self.write_frame(index, final)
+
+    def write_map(self, map: InstanceMap) -> None:
+        """`map.ply` and `instances.json`."""
+        with self._replacing("map.ply") as temporary:
+            write_ply(temporary, map)
+        self._write_text("instances.json", json.dumps([dataclasses.asdict(i) for i in map.instances], indent=1))
+
+    def write_trajectory(self, stamps: Sequence[float], poses: Sequence[Tensor]) -> None:
+        """`trajectory.tum`, world_from_camera."""
+        with self._replacing("trajectory.tum") as temporary:
+            write_tum(temporary, stamps, poses)
+
+    def write_summary(self, summary: Summary) -> None:
+        """`summary.json`."""
+        self._write_text("summary.json", json.dumps(summary.to_dict(), indent=2))
+
+    def write_report(self, html: str) -> None:
+        """`report.html`."""
+        self._write_text("report.html", html)
+
+    def read_summary(self) -> dict[str, Any]:
+        """`summary.json` as it was written."""
+        if not self.is_output():
+            raise OutputError(
+                f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no summary.json of its."
+            )
+        return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+
+    def read_instances(self) -> tuple[Instance, ...]:
+        """`instances.json`."""
+        try:
+            rows = json.loads((self.path / "instances.json").read_text(encoding="utf-8"))
+            return tuple(Instance(**row) for row in rows)
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(f"cannot read {self.path / 'instances.json'}: {error}; run again.") from error
+
+    def _frame_files(self) -> list[Path]:
+        folder = self.path / FRAMES
+        return [p for p in folder.glob("*.png") if p.stem.isdecimal()] if folder.is_dir() else []
+
+    def _write_text(self, name: str, text: str) -> None:
+        self._write_bytes(name, text.encode("utf-8"))
+
+    def _write_bytes(self, name: str, content: bytes) -> None:
+        with self._replacing(name) as temporary:
+            temporary.write_bytes(content)
+
+    def _replacing(self, name: str) -> _Replacing:
+        return _Replacing(self.path / name)
+
+
+class _Replacing:
+    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.part")
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None:
+            try:
+                os.replace(self.temporary, self.path)
+            except OSError as failure:
+                raise _unwritable(self.path, failure) from failure
+            return
+        self.temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(self.path, error) from error
+
+
+def _final_table(final_ids: Mapping[int, int]) -> np.ndarray:
+    """uint16 of 65536: for each id the one that survived."""
+    table = np.arange(MAX_ID + 1, dtype=np.uint16)
+    for old in (id for id in final_ids if id <= MAX_ID):
+        table[old] = follow(final_ids, old)
+    return table
+
+
+def follow(final_ids: Mapping[int, int], id: int) -> int:
+    """The id that survived, through chains of absorption."""
+    while id in final_ids and final_ids[id] != id:
+        id = final_ids[id]
+    return id
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write {path}: {error.strerror or error}; choose a folder that can be written with -o.")

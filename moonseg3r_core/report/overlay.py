@@ -1,0 +1,95 @@
+"""Pictures of what was segmented: an image under its instances' colours, and one instance cut out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from moonseg3r_core.report.gallery import Picture
+from moonseg3r_core.report.palette import colors
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SMALLEST_LABEL = 0.003
+
+
+def overlay(picture: Picture) -> np.ndarray:
+    """The image with every instance tinted, outlined and numbered: (h, w, 3) uint8 RGB."""
+    tint = colors(picture.ids)
+    labelled = (picture.ids > 0)[..., None]
+    mixed = np.where(labelled, 0.5 * picture.image + 0.5 * tint, 0.75 * picture.image + 0.25 * 255).astype(np.uint8)
+    line = outlines(cv2.medianBlur(picture.ids.astype(np.uint16), 5))  # speckle gets no outline of its own
+    mixed[line] = (0.25 * mixed[line] + 0.75 * 255).astype(np.uint8)
+    for id in np.unique(picture.ids[picture.ids > 0]):
+        _number(mixed, picture.ids == id, int(id))
+    return mixed
+
+
+def outlines(ids: np.ndarray) -> np.ndarray:
+    """(h, w) bool: pixels of an instance that border another id."""
+    padded = np.pad(ids, 1, mode="edge")
+    height, width = ids.shape
+    around = [
+        padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for dy, dx in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    ]
+    return (ids > 0) & np.any([ids != other for other in around], axis=0)
+
+
+def cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -> np.ndarray:
+    """The largest part of an instance with its surroundings dimmed, in a picture of `width` x `height`."""
+    x0, y0, w, h = _largest_part(picture.ids == id)
+    side = max(w * height, h * width) / (width * height) * 1.35
+    crop_w, crop_h = max(24, round(side * width)), max(18, round(side * height))
+    centred = np.array([x0 + w / 2 - crop_w / 2, y0 + h / 2 - crop_h / 2]).round().astype(int)
+    room = np.array([picture.ids.shape[1] - crop_w, picture.ids.shape[0] - crop_h])
+    box = np.clip(centred, np.minimum(room, 0), np.maximum(room, 0))
+    image, mask = (
+        _window(array, box, crop_w, crop_h) for array in (picture.image, (picture.ids == id).astype(np.uint8))
+    )
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if crop_w > width else cv2.INTER_CUBIC)
+    mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    shown = np.where(mask[..., None] > 0, image, 0.45 * image + 0.55 * 238).astype(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(shown, contours, -1, colors(np.array(id)).tolist(), 2, cv2.LINE_AA)
+    return shown
+
+
+def best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
+    """For each id the picture in which it covers the most pixels."""
+    best: dict[int, tuple[int, Picture]] = {}
+    for picture in pictures:
+        ids, areas = np.unique(picture.ids[picture.ids > 0], return_counts=True)
+        for id, area in zip(ids.tolist(), areas.tolist(), strict=True):
+            if area > best.get(id, (0, picture))[0]:
+                best[id] = (area, picture)
+    return {id: picture for id, (_, picture) in best.items()}
+
+
+def _largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x, y, width, height of a mask's largest connected part."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    x, y, w, h, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+    return int(x), int(y), int(w), int(h)
+
+
+def _window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A window of an image that may reach over its border, where it is 238 grey (0 for a mask)."""
+    x, y = corner.tolist()
+    window = np.full((height, width, *array.shape[2:]), 238 if array.ndim == 3 else 0, np.uint8)
+    part = array[max(y, 0) : y + height, max(x, 0) : x + width]
+    top, left = max(-y, 0), max(-x, 0)
+    window[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return window
+
+
+def _number(image: np.ndarray, mask: np.ndarray, id: int) -> None:
+    """Write an id where its region is widest, if the region is not tiny."""
+    if mask.mean() < _SMALLEST_LABEL:
+        return
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(depth.argmax(), depth.shape)
+    size = 0.55 * image.shape[1] / 640
+    (w, h), _ = cv2.getTextSize(str(id), _FONT, size, 1)
+    corner, pad = (int(x) - w // 2, int(y) + h // 2), 3
+    low, high = (corner[0] - pad, corner[1] - h - pad), (corner[0] + w + pad, corner[1] + pad)
+    cv2.rectangle(image, low, high, (255, 255, 255), -1)
+    cv2.putText(image, str(id), corner, _FONT, size, (20, 20, 20), 1, cv2.LINE_AA)

@@ -1,0 +1,176 @@
+"""`report.html`: one file that opens from disk without a network, its pictures inside it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import cv2
+import numpy as np
+import yaml
+
+from moonseg3r_core.report import charts, topdown
+from moonseg3r_core.report.gallery import Picture, evenly
+from moonseg3r_core.report.overlay import best_pictures, cutout, overlay
+from moonseg3r_core.report.palette import hex_color
+from moonseg3r_core.report.style import CSS
+from moonseg3r_core.report.summary import OK, Summary
+from moonseg3r_core.types import Instance, InstanceMap
+
+MOST_ROWS = 300
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that the page shows: the summary, the map with its published instances, camera poses (F, 4, 4), the pictures
+    kept, the milliseconds per room of each frame, and how many overlays to show.
+    """
+
+    summary: Summary
+    map: InstanceMap
+    published: Sequence[Instance]
+    poses: np.ndarray
+    pictures: list[Picture]
+    indices: Sequence[int]
+    stage_ms: Sequence[Mapping[str, float]]
+    voxel: float = 0.02
+    overlays: int = 12
+
+
+def page(material: Material) -> str:
+    """The whole page as HTML."""
+    sections = (_header, _overlays, _map, _instances, _times, _skipped, _config)
+    title = escape(f"MoonSeg3R: {material.summary.source}")
+    body = "\n".join(part for part in (build(material) for build in sections) if part)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
+        f"<style>{CSS}</style></head>\n<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _header(material: Material) -> str:
+    s = material.summary
+    figures = {
+        "instances": s.instances,
+        "frames": s.frames,
+        "frames per second": f"{s.fps:.1f}",
+        "map points": f"{s.points:,}",
+        "peak memory": f"{s.peak_memory_mib:,.0f} MiB",
+        "device": s.device,
+    }
+    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in figures.items())
+    how = f"{s.source_kind} &middot; masks: {escape(s.masks_kind)} &middot; MoonSeg3R {escape(s.version)}"
+    return (
+        f"<header><h1>{escape(_short(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
+        f'<dl class="figures">{cells}</dl>{_notices(s)}'
+    )
+
+
+def _notices(summary: Summary) -> str:
+    notices = [
+        "Interrupted: this is what was done until then." if summary.interrupted else "",
+        f"Stopped by an error: {summary.error}" if summary.error else "",
+        summary.verdict if summary.verdict != OK else "",
+    ]
+    return "".join(f'<div class="verdict">{escape(notice)}</div>' for notice in notices if notice)
+
+
+def _overlays(material: Material) -> str:
+    shown = evenly(material.pictures, material.overlays)
+    figures = "".join(
+        f'<figure><img src="{_jpeg(overlay(p))}" alt="frame {p.index} with its instances">'
+        f"<figcaption>frame {p.index}</figcaption></figure>"
+        for p in shown
+    )
+    note = (
+        "One colour and one number per instance, the same in every picture and in the map below; what has none is pale."
+    )
+    return _section("Frames", note, f'<div class="pictures">{figures}</div>') if shown else ""
+
+
+def _map(material: Material) -> str:
+    view = topdown.draw(material.map, material.poses, material.voxel)
+    if view is None:
+        return ""
+    note = (
+        "Seen from above, with the camera's path from circle to square; instances are drawn over what belongs to none. Up "
+        "is where floors and table tops lie flattest, near the cameras' own upright; what lies more than "
+        f"{topdown.HEADROOM:g} m above the camera's highest point is left out."
+    )
+    numbered = [instance.id for instance in material.published]
+    return _section(
+        "Map", note, f'<img class="plot" src="{_png(charts.top_down(view, numbered))}" alt="map from above">'
+    )
+
+
+def _instances(material: Material) -> str:
+    ranked = sorted(material.published, key=lambda instance: -instance.points)
+    if not ranked:
+        return ""
+    best = best_pictures(material.pictures)
+    rows = "".join(_row(instance, best.get(instance.id)) for instance in ranked[:MOST_ROWS])
+    names = ("id", "", "points", "size, m", "observations", "first frame", "last frame", "score")
+    head = "".join(f"<th>{name}</th>" for name in names)
+    note = f"{len(ranked)} instances, the largest first."
+    if len(ranked) > MOST_ROWS:
+        note += f" The first {MOST_ROWS} are listed; instances.json holds all."
+    if material.summary.instances_seen_too_seldom:
+        note += f" {material.summary.instances_seen_too_seldom} more were seen too seldom to be listed here."
+    return _section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
+
+
+def _row(instance: Instance, picture: Picture | None) -> str:
+    size = " &times; ".join(f"{b - a:.2f}" for a, b in zip(instance.box_min, instance.box_max, strict=True))
+    image = f'<img src="{_jpeg(cutout(picture, instance.id))}" alt="instance {instance.id}">' if picture else ""
+    share = f'<span class="bar"><b style="width:{100 * min(max(instance.score, 0.0), 1.0):.0f}%"></b></span>'
+    cells = (
+        f'<span class="id"><i style="background:{hex_color(instance.id)}"></i>{instance.id}</span>', image,
+        f"{instance.points:,}", size, instance.observations, instance.first_frame, instance.last_frame,
+        f"{share}{instance.score:.2f}",
+    )  # fmt: skip
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _times(material: Material) -> str:
+    if not material.summary.stage_ms:
+        return ""
+    plot = _png(charts.stage_times(material.indices, material.stage_ms, material.summary.stage_ms))
+    total = sum(material.summary.stage_ms.values())
+    note = f"Milliseconds that each room took; the medians add up to {total:.0f} ms. Reading and writing come on top."
+    return _section("Time per room", note, f'<img class="plot" src="{plot}" alt="time per room">')
+
+
+def _skipped(material: Material) -> str:
+    skipped = material.summary.skipped
+    if not skipped:
+        return ""
+    rows = "".join(f"<tr><td>{escape(reason)}</td><td>{count}</td></tr>" for reason, count in skipped.items())
+    table = f'<table class="plain"><tr><th>reason</th><th>frames</th></tr>{rows}</table>'
+    return _section("Skipped frames", f"{sum(skipped.values())} frames were left out.", table)
+
+
+def _config(material: Material) -> str:
+    text = escape(yaml.safe_dump(dict(material.summary.config), sort_keys=False))
+    return f"<section><details><summary>Configuration</summary><pre>{text}</pre></details></section>"
+
+
+def _section(title: str, note: str, content: str) -> str:
+    return f'<section><h2>{title}</h2><p class="note">{note}</p>{content}</section>'
+
+
+def _short(source: str) -> str:
+    """A recording's own name: the last part of its path."""
+    return source.rstrip("/").rsplit("/", 1)[-1] or source
+
+
+def _jpeg(image: np.ndarray, quality: int = 86) -> str:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _png(data: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

@@ -1,0 +1,89 @@
+"""What `summary.json` holds, and the reason a run gives when it ends without an instance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+OK = "ok"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the frames of a run fared: `used` went through the line; of these `without_depth` had no valid point and
+    `without_masks` had points and yet no mask that holds any; `skipped` is frames by reason.
+    """
+
+    used: int = 0
+    without_depth: int = 0
+    without_masks: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def read(self) -> int:
+        return self.used + sum(self.skipped.values())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in figures: `frames` used, frames `skipped` by reason, `instances` published (seen often enough) and those
+    seen too seldom, frames per second from reading to writing, median milliseconds per room, peak memory in MiB
+    (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config, kind of masks, device, hashes of the weights.
+    """
+
+    version: str
+    source: str
+    source_kind: str
+    frames: int
+    skipped: Mapping[str, int]
+    instances: int
+    instances_seen_too_seldom: int
+    points: int
+    seconds: float
+    fps: float
+    stage_ms: Mapping[str, float]
+    peak_memory_mib: float
+    peak_gpu_memory_mib: float
+    device: str
+    masks_kind: str
+    config: Mapping[str, Any]
+    weights: Mapping[str, str]
+    interrupted: bool
+    error: str
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+
+def verdict(counts: Counts, instances: int, seen_too_seldom: int, min_observations: int) -> str:
+    """`ok`, or in one line why there is no instance, with what to do."""
+    if instances:
+        return OK
+    if not counts.read:
+        return "no instance: the source gave no frame; check that it holds images."
+    if not counts.used:
+        return f"no instance: none of the {counts.read} frames read could be used. {_skipped(counts)}"
+    if seen_too_seldom:
+        return (
+            f"no instance: {_number(counts.used, 'frame')} gave {_number(seen_too_seldom, 'candidate')}, each seen in "
+            f"fewer than {min_observations} frames; use more frames, a smaller --stride, or --set map.min_observations=1."
+        )
+    parts = [f"no instance: {_number(counts.used, 'frame')} used"]
+    if counts.without_depth:
+        parts.append(f"{counts.without_depth} without depth in range (reconstruction.rgbd.min_depth, max_depth)")
+    if counts.without_masks:
+        parts.append(f"{counts.without_masks} whose masks are all void, too small (masks.min_area) or without depth")
+    return ", ".join(parts) + ". " + _skipped(counts) if counts.skipped else ", ".join(parts) + "."
+
+
+def _skipped(counts: Counts) -> str:
+    reason, number = max(counts.skipped.items(), key=lambda item: item[1])
+    return f"{_number(sum(counts.skipped.values()), 'frame')} skipped, {number} of them with: {reason}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,242 @@
+"""A recording through the segmenter into a folder: what `moonseg3r run` does."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import FrameType
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import moonseg3r_core
+from moonseg3r_core.config import Config, to_dict
+from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
+from moonseg3r_core.report import Counts, Gallery, Material, OutputFolder, Picture, Summary, page, shrink_ids, verdict
+from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
+
+logger = logging.getLogger("moonseg3r")
+T = TypeVar("T")
+
+
+class Recording(Protocol):
+    """What a run needs of a source; `rejected` are the frames that it had to leave out, by reason."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def rejected(self) -> Counter[str]: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class Segmenter(Protocol):
+    """What a run needs of `OnlineSegmenter`."""
+
+    @property
+    def final_ids(self) -> Mapping[int, int]: ...
+
+    def step(self, frame: Frame) -> FrameResult: ...
+
+    def snapshot(self) -> InstanceMap: ...
+
+
+def run(source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
+    """Take every frame of `source` through `segmenter` and write all of OUT (claimed before); `config` is what the
+    segmenter was built from. Ctrl-C ends it early, and whatever ends it, what was done is written before it returns
+    or raises. Raises SourceError, OutputError.
+    """
+    out.clear()
+    log = Log()
+    try:
+        with tqdm(
+            total=source.length, unit="frame", disable=quiet, mininterval=_bar_interval(), dynamic_ncols=True
+        ) as bar:
+            for frame in read_ahead(source):
+                with interrupt_deferred():
+                    _take(frame, segmenter, out, log)
+                bar.set_postfix(instances=log.instances(segmenter.final_ids), refresh=False)
+                bar.update()
+    except KeyboardInterrupt:
+        log.interrupted = True
+    except MoonSeg3RError as error:
+        log.error = str(error)
+        raise
+    except Exception as error:
+        log.error = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        with interrupt_deferred():
+            summary = _write_results(source, segmenter, config, out, log)
+    return summary
+
+
+@dataclass
+class Log:
+    """What a run remembers of its frames."""
+
+    started: float = field(default_factory=perf_counter)
+    indices: list[int] = field(default_factory=list)
+    stamps: list[float] = field(default_factory=list)
+    poses: list[Tensor] = field(default_factory=list)
+    stage_ms: list[Mapping[str, float]] = field(default_factory=list)
+    seen: set[int] = field(default_factory=set)
+    gallery: Gallery = field(default_factory=Gallery)
+    skipped: Counter[str] = field(default_factory=Counter)
+    without_depth: int = 0
+    without_masks: int = 0
+    device: str = ""
+    interrupted: bool = False
+    error: str = ""
+
+    def add(self, frame: Frame, result: FrameResult) -> None:
+        """One frame that went through the line."""
+        self.indices.append(result.index)
+        self.stamps.append(result.stamp)
+        self.poses.append(result.geometry.world_from_camera.cpu())
+        self.stage_ms.append(dict(result.stage_ms))
+        self.seen.update(result.assignment.instance_ids.tolist())
+        self.gallery.offer(result.index, frame.image.cpu().numpy())
+        has_depth = bool(result.geometry.valid.any())
+        self.without_depth += not has_depth
+        self.without_masks += has_depth and not len(result.assignment)
+        self.device = str(result.geometry.device)
+
+    def skip(self, frame: Frame, why: FrameRejected) -> None:
+        """One frame that could not be used, said once per reason."""
+        reason = getattr(why, "reason", str(why))
+        if reason not in self.skipped:
+            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, why)
+        self.skipped[reason] += 1
+
+    def instances(self, final_ids: Mapping[int, int]) -> int:
+        """How many instances there are so far, those seen once included."""
+        return len(self.seen.difference(final_ids))
+
+    def medians(self) -> dict[str, float]:
+        """Median milliseconds per room, in the order of the walk."""
+        rooms = dict.fromkeys(room for frame in self.stage_ms for room in frame)
+        return {room: float(np.median([frame.get(room, 0.0) for frame in self.stage_ms])) for room in rooms}
+
+
+def read_ahead(frames: Iterable[T]) -> Iterator[T]:
+    """The same items in the same order; while one is worked on, a thread already reads the next."""
+    done = object()
+    iterator = iter(frames)
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+        coming = reader.submit(next, iterator, done)
+        try:
+            while (item := coming.result()) is not done:
+                coming = reader.submit(next, iterator, done)
+                yield item  # type: ignore[misc]
+        finally:
+            # Where it was opened: a bag's database answers to one thread only.
+            if hasattr(iterator, "close"):
+                reader.submit(iterator.close)
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Ctrl-C inside the block takes effect at its end, so that no frame and no file stays half done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
+def _bar_interval() -> float:
+    """Seconds between two states of the bar: it moves on a terminal and stays short in a log file."""
+    return 0.1 if sys.stderr.isatty() else 10.0
+
+
+def _take(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: Log) -> None:
+    try:
+        result = segmenter.step(frame)
+    except FrameRejected as why:
+        log.skip(frame, why)
+        return
+    out.write_frame(result.index, result.instance_ids.cpu().numpy())
+    log.add(frame, result)
+
+
+def _write_results(source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, log: Log) -> Summary:
+    """Everything but the frames, which are there already; these get their final ids."""
+    seconds = perf_counter() - log.started
+    map = segmenter.snapshot()
+    published = [i for i in map.instances if i.observations >= config.map.min_observations]
+    summary = _summary(source, config, log, map, published, seconds)
+    out.relabel(segmenter.final_ids)
+    out.write_map(map)
+    out.write_trajectory(log.stamps, log.poses)
+    pictures = [_picture(out, index, image) for index, image in log.gallery.images.items()]
+    poses = torch.stack(log.poses).numpy() if log.poses else np.zeros((0, 4, 4))
+    out.write_report(
+        page(Material(summary, map, published, poses, pictures, log.indices, log.stage_ms, config.map.voxel))
+    )
+    out.write_summary(summary)
+    return summary
+
+
+def _picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
+    return Picture(index, image, shrink_ids(out.read_frame(index), image.shape))
+
+
+def _summary(
+    source: Recording, config: Config, log: Log, map: InstanceMap, published: list[Instance], seconds: float
+) -> Summary:
+    counts = Counts(len(log.indices), log.without_depth, log.without_masks, dict(log.skipped + source.rejected))
+    seldom = len(map.instances) - len(published)
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return Summary(
+        version=moonseg3r_core.__version__,
+        source=source.name,
+        source_kind=source.kind,
+        frames=counts.used,
+        skipped=counts.skipped,
+        instances=len(published),
+        instances_seen_too_seldom=seldom,
+        points=len(map),
+        seconds=seconds,
+        fps=counts.used / seconds,
+        stage_ms=log.medians(),
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        / (1024**2 if sys.platform == "darwin" else 1024),
+        peak_gpu_memory_mib=torch.cuda.max_memory_allocated() / 1024**2 if on_gpu else 0.0,
+        device=log.device,
+        masks_kind=config.masks.kind,
+        config=to_dict(config),
+        weights={},
+        interrupted=log.interrupted,
+        error=log.error,
+        verdict=verdict(counts, len(published), seldom, config.map.min_observations),
+    )
