@@ -53,8 +53,17 @@ class PrecomputedConfig:
 
 @dataclass(frozen=True)
 class RegionsConfig:
-    scale: float = value(150.0, "preference for large regions", low=0.0)
-    sigma: float = value(0.8, "width of the smoothing before segmentation, pixels", low=0.0)
+    width: int = value(256, "segmented at this width, pixels", low=32)
+    scale: float = value(40.0, "preference for large regions in the graph-based segmentation", low=0.0)
+    sigma: float = value(0.6, "width of the smoothing before segmentation, pixels", low=0.0)
+    lightness: float = value(0.6, "weight of lightness against chroma", low=0.0)
+    normals: float = value(30.0, "weight of a full change of normal, L*a*b* units", low=0.0)
+    depth: float = value(150.0, "weight of a change of log depth, L*a*b* units", low=0.0)
+    jump: float = value(0.025, "a surface this far off the other's plane is another one, share of depth", low=1e-3)
+    convex: float = value(0.1, "weight of a convex crease against a concave one", low=0.0, high=1.0)
+    color: float = value(12.0, "adjacent regions whose colors differ by less may merge, L*a*b* units", low=0.1)
+    crease: float = value(0.4, "share of a border that may be broken (jump or crease) in a merge", low=0.01)
+    small_area: float = value(300.0, "smaller regions merge more easily, pixels at the segmented width", low=1.0)
 
 
 @dataclass(frozen=True)

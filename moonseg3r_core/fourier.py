@@ -1,0 +1,34 @@
+"""Fourier features: positions (in space, in color...) encoded so that cosine similarity falls with distance."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def directions(count: int) -> Tensor:
+    """`count` unit vectors (count, 3) spread evenly over a half sphere (Fibonacci lattice)."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z = index / count
+    angle = index * math.pi * (3 - math.sqrt(5))
+    radius = (1 - z * z).sqrt()
+    return torch.stack((radius * angle.cos(), radius * angle.sin(), z), dim=-1).float()
+
+
+def fourier_features(points: Tensor, longest: float, octaves: int, count: int = 16) -> Tensor:
+    """Points (..., 3) as unit vectors (..., 2 * count * octaves): sines and cosines of the positions along `count`
+    directions at the wavelengths longest, longest / 2, ... (`octaves` of them).
+
+    The dot product of two encodings is close to the mean of sinc(2 r / wavelength) over the wavelengths, r their
+    distance: 1 at r = 0, near 0 beyond `longest`, whatever the direction (Rahimi & Recht 2007; the mean of many
+    encodings is a kernel mean embedding, its cosine the overlap of two point sets).
+    """
+    angles = points @ directions(count).to(points).T * (2 * math.pi / longest)
+    sine, cosine = angles.sin(), angles.cos()
+    parts = [sine, cosine]
+    for _ in range(octaves - 1):  # sin 2a = 2 sin a cos a; cos 2a = 1 - 2 sin^2 a
+        sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
+        parts += [sine, cosine]
+    return torch.cat(parts, dim=-1) / math.sqrt(count * octaves)

@@ -1,0 +1,94 @@
+"""Merging of adjacent regions: the region adjacency graph as flat arrays, contracted in rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RegionGraph:
+    """R regions: areas (R,), color_sums (R, 3). E borders between them: first < second (E,), and sums over each
+    border's steps: counts, contrast, break_, known (E,).
+    """
+
+    areas: np.ndarray
+    color_sums: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    sums: np.ndarray  # (E, 4): counts, contrast, break_, known
+
+
+@dataclass(frozen=True)
+class MergeRule:
+    """When two adjacent regions are one: their cost is below 1.
+
+    cost = (color difference / color)^2 + break / crease, times sqrt(smaller area / small_area) below that area.
+    Color difference is the smaller of that of the means and that across the border: shading changes slowly, texture
+    keeps its mean.
+    """
+
+    color: float
+    crease: float
+    small_area: float
+
+    def __call__(self, graph: RegionGraph) -> np.ndarray:
+        means = graph.color_sums / graph.areas[:, None]
+        counts, contrast, break_, known = graph.sums.T
+        apart = np.sqrt(np.square(means[graph.first] - means[graph.second]).sum(1))
+        color = np.minimum(apart, contrast / counts) / self.color
+        broken = break_ / np.maximum(known, 1) / self.crease
+        smaller = np.minimum(graph.areas[graph.first], graph.areas[graph.second])
+        return (color * color + broken) * np.sqrt(np.minimum(smaller / self.small_area, 1.0))
+
+
+def merge_regions(graph: RegionGraph, rule: MergeRule) -> np.ndarray:
+    """The new region (R,) of each region, numbered from 0.
+
+    In each round every pair whose border is the cheapest of both is merged, until no such border costs below 1.
+    """
+    assigned = np.arange(len(graph.areas))
+    while len(graph.first):
+        costs = rule(graph)
+        pairs = mutual_best(graph.first, graph.second, costs, len(graph.areas))
+        pairs = pairs[costs[pairs] < 1]
+        if not len(pairs):
+            break
+        target = np.arange(len(graph.areas))
+        target[graph.second[pairs]] = graph.first[pairs]
+        target = np.unique(target, return_inverse=True)[1]
+        graph = contract(graph, target)
+        assigned = target[assigned]
+    return assigned
+
+
+def mutual_best(first: np.ndarray, second: np.ndarray, costs: np.ndarray, regions: int) -> np.ndarray:
+    """The borders (indices) that are the cheapest of both their regions; ties go to the earlier border."""
+    order = np.argsort(costs, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    best = np.full(regions, len(order))
+    np.minimum.at(best, first, rank)
+    np.minimum.at(best, second, rank)
+    return np.flatnonzero((best[first] == rank) & (best[second] == rank))
+
+
+def contract(graph: RegionGraph, target: np.ndarray) -> RegionGraph:
+    """The graph after every region r became region target[r] (0..): sums added, inner borders gone."""
+    regions = int(target.max()) + 1
+    areas = np.bincount(target, graph.areas, regions)
+    color_sums = np.stack([np.bincount(target, c, regions) for c in graph.color_sums.T], axis=1)
+    first, second, sums = group_borders(target[graph.first], target[graph.second], graph.sums, regions)
+    return RegionGraph(areas, color_sums, first, second, sums)
+
+
+def group_borders(
+    a: np.ndarray, b: np.ndarray, values: np.ndarray, regions: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps or borders between regions a and b (L,), values (L, C), as one row per unordered pair: first, second, sums."""
+    keep = a != b
+    low, high = np.minimum(a, b)[keep], np.maximum(a, b)[keep]
+    keys, inverse = np.unique(low.astype(np.int64) * regions + high, return_inverse=True)
+    sums = np.stack([np.bincount(inverse, column, len(keys)) for column in values[keep].T], axis=1)
+    return keys // regions, keys % regions, sums

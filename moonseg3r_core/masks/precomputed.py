@@ -1,0 +1,121 @@
+"""Masks that another program wrote beside the recording (paper section 4.1: CropFormer's, FastSAM's)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.masks.filters import MaskFilter, from_labels
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+log = logging.getLogger("moonseg3r")
+
+ASPECT_TOLERANCE = 0.01
+
+
+class PrecomputedMasks:
+    """Masks by frame number: `folder/N.png` (8- or 16-bit labels, 0 = none), or a folder `folder/N/` of binary PNGs,
+    one mask per file, as SAM-style exporters write them. N may be padded with zeros.
+
+    A frame without a file has no masks: counted in `missing`, said once. Masks of another size are resized (nearest)
+    when their aspect ratio is the image's to 1 %, said once.
+    Raises InputError where the folder is missing or holds no masks; FrameRejected for a file that cannot be used.
+    """
+
+    def __init__(self, folder: str, min_area: int = 50) -> None:
+        self.folder = Path(folder)
+        self.min_area = min_area
+        self.missing = 0
+        self._files: dict[int, Path] | None = None
+        self._told_size = False
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        if self._files is None:
+            self._files = _find(self.folder)
+        path = self._files.get(frame.index)
+        if path is None:
+            return self._none(frame)
+        proposals = self._read_folder(path, frame) if path.is_dir() else self._read_labels(path, frame)
+        return MaskProposals(proposals.masks.to(frame.image.device), proposals.scores.to(frame.image.device))
+
+    def _none(self, frame: Frame) -> MaskProposals:
+        self.missing += 1
+        if self.missing == 1:
+            log.warning(
+                "no masks for frame %d in %s; frames without a file go without masks.", frame.index, self.folder
+            )
+        return MaskProposals.empty(*frame.size, frame.image.device)
+
+    def _read_labels(self, path: Path, frame: Frame) -> MaskProposals:
+        image = _read(path)
+        if image.ndim == 3:
+            if (image[..., :1] != image[..., :3]).any():
+                raise FrameRejected(
+                    f"{path} must hold labels in one channel, got a color image; export ids as an 8- or 16-bit gray PNG."
+                )
+            image = image[..., 0]
+        labels = torch.from_numpy(self._fit(image, path, frame).astype(np.int32))
+        return from_labels(labels, self.min_area)
+
+    def _read_folder(self, path: Path, frame: Frame) -> MaskProposals:
+        files = sorted(path.glob("*.png"))
+        if not files:
+            raise FrameRejected(f"{path} must hold one binary PNG per mask, got none; write them or delete the folder.")
+        masks = [self._fit(_foreground(_read(file)), file, frame) > 0 for file in files]
+        stacked = torch.from_numpy(np.stack(masks))
+        return MaskFilter(self.min_area)(MaskProposals(stacked, torch.ones(len(masks))))
+
+    def _fit(self, image: np.ndarray, path: Path, frame: Frame) -> np.ndarray:
+        """The mask image at the frame's size. Raises FrameRejected where the aspect ratio is another."""
+        height, width = frame.size
+        if image.shape == (height, width):
+            return image
+        aspect = (image.shape[1] / image.shape[0]) / (width / height)
+        if abs(aspect - 1) > ASPECT_TOLERANCE:
+            raise FrameRejected(
+                f"{path} must be {width} x {height} like the image, got {image.shape[1]} x {image.shape[0]}; "
+                "make the masks from the same images as the recording's."
+            )
+        if not self._told_size:
+            self._told_size = True
+            log.warning(
+                "masks are %d x %d, images %d x %d: resized (nearest).", image.shape[1], image.shape[0], width, height
+            )
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _find(folder: Path) -> dict[int, Path]:
+    """Frame number -> label PNG or folder of binary PNGs; the PNG where a frame has both."""
+    if not folder.is_dir():
+        raise InputError(
+            f"expected a folder of masks at {folder}, found none; give masks.precomputed.folder or use masks.kind=regions."
+        )
+    entries = sorted(folder.iterdir(), key=lambda p: p.is_file())
+    files = {int(p.stem): p for p in entries if p.stem.isdecimal() and (p.is_dir() or p.suffix.lower() == ".png")}
+    if not files:
+        raise InputError(
+            f"{folder} must hold masks N.png or folders N/ of PNGs, N the frame number, got neither; "
+            "rename them so or use masks.kind=regions."
+        )
+    return files
+
+
+def _read(path: Path) -> np.ndarray:
+    """A PNG as it is stored, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded."""
+    try:
+        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, cv2.error):
+        image = None
+    if image is None:
+        raise FrameRejected(f"{path} must be a readable PNG, got one that cannot be decoded; write it again.")
+    return image
+
+
+def _foreground(image: np.ndarray) -> np.ndarray:
+    """Where a binary PNG is not black, (H, W) uint8; an alpha channel does not count."""
+    return (image if image.ndim == 2 else image[..., :3].max(-1)).astype(bool).astype(np.uint8)

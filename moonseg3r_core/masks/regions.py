@@ -1,0 +1,79 @@
+"""Masks without learned weights: graph-based regions over color and surface, merged where neither says otherwise."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import torch
+from skimage.segmentation import felzenszwalb
+
+from moonseg3r_core.masks.filters import from_labels
+from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions
+from moonseg3r_core.masks.surface import Surface, steps, surface_of
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+
+class RegionMasks:
+    """Frame, Geometry -> disjoint regions, largest first, every score 1.
+
+    Graph-based segmentation (Felzenszwalb & Huttenlocher 2004) of color, surface normals and depth, `width` pixels
+    wide; then adjacent regions are merged while their colors differ by less than about `color` (L*a*b* units) and the
+    surface goes on smoothly or convexly between them. Without valid points color alone decides.
+    """
+
+    def __init__(
+        self,
+        min_area: int = 50,
+        width: int = 256,
+        scale: float = 40.0,
+        sigma: float = 0.6,
+        lightness: float = 0.6,
+        normals: float = 30.0,
+        depth: float = 150.0,
+        jump: float = 0.025,
+        convex: float = 0.1,
+        color: float = 12.0,
+        crease: float = 0.4,
+        small_area: float = 300.0,
+    ) -> None:
+        self.min_area, self.width, self.scale, self.sigma = min_area, width, scale, sigma
+        self.lightness, self.normals, self.depth = lightness, normals, depth
+        self.jump, self.convex = jump, convex
+        self.rule = MergeRule(color, crease, small_area)
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        height, width = frame.size
+        w = min(self.width, width)
+        h = max(round(height * w / width), 1)
+        lab = _lab(frame.image.cpu().numpy(), h, w, self.sigma, self.lightness)
+        surface = surface_of(geometry, frame.size, h, w, reach=4)
+        labels = self._merged(self._regions(lab, surface), lab, surface)
+        full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
+
+    def _regions(self, lab: np.ndarray, surface: Surface) -> np.ndarray:
+        """The graph-based segmentation (h, w), numbered from 0."""
+        distance = np.log(np.where(surface.valid, surface.points[..., 2], 1.0))[..., None] * self.depth
+        layers = np.concatenate((lab, surface.normals * self.normals, distance), axis=-1) / 100
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Got image with third dimension")
+            return felzenszwalb(layers, scale=self.scale, sigma=0, min_size=10, channel_axis=-1)
+
+    def _merged(self, labels: np.ndarray, lab: np.ndarray, surface: Surface) -> np.ndarray:
+        flat, regions = labels.ravel(), int(labels.max()) + 1
+        found = steps(lab, surface, self.jump, self.convex)
+        values = np.stack((np.ones(len(found.start)), found.contrast, found.break_, found.known), axis=1)
+        first, second, sums = group_borders(flat[found.start], flat[found.end], values, regions)
+        color_sums = np.stack([np.bincount(flat, c, regions) for c in lab.reshape(-1, 3).T], axis=1)
+        graph = RegionGraph(np.bincount(flat, minlength=regions).astype(float), color_sums, first, second, sums)
+        return merge_regions(graph, self.rule)[labels]
+
+
+def _lab(image: np.ndarray, h: int, w: int, sigma: float, lightness: float) -> np.ndarray:
+    """The image (H, W, 3) uint8 RGB as smoothed L*a*b* (h, w, 3) float32, lightness scaled."""
+    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    lab[..., 0] *= lightness
+    return cv2.GaussianBlur(lab, (0, 0), sigma) if sigma > 0 else lab

@@ -1,0 +1,129 @@
+"""The visible surface on a small pixel grid: points, normals, and what a step from one pixel to the next crosses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from moonseg3r_core.types import Geometry
+
+
+@dataclass(frozen=True)
+class Surface:
+    """points (h, w, 3) and normals (h, w, 3) in the camera's frame, normals towards the camera, float32;
+    valid (h, w) bool: where both are known.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    valid: np.ndarray
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps between neighbouring pixels: start, end (L,) flat pixel indices; contrast (L,) of color across the step;
+    break_ (L,) in [0, 1], how little the surface goes on smoothly, 0 where unknown; known (L,) bool.
+    """
+
+    start: np.ndarray
+    end: np.ndarray
+    contrast: np.ndarray
+    break_: np.ndarray
+    known: np.ndarray
+
+
+def surface_of(geometry: Geometry, image_size: tuple[int, int], h: int, w: int, reach: int) -> Surface:
+    """The geometry's surface on a grid (h, w) laid over the image, whatever grid the geometry has of its own.
+
+    A normal is the cross product of two differences over `reach` pixels, each taken to the side where depth changes
+    less, so that it stays clean next to an edge.
+    """
+    depth, rays = _sample(geometry, image_size, h, w)
+    points = rays * depth[..., None]
+    valid = depth > 0
+    right, known_right = _tangent(points, valid, reach, axis=1)
+    down, known_down = _tangent(points, valid, reach, axis=0)
+    valid = valid & known_right & known_down
+    normals = cv2.blur(_unit(np.cross(down, right)) * valid[..., None], (3, 3))
+    return Surface(points, _unit(normals), valid)
+
+
+def steps(lab: np.ndarray, surface: Surface, jump: float, convex: float) -> Steps:
+    """All steps to the right and down, color (h, w, 3) and surface compared two pixels on either side.
+
+    `jump`: a surface that leaves the other's plane by that share of its distance is another one (break 1). A concave
+    crease breaks in full at 45 degrees, a convex one counts `convex` times as much: objects are convex, contacts
+    concave (Stein et al. 2014, locally convex connected patches).
+    """
+    parts = [_steps_along(lab, surface, axis, jump, convex) for axis in (0, 1)]
+    return Steps(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _steps_along(
+    lab: np.ndarray, surface: Surface, axis: int, jump: float, convex: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    h, w = surface.valid.shape
+    size = (h, w)[axis]
+    here = np.arange(size - 1)
+    start, end = np.maximum(here - 1, 0), np.minimum(here + 2, size - 1)
+
+    def pair(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        channels = image.reshape(h, w, -1)
+        a, b = channels.take(start, axis), channels.take(end, axis)
+        return a.reshape(-1, channels.shape[-1]), b.reshape(-1, channels.shape[-1])
+
+    lab_a, lab_b = pair(lab)
+    contrast = np.sqrt(np.square(lab_a - lab_b).sum(1))
+    (point_a, point_b), (normal_a, normal_b) = pair(surface.points), pair(surface.normals)
+    valid_a, valid_b = pair(surface.valid)
+    known = (valid_a & valid_b)[:, 0]
+    away = point_b - point_a
+    off_plane = np.minimum(np.abs(_dot(normal_a, away)), np.abs(_dot(normal_b, away)))
+    gap = off_plane / np.maximum(np.minimum(point_a[:, 2], point_b[:, 2]), 1e-3) / jump
+    crease = (1 - _dot(normal_a, normal_b)) / (1 - np.cos(np.pi / 4))
+    crease = crease * np.where(_dot(normal_b - normal_a, away) > 0, convex, 1.0)
+    break_ = np.where(known, np.clip(np.maximum(np.square(gap), crease), 0, 1), 0.0)
+    pixels = np.arange(h * w).reshape(h, w)
+    return pixels.take(here, axis).ravel(), pixels.take(here + 1, axis).ravel(), contrast, break_, known
+
+
+def _sample(geometry: Geometry, image_size: tuple[int, int], h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Median-filtered depth (h, w) and rays (h, w, 3) with z = 1 at the grid's pixel centres; 0 depth outside."""
+    grid, height, width = geometry.grid, *image_size
+    u = (((np.arange(w) + 0.5) * width / w - 0.5 - grid.offset_u) / grid.scale_u).round().astype(int)
+    v = (((np.arange(h) + 0.5) * height / h - 0.5 - grid.offset_v) / grid.scale_v).round().astype(int)
+    inside = ((v >= 0) & (v < grid.height))[:, None] & ((u >= 0) & (u < grid.width))[None, :]
+    rays = np.ones((h, w, 3), np.float32)
+    k = geometry.intrinsics.cpu().numpy()
+    rays[..., 0] = (u[None, :] - k[0, 2]) / k[0, 0]
+    rays[..., 1] = (v[:, None] - k[1, 2]) / k[1, 1]
+    if not inside.any():
+        return np.zeros((h, w), np.float32), rays
+    depth = (geometry.depth * geometry.valid).cpu().numpy()
+    depth = depth[v.clip(0, grid.height - 1)[:, None], u.clip(0, grid.width - 1)[None, :]] * inside
+    return cv2.medianBlur(depth.astype(np.float32), 5), rays
+
+
+def _tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Difference along an axis, forward or backward, whichever has the smaller change of depth; and where it is known."""
+    size = points.shape[axis]
+    ahead, behind = np.minimum(np.arange(size) + reach, size - 1), np.maximum(np.arange(size) - reach, 0)
+    forward, backward = points.take(ahead, axis) - points, points - points.take(behind, axis)
+    inner = np.arange(size)
+    inner = inner.reshape(-1, 1) if axis == 0 else inner.reshape(1, -1)
+    can_forward = valid & valid.take(ahead, axis) & (inner < size - 1)
+    can_backward = valid & valid.take(behind, axis) & (inner > 0)
+    change_forward = np.where(can_forward, np.abs(forward[..., 2]), np.inf)
+    change_backward = np.where(can_backward, np.abs(backward[..., 2]), np.inf)
+    chosen = np.where((change_forward <= change_backward)[..., None], forward, backward)
+    return chosen, can_forward | can_backward
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.sqrt(np.square(vectors).sum(-1, keepdims=True)), 1e-12)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("ij,ij->i", a, b)

@@ -1,0 +1,129 @@
+"""Geometry from a recording that brings depth and poses: the reconstruction without a learned model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.fourier import fourier_features
+from moonseg3r_core.geometry import rigid_fault, transform, unproject
+from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
+
+
+class RgbdReconstruction:
+    """Frame with depth, intrinsics and pose -> Geometry on the image's grid (stands in for paper eq 1).
+
+    Depth outside of [min_depth, max_depth] metres has no point. With `edge` > 0, neither has a pixel whose depth
+    differs from a direct neighbour's by more than that share of it (pixels that fly between two surfaces).
+    F3d: per cell of `cell` pixels, Fourier features of the world position, `octaves` wavelengths from
+    `longest` metres downwards; no learned weights. Keeps no state from frame to frame.
+    Raises FrameRejected for a frame without depth, intrinsics or rigid pose, or of another depth size.
+    """
+
+    def __init__(
+        self,
+        min_depth: float = 0.1,
+        max_depth: float = 8.0,
+        edge: float = 0.0,
+        cell: int = 16,
+        longest: float = 8.0,
+        octaves: int = 5,
+    ) -> None:
+        self.min_depth, self.max_depth, self.edge = min_depth, max_depth, edge
+        self.cell, self.longest, self.octaves = cell, longest, octaves
+
+    def __call__(self, frame: Frame) -> Geometry:
+        depth, intrinsics, pose = _inputs(frame)
+        valid = (depth >= self.min_depth) & (depth <= self.max_depth)
+        if self.edge > 0:
+            valid &= ~depth_edges(depth, self.edge)
+        if not bool(valid.any()):
+            raise FrameRejected(
+                f"frame {frame.index} must have depth between {self.min_depth:g} and {self.max_depth:g} m, got none; "
+                "check the depth's unit or widen reconstruction.rgbd.min_depth and max_depth."
+            )
+        depth = torch.where(valid, depth, 0.0)
+        points = transform(unproject(depth, intrinsics), pose)
+        return Geometry(
+            points=points,
+            confidence=valid.float(),
+            depth=depth,
+            world_from_camera=pose,
+            intrinsics=intrinsics,
+            grid=PixelGrid(*frame.size),
+            features=FeatureMap(position_features(points, valid, self.cell, self.longest, self.octaves)),
+        )
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+def depth_edges(depth: Tensor, share: float) -> Tensor:
+    """Where depth (H, W) differs from a direct neighbour's by more than `share` of the nearer one, (H, W) bool.
+
+    A neighbour without depth (0) makes no edge.
+    """
+    edges = torch.zeros_like(depth, dtype=torch.bool)
+    for axis in (0, 1):
+        a, b = depth.narrow(axis, 0, depth.shape[axis] - 1), depth.narrow(axis, 1, depth.shape[axis] - 1)
+        nearer = torch.minimum(a, b)
+        jump = ((a - b).abs() > share * nearer) & (nearer > 0)
+        edges.narrow(axis, 0, depth.shape[axis] - 1).logical_or_(jump)
+        edges.narrow(axis, 1, depth.shape[axis] - 1).logical_or_(jump)
+    return edges
+
+
+def position_features(points: Tensor, valid: Tensor, cell: int, longest: float, octaves: int) -> Tensor:
+    """F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), every fourth of them along each axis.
+
+    h = ceil(H / cell); the grid is laid evenly over the image. A cell without a point is zero.
+    """
+    height, width = valid.shape
+    h, w = -(-height // cell), -(-width // cell)
+    step = max(cell // 4, 1)
+    rows = torch.arange(step // 2, height, step, device=points.device)
+    columns = torch.arange(step // 2, width, step, device=points.device)
+    keep = valid[rows[:, None], columns[None, :]]
+    cells = (rows * h // height * w)[:, None] + (columns * w // width)[None, :]
+    encoded = fourier_features(points[rows[:, None], columns[None, :]][keep], longest, octaves)
+    sums = torch.zeros(h * w, encoded.shape[-1], device=points.device).index_add_(0, cells[keep], encoded)
+    counts = torch.bincount(cells[keep], minlength=h * w)
+    return (sums / counts.clamp(min=1)[:, None]).view(h, w, -1)
+
+
+def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """The frame's depth, intrinsics and pose. Raises FrameRejected where one is absent or unusable."""
+    depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
+    if pose is None:
+        raise FrameRejected(
+            f"frame {frame.index} has no pose: reconstruction.kind=rgbd expects depth, intrinsics and a pose "
+            "for every frame; add pose/N.txt (ScanNet export) or odometry or TF (bag)."
+        )
+    if depth is None:
+        raise FrameRejected(
+            f"frame {frame.index} has no depth: reconstruction.kind=rgbd expects an image of depth for every frame; "
+            "add depth/N.png (ScanNet export) or a depth topic (bag)."
+        )
+    if intrinsics is None:
+        raise FrameRejected(
+            f"frame {frame.index} has no intrinsics: reconstruction.kind=rgbd expects the camera's focal lengths; "
+            "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag)."
+        )
+    if depth.shape != frame.image.shape[:2]:
+        raise FrameRejected(
+            f"frame {frame.index}: depth must be {tuple(frame.size)} like the image, got {tuple(depth.shape)}; "
+            "register depth to the color camera."
+        )
+    if not bool((torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0))):
+        raise FrameRejected(
+            f"frame {frame.index}: intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
+            f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration."
+        )
+    fault = rigid_fault(pose)
+    if fault:
+        raise FrameRejected(
+            f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
+            "leave such frames out or repair the trajectory."
+        )
+    return depth, intrinsics, pose
