@@ -74,7 +74,9 @@ def read_case(folder: Path, name: str) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise MissingDependency("reading the cases needs the package safetensors; `pip install safetensors`.") from error
+        raise MissingDependency(
+            "reading the cases needs the package safetensors; `pip install safetensors`."
+        ) from error
     file = folder / f"{name}.safetensors"
     try:
         case = load_file(file)

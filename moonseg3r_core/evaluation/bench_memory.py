@@ -1,0 +1,121 @@
+"""Benchmarks of the memory: what a raster, an update and a recall cost, as tables of measured rows."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.memory.index_map import QueryIndexMap
+from moonseg3r_core.memory.rasterizer import rasterize
+
+Row = dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measured rows and how to print them."""
+
+    title: str
+    rows: list[Row]
+
+    def __str__(self) -> str:
+        names = list(self.rows[0]) if self.rows else []
+        cells = [names] + [[_text(row[name]) for name in names] for row in self.rows]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+        lines = ["  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
+        return "\n".join([self.title, *lines])
+
+
+def main(repeats: int = 21) -> int:
+    """Print both tables."""
+    print(rasterizer_table(repeats=repeats))
+    print()
+    print(memory_table(repeats=repeats))
+    return 0
+
+
+def rasterizer_table(
+    points: int = 10_000, height: int = 384, width: int = 512, repeats: int = 21, device: str = "cpu"
+) -> Table:
+    """Milliseconds of one raster for several radii; `memory`: half of 0.3 m at each point's depth, at most 12 px."""
+    cloud, k = _cloud(points, height, width)
+    radii: dict[str, Tensor | float] = {str(r): float(r) for r in (1, 3, 5, 8, 12)}
+    radii["memory"] = (k[0, 0] * 0.15 / cloud[:, 2]).clamp(max=12.0).to(device)
+    cloud, k = cloud.to(device), k.to(device)
+
+    def run(radius: Tensor | float) -> int:
+        return int(rasterize(cloud, k, height, width, radius).index.max())  # the read waits for the device
+
+    rows: list[Row] = [{"radius_px": name, **_milliseconds(partial(run, r), repeats)} for name, r in radii.items()]
+    where = f"{points} points at {width}x{height}, {device}, {torch.get_num_threads()} threads"
+    return Table(f"rasterizer: {where}", rows)
+
+
+def memory_table(new_keys: int = 500, stored: tuple[int, ...] = (1_000, 10_000, 100_000), repeats: int = 21) -> Table:
+    """Milliseconds of one update of the key index map, by the keys stored before; no limit is set."""
+    rows: list[Row] = []
+    for update in ("paper", "grid"):
+        base = None
+        for keys in stored:
+            row = _milliseconds(_updates(update, keys, new_keys), repeats)
+            base = base or row["median_ms"]
+            rows.append({"update": update, "stored": keys, **row, "ratio": row["median_ms"] / base})
+    return Table(f"update of the key index map with {new_keys} new keys", rows)
+
+
+def _updates(update: str, stored: int, new_keys: int) -> Callable[[], None]:
+    """One update per call in a world of `stored` keys on a floor, 15 cm apart: each from a view of 3 x 3 m, 6 cm thick."""
+    generator = np.random.default_rng(0)
+    index = QueryIndexMap(0.3, update, queries_per_key=32)
+    side = int(np.ceil(np.sqrt(stored)))
+    floor = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)[:stored] * 0.15
+    known = np.concatenate((floor, np.zeros((stored, 1))), axis=1).astype(np.float32)
+    index.load_state_dict(  # as stored: not merged with one another
+        {
+            "positions": torch.from_numpy(known),
+            "seen": torch.zeros(stored, dtype=torch.int64),
+            "offsets": torch.zeros(stored + 1, dtype=torch.int64),
+            "members": torch.zeros(0, dtype=torch.int64),
+        }
+    )
+    queries = iter(range(0, 10**9, 10))
+
+    def step() -> None:
+        seen = known[generator.integers(stored)] + generator.uniform(-1.5, 1.5, (new_keys, 3)) * (1, 1, 0.02)
+        index.update(seen.astype(np.float32), next(queries) + generator.integers(0, 10, new_keys))
+
+    return step
+
+
+def _cloud(points: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Camera points (N, 3) 0.7 to 5.7 m deep, spread evenly over the image, and the intrinsics."""
+    generator = torch.Generator().manual_seed(0)
+    k = torch.tensor([[420.0, 0, (width - 1) / 2], [0, 420.0, (height - 1) / 2], [0, 0, 1]])
+    u, v, z = torch.rand(3, points, generator=generator)
+    z = 0.7 + 5 * z
+    return torch.stack(((u * width - k[0, 2]) / 420 * z, (v * height - k[1, 2]) / 420 * z, z), dim=1), k
+
+
+def _milliseconds(run: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Median and best time of `repeats` runs after three that warm up."""
+    times = []
+    for _ in range(repeats + 3):
+        start = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - start))
+    return {"median_ms": statistics.median(times[3:]), "best_ms": min(times[3:])}
+
+
+def _text(cell: float | int | str) -> str:
+    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
