@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from moonseg3r_core.fusion.match import (
     OverlapSimilarity,
     QuerySimilarity,
     StateSimilarity,
+    Term,
 )
 from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge
 from moonseg3r_core.fusion.store import InstanceStore
-from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
 from moonseg3r_core.stages import Match
 
@@ -98,10 +97,10 @@ def choose_device(name: str) -> torch.device:
 
 def build_match(fusion: FusionConfig) -> Match:
     """Eq 12, with the terms and the rule for left-over parts that the configuration adds."""
-    terms = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
-    match = BipartiteMatch(
-        fusion.match_threshold, [*terms, OverlapSimilarity()] if fusion.match == "overlap" else terms
-    )
+    terms: list[Term] = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
+    if fusion.match == "overlap":
+        terms.append(OverlapSimilarity())
+    match = BipartiteMatch(fusion.match_threshold, terms)
     return JoinContained(match, fusion.parts_share) if fusion.parts == "join" else match
 
 
@@ -110,10 +109,12 @@ def build_store(config: Config, device: torch.device) -> InstanceStore:
     fusion = config.fusion
     views = ViewConsensus(fusion.consensus_cover, fusion.consensus_views, fusion.consensus_rate)
     return InstanceStore(
-        new_map=partial(VoxelMap, config.map.voxel, device),
         average=RunningMean() if fusion.average == "running" else PairwiseMean(),
         consensus=views if fusion.consensus == "views" else NoConsensus(),
-        stride=config.map.stride,
+        voxel=config.map.voxel,
+        overlap_voxel=fusion.overlap_voxel,
+        samples=config.map.samples,
+        device=device,
     )
 
 

@@ -140,6 +140,7 @@ class FusionConfig:
         choices=("paper", "overlap"),
     )
     match_threshold: float = value(1.2, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
+    overlap_voxel: float = value(0.05, "edge of the voxels in which overlap is measured, metres", low=1e-3)
     parts: str = value(
         "join",
         "a mask left over inside an instance: join: a part of it; new: an instance (paper)",
@@ -162,7 +163,7 @@ class FusionConfig:
 @dataclass(frozen=True)
 class MapConfig:
     voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
-    stride: int = value(2, "step in pixels at which a frame enters the map", low=1)
+    samples: int = value(76800, "pixels of a frame that enter the map, at most", low=1)
     min_observations: int = value(2, "instances seen less often are not published, though always saved", low=1)
 
 

@@ -57,7 +57,9 @@ def test_geometry_is_held_to_its_grid():
 
 
 def test_values_are_not_looked_at():
-    Frame(0, 0.0, image(), torch.full((4, 6), torch.nan), torch.eye(3), torch.full((4, 4), torch.nan, dtype=torch.float64))
+    Frame(
+        0, 0.0, image(), torch.full((4, 6), torch.nan), torch.eye(3), torch.full((4, 4), torch.nan, dtype=torch.float64)
+    )
 
 
 def test_every_type_has_an_empty_form():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Protocol
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
 from moonseg3r_core.fusion.lifting import to_grid
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
@@ -24,31 +25,38 @@ class Consensus(Protocol):
 
 
 class InstanceStore:
-    """All that fusion remembers. `stride` is the step in pixels at which a frame is put into the map."""
+    """All that fusion remembers.
+
+    A frame enters with at most `samples` pixels: the map, for people and robots, at `voxel` metres, and votes at
+    `overlap_voxel`, coarse enough that the next view of a surface meets the same voxels.
+    """
 
     def __init__(
         self,
-        new_map: Callable[[], VoxelMap],
         average: RunningMean | PairwiseMean,
         consensus: Consensus,
-        stride: int = 2,
+        voxel: float = 0.02,
+        overlap_voxel: float = 0.05,
+        samples: int = 76800,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.new_map, self.average, self.consensus, self.stride = new_map, average, consensus, stride
+        self.average, self.consensus, self.samples = average, consensus, samples
+        self.voxel, self.overlap_voxel, self.device = voxel, overlap_voxel, torch.device(device)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything; ids start from 1 again."""
-        self.map = self.new_map()
-        self.instances = Instances.empty(self.map.device)
+        self.map = VoxelMap(self.voxel, self.device)
+        self.votes = VoteGrid(self.overlap_voxel, self.device)
+        self.instances = Instances.empty(self.device)
         self.final_ids: dict[int, int] = {}
         self.consensus.reset()
 
     def overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
         """How the frame's masks lie on the map as it was before this frame."""
-        valid = self._sampled(geometry.valid)
-        ids = self.map.ids_at(self._sampled(geometry.points)[valid])
+        points, labels = self._sampled(geometry, geometry.points, queries.labels.long())
+        ids = self.votes.ids_at(points)
         rows = torch.where(ids > 0, self.instances.rows(ids) + 1, 0)
-        labels = self._sampled(queries.labels)[valid].long()
         return count_overlap(rows, labels, len(self.instances), len(queries))
 
     def update(
@@ -60,22 +68,19 @@ class InstanceStore:
         """
         joins = self.consensus(self.instances, overlap)
         pixels = torch.cat((assignment.instance_ids.new_zeros(1), assignment.instance_ids))[queries.labels.long()]
-        valid = self._sampled(geometry.valid)
-        colors = to_grid(frame.image, geometry)
-        self.map.observe(*(self._sampled(values)[valid] for values in (geometry.points, colors, pixels)))
+        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), pixels)
+        self.map.observe(points, colors, ids)
+        self.votes.observe(points, ids)
         self.instances = self.instances.updated(queries, assignment, frame.index, self.average).joined(joins)
         for old, new in joins.items():
-            self.map.rename(old, new)
+            self.votes.rename(old, new)
             self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
-        return pixels
+        return self._final()[pixels]
 
     def snapshot(self) -> InstanceMap:
         """The labelled map and every instance, those seen once included, on the CPU."""
-        final = torch.arange(self.instances.next_id, device=self.map.device)
-        for old, new in self.final_ids.items():
-            final[old] = new
         points, colors = self.map.points()
-        labels, confidence = self.map.labels(final)
+        labels, confidence = self.map.labels(self._final())
         return InstanceMap(points.cpu(), colors.cpu(), labels.cpu(), confidence.cpu(), self._describe(points, labels))
 
     def _describe(self, points: Tensor, labels: Tensor) -> tuple[Instance, ...]:
@@ -101,5 +106,15 @@ class InstanceStore:
             for i, n, c, b, s, first, last, seen in history
         )
 
-    def _sampled(self, image: Tensor) -> Tensor:
-        return image[:: self.stride, :: self.stride]
+    def _final(self) -> Tensor:
+        """The id that each id goes by, (next id,) int64."""
+        final = torch.arange(self.instances.next_id, device=self.device)
+        if self.final_ids:
+            final[list(self.final_ids)] = torch.tensor(list(self.final_ids.values()), device=self.device)
+        return final
+
+    def _sampled(self, geometry: Geometry, *images: Tensor) -> tuple[Tensor, ...]:
+        """The pixels of images (H, W, ...) that have a point, at a step that gives at most `samples` of them."""
+        step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
+        valid = geometry.valid[::step, ::step]
+        return tuple(image[::step, ::step][valid] for image in images)

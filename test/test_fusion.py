@@ -1,0 +1,372 @@
+"""Lifting, tokens, within-frame merge, matching, instances: cases on paper, then properties."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.fusion.consensus import ViewConsensus
+from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
+from moonseg3r_core.fusion.lifting import (
+    KeyBoxes,
+    Lift,
+    PointBoxes,
+    state_distribution_tokens,
+    to_grid,
+    to_image,
+)
+from moonseg3r_core.fusion.match import (
+    BipartiteMatch,
+    BoxSimilarity,
+    JoinContained,
+    OverlapSimilarity,
+    QuerySimilarity,
+    StateSimilarity,
+    solve,
+)
+from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, merge_groups
+from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.types import Assignment, Geometry, MaskProposals, PixelGrid, Queries
+
+PAPER = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
+
+
+def wall(height=32, width=48, depth=2.0):
+    """A wall that faces the camera: x and y in centimetres of the pixel, z = depth."""
+    v, u = torch.meshgrid(torch.arange(height) / 100, torch.arange(width) / 100, indexing="ij")
+    points = torch.stack((u, v, torch.full_like(u, depth)), dim=-1)
+    ones = torch.ones(height, width)
+    return dataclasses.replace(Geometry.empty(height, width), points=points, confidence=ones, depth=depth * ones)
+
+
+def proposals(*boxes, height=32, width=48):
+    """Masks from (top, bottom, left, right)."""
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool)
+    for mask, (top, bottom, left, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = True
+    return MaskProposals(masks, torch.ones(len(boxes)))
+
+
+def queries(features, boxes=None, tokens=None, labels=None, areas=None):
+    features = torch.tensor(features, dtype=torch.float32)
+    m = len(features)
+    unit = torch.tensor([[0.0, 0, 0], [1, 1, 1]]) + torch.arange(m)[:, None, None] * 10.0
+    return Queries(
+        features=features,
+        labels=torch.zeros(1, m, dtype=torch.int32) + torch.arange(1, m + 1, dtype=torch.int32)
+        if labels is None
+        else labels,
+        areas=torch.ones(m, dtype=torch.int64) if areas is None else torch.tensor(areas),
+        boxes=unit if boxes is None else torch.tensor(boxes, dtype=torch.float32),
+        scores=torch.ones(m),
+        state_tokens=None if tokens is None else torch.tensor(tokens, dtype=torch.float32),
+    )
+
+
+def nothing(k, m):
+    return Overlap(torch.zeros(k, m), torch.zeros(k), torch.zeros(m), torch.ones(m))
+
+
+def stored(q, ids=None, observations=1):
+    ids = torch.arange(1, len(q) + 1) if ids is None else torch.tensor(ids)
+    assignment = Assignment(ids, torch.ones(len(q), dtype=torch.bool), torch.zeros(len(q)))
+    instances = Instances.empty()
+    for _ in range(observations):
+        instances = instances.updated(q, assignment, 0, RunningMean())
+    return instances
+
+
+# lifting
+
+
+def test_lift_by_hand():
+    lifted = Lift(PointBoxes())(proposals((0, 16, 0, 16), (16, 32, 20, 40)), wall())
+    assert lifted.areas.tolist() == [256, 320]
+    torch.testing.assert_close(lifted.boxes[0, 1], torch.tensor([0.15, 0.15, 2.0]), atol=0.01, rtol=0)
+    assert lifted.labels[0, 0] == 1
+    assert lifted.labels[20, 30] == 2
+    assert lifted.state_tokens is None
+
+
+def test_a_mask_without_points_has_no_place():
+    geometry = wall()
+    geometry.confidence[:, :16] = 0
+    lifted = Lift(PointBoxes())(proposals((0, 16, 0, 16), (16, 32, 20, 40)), geometry)
+    assert len(lifted) == 1
+    assert set(lifted.labels.unique().tolist()) == {0, 1}
+    assert lifted.labels[20, 30] == 1
+
+
+def test_of_overlapping_masks_the_later_wins():
+    lifted = Lift(PointBoxes())(proposals((0, 32, 0, 48), (0, 16, 0, 16)), wall())
+    assert lifted.areas.tolist() == [32 * 48 - 256, 256]
+
+
+@pytest.mark.parametrize("boxes", [PointBoxes(), KeyBoxes()])
+def test_no_masks_flow_through(boxes):
+    lifted = Lift(boxes)(MaskProposals.empty(32, 48), wall())
+    assert len(lifted) == 0
+    assert lifted.boxes.shape == (0, 2, 3)
+
+
+def test_key_boxes_are_cell_means_padded():
+    labels = torch.zeros(32, 48, dtype=torch.int32)
+    labels[:16, :32] = 1
+    box = KeyBoxes(cell=16, padding=0.15)(wall().points, labels, 1)[0]
+    torch.testing.assert_close(box[0], torch.tensor([0.075 - 0.15, 0.075 - 0.15, 2.0 - 0.15]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(box[1], torch.tensor([0.235 + 0.15, 0.075 + 0.15, 2.0 + 0.15]), atol=1e-5, rtol=0)
+
+
+def test_grids_there_and_back():
+    geometry = dataclasses.replace(Geometry.empty(8, 12), grid=PixelGrid(8, 12, 4.0, 4.0, 2.0, 2.0))
+    image = torch.arange(32)[:, None] * 100 + torch.arange(48)
+    on_grid = to_grid(image, geometry)
+    assert on_grid[1, 2] == 6 * 100 + 10
+    assert to_image(on_grid, geometry, (32, 48))[6, 10] == on_grid[1, 2]
+    assert to_image(on_grid, geometry, (40, 60))[39, 59] == 0
+
+
+def test_cell_counts_by_hand():
+    labels = torch.tensor([[1, 1, 0, 2], [1, 0, 0, 2]], dtype=torch.int32)
+    assert cell_counts(labels, 2, 1, 2).tolist() == [[3.0, 0.0], [0.0, 2.0]]
+    valid = torch.tensor([[False, True, True, True]] * 2)
+    assert cell_counts(labels, 2, 1, 2, valid).tolist() == [[1.0, 0.0], [0.0, 2.0]]
+
+
+def test_state_token_by_hand():
+    """Eq 11: two state tokens, four patches of one pixel each; a mask over the first two patches."""
+    attention = torch.tensor([[[0.1, 0.2, 0.3, 0.4]], [[0.4, 0.3, 0.2, 0.1]]])
+    labels = torch.tensor([[1, 1, 0, 2]], dtype=torch.int32)
+    tokens = state_distribution_tokens(attention, labels, 2)
+    torch.testing.assert_close(tokens, torch.tensor([[0.3, 0.7], [0.4, 0.1]]))
+    assert state_distribution_tokens(None, labels, 2) is None
+
+
+# merge
+
+
+def test_alike_masks_merge():
+    q = queries([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0]], areas=[30, 10, 5], tokens=[[1, 0], [0, 1], [5, 5]])
+    merged = SimilarityMerge(0.8)(q)
+    assert merged.areas.tolist() == [40, 5]
+    assert merged.labels.tolist() == [[1, 1, 2]]
+    torch.testing.assert_close(merged.features[0], (30 * q.features[0] + 10 * q.features[1]) / 40)
+    assert merged.state_tokens.tolist() == [[1.0, 1.0], [5.0, 5.0]]
+    assert merged.boxes[0].tolist() == [[0, 0, 0], [11, 11, 11]]
+
+
+def test_a_chain_is_one_component():
+    turn = torch.tensor([0.0, 0.5, 1.0])
+    q = queries(torch.stack((turn.cos(), turn.sin()), 1).tolist())
+    assert len(SimilarityMerge(0.8)(q)) == 1
+    assert len(SimilarityMerge(0.9)(q)) == 3
+    assert NoMerge()(q) is q
+
+
+def test_merging_each_with_itself_changes_nothing():
+    q = queries([[1.0, 0.0], [0.0, 1.0]], areas=[3, 4])
+    same = merge_groups(q, torch.tensor([0, 1]))
+    torch.testing.assert_close(same.features, q.features)
+    assert same.labels.equal(q.labels)
+    assert same.boxes.equal(q.boxes)
+
+
+def test_merge_of_a_mask_without_a_box():
+    q = queries([[1.0], [1.0]], boxes=[[[0, 0, 0], [1, 1, 1]], [[torch.nan] * 3] * 2])
+    assert SimilarityMerge(0.8)(q).boxes.tolist() == [[[0, 0, 0], [1, 1, 1]]]
+
+
+def test_merge_of_nothing():
+    assert len(SimilarityMerge(0.8)(Queries.empty(4, 6, 3))) == 0
+
+
+# match
+
+
+def test_first_frame_makes_new_instances_in_order():
+    assignment = BipartiteMatch(1.8, PAPER)(queries([[1.0], [2.0]]), Instances.empty(), nothing(0, 2))
+    assert assignment.instance_ids.tolist() == [1, 2]
+    assert assignment.is_new.all()
+
+
+def test_the_same_objects_in_another_order_keep_their_ids():
+    first = queries([[1.0, 0.0], [0.0, 1.0]], tokens=[[1, 0], [0, 1]])
+    turned = queries([[0.0, 1.0], [1.0, 0.0]], tokens=[[0, 1], [1, 0]], boxes=first.boxes.flip(0).tolist())
+    assignment = BipartiteMatch(1.8, PAPER)(turned, stored(first), nothing(2, 2))
+    assert assignment.instance_ids.tolist() == [2, 1]
+    assert assignment.similarity.tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_the_threshold_scales_with_the_terms_present():
+    """Without a state two terms remain, and 1.8 of three becomes 1.2 of two (decision 9)."""
+    seen = queries([[1.0, 0.0]])
+    shifted = [[[0.4, 0, 0], [1.4, 1, 1]]]  # IoU 0.6 / 1.4 = 0.43: 1.43 is above 1.2
+    assert BipartiteMatch(1.8, PAPER)(
+        queries([[1.0, 0.0]], shifted), stored(seen), nothing(1, 1)
+    ).instance_ids.tolist() == [1]
+    far = [[[0.8, 0, 0], [1.8, 1, 1]]]  # IoU 0.2 / 1.8 = 0.11: 1.11 is below
+    assert BipartiteMatch(1.8, PAPER)(
+        queries([[1.0, 0.0]], far), stored(seen), nothing(1, 1)
+    ).instance_ids.tolist() == [2]
+
+
+def test_with_the_state_all_three_terms_count():
+    seen = queries([[1.0, 0.0]], tokens=[[1, 0]])
+    far = [[[0.8, 0, 0], [1.8, 1, 1]]]
+    match = BipartiteMatch(1.8, PAPER)
+    assert match(queries([[1.0, 0.0]], far, tokens=[[1, 0]]), stored(seen), nothing(1, 1)).instance_ids.tolist() == [1]
+    assert match(queries([[1.0, 0.0]], far, tokens=[[0, 1]]), stored(seen), nothing(1, 1)).instance_ids.tolist() == [2]
+
+
+def test_the_whole_is_better_than_the_greedy_choice():
+    likeness = torch.tensor([[3.0, 2.9], [2.8, 0.5]])
+    rows, columns = solve(likeness, 1.8)
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 10_000), st.sampled_from([-1.0, 0.3, 0.9, 2.0]))
+def test_a_pruned_pair_is_never_assigned_and_never_fails_the_solver(k, m, seed, threshold):
+    likeness = torch.rand(k, m, generator=torch.Generator().manual_seed(seed))
+    likeness[likeness < 0.1] = torch.nan
+    rows, columns = solve(likeness, threshold)
+    assert (likeness[rows, columns] >= threshold).all()
+    assert len(set(rows.tolist())) == len(rows)
+    if threshold < 0 and not likeness.isnan().any():
+        assert len(rows) == min(k, m)
+
+
+def test_a_part_inside_an_instance_joins_it():
+    seen = stored(queries([[1.0, 0.0]]))
+    q = queries([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], boxes=[[[0, 0, 0], [1, 1, 1]]] + [[[5, 5, 5], [6, 6, 6]]] * 2)
+    overlap = Overlap(
+        torch.tensor([[50.0, 40.0, 10.0]]),
+        torch.tensor([100.0]),
+        torch.tensor([50.0, 40.0, 10.0]),
+        torch.full((3,), 50.0),
+    )
+    inner = BipartiteMatch(1.8, PAPER)
+    assert inner(q, seen, overlap).instance_ids.tolist() == [1, 2, 3]
+    joined = JoinContained(inner, 0.5)(q, seen, overlap)
+    assert joined.instance_ids.tolist() == [1, 1, 2]
+    assert joined.is_new.tolist() == [False, False, True]
+
+
+def test_overlap_by_hand():
+    """Two instances (rows 1, 2), two masks; 0 is unlabelled on either side."""
+    rows = torch.tensor([1, 1, 1, 1, 2, 2, 0, 0])
+    labels = torch.tensor([1, 1, 1, 2, 2, 0, 2, 0])
+    overlap = count_overlap(rows, labels, 2, 2)
+    assert overlap.shared.tolist() == [[3, 1], [0, 1]]
+    assert overlap.of_instance.tolist() == [4, 2]
+    assert overlap.of_mask.tolist() == [3, 2]
+    assert overlap.mask_pixels.tolist() == [3, 3]
+    assert overlap.iou[0, 0] == pytest.approx(3 / 4)
+    assert overlap.share[0, 1] == pytest.approx(1 / 3)
+    assert overlap.cover[1, 1] == pytest.approx(1 / 2)
+    assert OverlapSimilarity()(queries([[1.0], [1.0]]), stored(queries([[1.0], [1.0]])), overlap).equal(overlap.iou)
+
+
+# instances
+
+
+def test_running_mean_counts_all_observations_alike():
+    instances = Instances.empty()
+    for step, x in enumerate([3.0, 6.0, 9.0]):
+        q = queries([[x]], tokens=[[2 * x]])
+        instances = instances.updated(
+            q, Assignment(torch.tensor([1]), torch.tensor([False]), torch.tensor([0.5])), step, RunningMean()
+        )
+    assert instances.features.tolist() == [[6.0]]
+    assert instances.state_tokens.tolist() == [[12.0]]
+    assert instances.observations.tolist() == [3.0]
+    assert (instances.first_frame.tolist(), instances.last_frame.tolist()) == ([0], [2])
+    assert instances.scores.tolist() == pytest.approx([1.5 / 2.5])
+
+
+def test_pairwise_mean_forgets_by_halves():
+    instances = Instances.empty()
+    for x in (4.0, 8.0, 0.0):
+        instances = instances.updated(
+            queries([[x]]), Assignment(torch.tensor([1]), torch.tensor([False]), torch.zeros(1)), 0, PairwiseMean()
+        )
+    assert instances.features.tolist() == [[3.0]]
+
+
+def test_two_masks_of_one_instance_are_one_observation():
+    q = queries([[1.0], [3.0]], areas=[1, 3])
+    instances = Instances.empty().updated(
+        q, Assignment(torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([0.0, 0.6])), 0, RunningMean()
+    )
+    assert len(instances) == 1
+    assert instances.features.tolist() == [[2.5]]
+    assert instances.observations.tolist() == [1.0]
+    assert instances.boxes[0].tolist() == [[0, 0, 0], [11, 11, 11]]
+
+
+def test_ids_are_never_reused():
+    instances = stored(queries([[1.0], [2.0], [3.0]]))
+    assert instances.next_id == 4
+    without = instances.joined({3: 1})
+    assert without.ids.tolist() == [1, 2]
+    assert without.next_id == 4
+    assert without.features[0].tolist() == [2.0]
+
+
+def test_joins_may_chain():
+    instances = stored(queries([[1.0], [2.0], [3.0]])).joined({3: 1, 2: 1})
+    assert instances.ids.tolist() == [1]
+    assert instances.boxes[0].tolist() == [[0, 0, 0], [21, 21, 21]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(5)))
+def test_relabelling_masks_relabels_the_assignment(order):
+    q = queries(torch.eye(5).tolist(), tokens=torch.eye(5).tolist())
+    instances = stored(queries(torch.eye(5)[:3].tolist(), tokens=torch.eye(5)[:3].tolist()))
+    match = BipartiteMatch(1.8, PAPER)
+    plain = match(q, instances, nothing(3, 5))
+    index = torch.tensor(order)
+    turned = dataclasses.replace(
+        q, features=q.features[index], boxes=q.boxes[index], state_tokens=q.state_tokens[index]
+    )
+    shuffled = match(turned, instances, nothing(3, 5))
+    old = ~plain.is_new
+    assert shuffled.is_new.equal(plain.is_new[index])
+    assert shuffled.instance_ids[old[index]].equal(plain.instance_ids[index][old[index]])
+
+
+# consensus
+
+
+def view(together):
+    """Instances 1 and 2, 100 pixels each, under one mask or under one each."""
+    shared = torch.tensor([[100.0, 0.0], [100.0, 0.0]] if together else [[100.0, 0.0], [0.0, 100.0]])
+    return Overlap(shared, torch.tensor([100.0, 100.0]), shared.sum(0), shared.sum(0))
+
+
+def test_instances_shown_as_one_join_after_enough_views():
+    consensus, instances = ViewConsensus(cover=0.7, views=3, rate=0.6), stored(queries([[1.0], [2.0]]))
+    assert [consensus(instances, view(True)) for _ in range(3)] == [{}, {}, {2: 1}]
+
+
+def test_instances_shown_apart_stay_apart():
+    consensus, instances = ViewConsensus(cover=0.7, views=3, rate=0.6), stored(queries([[1.0], [2.0]]))
+    for together in (False, True) * 6:
+        assert consensus(instances, view(together)) == {}
+
+
+def test_consensus_joins_whole_groups_by_the_oldest_id():
+    shared = torch.full((3, 1), 100.0)
+    overlap = Overlap(shared, torch.full((3,), 100.0), torch.tensor([300.0]), torch.tensor([300.0]))
+    consensus, instances = ViewConsensus(views=1), stored(queries([[1.0], [2.0], [3.0]]))
+    joins = consensus(instances, overlap)
+    assert joins == {2: 1, 3: 1}
+    assert len(instances.joined(joins)) == 1
+
+
+def test_consensus_of_nothing():
+    assert ViewConsensus()(Instances.empty(), nothing(0, 0)) == {}

@@ -1,0 +1,95 @@
+"""The labelled map and the instance store: votes by hand, exact under any order, joins by name."""
+
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.fusion.votes import best_of_groups
+from moonseg3r_core.fusion.voxel_map import VoxelMap
+
+
+def observe(map_, x, ids, color=(0, 0, 0)):
+    points = torch.tensor([[value, 0.005, 0.005] for value in x], dtype=torch.float32).view(-1, 3)
+    colors = torch.tensor([color] * len(x), dtype=torch.uint8).view(-1, 3)
+    map_.observe(points, colors, torch.tensor(ids, dtype=torch.int64))
+
+
+def labels(map_, final=range(50)):
+    return map_.labels(torch.tensor(list(final)))
+
+
+def test_one_voxel_by_hand():
+    m = VoxelMap(0.02)
+    observe(m, [0.004, 0.008, 0.012], [3, 3, 5], (30, 60, 90))
+    points, colors = m.points()
+    torch.testing.assert_close(points, torch.tensor([[0.008, 0.005, 0.005]]))
+    assert colors.tolist() == [[30, 60, 90]]
+    ids, confidence = labels(m)
+    assert ids.tolist() == [3]
+    assert confidence.tolist() == pytest.approx([2 / 3])
+    assert m.votes.ids_at(points).tolist() == [3]
+
+
+def test_ties_go_to_the_newest():
+    m = VoxelMap(0.02)
+    observe(m, [0.01], [9])
+    observe(m, [0.01], [4])
+    assert labels(m)[0].tolist() == [4]
+    assert m.votes.ids_at(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [4]
+
+
+def test_unlabelled_points_have_a_voxel_and_no_vote():
+    m = VoxelMap(0.02)
+    observe(m, [0.01, 0.05], [0, 7])
+    assert len(m) == 2
+    assert sorted(labels(m)[0].tolist()) == [0, 7]
+    observe(m, [0.05, 0.05, 0.05], [0, 0, 0])
+    assert labels(m)[0].max() == 7
+    assert labels(m)[1].max() == pytest.approx(1 / 4)
+
+
+def test_nothing_is_known_of_an_empty_map():
+    m = VoxelMap(0.02)
+    assert m.votes.ids_at(torch.rand(3, 3)).tolist() == [0, 0, 0]
+    observe(m, [], [])
+    assert len(m) == 0
+    assert labels(m)[0].shape == (0,)
+
+
+def test_a_renamed_id_sums_its_votes():
+    m = VoxelMap(0.02)
+    for id in (1, 1, 2, 3, 3, 3):
+        observe(m, [0.01], [id])
+    assert labels(m)[0].tolist() == [3]
+    final = torch.arange(4)
+    final[2] = 1
+    m.votes.rename(2, 1)
+    observe(m, [0.01], [1])
+    ids, confidence = m.labels(final)
+    assert ids.tolist() == [1]
+    assert confidence.tolist() == pytest.approx([4 / 7])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=12), max_size=6))
+def test_votes_are_counted_as_a_counter_would(frames):
+    m, truth, newest = VoxelMap(0.02), Counter(), {}
+    for time, frame in enumerate(frames):
+        observe(m, [0.01 + 0.02 * x for x, _ in frame], [id for _, id in frame])
+        truth.update(frame)
+        newest |= dict.fromkeys(frame, time)
+    x = ((m.points()[0][:, 0] - 0.01) / 0.02).round().int().tolist()
+    for voxel, label, leading in zip(x, labels(m)[0].tolist(), m.votes.ids_at(m.points()[0]).tolist(), strict=True):
+        votes = {id: (n, newest[v, id]) for (v, id), n in truth.items() if v == voxel}
+        assert votes[label] == max(votes.values())
+        assert votes[leading][0] == max(votes.values())[0]
+
+
+def test_best_of_groups_by_hand():
+    groups = torch.tensor([5, 5, 2, 2, 2])
+    first = torch.tensor([1, 3, 4, 4, 1])
+    second = torch.tensor([0, 0, 9, 2, 9])
+    assert best_of_groups(groups, first, second).tolist() == [2, 1]

@@ -1,0 +1,228 @@
+"""The hall: one walk through the house on a scene whose answer is known."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from billboards import BOARDS, frame, proposals
+
+from moonseg3r_core.build import build_segmenter, choose_device, settle_masks
+from moonseg3r_core.config import Config, load_config
+from moonseg3r_core.errors import ConfigError, FrameRejected
+from moonseg3r_core.stopwatch import Stopwatch
+from moonseg3r_core.types import MaskProposals
+
+WALL = len(BOARDS)
+PATH = [(0.03 * t - 0.2, 0.01 * t, 0.0) for t in range(10)]
+
+
+class GivenMasks:
+    """Masks by frame number, from ids."""
+
+    def __init__(self):
+        self.ids = {}
+
+    def __call__(self, frame, geometry):
+        return proposals(self.ids[frame.index])
+
+
+def house(**settings):
+    """A segmenter whose masks are given, and the masks' room."""
+    segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
+    given = GivenMasks()
+    segmenter._rooms = dataclasses.replace(segmenter._rooms, masks=given)
+    return segmenter, given
+
+
+def walk(segmenter, given, path=PATH, change=lambda t, ids: ids, start=0, world=None):
+    """The results of a walk, with the true ids beside them."""
+    walked = []
+    for t, camera in enumerate(path, start):
+        image, ids = frame(t, camera, world=world)
+        given.ids[t] = change(t, ids)
+        walked.append((segmenter.step(image), ids))
+    return walked
+
+
+def ids_of(result, truth, board):
+    """The ids that a board's pixels have, without the empty one."""
+    return set(result.instance_ids[truth == board].unique().tolist()) - {0}
+
+
+def test_every_object_has_one_id_from_first_to_last():
+    segmenter, given = house()
+    walked = walk(segmenter, given)
+    names = [{frozenset(ids_of(r, truth, board)) for r, truth in walked} for board in range(1, WALL + 1)]
+    assert all(len(of_board) == 1 and len(next(iter(of_board))) == 1 for of_board in names)
+    assert len({name for of_board in names for name in of_board}) == WALL
+
+
+def test_the_map_lies_where_the_boards_are():
+    segmenter, given = house()
+    walked = walk(segmenter, given)
+    scene = segmenter.snapshot()
+    for board, (_, _, _, _, z, color) in enumerate(BOARDS, 1):
+        (id,) = ids_of(*walked[-1], board)
+        points = scene.points[scene.instance_ids == id]
+        assert (points[:, 2] - z).abs().max() < 1e-4
+        assert (scene.colors[scene.instance_ids == id].float().mean(0) - torch.tensor(color).float()).abs().max() < 2
+        (instance,) = [i for i in scene.instances if i.id == id]
+        assert instance.points == len(points)
+        assert (instance.observations, instance.first_frame, instance.last_frame) == (10, 0, 9)
+        assert 0 < instance.score < 1
+
+
+def test_an_object_that_leaves_and_returns_keeps_its_id():
+    segmenter, given = house()
+    (first, truth), *_ = walk(segmenter, given, [(0.0, 0.0, 0.0)] * 2)
+    away = walk(segmenter, given, [(3.0, 0.0, 0.0)] * 5, start=2)
+    assert not (away[-1][1] == 1).any()
+    back, after = walk(segmenter, given, [(0.05, 0.0, 0.0)], start=7)[0]
+    for board in (1, 2, 3):
+        assert ids_of(back, after, board) == ids_of(first, truth, board)
+
+
+def test_a_new_object_gets_a_new_id():
+    segmenter, given = house()
+    hidden = walk(segmenter, given, [(0.0, 0.0, 0.0)] * 2, change=lambda t, ids: torch.where(ids == 2, 0, ids))
+    known = set().union(*(set(r.instance_ids.unique().tolist()) for r, _ in hidden))
+    result, truth = walk(segmenter, given, [(0.0, 0.0, 0.0)], start=2)[0]
+    assert not ids_of(result, truth, 2) & known
+
+
+def split(t, ids):
+    """Board 1 comes in two halves on two frames of three."""
+    if t % 3 == 2:
+        return ids
+    columns = torch.arange(ids.shape[1])[None].expand_as(ids)
+    middle = int(columns[ids == 1].float().median())
+    return torch.where((ids == 1) & (columns > middle), 9, ids)
+
+
+def test_a_split_object_becomes_whole():
+    segmenter, given = house()
+    walked = walk(segmenter, given, change=split, path=[(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)])
+    final = segmenter.final_ids
+    last = {final.get(i, i) for i in ids_of(*walked[-1], 1)}
+    assert len(last) == 1
+    scene = segmenter.snapshot()
+    board = (scene.points[:, 2] - BOARDS[0][4]).abs() < 1e-3
+    held = (scene.instance_ids[board] == last.pop()).float().mean()
+    assert held > 0.9
+
+
+def test_the_papers_own_fusion_leaves_the_halves_apart():
+    paper = {"fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none", "fusion.merge": "none"}
+    segmenter, given = house(**paper)
+    walk(segmenter, given, change=split)
+    assert len(segmenter.snapshot().instances) > WALL
+    assert segmenter.final_ids == {}
+
+
+def test_moving_world_and_camera_together_changes_no_id():
+    c, s = math.cos(0.4), math.sin(0.4)
+    world = torch.tensor([[c, 0, s, 3.0], [0, 1, 0, -1.0], [-s, 0, c, 2.0], [0, 0, 0, 1]], dtype=torch.float64)
+    plain, moved = house(), house()
+    for (a, _), (b, _) in zip(walk(*plain), walk(*moved, world=world), strict=True):
+        assert a.instance_ids.equal(b.instance_ids)
+
+
+def test_relabelling_the_masks_changes_nothing():
+    plain, shuffled = house(), house()
+    names = torch.tensor([0, 3, 1, 4, 2], dtype=torch.int32)
+    for (a, _), (b, _) in zip(walk(*plain), walk(*shuffled, change=lambda t, ids: names[ids.long()]), strict=True):
+        assert a.instance_ids.equal(b.instance_ids)
+
+
+def test_the_same_stream_twice_gives_the_same_ids():
+    one, two = house(), house()
+    for (a, _), (b, _) in zip(walk(*one), walk(*two), strict=True):
+        assert a.instance_ids.equal(b.instance_ids)
+    assert one[0].snapshot().instances == two[0].snapshot().instances
+
+
+def test_reset_starts_anew():
+    segmenter, given = house()
+    first = walk(segmenter, given)
+    segmenter.reset()
+    assert len(segmenter.snapshot()) == 0
+    for (a, _), (b, _) in zip(first, walk(segmenter, given), strict=True):
+        assert a.instance_ids.equal(b.instance_ids)
+
+
+def test_frames_without_masks_extend_the_map():
+    segmenter, given = house()
+    walked = walk(segmenter, given, change=lambda t, ids: torch.zeros_like(ids))
+    assert all((r.instance_ids == 0).all() for r, _ in walked)
+    scene = segmenter.snapshot()
+    assert len(scene) > 100
+    assert scene.instances == ()
+
+
+def test_a_rejected_frame_changes_nothing():
+    segmenter, given = house()
+    walk(segmenter, given, PATH[:3])
+    before = segmenter.snapshot()
+    bad, given.ids[3] = frame(3)
+    with pytest.raises(FrameRejected):
+        segmenter.step(dataclasses.replace(bad, world_from_camera=bad.world_from_camera * torch.nan))
+    after = segmenter.snapshot()
+    assert after.instances == before.instances
+    assert after.points.equal(before.points)
+
+
+def test_every_room_is_timed():
+    segmenter, given = house()
+    (result, _), *_ = walk(segmenter, given, PATH[:1])
+    assert {"reconstruction", "features", "memory", "refinement", "lift", "merge", "match", "store"} <= set(
+        result.stage_ms
+    )
+    assert all(ms >= 0 for ms in result.stage_ms.values())
+
+
+def test_the_stopwatch_is_unseen():
+    class Room:
+        size = 3
+
+        def __call__(self, x):
+            return 2 * x
+
+        def look(self):
+            return "seen"
+
+    watch = Stopwatch()
+    room = watch.watch({"room": Room()})["room"]
+    assert (room(4), room.look(), room.size) == (8, "seen", 3)
+    assert set(watch.lap()) == {"room"}
+    assert watch.lap() == {}
+
+
+def test_masks_of_an_own_folder_come_first(tmp_path):
+    assert settle_masks(Config(), None).masks.kind == "regions"
+    settled = settle_masks(Config(), tmp_path)
+    assert (settled.masks.kind, settled.masks.precomputed.folder) == ("precomputed", str(tmp_path))
+    other = load_config(overrides={"masks.precomputed.folder": "elsewhere"})
+    assert settle_masks(other, tmp_path).masks.precomputed.folder == "elsewhere"
+    with pytest.raises(ConfigError, match="the recording brings none"):
+        settle_masks(load_config(overrides={"masks.kind": "precomputed"}), None)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "tpu!", "cuda:x"])
+def test_a_device_that_is_not_there(name):
+    with pytest.raises(ConfigError, match="device"):
+        choose_device(name)
+
+
+def test_masks_without_any_depth_are_left_out():
+    segmenter, given = house()
+    image, ids = frame(0)
+    image.depth[:, :40] = 0
+    given.ids[0] = ids
+    result = segmenter.step(image)
+    assert not ids_of(result, ids, 1)
+    assert ids_of(result, ids, 3)
+
+
+def test_no_masks_object():
+    assert len(MaskProposals.empty(4, 6)) == 0

@@ -1,0 +1,47 @@
+"""The voxel hash: keys to rows, whatever is stored and in whatever order it comes."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
+
+
+def test_points_of_one_voxel_share_a_key():
+    points = torch.tensor([[0.01, 0.01, 0.01], [0.019, 0.0, 0.005], [0.021, 0.0, 0.0], [-0.001, 0.0, 0.0]])
+    keys = voxel_keys(points, 0.02)
+    assert keys[0] == keys[1]
+    assert len(set(keys.tolist())) == 3
+    assert (keys >= 0).all()
+
+
+def test_far_points_are_clamped_not_wrapped():
+    far = voxel_keys(torch.tensor([[1e9, 0.0, 0.0], [-1e9, 0.0, 0.0], [0.0, 1e9, 0.0]]), 0.02)
+    assert len(set(far.tolist())) == 3
+    assert (far >= 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 300), max_size=80), max_size=8))
+def test_hash_is_a_dictionary(batches):
+    table, truth = VoxelHash(capacity=4), {}
+    for batch in batches:
+        rows = table.insert(torch.tensor(batch, dtype=torch.int64)).tolist()
+        for key, row in zip(batch, rows, strict=True):
+            assert truth.setdefault(key, row) == row
+    assert len(table) == len(truth)
+    assert sorted(truth.values()) == list(range(len(truth)))
+    asked = torch.arange(301)
+    assert table.find(asked).tolist() == [truth.get(key, -1) for key in range(301)]
+
+
+def test_new_rows_ascend_with_the_key():
+    assert VoxelHash().insert(torch.tensor([9, 2, 5, 2])).tolist() == [2, 0, 1, 0]
+
+
+def test_growing_keeps_what_is_there():
+    store = torch.arange(3.0)
+    assert grown(store, 3) is store
+    larger = grown(store, 4)
+    assert len(larger) >= 4
+    assert larger[:3].tolist() == [0.0, 1.0, 2.0]
