@@ -133,8 +133,10 @@ class OutputFolder:
         """`instances.json`."""
         try:
             rows = json.loads((self.path / "instances.json").read_text(encoding="utf-8"))
-            return tuple(Instance(**row) for row in rows)
-        except (OSError, ValueError, TypeError) as error:
+            return tuple(
+                Instance(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows
+            )
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise OutputError(f"cannot read {self.path / 'instances.json'}: {error}; run again.") from error
 
     def _frame_files(self) -> list[Path]:

@@ -1,0 +1,451 @@
+"""The command: a run to its end, cut short, on bad input; and the small commands."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from moonseg3r_core import cli
+from moonseg3r_core.cli.run import parse_topics
+from moonseg3r_core.config import Config
+from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
+from moonseg3r_core.ply import read_ply
+from moonseg3r_core.report import OutputFolder
+from moonseg3r_core.run import interrupt_deferred, read_ahead, run
+from moonseg3r_core.trajectory import read_tum
+from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
+
+FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]
+HEIGHT, WIDTH = 48, 64
+
+
+class FakeSource:
+    """Grey frames 10, 11, ... of which `at` may be something to raise."""
+
+    name, kind = "a/recording", "fake"
+
+    def __init__(self, length=6, at=None):
+        self.length = length
+        self.rejected = Counter()
+        self.at = at or {}
+
+    def __iter__(self):
+        for index in range(10, 10 + self.length):
+            if index in self.at:
+                raise self.at[index]
+            yield Frame(index, index / 10, torch.full((HEIGHT, WIDTH, 3), 90, dtype=torch.uint8))
+
+
+class FakeSegmenter:
+    """Two instances side by side; from the 4th frame on the right one goes by 3, which turns out to be 2."""
+
+    def __init__(self, reject=None, valid=True, masks=True, at_step=None):
+        self.final_ids = {}
+        self.steps = 0
+        self.reject, self.valid, self.masks = reject or {}, valid, masks
+        self.at_step = at_step or (lambda step: None)
+
+    def step(self, frame):
+        if frame.index in self.reject:
+            raise FrameRejected(self.reject[frame.index])
+        self.steps += 1
+        self.at_step(self.steps)
+        right = 2 if self.steps < 4 else 3
+        self.final_ids = {3: 2} if right == 3 else {}
+        ids = torch.zeros(HEIGHT, WIDTH, dtype=torch.int32)
+        given = torch.tensor([1, right] if self.masks else [], dtype=torch.int64)
+        if self.masks:
+            ids[8:40, 4:30], ids[8:40, 34:60] = 1, right
+        geometry = Geometry(
+            torch.zeros(HEIGHT, WIDTH, 3), torch.full((HEIGHT, WIDTH), float(self.valid)), torch.ones(HEIGHT, WIDTH),
+            torch.eye(4, dtype=torch.float64), torch.eye(3), PixelGrid(HEIGHT, WIDTH),
+        )  # fmt: skip
+        assignment = Assignment(given, given > 9, torch.zeros(len(given)))
+        return FrameResult(
+            frame.index, frame.stamp, ids, geometry, assignment, {"masks": 2.0, "lift": float(self.steps)}
+        )
+
+    def snapshot(self):
+        if not (self.steps and self.masks):
+            return InstanceMap.empty()
+        points = torch.tensor([[0.0, 0, 1], [1, 0, 1]]).repeat_interleave(30, 0) + torch.rand(60, 3) / 10
+        ids = torch.tensor([1, 2], dtype=torch.int32).repeat_interleave(30)
+        instances = tuple(
+            Instance(id, 30, (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), (0.1, 0.1, 1.1), 0.5, 10, 15, self.steps)
+            for id in (1, 2)
+        )
+        return InstanceMap(points, torch.full((60, 3), 80, dtype=torch.uint8), ids, torch.ones(60), instances)
+
+
+def go(folder, source=None, segmenter=None):
+    out = OutputFolder(folder)
+    out.claim()
+    return run(source or FakeSource(), segmenter or FakeSegmenter(), Config(), out, quiet=True)
+
+
+def is_whole(folder, frames):
+    """Every file is there and can be read."""
+    assert sorted(p.name for p in folder.iterdir()) == FILES
+    out = OutputFolder(folder)
+    assert list(out.frame_indices()) == frames
+    assert all(out.read_frame(index).shape == (HEIGHT, WIDTH) for index in frames)
+    assert out.read_summary()["frames"] == len(frames)
+    assert len(read_tum(folder / "trajectory.tum")[0]) == len(frames)
+    assert {i.id for i in out.read_instances()} == set(read_ply(folder / "map.ply").instance_ids.tolist()) - {0}
+    assert (folder / "report.html").read_text().endswith("</html>\n")
+
+
+def write_scene(folder, frames=4, depth=2000, masks=True):
+    """A ScanNet export: a grey wall two metres away with a red and a blue square, seen by a camera that slides."""
+    for name in ("color", "depth", "pose", "intrinsic") + (("masks",) if masks else ()):
+        (folder / name).mkdir(parents=True)
+    intrinsics = np.array([[60.0, 0, 31.5, 0], [0, 60.0, 23.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    np.savetxt(folder / "intrinsic/intrinsic_color.txt", intrinsics)
+    np.savetxt(folder / "intrinsic/intrinsic_depth.txt", intrinsics)
+    for k in range(frames):
+        image, labels = np.full((HEIGHT, WIDTH, 3), 128, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint16)
+        for label, left, colour in ((1, 6, (0, 0, 200)), (2, 36, (200, 0, 0))):
+            image[10:36, left - k : left + 22 - k] = colour
+            labels[10:36, left - k : left + 22 - k] = label
+        pose = np.eye(4)
+        pose[0, 3] = k * 2.0 / 60.0
+        cv2.imwrite(str(folder / f"color/{k}.jpg"), image)
+        cv2.imwrite(str(folder / f"depth/{k}.png"), np.full((HEIGHT, WIDTH), depth, np.uint16))
+        np.savetxt(folder / f"pose/{k}.txt", pose)
+        if masks:
+            cv2.imwrite(str(folder / f"masks/{k}.png"), labels)
+    return folder
+
+
+# A run to its end
+
+
+def test_out_holds_exactly_what_is_listed(tmp_path):
+    summary = go(tmp_path)
+    is_whole(tmp_path, list(range(10, 16)))
+    assert (summary.frames, summary.instances, summary.verdict, summary.interrupted) == (6, 2, "ok", False)
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert {
+        "source",
+        "frames",
+        "instances",
+        "fps",
+        "stage_ms",
+        "peak_memory_mib",
+        "device",
+        "config",
+        "weights",
+    } <= set(written)
+    assert written["stage_ms"] == {"masks": 2.0, "lift": 3.5}
+    assert written["config"]["masks"]["kind"] == "auto"
+    assert written["peak_memory_mib"] > 10
+
+
+def test_frames_hold_final_ids(tmp_path):
+    go(tmp_path)
+    for index in range(10, 16):
+        ids = OutputFolder(tmp_path).read_frame(index)
+        assert (ids[20, 10], ids[20, 40], ids[0, 0]) == (1, 2, 0)
+
+
+def test_a_rejected_frame_is_left_out_counted_and_said_once_per_reason(tmp_path, caplog):
+    source = FakeSource()
+    source.rejected["image is truncated"] = 2
+    summary = go(tmp_path, source, FakeSegmenter(reject={11: "no depth", 13: "no depth", 14: "bad pose"}))
+    is_whole(tmp_path, [10, 12, 15])
+    assert summary.skipped == {"no depth": 2, "bad pose": 1, "image is truncated": 2}
+    assert [record.getMessage()[:24] for record in caplog.records] == [
+        "frame 11 skipped: no dep",
+        "frame 14 skipped: bad po",
+    ]
+    assert "image is truncated" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "expected"),
+    [
+        (FakeSegmenter(valid=False, masks=False), "6 without depth"),
+        (FakeSegmenter(masks=False), "6 whose masks are all void"),
+        (FakeSegmenter(reject=dict.fromkeys(range(10, 16), "no pose")), "none of the 6 frames read could be used"),
+        (FakeSegmenter(reject=dict.fromkeys(range(11, 16), "no pose")), "fewer than 2 frames"),
+    ],
+)
+def test_a_run_without_an_instance_says_why(tmp_path, segmenter, expected):
+    summary = go(tmp_path, segmenter=segmenter)
+    assert expected in summary.verdict
+    assert expected in OutputFolder(tmp_path).read_summary()["verdict"]
+
+
+# Cut short
+
+
+def test_ctrl_c_in_the_source_leaves_a_whole_result(tmp_path):
+    summary = go(tmp_path, FakeSource(at={13: KeyboardInterrupt()}))
+    is_whole(tmp_path, [10, 11, 12])
+    assert summary.interrupted
+    assert OutputFolder(tmp_path).read_summary()["interrupted"] is True
+
+
+def test_ctrl_c_during_a_step_waits_for_its_end(tmp_path):
+    segmenter = FakeSegmenter(at_step=lambda step: signal.raise_signal(signal.SIGINT) if step == 2 else None)
+    assert go(tmp_path, segmenter=segmenter).interrupted
+    is_whole(tmp_path, [10, 11])
+
+
+def test_ctrl_c_before_the_first_frame_leaves_a_readable_result(tmp_path):
+    summary = go(tmp_path, FakeSource(at={10: KeyboardInterrupt()}))
+    is_whole(tmp_path, [])
+    assert summary.interrupted
+
+
+@pytest.mark.parametrize("error", [SourceError("the bag ends early"), RuntimeError("a bug")])
+def test_an_error_in_the_middle_keeps_what_was_done(tmp_path, error):
+    with pytest.raises(type(error), match=str(error)):
+        go(tmp_path, FakeSource(at={13: error}))
+    is_whole(tmp_path, [10, 11, 12])
+    assert str(error) in OutputFolder(tmp_path).read_summary()["error"]
+
+
+def test_a_kill_leaves_a_folder_that_the_next_run_may_replace(tmp_path):
+    out = OutputFolder(tmp_path)
+    out.claim()
+    out.clear()
+    out.write_frame(0, np.zeros((2, 2), int))
+    out.claim()
+    assert "killed" in out.read_summary()["verdict"]
+
+
+def test_a_real_sigint_to_a_real_process(tmp_path):
+    script = f"""
+import sys, time
+sys.path.insert(0, {str(__file__.rsplit("/", 1)[0])!r})
+from test_cli import FakeSegmenter, FakeSource
+from moonseg3r_core import build, cli, sources
+
+class Slow(FakeSource):
+    masks_folder = None
+    def __iter__(self):
+        for frame in super().__iter__():
+            print(frame.index, flush=True)
+            time.sleep(0.05)
+            yield frame
+
+sources.open_source = lambda *a, **k: Slow(length=1000)
+build.build_segmenter = lambda *a, **k: FakeSegmenter()
+sys.exit(cli.main(["run", "anything", "-o", {str(tmp_path / "out")!r}]))
+"""
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert any(line == "14\n" for line in child.stdout)
+    child.send_signal(signal.SIGINT)
+    _, errors = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in errors
+    assert "what was done is written" in errors
+    frames = list(OutputFolder(tmp_path / "out").frame_indices())
+    assert frames == list(range(10, 10 + len(frames)))
+    assert 3 <= len(frames) < 1000
+    is_whole(tmp_path / "out", frames)
+
+
+# Its parts
+
+
+def test_reading_ahead_changes_neither_order_nor_end():
+    assert list(read_ahead(range(5))) == [0, 1, 2, 3, 4]
+    assert list(read_ahead([])) == []
+
+
+def test_the_next_item_is_read_while_one_is_worked_on():
+    second_read = threading.Event()
+
+    def items():
+        yield 1
+        second_read.set()
+        yield 2
+
+    for item in read_ahead(items()):
+        assert second_read.wait(timeout=10), item
+
+
+def test_a_source_is_closed_in_the_thread_that_read_it():
+    threads = []
+
+    def items():
+        try:
+            threads.append(threading.get_ident())
+            yield from range(9)
+        finally:
+            threads.append(threading.get_ident())
+
+    for _ in (ahead := read_ahead(items())):
+        break
+    ahead.close()
+    assert len(threads) == 2
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+def test_a_deferred_interrupt_comes_at_the_end_of_its_block():
+    done = []
+
+    def interrupted_work():
+        with interrupt_deferred():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_work()
+    assert done == ["the rest"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# The command on real files
+
+
+def test_run_on_a_recording_with_masks(tmp_path, capsys):
+    scene, out = write_scene(tmp_path / "scene"), tmp_path / "out"
+    assert cli.main(["run", str(scene), "-o", str(out), "--quiet", "--set", "device=cpu"]) == 0
+    assert "2 instances from 4 frames" in capsys.readouterr().out
+    is_whole(out, [0, 1, 2, 3])
+    summary = OutputFolder(out).read_summary()
+    assert summary["masks_kind"] == "precomputed"
+    assert set(summary["stage_ms"]) >= {"reconstruction", "masks", "features", "memory", "refinement", "match"}
+    ids = [OutputFolder(out).read_frame(k) for k in range(4)]
+    squares = {(int(frame[20, 15]), int(frame[20, 45])) for frame in ids}
+    assert len(squares) == 1
+    assert len(set(squares.pop()) - {0}) == 2
+
+
+def test_stride_and_max_frames_and_a_second_run_into_the_same_folder(tmp_path):
+    scene, out = write_scene(tmp_path / "scene", frames=5), tmp_path / "out"
+    assert cli.main(["run", str(scene), "-o", str(out), "--quiet"]) == 0
+    assert cli.main(["run", str(scene), "-o", str(out), "--quiet", "--stride", "2", "--max-frames", "2"]) == 0
+    is_whole(out, [0, 2])
+
+
+def test_all_void_masks_say_so(tmp_path, capsys):
+    scene = write_scene(tmp_path / "scene")
+    for file in (scene / "masks").iterdir():
+        cv2.imwrite(str(file), np.zeros((HEIGHT, WIDTH), np.uint16))
+    assert cli.main(["run", str(scene), "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    assert "no instance" in capsys.readouterr().err
+
+
+def test_no_depth_in_any_frame_is_bad_input(tmp_path, capsys):
+    scene = write_scene(tmp_path / "scene", depth=0)
+    assert cli.main(["run", str(scene), "-o", str(tmp_path / "out"), "--quiet"]) in (0, 2)
+    assert "no instance" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run"], "SOURCE, -o/--out"),
+        (["run", "nowhere", "-o", "{out}"], "nowhere does not exist"),
+        (["run", "{scene}", "-o", "{scene}"], "not empty"),
+        (["run", "{scene}", "-o", "{scene}/color/0.jpg"], "must be a folder"),
+        (["run", "{scene}", "-o", "{scene}/color/0.jpg/out"], "cannot write"),
+        (["run", "{scene}", "-o", "{out}", "--set", "masks.knd=regions"], "did you mean 'masks.kind'"),
+        (["run", "{scene}", "-o", "{out}", "--set", "masks.kind=regins"], "did you mean 'regions'"),
+        (["run", "{scene}", "-o", "{out}", "--set", "masks.kind"], "key=value"),
+        (["run", "{scene}", "-o", "{out}", "--config", "missing.yaml"], "missing.yaml"),
+        (["run", "{scene}", "-o", "{out}", "--stride", "0"], "whole number >= 1"),
+        (["run", "{scene}", "-o", "{out}", "--topic", "colour=/x"], "one of color"),
+        (["view", "{scene}"], "moonseg3r run"),
+        (["conjure"], "invalid choice"),
+        ([], "COMMAND"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, expected):
+    write_scene(tmp_path / "scene", frames=1)
+    places = {"scene": tmp_path / "scene", "out": tmp_path / "out"}
+    try:
+        status = cli.main([argument.format(**places) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    errors = capsys.readouterr().err
+    assert status == 2
+    assert expected in errors
+    assert errors.startswith("moonseg3r")
+    assert errors.count("\n") == 1
+
+
+def test_a_bad_source_destroys_no_earlier_result(tmp_path):
+    scene, out = write_scene(tmp_path / "scene"), tmp_path / "out"
+    assert cli.main(["run", str(scene), "-o", str(out), "--quiet"]) == 0
+    assert cli.main(["run", str(tmp_path / "nowhere"), "-o", str(out)]) == 2
+    assert cli.main(["run", str(scene), "-o", str(out), "--set", "device=cuda:99"]) == 2
+    is_whole(out, [0, 1, 2, 3])
+
+
+# The small commands
+
+
+def test_help_is_light():
+    code = (
+        "import sys, moonseg3r_core.cli as c\n"
+        "try: c.main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "print(sorted({'torch', 'cv2', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+    assert all(f"\n    {name}" in out for name in cli.COMMANDS)
+
+
+def test_the_module_runs_as_the_command_does():
+    done = subprocess.run([sys.executable, "-m", "moonseg3r_core.cli", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "moonseg3r 0.1.0\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    child = subprocess.Popen(
+        [sys.executable, "-m", "moonseg3r_core.cli", "config", "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    child.stdout.close()
+    assert child.stderr.read() == b""
+    assert child.wait(timeout=60) == 1
+
+
+def test_config_show_is_a_config_file_with_help(tmp_path, capsys):
+    assert cli.main(["config", "show", "--set", "masks.kind=regions", "map.voxel=0.05"]) == 0
+    shown = capsys.readouterr().out
+    loaded = yaml.safe_load(shown)
+    assert (loaded["masks"]["kind"], loaded["map"]["voxel"]) == ("regions", 0.05)
+    assert "# edge of a map voxel, metres" in shown
+    file = tmp_path / "config.yaml"
+    file.write_text(shown)
+    assert cli.main(["config", "check", "--config", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "2 of them not at their default" in said
+    assert "map.voxel: 0.05" in said
+
+
+def test_config_check_refuses_a_wrong_value(capsys):
+    assert cli.main(["config", "check", "--set", "map.voxel=tiny"]) == 2
+    assert "map.voxel must be a number" in capsys.readouterr().err
+
+
+def test_topics_are_read():
+    assert parse_topics([]) is None
+    assert parse_topics(["color=/a", "world=map"]).color == "/a"
+    with pytest.raises(InputError, match="NAME=TOPIC"):
+        parse_topics(["color"])
+
+
+def test_view_without_open3d_gives_the_command_that_installs_it(tmp_path, monkeypatch, capsys):
+    from moonseg3r_core.cli.view import import_open3d
+
+    go(tmp_path)
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(MissingDependency, match="pip install"):
+        import_open3d()
+    assert cli.main(["view", str(tmp_path)]) == 2
+    assert 'python -m pip install "open3d>=0.18"' in capsys.readouterr().err
