@@ -11,7 +11,7 @@ from moonseg3r_core.fourier import fourier_features
 from moonseg3r_core.types import FeatureMap, Frame
 
 SAMPLES = 4  # color samples along a cell's edge
-LAB_CENTER = np.float32([50.0, 0.0, 0.0])
+LAB_CENTER = np.array([50.0, 0.0, 0.0], np.float32)
 
 
 class HandcraftedFeatures:

@@ -10,21 +10,21 @@ import numpy as np
 @dataclass(frozen=True)
 class RegionGraph:
     """R regions: areas (R,), color_sums (R, 3). E borders between them: first < second (E,), and sums over each
-    border's steps: counts, contrast, break_, known (E,).
+    border's steps: counts, contrast, edge, known (E,).
     """
 
     areas: np.ndarray
     color_sums: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    sums: np.ndarray  # (E, 4): counts, contrast, break_, known
+    sums: np.ndarray  # (E, 4): counts, contrast, edge, known
 
 
 @dataclass(frozen=True)
 class MergeRule:
     """When two adjacent regions are one: their cost is below 1.
 
-    cost = (color difference / color)^2 + break / crease, times sqrt(smaller area / small_area) below that area.
+    cost = (color difference / color)^2 + edge / crease, times sqrt(smaller area / small_area) below that area.
     Color difference is the smaller of that of the means and that across the border: shading changes slowly, texture
     keeps its mean.
     """
@@ -35,10 +35,10 @@ class MergeRule:
 
     def __call__(self, graph: RegionGraph) -> np.ndarray:
         means = graph.color_sums / graph.areas[:, None]
-        counts, contrast, break_, known = graph.sums.T
+        counts, contrast, edge, known = graph.sums.T
         apart = np.sqrt(np.square(means[graph.first] - means[graph.second]).sum(1))
         color = np.minimum(apart, contrast / counts) / self.color
-        broken = break_ / np.maximum(known, 1) / self.crease
+        broken = edge / np.maximum(known, 1) / self.crease
         smaller = np.minimum(graph.areas[graph.first], graph.areas[graph.second])
         return (color * color + broken) * np.sqrt(np.minimum(smaller / self.small_area, 1.0))
 

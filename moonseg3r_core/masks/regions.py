@@ -11,7 +11,7 @@ from skimage.segmentation import felzenszwalb
 
 from moonseg3r_core.masks.filters import from_labels
 from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions
-from moonseg3r_core.masks.surface import Surface, steps, surface_of
+from moonseg3r_core.masks.surface import Surface, nearest_valid, steps, surface_of
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 
@@ -55,8 +55,10 @@ class RegionMasks:
 
     def _regions(self, lab: np.ndarray, surface: Surface) -> np.ndarray:
         """The graph-based segmentation (h, w), numbered from 0."""
-        distance = np.log(np.where(surface.valid, surface.points[..., 2], 1.0))[..., None] * self.depth
-        layers = np.concatenate((lab, surface.normals * self.normals, distance), axis=-1) / 100
+        known = nearest_valid(surface.valid)
+        depth = surface.points[..., 2].ravel()[known]
+        distance = np.log(np.maximum(depth, 1e-3))[..., None] * self.depth
+        layers = np.concatenate((lab, surface.normals.reshape(-1, 3)[known] * self.normals, distance), axis=-1) / 100
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Got image with third dimension")
             return felzenszwalb(layers, scale=self.scale, sigma=0, min_size=10, channel_axis=-1)
@@ -64,7 +66,7 @@ class RegionMasks:
     def _merged(self, labels: np.ndarray, lab: np.ndarray, surface: Surface) -> np.ndarray:
         flat, regions = labels.ravel(), int(labels.max()) + 1
         found = steps(lab, surface, self.jump, self.convex)
-        values = np.stack((np.ones(len(found.start)), found.contrast, found.break_, found.known), axis=1)
+        values = np.stack((np.ones(len(found.start)), found.contrast, found.edge, found.known), axis=1)
         first, second, sums = group_borders(flat[found.start], flat[found.end], values, regions)
         color_sums = np.stack([np.bincount(flat, c, regions) for c in lab.reshape(-1, 3).T], axis=1)
         graph = RegionGraph(np.bincount(flat, minlength=regions).astype(float), color_sums, first, second, sums)
@@ -75,5 +77,5 @@ def _lab(image: np.ndarray, h: int, w: int, sigma: float, lightness: float) -> n
     """The image (H, W, 3) uint8 RGB as smoothed L*a*b* (h, w, 3) float32, lightness scaled."""
     small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    lab[..., 0] *= lightness
+    lab = lab * np.array([lightness, 1.0, 1.0], np.float32)
     return cv2.GaussianBlur(lab, (0, 0), sigma) if sigma > 0 else lab

@@ -24,13 +24,13 @@ class Surface:
 @dataclass(frozen=True)
 class Steps:
     """Steps between neighbouring pixels: start, end (L,) flat pixel indices; contrast (L,) of color across the step;
-    break_ (L,) in [0, 1], how little the surface goes on smoothly, 0 where unknown; known (L,) bool.
+    edge (L,) in [0, 1], how little the surface goes on smoothly, 0 where unknown; known (L,) bool.
     """
 
     start: np.ndarray
     end: np.ndarray
     contrast: np.ndarray
-    break_: np.ndarray
+    edge: np.ndarray
     known: np.ndarray
 
 
@@ -53,12 +53,25 @@ def surface_of(geometry: Geometry, image_size: tuple[int, int], h: int, w: int, 
 def steps(lab: np.ndarray, surface: Surface, jump: float, convex: float) -> Steps:
     """All steps to the right and down, color (h, w, 3) and surface compared two pixels on either side.
 
-    `jump`: a surface that leaves the other's plane by that share of its distance is another one (break 1). A concave
-    crease breaks in full at 45 degrees, a convex one counts `convex` times as much: objects are convex, contacts
+    `jump`: a surface that leaves the other's plane by that share of its distance is another one (edge 1). A concave
+    crease is an edge in full at 45 degrees, a convex one counts `convex` times as much: objects are convex, contacts
     concave (Stein et al. 2014, locally convex connected patches).
     """
     parts = [_steps_along(lab, surface, axis, jump, convex) for axis in (0, 1)]
     return Steps(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def nearest_valid(valid: np.ndarray) -> np.ndarray:
+    """For every pixel of (h, w) bool the flat index of the nearest True one, about; its own index where none is."""
+    own = np.arange(valid.size).reshape(valid.shape)
+    if valid.all() or not valid.any():
+        return own
+    _, group = cv2.distanceTransformWithLabels(
+        (~valid).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    member = np.zeros(int(group.max()) + 1, np.int64)
+    member[group[valid]] = own[valid]
+    return member[group]
 
 
 def _steps_along(
@@ -84,9 +97,9 @@ def _steps_along(
     gap = off_plane / np.maximum(np.minimum(point_a[:, 2], point_b[:, 2]), 1e-3) / jump
     crease = (1 - _dot(normal_a, normal_b)) / (1 - np.cos(np.pi / 4))
     crease = crease * np.where(_dot(normal_b - normal_a, away) > 0, convex, 1.0)
-    break_ = np.where(known, np.clip(np.maximum(np.square(gap), crease), 0, 1), 0.0)
+    edge = np.where(known, np.clip(np.maximum(np.square(gap), crease), 0, 1), 0.0)
     pixels = np.arange(h * w).reshape(h, w)
-    return pixels.take(here, axis).ravel(), pixels.take(here + 1, axis).ravel(), contrast, break_, known
+    return pixels.take(here, axis).ravel(), pixels.take(here + 1, axis).ravel(), contrast, edge, known
 
 
 def _sample(geometry: Geometry, image_size: tuple[int, int], h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,10 +124,9 @@ def _tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tu
     size = points.shape[axis]
     ahead, behind = np.minimum(np.arange(size) + reach, size - 1), np.maximum(np.arange(size) - reach, 0)
     forward, backward = points.take(ahead, axis) - points, points - points.take(behind, axis)
-    inner = np.arange(size)
-    inner = inner.reshape(-1, 1) if axis == 0 else inner.reshape(1, -1)
-    can_forward = valid & valid.take(ahead, axis) & (inner < size - 1)
-    can_backward = valid & valid.take(behind, axis) & (inner > 0)
+    place = np.expand_dims(np.arange(size), 1 - axis)
+    can_forward = valid & valid.take(ahead, axis) & (place < size - 1)
+    can_backward = valid & valid.take(behind, axis) & (place > 0)
     change_forward = np.where(can_forward, np.abs(forward[..., 2]), np.inf)
     change_backward = np.where(can_backward, np.abs(backward[..., 2]), np.inf)
     chosen = np.where((change_forward <= change_backward)[..., None], forward, backward)

@@ -18,7 +18,7 @@ class RgbdReconstruction:
     differs from a direct neighbour's by more than that share of it (pixels that fly between two surfaces).
     F3d: per cell of `cell` pixels, Fourier features of the world position, `octaves` wavelengths from
     `longest` metres downwards; no learned weights. Keeps no state from frame to frame.
-    Raises FrameRejected for a frame without depth, intrinsics or rigid pose, or of another depth size.
+    Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ def depth_edges(depth: Tensor, share: float) -> Tensor:
 
 
 def position_features(points: Tensor, valid: Tensor, cell: int, longest: float, octaves: int) -> Tensor:
-    """F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), every fourth of them along each axis.
+    """F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), four along each edge of a cell.
 
     h = ceil(H / cell); the grid is laid evenly over the image. A cell without a point is zero.
     """
     height, width = valid.shape
     h, w = -(-height // cell), -(-width // cell)
     step = max(cell // 4, 1)
-    rows = torch.arange(step // 2, height, step, device=points.device)
-    columns = torch.arange(step // 2, width, step, device=points.device)
+    rows = torch.arange(min(step // 2, height - 1), height, step, device=points.device)
+    columns = torch.arange(min(step // 2, width - 1), width, step, device=points.device)
     keep = valid[rows[:, None], columns[None, :]]
     cells = (rows * h // height * w)[:, None] + (columns * w // width)[None, :]
     encoded = fourier_features(points[rows[:, None], columns[None, :]][keep], longest, octaves)
@@ -110,12 +110,7 @@ def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
             f"frame {frame.index} has no intrinsics: reconstruction.kind=rgbd expects the camera's focal lengths; "
             "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag)."
         )
-    if depth.shape != frame.image.shape[:2]:
-        raise FrameRejected(
-            f"frame {frame.index}: depth must be {tuple(frame.size)} like the image, got {tuple(depth.shape)}; "
-            "register depth to the color camera."
-        )
-    if not bool((torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0))):
+    if not bool(torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0)):
         raise FrameRejected(
             f"frame {frame.index}: intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
             f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration."
