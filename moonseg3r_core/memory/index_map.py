@@ -75,13 +75,14 @@ class QueryIndexMap:
         """Take in new keys (n, 3) metres with the query index (n,) of each, -1 for none; none below `oldest` is kept.
 
         An existing key within `merge_distance` of new ones moves to their centroid and takes the union of their
-        queries; new keys near none are appended.
+        queries; new keys near none are appended. Keys that the move brings to the very same place are one from then
+        on: they would share all that follows, and the rasteriser would show one and hide the queries of the others.
         """
         rows = np.flatnonzero(queries >= oldest)
         new = self._merge_new(NewKeys(positions, rows, queries[rows]), self.merge_distance)
         row, slot = self._near(new.positions)
         unmatched = np.setdiff1d(np.arange(len(new.positions)), row)
-        self._move(slot, new.positions[row])
+        slot = self._move(slot, new.positions[row])
         appended = self._append(new.positions[unmatched])
         row, slot = np.concatenate((row, unmatched)), np.concatenate((slot, appended))
         self._join(row, slot, new, oldest)
@@ -96,14 +97,22 @@ class QueryIndexMap:
         near = np.einsum("pi,pi->p", offset, offset) <= self.merge_distance**2
         return row[near], slot[near]
 
-    def _move(self, slots: NDArray, positions: NDArray) -> None:
-        """Move each slot to the centroid of the positions that are paired with it."""
+    def _move(self, slots: NDArray, positions: NDArray) -> NDArray:
+        """Move each slot to the centroid of the positions paired with it; the slots that the pairs belong to then."""
         moved, centroids = _centroids(slots, positions)
+        _, first, place = np.unique(centroids, axis=0, return_index=True, return_inverse=True)
+        stays = moved[first][place.reshape(-1)]
+        twin = stays != moved
+        for slot, other in zip(stays[twin].tolist(), moved[twin].tolist(), strict=True):
+            self._queries[slot] = array("q", sorted({*self._queries[slot], *self._queries[other]}))
+        self._release(moved[twin])
+        kept, centroids = moved[~twin], centroids[~twin]
         codes = self._hash.codes(centroids)
-        left = codes != self._codes[moved]
-        self._hash.remove(moved[left], self._codes[moved[left]])
-        self._hash.insert(moved[left], codes[left])
-        self._positions[moved], self._codes[moved] = centroids, codes
+        left = codes != self._codes[kept]
+        self._hash.remove(kept[left], self._codes[kept[left]])
+        self._hash.insert(kept[left], codes[left])
+        self._positions[kept], self._codes[kept] = centroids, codes
+        return stays[np.searchsorted(moved, slots)]
 
     def _append(self, positions: NDArray) -> NDArray:
         """New keys in free slots first, then in new ones; their slots (n,)."""
@@ -126,12 +135,10 @@ class QueryIndexMap:
         order = np.argsort(new.rows, kind="stable")
         counts = np.bincount(new.rows, minlength=len(new.positions))
         pair, place = spread(np.cumsum(counts) - counts, counts, rows)
-        joined = np.stack((slots[pair], new.queries[order][place]), axis=1)
-        touched = set()
-        for slot, query in np.unique(joined, axis=0).tolist():
-            self._queries[slot].append(query)
-            touched.add(slot)
-        for slot in touched:
+        span = int(new.queries.max(initial=0)) + 1
+        for joined in np.unique(slots[pair] * span + new.queries[order][place]).tolist():
+            self._queries[joined // span].append(joined % span)
+        for slot in np.unique(slots).tolist():
             held = self._queries[slot]
             del held[: bisect_left(held, oldest)]
             if self.queries_per_key:
@@ -144,6 +151,10 @@ class QueryIndexMap:
         used = np.flatnonzero(self._seen >= 0)
         age = self._seen[used] * len(self._seen) + used
         gone = np.sort(used[np.argpartition(age, surplus - 1)[:surplus]])
+        self._release(gone)
+
+    def _release(self, gone: NDArray) -> None:
+        """Forget the keys in these slots."""
         self._hash.remove(gone, self._codes[gone])
         self._positions[gone], self._seen[gone] = np.nan, -1
         for slot in gone.tolist():
