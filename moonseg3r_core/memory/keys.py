@@ -35,13 +35,13 @@ def spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_distance: 
     """
     check("labels", labels, (geometry.grid.height, geometry.grid.width), torch.int32, {})
     depth = _cells(torch.where(geometry.valid & (geometry.depth > 0), geometry.depth, torch.nan), cell)
-    points = torch.stack([_cells(axis, cell) for axis in geometry.points.unbind(-1)])
     valid = depth.isfinite()
     surface = (depth - _median(depth)[:, None]).abs() <= 2 * merge_distance
     count = surface.sum(1)
-    positions = torch.where(surface, points, 0.0).sum(2) / count.clamp(min=1)
-    kept = (2 * count > valid.sum(1)) & positions.isfinite().all(0)
-    return SpatialKeys(positions.T[kept], _majority(_cells(labels.float(), cell))[kept] - 1)
+    sums = [torch.where(surface, _cells(axis, cell), 0.0).sum(1) for axis in geometry.points.unbind(-1)]
+    positions = torch.stack(sums, dim=1) / count.clamp(min=1)[:, None]
+    kept = (2 * count > valid.sum(1)) & positions.isfinite().all(1)
+    return SpatialKeys(positions[kept], _majority(_cells(labels.float(), cell))[kept] - 1)
 
 
 def _cells(image: Tensor, cell: int) -> Tensor:
