@@ -1,0 +1,13 @@
+"""Furnished rooms rendered with exact depth, pose and ids: for tests, the demo, benchmarks and training."""
+
+from moonseg3r_core.synthetic.camera_path import walk
+from moonseg3r_core.synthetic.degrade import DepthNoise, ImageNoise, MaskNoise
+from moonseg3r_core.synthetic.export import write_scannet
+from moonseg3r_core.synthetic.render import Renderer, render
+from moonseg3r_core.synthetic.scene import Scene, furnish
+from moonseg3r_core.synthetic.sequence import GroundTruth, SyntheticSequence
+
+__all__ = [
+    "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SyntheticSequence", "furnish",
+    "render", "walk", "write_scannet",
+]  # fmt: skip

@@ -1,0 +1,212 @@
+"""Furnishing a room: the large pieces along the walls and in the middle, then what hangs, then what stands on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from moonseg3r_core.synthetic.fixtures import FIXTURES
+from moonseg3r_core.synthetic.furniture import LARGE
+from moonseg3r_core.synthetic.layout import CELL, Block, Placed, free_plan, in_the_way, largest
+from moonseg3r_core.synthetic.palette import Palette
+from moonseg3r_core.synthetic.pieces import Piece, Surface
+from moonseg3r_core.synthetic.things import THINGS
+
+# What a room is for: pieces for its walls, and groups for its middle. Drawn in this order, more after them at random.
+PURPOSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "living": (("sofa", "shelf", "cabinet", "sofa", "floor lamp", "floor plant"), ("coffee table", "rug")),
+    "bedroom": (("bed", "cabinet", "wardrobe", "desk", "floor lamp"), ("rug",)),
+    "office": (("desk", "shelf", "desk", "cabinet", "shelf", "floor plant"), ("table",)),
+    "dining": (("fridge", "cabinet", "cabinet", "shelf", "bench"), ("table",)),
+    "study": (("bed", "desk", "shelf", "cabinet", "sofa"), ("rug",)),
+}
+WALL_EXTRAS = ("shelf", "cabinet", "sofa", "bench", "wardrobe", "desk", "floor plant", "floor lamp", "fridge", "table")
+FLOOR_EXTRAS = (
+    "bin",
+    "ball",
+    "crate",
+    "stool",
+    "floor plant",
+    "chair",
+    "suitcase",
+    "office chair",
+    "box",
+    "coffee table",
+)
+HANGING = (
+    "door",
+    "window",
+    "picture",
+    "wall shelf",
+    "wall clock",
+    "picture",
+    "whiteboard",
+    "radiator",
+    "window",
+    "picture",
+)
+MIN_WALK = 0.16  # share of the floor that one may walk on
+
+
+class Furnisher:
+    """One room while it is being furnished; every placement is checked against all before it."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.taste = Palette(rng)
+        self.size = (float(rng.uniform(3.6, 6.6)), float(rng.uniform(3.4, 5.6)), float(rng.uniform(2.4, 3.1)))
+        self.placed: list[Placed] = []
+        self.blocks: list[Block] = []
+        self.free = self._plan([])
+
+    def furnish(self) -> list[Placed]:
+        """Everything in the room, in the order of its ids."""
+        walls, middle = PURPOSES[str(self.rng.choice(list(PURPOSES)))]
+        self._put(self._pendant())
+        self._hang("door")
+        for name in walls:
+            self._at_wall(self._draw(name))
+        for name in middle:
+            self._in_the_middle(name)
+        for _ in range(int(self.rng.integers(2, 6))):
+            self._at_wall(self._draw(str(self.rng.choice(WALL_EXTRAS))))
+        for name in HANGING[1 : 1 + int(self.rng.integers(5, len(HANGING)))]:
+            self._hang(name)
+        for place in list(self.placed):
+            self._seat(place)
+        for _ in range(int(self.rng.integers(5, 11))):
+            self._on_floor(self._draw(str(self.rng.choice(FLOOR_EXTRAS))))
+        for place in list(self.placed):
+            self._lay(place)
+        return self.placed
+
+    def _draw(self, name: str) -> Piece:
+        return (LARGE | THINGS | FIXTURES)[name](self.rng, self.taste)
+
+    def _put(self, place: Placed) -> bool:
+        self.placed.append(place)
+        self.blocks.append(place.block())
+        self.free &= self._plan([place.block()])
+        return True
+
+    def _plan(self, blocks: Sequence[Block]) -> np.ndarray:
+        return free_plan(self.size[0] / 2, self.size[1] / 2, in_the_way(blocks))
+
+    def _fits(self, block: Block, beside: Sequence[Block] = ()) -> bool:
+        half_x, half_y, height = self.size[0] / 2, self.size[1] / 2, self.size[2]
+        if block.high > height - 0.02 or not block.within(half_x - 0.004, half_y - 0.004):
+            return False
+        return not any(block.overlaps(other) for other in self.blocks if other not in beside)
+
+    def _walkable(self, block: Block) -> bool:
+        free = largest(self.free & self._plan([block]))
+        return bool(free.sum() * CELL * CELL >= MIN_WALK * self.size[0] * self.size[1])
+
+    def _stand(self, piece: Piece, x: float, y: float, yaw: float) -> bool:
+        """Put a piece on the floor if it fits there and leaves room to walk."""
+        place = Placed(piece, x, y, 0.0, yaw)
+        if not self._fits(place.block()) or not self._walkable(place.block()):
+            return False
+        return self._put(place)
+
+    def _wall(self, along_half: float, off: float) -> tuple[float, float, float]:
+        """(x, y, yaw) of something beside a random wall, its back to it, its middle `off` from it."""
+        wall, half_x, half_y = int(self.rng.integers(4)), self.size[0] / 2, self.size[1] / 2
+        long, deep = (half_x, half_y) if wall % 2 == 0 else (half_y, half_x)
+        room = max(long - along_half - 0.02, 0.0)
+        along = float(self.rng.uniform(-room, room))
+        if self.rng.random() < 0.35:
+            along = float(np.copysign(room, along))  # into the corner
+        yaw = wall * np.pi / 2
+        c, s = np.cos(yaw), np.sin(yaw)
+        return c * along - s * (deep - off), s * along + c * (deep - off), yaw
+
+    def _at_wall(self, piece: Piece) -> bool:
+        for _ in range(12):
+            x, y, yaw = self._wall(piece.half[0], piece.half[1] + float(self.rng.uniform(0.005, 0.05)))
+            if self._stand(piece, x, y, yaw):
+                return True
+        return False
+
+    def _in_the_middle(self, name: str) -> bool:
+        piece, reach = self._draw(name), (0.25 * self.size[0], 0.25 * self.size[1])
+        for _ in range(12):
+            x, y = float(self.rng.uniform(-reach[0], reach[0])), float(self.rng.uniform(-reach[1], reach[1]))
+            quarter = int(self.rng.integers(4)) * np.pi / 2
+            if self._stand(piece, x, y, quarter + float(self.rng.normal(0, 0.15))):
+                return True
+        return False
+
+    def _on_floor(self, piece: Piece) -> bool:
+        for _ in range(12):
+            x, y = (float(self.rng.uniform(-s / 2 + 0.2, s / 2 - 0.2)) for s in self.size[:2])
+            if self._stand(piece, x, y, float(self.rng.uniform(0, 2 * np.pi))):
+                return True
+        return False
+
+    def _seat(self, place: Placed) -> None:
+        """Chairs at a table or a desk, turned towards it."""
+        if place.piece.name not in ("table", "desk"):
+            return
+        hx, hy = place.piece.half
+        sides = [(0.0, -1.0)] if place.piece.name == "desk" else [(0.0, -1.0), (0.0, 1.0), (1.0, 0.0), (-1.0, 0.0)]
+        like = self.rng.bit_generator.state if self.rng.random() < 0.7 else None
+        name = "office chair" if place.piece.name == "desk" and self.rng.random() < 0.7 else "chair"
+        model = self._draw(name)
+        for side_x, side_y in sides:
+            piece = model if like is not None else self._draw(name)
+            gap = max(piece.half) + float(self.rng.uniform(0.01, 0.15))
+            x, y = place.to_world(side_x * (hx + gap), side_y * (hy + gap))
+            yaw = place.yaw + float(np.arctan2(side_y, side_x)) - np.pi / 2 + float(self.rng.normal(0, 0.2))
+            if self.rng.random() < 0.85:
+                self._stand(piece, x, y, yaw)
+
+    def _pendant(self) -> Placed:
+        piece = self._draw("ceiling lamp")
+        while self.size[2] - piece.height < 1.98:
+            piece = self._draw("ceiling lamp")
+        x, y = (float(self.rng.uniform(-0.15, 0.15)) * s for s in self.size[:2])
+        return Placed(piece, x, y, self.size[2], 0.0)
+
+    def _hang(self, name: str) -> bool:
+        """Something on a wall where nothing stands before it."""
+        piece = self._draw(name)
+        top = self.size[2] - 0.1
+        for _ in range(16):
+            x, y, yaw = self._wall(piece.half[0], 0.005)
+            low = {"door": 0.0, "radiator": 0.08}.get(name, float(self.rng.uniform(0.95, max(1.7, top - piece.height))))
+            place = Placed(piece, x, y, low, yaw)
+            block = place.block()
+            if block.high <= top and self._fits(block) and self._walkable(block):
+                return self._put(place)
+        return False
+
+    def _lay(self, place: Placed) -> None:
+        """Things on the surfaces of a piece."""
+        for surface in place.piece.surfaces:
+            for _ in range(int(self.rng.poisson(2.2 * surface.crowd)) + (surface.crowd > 1.5)):
+                self._thing(place, surface)
+
+    def _thing(self, place: Placed, surface: Surface) -> bool:
+        name = str(self.rng.choice(surface.kinds))
+        piece, own = self._draw(name), place.block()
+        if name == "lamp" and any(p.piece.name == "lamp" for p in self.placed[-3:]):
+            return False
+        for _ in range(8):
+            turn = (
+                float(self.rng.normal(0, 0.12))
+                if name not in ("mug", "plant", "book")
+                else float(self.rng.uniform(0, 2 * np.pi))
+            )
+            turn = 0.0 if name in ("books", "cushion", "pillow") else turn
+            local = Block(0.0, 0.0, *piece.half, turn, 0.0, 1.0)
+            reach = np.abs(local.corners()).max(0)
+            room = np.array([surface.half_x, surface.half_y]) - reach
+            if (room < 0).any() or piece.height > surface.clearance:
+                return False
+            x, y = place.to_world(*(np.array([surface.x, surface.y]) + self.rng.uniform(-room, room)))
+            there = Placed(piece, x, y, place.z + surface.z, place.yaw + turn)
+            if self._fits(there.block(), beside=(own,)):
+                return self._put(there)
+        return False

@@ -1,0 +1,101 @@
+"""Where things stand: oriented blocks that may not intersect, and the walk between them that must stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from moonseg3r_core.synthetic.pieces import Piece
+
+CELL = 0.05  # metres, of the floor plan
+WALKER = 0.28  # metres, the distance that a walker keeps from everything
+
+
+@dataclass(frozen=True)
+class Block:
+    """The upright box that an object keeps to itself: center, half extents and turn of its footprint, and its heights."""
+
+    x: float
+    y: float
+    half_x: float
+    half_y: float
+    yaw: float
+    low: float
+    high: float
+
+    def corners(self) -> np.ndarray:
+        """(4, 2) the footprint's corners."""
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        along, across = np.array([c, s]) * self.half_x, np.array([-s, c]) * self.half_y
+        return np.array([self.x, self.y]) + np.array([along + across, along - across, -along - across, across - along])
+
+    def overlaps(self, other: Block, gap: float = 0.004) -> bool:
+        """Whether two blocks are nearer than `gap` on the plan while their heights overlap (separating axes)."""
+        if self.low >= other.high - 1e-6 or other.low >= self.high - 1e-6:
+            return False
+        mine, theirs = self.corners(), other.corners()
+        for angle in (self.yaw, other.yaw):
+            for axis in ((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))):
+                a, b = mine @ axis, theirs @ axis
+                if a.max() + gap <= b.min() or b.max() + gap <= a.min():
+                    return False
+        return True
+
+    def within(self, half_x: float, half_y: float) -> bool:
+        """Whether the footprint lies in the rectangle of these half extents around the origin."""
+        reach = np.abs(self.corners()).max(0)
+        return bool(reach[0] <= half_x and reach[1] <= half_y)
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A piece at a place: (x, y, z) of its origin and its turn about the upright."""
+
+    piece: Piece
+    x: float
+    y: float
+    z: float
+    yaw: float
+
+    def block(self) -> Block:
+        """What the piece keeps to itself."""
+        (hx, hy), height = self.piece.half, self.piece.height
+        if self.piece.mount == "wall":
+            x, y = self.to_world(0.0, -hy / 2)
+            return Block(x, y, hx, hy / 2, self.yaw, self.z, self.z + height)
+        low = self.z - height if self.piece.mount == "ceiling" else self.z
+        return Block(self.x, self.y, hx, hy, self.yaw, low, low + height)
+
+    def to_world(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the piece's plan on the room's."""
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        return self.x + c * x - s * y, self.y + s * x + c * y
+
+
+def free_plan(half_x: float, half_y: float, blocks: Sequence[Block], margin: float = WALKER) -> np.ndarray:
+    """(rows y, columns x) bool, cells of 5 cm from the corner (-half_x, -half_y): where a walker's middle may be."""
+    xs, ys = (np.arange(-half + CELL / 2, half, CELL) for half in (half_x, half_y))
+    x, y = np.meshgrid(xs, ys)
+    free = (np.abs(x) <= half_x - margin) & (np.abs(y) <= half_y - margin)
+    for block in blocks:
+        c, s = np.cos(block.yaw), np.sin(block.yaw)
+        along, across = c * (x - block.x) + s * (y - block.y), -s * (x - block.x) + c * (y - block.y)
+        off = np.hypot((np.abs(along) - block.half_x).clip(0), (np.abs(across) - block.half_y).clip(0))
+        free &= off > margin
+    return free
+
+
+def largest(free: np.ndarray) -> np.ndarray:
+    """The largest connected part of a plan."""
+    parts, count = ndimage.label(free)
+    if count == 0:
+        return np.zeros_like(free)
+    return parts == 1 + int(np.argmax(ndimage.sum_labels(free, parts, range(1, count + 1))))
+
+
+def in_the_way(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks that a walker must go round: all that reach between ankle and head."""
+    return [b for b in blocks if b.low < 1.95 and b.high > 0.03]

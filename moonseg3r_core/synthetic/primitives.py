@@ -1,0 +1,163 @@
+"""Solid primitives and the rays that meet them: boxes, ellipsoids and frusta, scaled and turned from unit solids.
+
+In its own unit frame a box is [-1, 1]^3, an ellipsoid the unit ball, and a frustum the solid of radius 1 at z = -1
+and `taper` at z = 1 (taper 1: a cylinder, 0: a cone). A ray enters a unit solid at the same parameter as in the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BOX, ELLIPSOID, FRUSTUM = 0, 1, 2
+NEAR = 1e-3  # metres; nothing is seen nearer than this
+_RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
+
+
+@dataclass(frozen=True)
+class Part:
+    """One primitive in plain numbers: kind, center (3,), half extents (3,) in metres, rotation (3, 3) world_from_part."""
+
+    kind: int
+    center: np.ndarray
+    half: np.ndarray
+    rotation: np.ndarray
+    material: int
+    object_id: int
+    taper: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Primitives:
+    """All primitives of a scene as tensors of P rows.
+
+    kind (P,) int64; center, half (P, 3) float32 metres; rotation (P, 3, 3) float32 world_from_part; taper (P,) float32;
+    material (P,) int64, rows of the scene's materials; object_id (P,) int32.
+    """
+
+    kind: Tensor
+    center: Tensor
+    half: Tensor
+    rotation: Tensor
+    taper: Tensor
+    material: Tensor
+    object_id: Tensor
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def to(self, device: torch.device | str) -> Primitives:
+        """The same on another device."""
+        return Primitives(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+    def __getitem__(self, rows: Tensor) -> Primitives:
+        return Primitives(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> Primitives:
+        """Parts as tensors; no part at all is a scene of bare walls."""
+        count = len(parts)
+        return cls(
+            torch.tensor([p.kind for p in parts], dtype=torch.int64),
+            _stack([p.center for p in parts], (count, 3)),
+            _stack([p.half for p in parts], (count, 3)),
+            _stack([p.rotation for p in parts], (count, 3, 3)),
+            torch.tensor([p.taper for p in parts], dtype=torch.float32),
+            torch.tensor([p.material for p in parts], dtype=torch.int64),
+            torch.tensor([p.object_id for p in parts], dtype=torch.int32),
+        )
+
+    def contains(self, points: Tensor, margin: float = 0.0) -> Tensor:
+        """(N, P) bool: which points (N, 3) lie inside which primitive grown by `margin` metres."""
+        local = torch.einsum("pji,npj->npi", self.rotation, points[:, None].to(self.center) - self.center)
+        x, y, z = (local / (self.half + margin)).unbind(-1)
+        radius = (1 + self.taper) / 2 + (self.taper - 1) / 2 * z
+        box = (x.abs() <= 1) & (y.abs() <= 1) & (z.abs() <= 1)
+        ball = x * x + y * y + z * z <= 1
+        frustum = (x * x + y * y <= radius * radius) & (z.abs() <= 1)
+        return torch.where(self.kind == BOX, box, torch.where(self.kind == ELLIPSOID, ball, frustum))
+
+
+def enter(kind: int, origin: Sequence[Tensor], direction: Sequence[Tensor], taper: Tensor) -> Tensor:
+    """Where rays (x, y, z each (N,), in the unit frame) enter a unit solid of `kind`: parameters (N,), inf for a miss.
+
+    A ray that starts inside a solid does not meet it.
+    """
+    if kind == BOX:
+        return _seen(*_slabs(origin, direction))
+    # From the point nearest to the center all numbers are small, so that float32 serves a thin pole far away, too.
+    shift = -_dot(origin, direction) / _dot(direction, direction)
+    nearest = [o + shift * d for o, d in zip(origin, direction, strict=True)]
+    low, high = (_ball if kind == ELLIPSOID else _frustum)(nearest, direction, taper)
+    return _seen(low + shift, high + shift)
+
+
+def normals(kind: Tensor, hit: Tensor, half: Tensor, taper: Tensor) -> Tensor:
+    """Outward unit normals (N, 3) in the part's frame of hits (N, 3) given in the unit frame."""
+    x, y, z = hit.unbind(-1)
+    slope = (taper - 1) / 2
+    side = torch.stack((x, y, -slope * ((1 + taper) / 2 + slope * z)), -1)
+    up = torch.tensor([0.0, 0.0, 1.0], device=hit.device) * z.sign()[:, None]
+    frustum = torch.where((z.abs() > 1 - _RIM)[:, None], up, side)
+    box = torch.nn.functional.one_hot(hit.abs().argmax(-1), 3) * hit.sign()
+    is_box, is_ball = (kind == BOX)[:, None], (kind == ELLIPSOID)[:, None]
+    return torch.nn.functional.normalize(torch.where(is_box, box, torch.where(is_ball, hit, frustum)) / half, dim=-1)
+
+
+def _slabs(origin: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    low, high = torch.full_like(direction[0], -torch.inf), torch.full_like(direction[0], torch.inf)
+    for o, d in zip(origin, direction, strict=True):
+        inverse = 1 / torch.where(d.abs() < 1e-12, 1e-12, d)
+        middle, reach = -o * inverse, inverse.abs()
+        low, high = torch.maximum(low, middle - reach), torch.minimum(high, middle + reach)
+    return low, high
+
+
+def _ball(origin: Sequence[Tensor], direction: Sequence[Tensor], _taper: Tensor) -> tuple[Tensor, Tensor]:
+    reach = torch.sqrt((1 - _dot(origin, origin)) / _dot(direction, direction))  # NaN for a miss
+    return -reach, reach
+
+
+def _frustum(origin: Sequence[Tensor], direction: Sequence[Tensor], taper: Tensor) -> tuple[Tensor, Tensor]:
+    """The cone x^2 + y^2 <= (m + s z)^2 cut by |z| <= 1; convex there, because the radius m + s z is never negative."""
+    (x, y, z), (dx, dy, dz) = origin, direction
+    middle, slope = (1 + taper) / 2, (taper - 1) / 2
+    radius, change = middle + slope * z, slope * dz
+    a = dx * dx + dy * dy - change * change
+    a = torch.where(a.abs() < 1e-9, 1e-9, a)  # along the axis, or along the slant
+    b = x * dx + y * dy - radius * change
+    c = x * x + y * y - radius * radius
+    root = torch.sqrt((b * b - a * c).clamp(min=0))
+    one, two = (-b - root) / a, (-b + root) / a
+    inverse = 1 / torch.where(dz.abs() < 1e-12, 1e-12, dz)
+    bottom, top = -z * inverse - inverse.abs(), -z * inverse + inverse.abs()
+    first, last = torch.minimum(one, two), torch.maximum(one, two)
+    # a < 0: the ray runs inside the cone's opening, outside the interval between the roots; one nappe is in |z| <= 1.
+    inside_low, inside_high = _opening(first, last, bottom, top, radius, change)
+    low = torch.where(a > 0, torch.maximum(first, bottom), inside_low)
+    high = torch.where(a > 0, torch.minimum(last, top), inside_high)
+    missed = (a > 0) & (b * b - a * c < 0)
+    return torch.where(missed, torch.inf, low), torch.where(missed, -torch.inf, high)
+
+
+def _opening(
+    first: Tensor, last: Tensor, bottom: Tensor, top: Tensor, radius: Tensor, change: Tensor
+) -> tuple[Tensor, Tensor]:
+    grows = change > 0  # the radius grows along the ray: the real nappe lies behind the later root
+    return torch.where(grows, torch.maximum(last, bottom), bottom), torch.where(grows, top, torch.minimum(first, top))
+
+
+def _seen(low: Tensor, high: Tensor) -> Tensor:
+    return torch.where((high >= low) & (low > NEAR), low, torch.inf)
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _stack(rows: Sequence[np.ndarray], shape: tuple[int, ...]) -> Tensor:
+    return torch.tensor(np.array(rows, dtype=np.float32).reshape(shape))

@@ -1,0 +1,390 @@
+"""Furnished rooms: depth and ids drawn on paper, the same seed the same room, a walk that returns, files that return."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from moonseg3r_core.cli import synthetic as command
+from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.geometry import invert, project, rigid_fault, transform, unproject
+from moonseg3r_core.synthetic import DepthNoise, MaskNoise, SyntheticSequence, furnish, render, walk, write_scannet
+from moonseg3r_core.synthetic.furnisher import Furnisher
+from moonseg3r_core.synthetic.layout import Block, Placed
+from moonseg3r_core.synthetic.pieces import Piece, Solid, ball, box, cup, pole, rotation_x, rotation_z
+from moonseg3r_core.synthetic.primitives import BOX, FRUSTUM
+from moonseg3r_core.synthetic.scene import STRUCTURE, Scene, assemble
+from moonseg3r_core.synthetic.textures import FAMILIES, Material, Materials, albedo, lattice
+
+GREY = Material("plain", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+INTRINSICS = torch.tensor([[40.0, 0, 20], [0, 40.0, 15], [0, 0, 1]])  # pixel (15, 20) looks straight ahead
+SIZE = (31, 41)
+AHEAD = (15, 20)
+
+
+def scene_of(*solids: Solid, size: tuple[float, float, float] = (6.0, 4.0, 3.0)) -> Scene:
+    """A bare room in which each solid is an object of its own: ids 7, 8..."""
+    placed = [Placed(Piece(f"solid {i}", (s,), (1, 1), 1), 0, 0, 0, 0) for i, s in enumerate(solids)]
+    return assemble(0, size, placed, [GREY] * 6, np.random.default_rng(0))
+
+
+def camera(x: float, y: float, z: float, yaw: float = 0.0) -> torch.Tensor:
+    """A level camera that looks along +x, turned by `yaw`."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = torch.tensor([[s, 0, c], [-c, 0, s], [0, -1, 0]], dtype=torch.float64)
+    pose[:3, 3] = torch.tensor([x, y, z], dtype=torch.float64)
+    return pose
+
+
+def shot(scene: Scene, pose: torch.Tensor) -> tuple[float, int]:
+    """Depth and id straight ahead."""
+    _, depth, ids = render(scene, INTRINSICS, pose, *SIZE)
+    return float(depth[AHEAD]), int(ids[AHEAD])
+
+
+@pytest.mark.parametrize(
+    ("solid", "depth"),
+    [
+        (box(1, 0, 1.5, 0.25, 0.5, 0.5, GREY), 2.75),  # from x = -2 to the face at 0.75
+        (ball(1, 0, 1.5, 0.5, 0.5, 0.5, GREY), 2.5),
+        (ball(1, 0, 1.5, 0.2, 0.5, 0.1, GREY), 2.8),
+        (pole(1, 0, 0, 3, 0.3, GREY), 2.7),
+        (pole(1, 0, 1, 2, 0.4, GREY, top=0.5), 2.7),  # radius 0.3 half way up
+        (cup(1, 0, 1, 2, 0.2, 0.4, GREY), 2.7),
+        (pole(1, 0, 1, 2, 0.4, GREY, top=0.0), 2.8),
+        (Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.3, 0.3, 0.4), GREY, rotation_x(math.pi / 2)), 2.7),
+        (Solid(BOX, (1.0, 0.0, 1.5), (0.5, 0.5, 0.5), GREY, rotation_z(math.pi / 4)), 3 - math.sqrt(0.5)),
+    ],
+)
+def test_a_ray_straight_at_a_solid_gives_the_depth_drawn_on_paper(solid: Solid, depth: float) -> None:
+    assert shot(scene_of(solid), camera(-2, 0, 1.5)) == (pytest.approx(depth, abs=1e-5), 7)
+
+
+def test_a_ray_along_a_cylinders_axis_meets_its_cap() -> None:
+    lying = Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, rotation_z(math.pi / 2) @ rotation_x(math.pi / 2))
+    assert shot(scene_of(lying), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
+    cone = Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, lying.rotation, taper=0.4)
+    assert shot(scene_of(cone), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
+
+
+def test_bare_walls_have_their_own_ids_and_the_planar_depth() -> None:
+    scene = scene_of()
+    for yaw, (depth, number) in {0.0: (2.0, 4), 0.5: (2.5, 6), 1.0: (4.0, 3), 1.5: (1.5, 5)}.items():
+        assert shot(scene, camera(1, -0.5, 1.5, yaw * math.pi)) == (pytest.approx(depth, abs=1e-5), number)
+    _, depth, ids = render(scene, INTRINSICS, camera(0, 0, 1.5), *SIZE)
+    assert depth[15, 0] == pytest.approx(3.0, abs=1e-5)  # along z, not along the ray
+    assert int(ids[15, 20]) == 4
+    down = render(scene, INTRINSICS, camera(2.9, 0, 0.01), *SIZE)[2]
+    assert {1, 4} == set(down.unique().tolist()) & {1, 4}
+
+
+def test_the_nearer_of_two_hides_the_other() -> None:
+    scene = scene_of(box(1, 0, 1.5, 0.2, 0.5, 0.5, GREY), ball(0, 0, 1.5, 0.1, 0.1, 0.1, GREY))
+    assert shot(scene, camera(-2, 0, 1.5)) == (pytest.approx(1.9, abs=1e-5), 8)
+    assert shot(scene, camera(-2, 0.3, 1.5)) == (pytest.approx(2.8, abs=1e-5), 7)
+    assert shot(scene, camera(2.5, 0, 1.5, math.pi)) == (pytest.approx(1.3, abs=1e-5), 7)
+
+
+def test_a_solid_that_reaches_behind_the_camera_is_seen() -> None:
+    scene = scene_of(box(0, 0, 1.0, 2.9, 1.0, 0.1, GREY))  # a board under the camera, from behind it to before it
+    _, depth, ids = render(scene, INTRINSICS, camera(0, 0, 1.5), *SIZE)
+    assert int(ids[30, 20]) == 7
+    assert depth[30, 20] == pytest.approx(0.4 / (15 / 40), abs=1e-5)
+
+
+def test_nothing_is_met_where_the_camera_leaves_the_room() -> None:
+    _, depth, ids = render(scene_of(), INTRINSICS, camera(9, 0, 1.5), *SIZE)
+    assert not depth.any()
+    assert not ids.any()
+
+
+def test_bounds_in_the_image_change_nothing() -> None:
+    """Every pixel of a furnished room against all its primitives, one by one and in float64 by the plain test."""
+    scene = furnish(3)
+    pose = walk(scene, 5, 3)[2]
+    _, depth, ids = render(scene, INTRINSICS, pose, *SIZE)
+    points = transform(unproject(depth.double(), INTRINSICS), pose).reshape(-1, 3)
+    inside = scene.primitives.contains(points, margin=2e-4)
+    owner = ids.reshape(-1)
+    for pixel in torch.nonzero(~torch.isin(owner, torch.tensor(STRUCTURE)))[:, 0]:
+        assert owner[pixel] in scene.primitives.object_id[inside[pixel]]  # the point lies on its own object
+    before = pose[:3, 3] + torch.linspace(0.02, 0.995, 40)[:, None, None] * (points - pose[:3, 3])
+    assert not scene.primitives.contains(before.reshape(-1, 3), margin=-1e-3).any()  # and nothing stands before it
+
+
+def test_two_poses_see_the_same_world() -> None:
+    """Points seen from one pose, where another sees them too, lie on what the other sees."""
+    scene, fine = furnish(1), torch.tensor([[160.0, 0, 79.5], [0, 160.0, 59.5], [0, 0, 1]])
+    first, second = walk(scene, 40, 1)[:12:11]
+    _, depth_a, ids_a = render(scene, fine, first, 120, 160)
+    _, depth_b, ids_b = render(scene, fine, second, 120, 160)
+    points = transform(unproject(depth_a.double(), fine), first).reshape(-1, 3)
+    pixels, z = project(transform(points, invert(second)), fine)
+    u, v = pixels.nan_to_num(nan=-1).round().long().unbind(-1)
+    there = (z > 0.05) & (u >= 0) & (u < 160) & (v >= 0) & (v < 120)
+    seen, same = depth_b[v[there], u[there]], ids_b[v[there], u[there]] == ids_a.reshape(-1)[there]
+    agree = (seen - z[there]).abs() < 0.03 * z[there]
+    assert there.sum() > 2000
+    assert (z[there] - seen).median().abs() < 0.003
+    assert same[agree].float().mean() > 0.98
+    assert agree.float().mean() > 0.7  # the rest is hidden from one of them
+
+
+def test_a_seed_is_a_room_and_another_seed_another() -> None:
+    pictures = []
+    for seed in (5, 5, 6):
+        scene = furnish(seed)
+        pictures.append(render(scene, INTRINSICS, walk(scene, 4, seed)[1], *SIZE))
+    for mine, again, other in zip(*pictures, strict=True):
+        assert torch.equal(mine, again)
+        assert not torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rooms_have_twelve_kinds_whose_solids_do_not_intersect(seed: int) -> None:
+    scene = furnish(seed)
+    assert len(scene.kinds) >= 12
+    assert set(scene.names) == {*STRUCTURE, *scene.primitives.object_id.tolist()}
+    p = scene.primitives
+    unit = torch.rand(60, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    samples = p.center[:, None] + torch.einsum("pij,npj->pni", p.rotation, unit[:, None] * p.half)
+    inside = p.contains(samples.reshape(-1, 3), margin=-1e-3)
+    owner = p.object_id.repeat_interleave(60)
+    own = inside & (torch.arange(len(p)).repeat_interleave(60)[:, None] == torch.arange(len(p)))
+    foreign = inside & (owner[:, None] != p.object_id)
+    assert own.any()
+    assert not (own.any(1) & foreign.any(1)).any()
+    bound = torch.tensor(scene.size) / 2 + 1e-3
+    assert (samples[..., :2].abs() <= bound[:2]).reshape(-1, 2)[own.any(1)].all()
+
+
+def test_seeds_differ_in_size_kinds_and_textures() -> None:
+    scenes = [furnish(seed) for seed in range(10)]
+    assert len({round(s.size[0], 2) for s in scenes}) == 10
+    assert len(set.union(*(s.kinds for s in scenes))) >= 28
+    assert set(torch.cat([s.materials.family for s in scenes]).tolist()) == set(range(len(FAMILIES)))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 7, 300])
+def test_a_walk_returns_to_where_it_began_and_stays_out_of_the_furniture(frames: int) -> None:
+    scene = furnish(2)
+    poses = torch.stack(walk(scene, frames, 0))
+    assert poses.shape == (frames, 4, 4)
+    assert torch.allclose(poses[0], poses[-1], atol=1e-9)
+    assert all(rigid_fault(pose, 1e-9) is None for pose in poses)
+    eyes = poses[:, :3, 3]
+    assert ((eyes[:, 2] >= 1.2) & (eyes[:, 2] <= 1.7)).all()
+    assert not scene.primitives.contains(eyes, margin=0.15).any()
+    assert (poses[:, 2, 1] < -0.5).all()  # the camera's y points down
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_walks_are_smooth_and_look_around(seed: int) -> None:
+    scene = furnish(seed)
+    poses = torch.stack(walk(scene, 160, seed))
+    steps = (poses[1:, :3, 3] - poses[:-1, :3, 3]).norm(dim=-1)
+    cosines = (poses[1:, :3, 2] * poses[:-1, :3, 2]).sum(-1)
+    assert steps.max() < 0.2
+    assert cosines.min() > math.cos(math.radians(20))
+    assert (poses[:, :3, 2].T @ poses[:, :3, 2]).diagonal()[:2].min() > 5  # both ways across the room
+    assert not scene.primitives.contains(poses[:, :3, 3], margin=0.15).any()
+
+
+def test_a_walk_needs_a_frame() -> None:
+    with pytest.raises(InputError, match="1 frame or more, got 0"):
+        walk(furnish(0), 0, 0)
+
+
+def test_frames_carry_what_was_drawn() -> None:
+    sequence = SyntheticSequence(4, frames=6, height=48, width=64, fov_degrees=90)
+    frames = list(sequence)
+    assert [f.index for f in frames] == list(range(6))
+    assert [f.stamp for f in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert frames[0].intrinsics[0, 0] == pytest.approx(32)  # half the width at 45 degrees
+    assert sequence[-1].index == 5
+    assert [f.index for f in sequence[1:3]] == [1, 2]
+    assert (frames[2].depth > 0).all()
+    assert set(sequence.ids(2).unique().tolist()) <= set(sequence.scene.names)
+    assert float(frames[2].image.float().std()) > 10
+
+
+def test_the_true_cloud_is_what_was_seen_with_the_majoritys_id() -> None:
+    sequence = SyntheticSequence(4, frames=3, height=48, width=64)
+    truth = sequence.ground_truth(voxel=0.05)
+    assert truth.points.dtype == torch.float32
+    assert truth.instance_ids.dtype == torch.int32
+    cells = torch.floor(truth.points.double() / 0.05)
+    assert len(torch.unique(cells, dim=0)) >= 0.999 * len(cells)  # a mean on a voxel's border may round across
+    votes: dict[tuple[float, ...], dict[int, int]] = {}
+    for frame in sequence:
+        points = transform(unproject(frame.depth, frame.intrinsics), frame.world_from_camera).reshape(-1, 3)
+        ids = sequence.ids(frame.index).reshape(-1).tolist()
+        for cell, number in zip(torch.floor(points.double() / 0.05).tolist(), ids, strict=True):
+            tally = votes.setdefault(tuple(cell), {})
+            tally[number] = tally.get(number, 0) + 1
+    assert len(votes) == len(truth.points)
+    wrong = [
+        number for cell, number in zip(cells.tolist(), truth.instance_ids.tolist(), strict=True)
+        if tuple(cell) in votes and votes[tuple(cell)].get(number, 0) < max(votes[tuple(cell)].values())
+    ]  # fmt: skip
+    assert len(wrong) <= 2
+    assert truth.structure_ids == STRUCTURE
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seed": -1}, "seed"),
+        ({"frames": 0}, "1 frame or more"),
+        ({"height": 2}, "8 x 8"),
+        ({"fov_degrees": 200.0}, "field of view"),
+        ({"device": "abacus"}, "cpu always works"),
+        ({"device": "cuda:99"}, "use cpu"),
+    ],
+)
+def test_a_camera_that_cannot_be_is_refused_in_one_line(settings: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        SyntheticSequence(**{"seed": 0, **settings})
+
+
+def blocks(height: int = 60, width: int = 80) -> torch.Tensor:
+    """Twelve objects of 20 x 20 pixels."""
+    v, u = torch.meshgrid(torch.arange(height) // 20, torch.arange(width) // 20, indexing="ij")
+    return (7 + 4 * v + u).int()
+
+
+def test_mask_noise_off_only_renumbers() -> None:
+    quiet = MaskNoise(drop=0, small_drop=0, split=0, merge=0, jitter=0, erode=0, spurious=0)
+    ids = blocks()
+    labels = quiet(ids, seed=1)
+    assert labels.dtype == torch.int32
+    assert set(labels.unique().tolist()) == set(range(1, 13))
+    assert len(torch.unique(torch.stack((ids.reshape(-1), labels.reshape(-1))), dim=1).T) == 12
+    assert not torch.equal(labels, quiet(ids, seed=1, index=1))
+
+
+def test_mask_noise_splits_drops_and_merges_at_its_rates() -> None:
+    ids = blocks()
+    off = {"drop": 0.0, "small_drop": 0.0, "split": 0.0, "merge": 0.0, "jitter": 0.0, "erode": 0.0, "spurious": 0.0}
+    counts = {
+        name: np.mean([int(MaskNoise(**off | {name: rate})(ids, 0, i).max()) for i in range(60)])
+        for name, rate in {"split": 0.33, "drop": 0.25, "merge": 0.1}.items()
+    }
+    assert 12 * 1.2 < counts["split"] < 12 * (1 + 0.33 * 1.25 + 0.05)  # a line near a rim leaves a part too small
+    assert counts["drop"] == pytest.approx(9, abs=0.7)
+    assert 8 < counts["merge"] < 12
+    torn = MaskNoise(**off | {"erode": 1.0})(ids, 0)
+    assert int((torn == 0).sum()) > 500
+    moved = MaskNoise(**off | {"jitter": 1.5})(ids, 0)
+    kept = torch.stack([ids.reshape(-1), moved.reshape(-1)]).unique(dim=1, return_counts=True)[1].topk(12).values.sum()
+    assert 0.8 < float(kept) / ids.numel() < 1.0
+
+
+def test_mask_noise_is_seeded_and_takes_an_empty_picture() -> None:
+    ids = blocks()
+    assert torch.equal(MaskNoise()(ids, 3, 2), MaskNoise()(ids, 3, 2))
+    assert not torch.equal(MaskNoise()(ids, 3, 2), MaskNoise()(ids, 4, 2))
+    assert not MaskNoise(spurious=0)(torch.zeros(20, 20, dtype=torch.int32), 0).any()
+
+
+def test_depth_noise_grows_with_the_square_and_tears_edges() -> None:
+    near, far = (DepthNoise(speckle=0)(torch.full((60, 60), z), 0) for z in (1.0, 4.0))
+    assert float(far.std() / near.std()) == pytest.approx(16, rel=0.25)
+    assert float((far - 4).abs().max()) < 0.2
+    stairs = torch.full((40, 40), 1.0)
+    stairs[:, 20:] = 3.0
+    noisy = DepthNoise(speckle=0)(stairs, 0)
+    lost = noisy == 0
+    assert lost[:, 16:24].any()
+    assert not lost[:, :14].any()
+    assert not DepthNoise()(torch.full((8, 8), 9.0), 0).any()
+
+
+def test_write_scannet_returns_as_it_was(tmp_path: Path) -> None:
+    sequence = SyntheticSequence(1, frames=3, height=48, width=64)
+    folder = write_scannet(tmp_path / "room", sequence)
+    for frame in sequence:
+        n = frame.index
+        color = cv2.imread(str(folder / "color" / f"{n}.jpg"))[..., ::-1]
+        depth = cv2.imread(str(folder / "depth" / f"{n}.png"), cv2.IMREAD_UNCHANGED)
+        ids = cv2.imread(str(folder / "instance" / f"{n}.png"), cv2.IMREAD_UNCHANGED)
+        masks = cv2.imread(str(folder / "masks" / f"{n}.png"), cv2.IMREAD_UNCHANGED)
+        assert np.abs(color.astype(float) - frame.image.numpy()).mean() < 6
+        assert depth.dtype == ids.dtype == masks.dtype == np.uint16
+        assert np.abs(depth / 1000 - frame.depth.numpy()).max() <= 0.000501
+        assert np.array_equal(ids, sequence.ids(n).numpy())
+        assert np.array_equal(masks, MaskNoise()(sequence.ids(n), 1, n).numpy())
+        assert np.allclose(np.loadtxt(folder / "pose" / f"{n}.txt"), frame.world_from_camera, atol=1e-8)
+    for name in ("color", "depth"):
+        matrix = np.loadtxt(folder / "intrinsic" / f"intrinsic_{name}.txt")
+        assert np.allclose(matrix[:3, :3], sequence.intrinsics, atol=1e-5)
+    truth, again = np.load(folder / "gt.npz"), sequence.ground_truth()
+    assert np.array_equal(truth["points"], again.points)
+    assert np.array_equal(truth["instance_ids"], again.instance_ids)
+    assert truth["structure_ids"].tolist() == list(STRUCTURE)
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["names"]["1"] == "floor"
+    with pytest.raises(OutputError, match="new or empty"):
+        write_scannet(folder, sequence)
+
+
+def test_the_command_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    line = [
+        "synthetic",
+        "render",
+        "--seed",
+        "2",
+        "--frames",
+        "2",
+        "-o",
+        str(tmp_path / "r"),
+        "--width",
+        "64",
+        "--height",
+        "48",
+        "--noise",
+    ]
+    args = parser.parse_args(line)
+    assert args.run(args) == 0
+    assert "2 frames" in capsys.readouterr().out
+    depth = cv2.imread(str(tmp_path / "r" / "depth" / "1.png"), cv2.IMREAD_UNCHANGED)
+    exact = SyntheticSequence(2, frames=2, height=48, width=64)[1].depth.numpy()
+    assert (depth == 0).any()
+    assert 0.0001 < np.abs(depth / 1000 - exact)[depth > 0].mean() < 0.1
+
+
+def test_textures_stay_within_their_colors() -> None:
+    materials = Materials.of([Material(f, (0.1, 0.2, 0.3), (0.8, 0.7, 0.6), 0.1, 2.0) for f in FAMILIES])
+    points = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
+    normal, rows = torch.nn.functional.normalize(points, dim=-1), torch.arange(4000) % len(FAMILIES)
+    colors = albedo(materials, rows, points, normal, torch.zeros(4000, dtype=torch.bool), lattice())
+    assert colors.min() >= 0.1 * 0.88 - 1e-6
+    assert colors.max() <= 0.8 * 1.12 + 0.02
+    spread = torch.stack([colors[rows == i].std(0).mean() for i in range(len(FAMILIES))])
+    assert (spread[1:] > 3 * spread[0]).all()  # all but `plain` vary
+
+
+def test_blocks_overlap_as_drawn_on_paper() -> None:
+    square = Block(0, 0, 1, 1, 0, 0, 1)
+    assert square.overlaps(Block(1.9, 0, 1, 1, 0, 0.5, 2))
+    assert not square.overlaps(Block(2.1, 0, 1, 1, 0, 0.5, 2))
+    assert not square.overlaps(Block(0, 0, 1, 1, 0, 1, 2))  # stands on it
+    assert square.overlaps(Block(2.3, 0, 1, 1, math.pi / 4, 0, 1))  # a corner reaches to 0.89
+    assert not square.overlaps(Block(2.3, 2.3, 1, 1, math.pi / 4, 0, 1))
+
+
+def test_a_furnisher_leaves_floor_to_walk_on() -> None:
+    for seed in range(6):
+        furnisher = Furnisher(np.random.default_rng(seed))
+        furnisher.furnish()
+        assert furnisher.free.sum() * 0.05**2 >= 0.16 * furnisher.size[0] * furnisher.size[1]
