@@ -163,7 +163,7 @@ class FusionConfig:
 @dataclass(frozen=True)
 class MapConfig:
     voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
-    samples: int = value(76800, "pixels of a frame that enter the map, at most", low=1)
+    samples: int = value(38400, "pixels of a frame that enter the map, at most", low=1)
     min_observations: int = value(2, "instances seen less often are not published, though always saved", low=1)
 
 

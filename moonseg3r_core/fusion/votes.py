@@ -33,24 +33,24 @@ class VoteGrid:
     def observe(self, points: Tensor, ids: Tensor) -> Tensor:
         """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled; the voxel rows (N,) of the points."""
         self._time += 1
-        keys, inverse = torch.unique(voxel_keys(points, self.voxel), return_inverse=True)
-        rows = self._voxels.insert(keys)[inverse]
+        rows = self._voxels.insert(voxel_keys(points, self.voxel))
         self._leaders = grown(self._leaders, len(self))
         labelled = ids > 0
-        self._count(*torch.unique(rows[labelled] * _IDS + ids[labelled], return_counts=True))
+        self._count(rows[labelled] * _IDS + ids[labelled])
         return rows
 
-    def _count(self, keys: Tensor, counts: Tensor) -> None:
-        pairs = self._pairs.insert(keys)
+    def _count(self, keys: Tensor) -> None:
+        every = self._pairs.insert(keys)
         self._votes = grown(self._votes, len(self._pairs))
         self._pair_keys = grown(self._pair_keys, len(self._pairs))
-        self._pair_keys[pairs] = keys
+        self._pair_keys[every] = keys
+        pairs, counts = torch.unique(every, return_counts=True)
         self._votes[pairs, 0] += counts
         self._votes[pairs, 1] = self._time
-        voxels, votes = keys // _IDS, self._votes[pairs, 0]
+        voxels, ids, votes = self._pair_keys[pairs] // _IDS, self._pair_keys[pairs] % _IDS, self._votes[pairs, 0]
         best = best_of_groups(voxels, votes)
         best = best[votes[best] >= self._leaders[voxels[best], 1]]
-        self._leaders[voxels[best]] = torch.stack((keys[best] % _IDS, votes[best]), dim=1)
+        self._leaders[voxels[best]] = torch.stack((ids[best], votes[best]), dim=1)
 
     def rename(self, old: int, new: int) -> None:
         """Every voxel that `old` leads is led by `new` from now on; `leaders` sums their votes."""
