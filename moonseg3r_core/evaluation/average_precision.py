@@ -135,7 +135,8 @@ def _pooled_precision(scenes: Sequence[SceneMatches], threshold: float) -> float
     if objects == 0:
         return float("nan")
     judged = [judge(scene, threshold) for scene in scenes]
-    return area_under_curve(*(np.concatenate(scores) for scores in zip(*judged, strict=True)), objects)
+    true, false = (np.concatenate(scores) for scores in zip(*judged, strict=True))
+    return area_under_curve(true, false, objects)
 
 
 def area_under_curve(true: np.ndarray, false: np.ndarray, objects: int) -> float:

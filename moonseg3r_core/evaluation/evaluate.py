@@ -1,0 +1,122 @@
+"""Score what a run wrote against ground truth: one or several pairs of folders, under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
+from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
+from moonseg3r_core.evaluation.project import ProjectProtocol
+from moonseg3r_core.evaluation.score import Report, Scene, report
+from moonseg3r_core.ply import read_ply
+from moonseg3r_core.report.folder import OutputFolder
+from moonseg3r_core.trajectory import read_tum
+
+DISTANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A prediction on the ground-truth points: labels (N,) int32, 0 = none; frames used, and those that could not be."""
+
+    labels: np.ndarray
+    frames: int
+    skipped: int
+
+
+def evaluate(
+    out: Path | str, ground_truth: Path | str, protocol: str = "project", distance: float = DISTANCE
+) -> Report:
+    """Score the output folder of a run against a ScanNet export with gt.npz. Raises InputError as `evaluate_scenes`."""
+    return evaluate_scenes([(out, ground_truth)], protocol, distance)
+
+
+def evaluate_scenes(
+    pairs: Sequence[tuple[Path | str, Path | str]], protocol: str = "project", distance: float = DISTANCE
+) -> Report:
+    """Score pairs of output and ground truth together. `distance`, metres: how far a frame's depth (project) or a map
+    point (nearest) may be from a ground-truth point that takes its id.
+
+    Raises InputError for an unknown protocol, a folder of another layout, or a pair without a common frame.
+    """
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}, got '{protocol}'.")
+    if not 0 < distance < float("inf"):
+        raise InputError(f"distance must be above 0 metres, got {distance:g}; the default is {DISTANCE:g}.")
+    return report(protocol, [_scene(Path(out), Path(truth), protocol, distance) for out, truth in pairs])
+
+
+def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Scene:
+    file = find_ground_truth(ground_truth)
+    folder = OutputFolder(out)
+    frames = list(folder.frame_indices())
+    if not frames:
+        raise InputError(f"{out} must hold frames/N.png as `moonseg3r run -o` writes them, got none; give that folder.")
+    data = PosedDepth(file.parent)
+    common = [index for index in frames if index in set(data.indices)]
+    if not common:
+        raise InputError(
+            f"{out} and {file.parent} must have frames in common, got numbers {frames[0]} to {frames[-1]} against "
+            f"{min(data.indices)} to {max(data.indices)}; give the ground truth of the same recording."
+        )
+    truth = read_ground_truth(file)
+    carried = PROTOCOLS[protocol](folder, common, truth, data, distance)
+    if not carried.frames:
+        raise InputError(f"{file.parent} must give depth and a rigid pose for the frames of {out}, got none for any.")
+    scores = {instance.id: instance.score for instance in folder.read_instances()}
+    if not np.isfinite(list(scores.values())).all():
+        raise InputError(f"{out / 'instances.json'} must give finite scores, got NaN or infinity; run again.")
+    name = file.parent.resolve().name
+    return Scene(name, truth, carried.labels, scores, carried.frames, carried.skipped)
+
+
+def carry_frames(
+    out: OutputFolder, common: Sequence[int], truth: GroundTruth, data: PosedDepth, distance: float
+) -> Carried:
+    """Protocol `project`: the id maps of the common frames, through the data set's depth and poses."""
+    votes = ProjectProtocol(truth.points, distance)
+    for index in common:
+        ids = out.read_frame(index)
+        if ids.shape != data.size:
+            raise InputError(
+                f"{out.path / 'frames' / f'{index}.png'} must be {data.size[1]}x{data.size[0]} like the recording's "
+                f"images, got {ids.shape[1]}x{ids.shape[0]}; write id maps at the input's size."
+            )
+        view = data.view(index, ids)
+        if view is not None:
+            votes.add(*view)
+    return Carried(votes.labels(), votes.frames, len(common) - votes.frames)
+
+
+def carry_map(
+    out: OutputFolder, common: Sequence[int], truth: GroundTruth, data: PosedDepth, distance: float
+) -> Carried:
+    """Protocol `nearest`: the predicted map, aligned by the camera centres of the common frames."""
+    map = read_ply(out.path / "map.ply")
+    _, poses = read_tum(out.path / "trajectory.tum")
+    frames = list(out.frame_indices())
+    if len(poses) != len(frames):
+        raise InputError(
+            f"{out.path / 'trajectory.tum'} must have one pose per image of frames/, got {len(poses)} for "
+            f"{len(frames)}; write both with one run."
+        )
+    predicted = dict(zip(frames, poses[:, :3, 3], strict=True))
+    true = {index: pose[:3, 3] for index in common if (pose := data.pose(index)) is not None}
+    if not true:
+        return Carried(np.zeros(len(truth.points), dtype=np.int32), 0, len(common))
+    centres = torch.stack([predicted[index] for index in true]), torch.stack(list(true.values()))
+    aligned = align_map(map.points.numpy(), *centres)
+    labels = nearest_labels(truth.points, aligned, map.instance_ids.numpy(), distance)
+    return Carried(labels, len(true), len(common) - len(true))
+
+
+PROTOCOLS: dict[str, Callable[[OutputFolder, Sequence[int], GroundTruth, PosedDepth, float], Carried]] = {
+    "project": carry_frames,
+    "nearest": carry_map,
+}

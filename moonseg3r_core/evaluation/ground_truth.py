@@ -1,0 +1,119 @@
+"""Ground truth on points, and the recording's own depth and poses that carry predictions onto it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.evaluation.average_precision import MIN_POINTS
+from moonseg3r_core.evaluation.views import View
+from moonseg3r_core.geometry import rigid_fault
+from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
+from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color
+from moonseg3r_core.sources.scannet import ScanNetSource
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Labelled points: points (N, 3) float32 metres, instance_ids (N,) int32 with 0 = void; structure_ids (any,) int32,
+    the ids of walls, floor, ceiling and the like.
+    """
+
+    points: np.ndarray
+    instance_ids: np.ndarray
+    structure_ids: np.ndarray
+
+    def without_structure(self) -> np.ndarray:
+        """instance_ids with structure made void: what is predicted there is ignored, neither found nor wrong."""
+        return np.where(np.isin(self.instance_ids, self.structure_ids), 0, self.instance_ids)
+
+
+def find_ground_truth(path: str | Path) -> Path:
+    """The gt.npz that a path means: itself, or that of a ScanNet-export folder. Raises InputError when there is none."""
+    path = Path(path)
+    file = path if path.suffix == ".npz" else path / "gt.npz"
+    if file.is_file():
+        return file
+    labels = [name for name in ("labels", "label", "instance", "instance-filt") if (path / name).is_dir()]
+    found = f"{path} with 2D labels only ({labels[0]}/)" if labels else f"no {file}"
+    raise InputError(
+        f"ground truth must be a ScanNet-export folder with gt.npz (points, instance_ids), got {found}; "
+        "write gt.npz: scores are taken on 3D points."
+    )
+
+
+def read_ground_truth(file: Path) -> GroundTruth:
+    """The labelled points of a gt.npz. Raises InputError when it holds anything else, or nothing to be found."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
+        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}; write it again.") from error
+    points, ids = arrays.get("points"), arrays.get("instance_ids")
+    if points is None or ids is None:
+        raise InputError(f"{file} must hold points (N, 3) and instance_ids (N,), got {', '.join(arrays) or 'nothing'}.")
+    numeric = points.dtype.kind == "f" and ids.dtype.kind in "iu"
+    if not numeric or points.ndim != 2 or points.shape[1] != 3 or ids.shape != points.shape[:1]:
+        raise InputError(
+            f"{file} must hold float points (N, 3) and integer instance_ids (N,), got {points.dtype} {points.shape} "
+            f"and {ids.dtype} {ids.shape}."
+        )
+    if not np.isfinite(points).all():
+        raise InputError(f"{file}: points must be finite, got NaN or infinite ones; leave such points out.")
+    structure = np.asarray(arrays.get("structure_ids", ())).astype(np.int32).reshape(-1)
+    truth = GroundTruth(points.astype(np.float32), ids.astype(np.int32), structure)
+    if not (np.unique(ids[ids > 0], return_counts=True)[1] >= MIN_POINTS).any():
+        raise InputError(f"{file} must hold an object of {MIN_POINTS} points or more, got none: nothing can be found.")
+    return truth
+
+
+class PosedDepth:
+    """A ScanNet export's depth and poses by frame number. Raises InputError when the folder is none."""
+
+    def __init__(self, folder: Path) -> None:
+        missing = [name for name in ("color", "depth", "pose", "intrinsic") if not (folder / name).is_dir()]
+        if missing:
+            raise InputError(
+                f"{folder} must be a ScanNet export (color/ depth/ pose/ intrinsic/) beside gt.npz, got no "
+                f"{missing[0]}/: depth and poses come from there."
+            )
+        source = ScanNetSource(folder)
+        self._folder = folder
+        self._intrinsics = source.k_color, source.k_depth
+        self._stems = {index: file.stem for index, file in zip(source.indices, source.files, strict=True)}
+        try:
+            image = read_image(source.files[0])
+        except FrameRejected as error:
+            raise InputError(f"{folder / 'color'}: {error}; the first image gives the size of all.") from error
+        self.size = (image.shape[0], image.shape[1])
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """The numbers of all frames, in order."""
+        return tuple(self._stems)
+
+    def pose(self, index: int) -> Tensor | None:
+        """world_from_camera (4, 4) of a frame, None where it has none or a non-rigid one."""
+        try:
+            pose = torch.from_numpy(read_matrix(self._folder / "pose" / f"{self._stems[index]}.txt"))
+        except FrameRejected:
+            return None
+        return pose if rigid_fault(pose) is None else None
+
+    def view(self, index: int, labels: np.ndarray) -> View | None:
+        """Labels (H, W) of a frame with its depth and pose; None for a frame that has no usable depth or pose."""
+        pose = self.pose(index)
+        try:
+            depth = read_depth(self._folder / "depth" / f"{self._stems[index]}.png").numpy()
+        except FrameRejected:
+            return None
+        k_color, k_depth = self._intrinsics
+        intrinsics = color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
+        if pose is None or intrinsics is None:
+            return None
+        return View(labels, depth_to_color(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())
