@@ -59,7 +59,8 @@ def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Sce
     if not frames:
         raise InputError(f"{out} must hold frames/N.png as `moonseg3r run -o` writes them, got none; give that folder.")
     data = PosedDepth(file.parent)
-    common = [index for index in frames if index in set(data.indices)]
+    known = set(data.indices)
+    common = [index for index in frames if index in known]
     if not common:
         raise InputError(
             f"{out} and {file.parent} must have frames in common, got numbers {frames[0]} to {frames[-1]} against "
@@ -68,7 +69,9 @@ def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Sce
     truth = read_ground_truth(file)
     carried = PROTOCOLS[protocol](folder, common, truth, data, distance)
     if not carried.frames:
-        raise InputError(f"{file.parent} must give depth and a rigid pose for the frames of {out}, got none for any.")
+        raise InputError(
+            f"{file.parent} must give depth, intrinsics and a rigid pose for frames of {out}, got these for none."
+        )
     scores = {instance.id: instance.score for instance in folder.read_instances()}
     if not np.isfinite(list(scores.values())).all():
         raise InputError(f"{out / 'instances.json'} must give finite scores, got NaN or infinity; run again.")
