@@ -58,7 +58,9 @@ def read_ply(path: str | Path) -> InstanceMap:
     points = np.stack([vertices[name] for name in "xyz"], axis=-1).astype(np.float32)
     colors = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=-1).astype(np.uint8)
     ids, confidence = vertices["instance_id"].astype(np.int32), vertices["confidence"].astype(np.float32)
-    return InstanceMap(*(torch.from_numpy(array) for array in (points, colors, ids, confidence)))
+    return InstanceMap(
+        torch.from_numpy(points), torch.from_numpy(colors), torch.from_numpy(ids), torch.from_numpy(confidence)
+    )
 
 
 def _parse(data: bytes, path: str) -> np.ndarray:
