@@ -301,6 +301,17 @@ def test_greedy_overlap_keeps_apart_what_shares_too_little():
     assert set(np.unique(second)) == {3, 4}
 
 
+@pytest.mark.parametrize(
+    "fusion", [one_instance_per_mask, greedy_overlap, lambda views: true_ids(views, wall(), halves().reshape(-1))]
+)
+def test_frames_without_masks_or_depth_flow_through(fusion):
+    nothing, blind = View(flat(0, np.int32), flat(2.0), K, EYE), View(halves(), flat(0.0), K, EYE)
+    first, second, third = fusion([nothing, blind, wall_views()[0]])
+    assert (first == 0).all()
+    assert second.shape == third.shape == (30, 40)
+    assert len(np.unique(third)) == 2
+
+
 # folders and the command
 
 

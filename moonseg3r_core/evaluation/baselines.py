@@ -54,7 +54,9 @@ def greedy_overlap(views: Iterable[View], voxel: float = 0.03, min_share: float 
         mask, place = _distinct(mask, hashed.insert(voxel_keys(torch.from_numpy(positions), voxel)).numpy())
         owner = np.append(owner, np.zeros(len(hashed) - len(owner), dtype=np.int64))
         ids = np.zeros(count, dtype=np.int64)
-        for k, places in enumerate(np.split(place, np.searchsorted(mask, np.arange(1, count)))):
+        ends = np.searchsorted(mask, np.arange(count + 1))
+        for k in range(count):
+            places = place[ends[k] : ends[k + 1]]
             ids[k] = _main_owner(owner[places], min_share) or next_id
             next_id = max(next_id, int(ids[k]) + 1)
             owner[places[owner[places] == 0]] = ids[k]
