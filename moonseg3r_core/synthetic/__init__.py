@@ -3,11 +3,12 @@
 from moonseg3r_core.synthetic.camera_path import walk
 from moonseg3r_core.synthetic.degrade import DepthNoise, ImageNoise, MaskNoise
 from moonseg3r_core.synthetic.export import write_scannet
-from moonseg3r_core.synthetic.render import Renderer, render
+from moonseg3r_core.synthetic.renderer import Renderer, render
 from moonseg3r_core.synthetic.scene import Scene, furnish
-from moonseg3r_core.synthetic.sequence import GroundTruth, SyntheticSequence
+from moonseg3r_core.synthetic.sequence import SyntheticSequence
+from moonseg3r_core.synthetic.truth import GroundTruth, SeenCloud
 
 __all__ = [
-    "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SyntheticSequence", "furnish",
+    "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SeenCloud", "SyntheticSequence", "furnish",
     "render", "walk", "write_scannet",
 ]  # fmt: skip

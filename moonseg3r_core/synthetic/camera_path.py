@@ -68,7 +68,7 @@ def _floor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     half_x, half_y = scene.size[0] / 2, scene.size[1] / 2
     for margin in _MARGINS:
         free = largest(free_plan(half_x, half_y, scene.blocks, margin))
-        if free.sum() * CELL * CELL >= 0.1 * scene.size[0] * scene.size[1]:
+        if free.sum() * CELL * CELL >= 0.14 * scene.size[0] * scene.size[1]:
             break
     if not free.any():
         raise InputError(f"the room of seed {scene.seed} leaves no floor to walk on; choose another seed.")

@@ -13,6 +13,7 @@ from torch import Tensor
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.synthetic.degrade import DepthNoise, ImageNoise, MaskNoise
 from moonseg3r_core.synthetic.sequence import SyntheticSequence
+from moonseg3r_core.synthetic.truth import GroundTruth, SeenCloud
 
 _FOLDERS = ("color", "depth", "pose", "intrinsic", "instance")
 
@@ -29,6 +30,7 @@ def write_scannet(
     target = _fresh(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
     noise = MaskNoise() if masks is True else masks
     _write_intrinsics(target / "intrinsic", sequence.intrinsics)
+    cloud = SeenCloud()
     for frame in sequence:
         n, seed, ids = frame.index, sequence.seed, sequence.ids(frame.index)
         depth = frame.depth if depth_noise is None else depth_noise(_known(frame.depth), seed, n)
@@ -41,16 +43,16 @@ def write_scannet(
         if noise:
             _save(target / "masks" / f"{n}.png", noise(ids, seed, n).numpy().astype(np.uint16))
         np.savetxt(target / "pose" / f"{n}.txt", _known(frame.world_from_camera).numpy(), fmt="%.9f")
+        cloud.add(frame, ids)
         if progress is not None:
             progress(n + 1, len(sequence))
-    write_ground_truth(target / "gt.npz", sequence)
+    write_ground_truth(target / "gt.npz", cloud.truth(sequence.scene.structure_ids))
     (target / "meta.json").write_text(json.dumps(_meta(sequence), indent=1) + "\n", encoding="utf-8")
     return target
 
 
-def write_ground_truth(file: Path, sequence: SyntheticSequence) -> None:
+def write_ground_truth(file: Path, truth: GroundTruth) -> None:
     """gt.npz: points (N, 3) float32 metres, instance_ids (N,) int32, structure_ids."""
-    truth = sequence.ground_truth()
     np.savez_compressed(
         file, points=truth.points.numpy(), instance_ids=truth.instance_ids.numpy(),
         structure_ids=np.array(truth.structure_ids, dtype=np.int32),

@@ -114,7 +114,7 @@ class Palette:
 
     def wall(self, color: Color) -> Material:
         """Paint most often, else paper or bricks, around `color`."""
-        family = self._pick(("plain", "plain", "plain", "stripes", "bricks", "clouds", "dots"))
+        family = self._pick(("plain", "plain", "plain", "clouds", "clouds", "stripes", "bricks", "bricks", "dots"))
         other = _scaled(color, self.rng.uniform(0.72, 0.92))
         if family == "bricks":
             return self._material(
@@ -125,9 +125,9 @@ class Palette:
     def wall_color(self) -> Color:
         """Pale as a rule, saturated at times."""
         strong = self.rng.random() < 0.25
-        saturation = self.rng.uniform(0.25, 0.6) if strong else self.rng.uniform(0.0, 0.2)
+        saturation = self.rng.uniform(0.25, 0.6) if strong else self.rng.uniform(0.03, 0.4)
         return colorsys.hsv_to_rgb(
-            self.rng.random(), saturation, self.rng.uniform(0.3, 0.6) if strong else self.rng.uniform(0.5, 0.85)
+            self.rng.random(), saturation, self.rng.uniform(0.3, 0.6) if strong else self.rng.uniform(0.45, 0.9)
         )
 
     def color(self, vivid: float | None = None) -> Color:

@@ -110,9 +110,9 @@ def _lighting(
     positions = [_light_position(place, light) for place, light in bright]
     reach = (size[0] * size[1] * size[2]) ** (2 / 3)
     powers = np.array([light.power for _, light in bright])
-    powers = powers / max(powers.sum(), 1e-6) * rng.uniform(0.15, 0.3) * reach
+    powers = powers / max(powers.sum(), 1e-6) * rng.uniform(0.18, 0.4) * reach
     warm = np.stack([np.ones(len(bright)), rng.uniform(0.82, 1.0, len(bright)), rng.uniform(0.6, 1.0, len(bright))], -1)
-    ambient = rng.uniform(0.15, 0.4) * np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.85, 1.05)])
+    ambient = rng.uniform(0.18, 0.45) * np.array([1.0, rng.uniform(0.92, 1.0), rng.uniform(0.85, 1.05)])
     return (
         torch.tensor(np.array(positions, dtype=np.float32).reshape(-1, 3)),
         torch.tensor((powers[:, None] * warm).astype(np.float32).reshape(-1, 3)),

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.synthetic.camera_path import walk
-from moonseg3r_core.synthetic.render import Renderer
+from moonseg3r_core.synthetic.renderer import Renderer
 from moonseg3r_core.synthetic.scene import Scene, furnish
+from moonseg3r_core.synthetic.truth import VOXEL, GroundTruth, SeenCloud
 from moonseg3r_core.types import Frame
-from moonseg3r_core.voxels import voxel_keys
 
 RATE = 10.0  # frames a second
-VOXEL = 0.02  # metres, of the true cloud
 
 
 class SyntheticSequence(Sequence[Frame]):
@@ -58,15 +55,12 @@ class SyntheticSequence(Sequence[Frame]):
         """The object ids (H, W) int32 of frame `index`."""
         return self._draw(range(len(self))[index])[2]
 
-    def ground_truth(self, voxel: float = VOXEL, every: int = 1) -> GroundTruth:
-        """What every `every`-th frame saw: its pixels in the world, thinned to one point a voxel of its majority's id."""
-        cloud = _Cloud.empty()
-        for index in range(0, len(self), every):
-            _, depth, ids = self._draw(index)
-            points = transform(unproject(depth, self.intrinsics), self.poses[index])
-            seen = depth > 0
-            cloud = cloud.with_points(points[seen].cpu(), ids[seen].cpu(), voxel)
-        return cloud.majority(self.scene.structure_ids)
+    def ground_truth(self, voxel: float = VOXEL) -> GroundTruth:
+        """What the frames saw: their pixels in the world, thinned to one point a voxel of its majority's id."""
+        cloud = SeenCloud(voxel)
+        for frame in self:
+            cloud.add(frame, self.ids(frame.index))
+        return cloud.truth(self.scene.structure_ids)
 
     def _draw(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         if self._last is None or self._last[0] != index:
@@ -74,48 +68,6 @@ class SyntheticSequence(Sequence[Frame]):
                 self._renderer = Renderer(self.scene, self.device)
             self._last = index, self._renderer(self.intrinsics, self.poses[index], self.height, self.width)
         return self._last[1]
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """The true cloud: points (N, 3) float32 metres, instance_ids (N,) int32, structure_ids (floor, ceiling, walls)."""
-
-    points: Tensor
-    instance_ids: Tensor
-    structure_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Cloud:
-    """Votes: one row per voxel and id, ascending; keys, ids (R,) int64, counts (R,) int64, sums (R, 3) float64."""
-
-    keys: Tensor
-    ids: Tensor
-    counts: Tensor
-    sums: Tensor
-
-    @classmethod
-    def empty(cls) -> _Cloud:
-        none = torch.zeros(0, dtype=torch.int64)
-        return cls(none, none, none, torch.zeros(0, 3, dtype=torch.float64))
-
-    def with_points(self, points: Tensor, ids: Tensor, voxel: float) -> _Cloud:
-        pairs = torch.stack((torch.cat((self.keys, voxel_keys(points, voxel))), torch.cat((self.ids, ids.long()))), -1)
-        distinct, row = torch.unique(pairs, dim=0, return_inverse=True)
-        ones = torch.ones(len(points), dtype=torch.int64)
-        counts = torch.zeros(len(distinct), dtype=torch.int64).index_add_(0, row, torch.cat((self.counts, ones)))
-        sums = torch.zeros(len(distinct), 3, dtype=torch.float64)
-        sums.index_add_(0, row, torch.cat((self.sums, points.double())))
-        return _Cloud(distinct[:, 0], distinct[:, 1], counts, sums)
-
-    def majority(self, structure_ids: tuple[int, ...]) -> GroundTruth:
-        """One point a voxel: the mean of the majority's points, with its id; the smaller id where two tie."""
-        _, row = torch.unique_consecutive(self.keys, return_inverse=True)
-        order = np.lexsort((self.ids.numpy(), -self.counts.numpy(), row.numpy()))
-        first = np.concatenate(([True], np.diff(row.numpy()[order]) > 0))[: len(order)]
-        best = torch.from_numpy(order[first])
-        points = (self.sums[best] / self.counts[best, None]).float()
-        return GroundTruth(points, self.ids[best].int(), structure_ids)
 
 
 def pinhole(height: int, width: int, fov_degrees: float) -> Tensor:
