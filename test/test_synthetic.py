@@ -1,4 +1,4 @@
-"""Furnished rooms: depth and ids drawn on paper, the same seed the same room, a walk that returns, files that return."""
+"""Furnished rooms: depth and ids drawn on paper, same seed same room, a walk that returns, files that return."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_nothing_is_met_where_the_camera_leaves_the_room() -> None:
 
 
 def test_bounds_in_the_image_change_nothing() -> None:
-    """Every pixel of a furnished room against all its primitives, one by one and in float64 by the plain test."""
+    """Every pixel's point against all primitives: it lies on its own object, and nothing stands before it."""
     scene = furnish(3)
     pose = walk(scene, 5, 3)[2]
     _, depth, ids = render(scene, INTRINSICS, pose, *SIZE)
@@ -136,6 +136,18 @@ def test_two_poses_see_the_same_world() -> None:
     assert (z[there] - seen).median().abs() < 0.003
     assert same[agree].float().mean() > 0.98
     assert agree.float().mean() > 0.7  # the rest is hidden from one of them
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_draws_what_the_cpu_draws() -> None:
+    scene = furnish(3)
+    pose = walk(scene, 5, 3)[2]
+    image, depth, ids = render(scene, INTRINSICS, pose, *SIZE)
+    image_cuda, depth_cuda, ids_cuda = render(scene, INTRINSICS, pose, *SIZE, device="cuda")
+    same = ids == ids_cuda.cpu()
+    assert same.float().mean() > 0.995
+    assert (depth - depth_cuda.cpu()).abs()[same].max() < 1e-3
+    assert (image.int() - image_cuda.cpu().int()).abs().float().mean() < 1
 
 
 def test_a_seed_is_a_room_and_another_seed_another() -> None:

@@ -9,6 +9,6 @@ from moonseg3r_core.synthetic.sequence import SyntheticSequence
 from moonseg3r_core.synthetic.truth import GroundTruth, SeenCloud
 
 __all__ = [
-    "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SeenCloud", "SyntheticSequence", "furnish",
-    "render", "walk", "write_scannet",
+    "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SeenCloud", "SyntheticSequence",
+    "furnish", "render", "walk", "write_scannet",
 ]  # fmt: skip

@@ -43,7 +43,7 @@ def walk(scene: Scene, frames: int, seed: int) -> list[Tensor]:
 
 
 def _route(scene: Scene, stations: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, 2) a closed route at an even pace, its last point the first: stations around the free floor, joined, smoothed."""
+    """(n, 2) a closed route at an even pace, its last point the first: stations around the floor, joined, smoothed."""
     half = np.array(scene.size[:2]) / 2
     free, cost = _floor(scene)
     rows, columns = np.nonzero(free)

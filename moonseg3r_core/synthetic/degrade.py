@@ -17,9 +17,9 @@ class MaskNoise:
     """A class-agnostic mask model's faults. Shares are chances per object and frame, lengths are pixels.
 
     drop: the object has no mask; small ones (under `small` pixels) are dropped `small_drop` more often. split: cut in
-    two or three by random lines. merge: joined with a neighbour at about its depth. jitter: how far borders wander.
-    erode: chance that a mask loses its rim, which stays unlabelled. spurious: masks of nothing per frame, at most 3 %
-    of the picture. min_area: smaller masks are left out.
+    two or three by random lines. merge: joined with a neighbour, the likelier the longer their common border. jitter: how far borders wander.
+    erode: chance that a mask loses its rim, which stays unlabelled. spurious: masks of nothing per frame, small
+    ellipses. min_area: smaller masks are left out.
     """
 
     drop: float = 0.08
@@ -44,7 +44,7 @@ class MaskNoise:
         return torch.from_numpy(_renumbered(labels, self.min_area, rng))
 
     def _merged(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A few neighbours, those with long common borders first, become one."""
+        """A few neighbours become one."""
         pairs, lengths = _neighbours(labels)
         for (a, b), length in zip(pairs, lengths, strict=True):
             smaller = min((labels == a).sum(), (labels == b).sum())
@@ -53,7 +53,7 @@ class MaskNoise:
         return labels
 
     def _split(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Objects cut by random lines through their middles; parts of an object that are apart may be told apart, too."""
+        """Objects cut by one or two random lines, each through one of their pixels."""
         fresh = int(labels.max()) + 1
         out = labels.copy()
         for number in np.unique(labels[labels > VOID]):

@@ -74,14 +74,16 @@ def wall_clock(rng: np.random.Generator, taste: Palette) -> Piece:
     """A round face."""
     r, across, dark = rng.uniform(0.12, 0.2), rotation_x(np.pi / 2), taste.dark()
     solids = (
-        Solid(FRUSTUM, (0, -0.02, r), (r, r, 0.02), taste.paint(), across), Solid(FRUSTUM, (0, -0.0215, r), (r * 0.9, r * 0.9, 0.02), taste.white(), across),
-        box(0, -0.0425, r * 1.3, 0.007, 0.0015, r * 0.3, dark), box(r * 0.22, -0.0425, r, r * 0.22, 0.0015, 0.007, dark),
-    )  # fmt: skip
+        Solid(FRUSTUM, (0, -0.02, r), (r, r, 0.02), taste.paint(), across),
+        Solid(FRUSTUM, (0, -0.0215, r), (r * 0.9, r * 0.9, 0.02), taste.white(), across),
+        box(0, -0.0425, r * 1.3, 0.007, 0.0015, r * 0.3, dark),
+        box(r * 0.22, -0.0425, r, r * 0.22, 0.0015, 0.007, dark),
+    )
     return Piece("wall clock", solids, (r, 0.045), 2 * r, mount="wall")
 
 
-def mirror(rng: np.random.Generator, taste: Palette) -> Piece:
-    """A pale board in a frame: what it would reflect is left out."""
+def whiteboard(rng: np.random.Generator, taste: Palette) -> Piece:
+    """A pale board in a frame."""
     hx, hz = rng.uniform(0.2, 0.45), rng.uniform(0.35, 0.7)
     pane = box(0, -0.012, hz, hx - 0.03, 0.012, hz - 0.03, taste.white())
     return Piece(
@@ -118,5 +120,5 @@ def pendant(rng: np.random.Generator, taste: Palette) -> Piece:
 
 FIXTURES: dict[str, Callable[[np.random.Generator, Palette], Piece]] = {
     "picture": picture, "door": door, "window": window, "wall shelf": wall_shelf, "wall clock": wall_clock,
-    "whiteboard": mirror, "radiator": radiator, "ceiling lamp": pendant,
+    "whiteboard": whiteboard, "radiator": radiator, "ceiling lamp": pendant,
 }  # fmt: skip

@@ -16,7 +16,7 @@ WALKER = 0.28  # metres, the distance that a walker keeps from everything
 
 @dataclass(frozen=True)
 class Block:
-    """The upright box that an object keeps to itself: center, half extents and turn of its footprint, and its heights."""
+    """The upright box that an object keeps to itself: its footprint by center, half extents and turn; its heights."""
 
     x: float
     y: float

@@ -59,9 +59,8 @@ class Palette:
     def print(self) -> Material:
         """A painting or a poster."""
         family = self._pick(("patches", "patches", "clouds", "stripes", "dots", "checker"))
-        return self._material(
-            family, self.color(vivid=0.9), self.color(vivid=0.9), self.rng.uniform(0.08, 0.3), aspect=self.rng.uniform(1, 3)
-        )  # fmt: skip
+        first, second = self.color(vivid=0.9), self.color(vivid=0.9)
+        return self._material(family, first, second, self.rng.uniform(0.08, 0.3), aspect=self.rng.uniform(1, 3))
 
     def ceramic(self) -> Material:
         """Glaze: white, colored, striped or speckled."""

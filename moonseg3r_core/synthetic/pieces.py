@@ -27,7 +27,7 @@ class Solid:
 
 @dataclass(frozen=True)
 class Surface:
-    """A rectangle of half extents (x, y) around (x, y) at height z, free above for `clearance`; `kinds` may stand there."""
+    """A rectangle around (x, y) at height z, free above for `clearance`, where `kinds` may stand: about `crowd` * 2."""
 
     x: float
     y: float

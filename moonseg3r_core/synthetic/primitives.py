@@ -20,7 +20,7 @@ _RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to 
 
 @dataclass(frozen=True)
 class Part:
-    """One primitive in plain numbers: kind, center (3,), half extents (3,) in metres, rotation (3, 3) world_from_part."""
+    """One primitive in plain numbers: kind, center (3,), half extents (3,), rotation (3, 3) world_from_part. Metres."""
 
     kind: int
     center: np.ndarray

@@ -94,9 +94,9 @@ class Renderer:
             return points, inward, inward, room
         row = met.clamp(max=count - 1)
         turn = p.rotation[row]
-        local = torch.einsum("nji,nj->ni", turn, points - p.center[row])
+        local = (turn * (points - p.center[row])[:, :, None]).sum(1)
         outward = normals(p.kind[row], local / p.half[row], p.half[row], p.taper[row])
-        world = torch.einsum("nij,nj->ni", turn, outward)
+        world = (turn * outward[:, None]).sum(2)
         keep = room[:, None]
         flat = room | (p.kind[row] == BOX)
         return (

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placed, in_the_way
 from moonseg3r_core.synthetic.palette import Palette
@@ -28,8 +29,8 @@ class Scene:
     """A closed room and what stands in it. The room is the box of `size` metres whose floor's center is the origin.
 
     primitives, materials: what is drawn; the first six materials are the room's faces -x, +x, -y, +y, -z, +z.
-    lights (L, 3) positions and light_colors (L, 3); ambient (3,). names: id -> kind. structure_ids: floor, ceiling, walls.
-    blocks: what a walker must go round.
+    lights (L, 3) positions and light_colors (L, 3); ambient (3,). names: id -> kind. structure_ids: floor, ceiling,
+    walls. blocks: what a walker must go round.
     """
 
     seed: int
@@ -51,6 +52,8 @@ class Scene:
 
 def furnish(seed: int) -> Scene:
     """The room of a seed: of any size and purpose, with at least 12 kinds of objects. The same seed, the same room."""
+    if seed < 0:
+        raise InputError(f"a room's seed is a whole number >= 0, got {seed}; for example 0.")
     for attempt in range(_ATTEMPTS):
         rng = np.random.default_rng((seed, attempt))
         furnisher = Furnisher(rng)

@@ -28,7 +28,7 @@ class SyntheticSequence(Sequence[Frame]):
         self, seed: int, frames: int = 120, height: int = 240, width: int = 320, fov_degrees: float = 70.0,
         device: torch.device | str = "cpu", scene: Scene | None = None,
     ) -> None:  # fmt: skip
-        _check(seed, height, width, fov_degrees)
+        _check(height, width, fov_degrees)
         self.seed, self.height, self.width = seed, height, width
         self.scene = furnish(seed) if scene is None else scene
         self.poses = walk(self.scene, frames, seed)
@@ -86,9 +86,7 @@ def _device(name: torch.device | str) -> torch.device:
     return device
 
 
-def _check(seed: int, height: int, width: int, fov_degrees: float) -> None:
-    if seed < 0:
-        raise InputError(f"a synthetic seed is a whole number >= 0, got {seed}; for example synthetic:0.")
+def _check(height: int, width: int, fov_degrees: float) -> None:
     if min(height, width) < 8:
         raise InputError(f"a picture is 8 x 8 pixels or larger, got {width} x {height}; for example 320 x 240.")
     if not 10 <= fov_degrees <= 150:

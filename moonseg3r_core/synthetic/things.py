@@ -38,10 +38,12 @@ def bottle(rng: np.random.Generator, taste: Palette) -> Piece:
     r, height, glass = rng.uniform(0.032, 0.042), rng.uniform(0.22, 0.31), taste.paint()
     body = height * rng.uniform(0.55, 0.7)
     solids = (
-        pole(0, 0, 0, body, r, glass), pole(0, 0, body, body + 0.04, r, glass, 0.4),
-        pole(0, 0, body + 0.04, height - 0.02, r * 0.4, glass), pole(0, 0, height - 0.02, height, r * 0.45, taste.dark()),
+        pole(0, 0, 0, body, r, glass),
+        pole(0, 0, body, body + 0.04, r, glass, 0.4),
+        pole(0, 0, body + 0.04, height - 0.02, r * 0.4, glass),
+        pole(0, 0, height - 0.02, height, r * 0.45, taste.dark()),
         pole(0, 0, body * 0.3, body * 0.75, r + 0.001, taste.print()),
-    )  # fmt: skip
+    )
     return Piece("bottle", solids, (r + 0.002, r + 0.002), height)
 
 
@@ -172,9 +174,11 @@ def monitor(rng: np.random.Generator, taste: Palette) -> Piece:
     hx, lift = rng.uniform(0.22, 0.36), rng.uniform(0.07, 0.13)
     hz, case = hx * 0.58, taste.dark()
     solids = (
-        slab(0, 0.04, 0, 0.015, 0.12, 0.08, case), slab(0, 0.05, 0.01, lift + hz, 0.025, 0.012, case),
-        box(0, 0.02, lift + hz, hx, 0.018, hz, case), box(0, 0.001, lift + hz + 0.004, hx - 0.012, 0.0015, hz - 0.016, taste.screen()),
-    )  # fmt: skip
+        slab(0, 0.04, 0, 0.015, 0.12, 0.08, case),
+        slab(0, 0.05, 0.01, lift + hz, 0.025, 0.012, case),
+        box(0, 0.02, lift + hz, hx, 0.018, hz, case),
+        box(0, 0.001, lift + hz + 0.004, hx - 0.012, 0.0015, hz - 0.016, taste.screen()),
+    )
     return Piece("monitor", solids, (hx, 0.12), lift + 2 * hz)
 
 
@@ -184,9 +188,11 @@ def laptop(rng: np.random.Generator, taste: Palette) -> Piece:
     hinge = np.array([0.0, 0.095, 0.014])
     up, face = hinge + lean @ np.array([0.0, 0.0, 0.11]), hinge + lean @ np.array([0.0, -0.006, 0.11])
     solids = (
-        slab(0, 0, 0, 0.016, hx, 0.11, case), slab(0, 0.025, 0.016, 0.018, hx - 0.02, 0.05, taste.dark()),
-        Solid(BOX, tuple(up), (hx, 0.005, 0.11), case, lean), Solid(BOX, tuple(face), (hx - 0.01, 0.001, 0.1), taste.screen(), lean),
-    )  # fmt: skip
+        slab(0, 0, 0, 0.016, hx, 0.11, case),
+        slab(0, 0.025, 0.016, 0.018, hx - 0.02, 0.05, taste.dark()),
+        Solid(BOX, tuple(up), (hx, 0.005, 0.11), case, lean),
+        Solid(BOX, tuple(face), (hx - 0.01, 0.001, 0.1), taste.screen(), lean),
+    )
     return Piece("laptop", solids, (hx, 0.19), 0.25)
 
 
@@ -214,10 +220,12 @@ def clock(rng: np.random.Generator, taste: Palette) -> Piece:
     r, case = rng.uniform(0.06, 0.09), taste.paint()
     across = rotation_x(np.pi / 2)
     solids = (
-        Solid(FRUSTUM, (0, 0, r + 0.01), (r, r, 0.02), case, across), slab(0, 0, 0, 0.02, r * 0.7, 0.025, case),
+        Solid(FRUSTUM, (0, 0, r + 0.01), (r, r, 0.02), case, across),
+        slab(0, 0, 0, 0.02, r * 0.7, 0.025, case),
         Solid(FRUSTUM, (0, -0.02, r + 0.01), (r * 0.88, r * 0.88, 0.002), taste.white(), across),
-        box(0, -0.023, r * 1.3, 0.004, 0.001, r * 0.3, taste.dark()), box(r * 0.2, -0.023, r + 0.01, r * 0.22, 0.001, 0.004, taste.dark()),
-    )  # fmt: skip
+        box(0, -0.023, r * 1.3, 0.004, 0.001, r * 0.3, taste.dark()),
+        box(r * 0.2, -0.023, r + 0.01, r * 0.22, 0.001, 0.004, taste.dark()),
+    )
     return Piece("clock", solids, (r, 0.03), 2 * r + 0.01)
 
 
@@ -238,7 +246,16 @@ def suitcase(rng: np.random.Generator, taste: Palette) -> Piece:
     """A trunk with straps and a handle."""
     hx, hy, height, skin = rng.uniform(0.2, 0.3), rng.uniform(0.14, 0.2), rng.uniform(0.16, 0.22), taste.fabric()
     straps = [box(s * hx * 0.5, 0, height / 2, 0.02, hy + 0.003, height / 2 - 0.001, taste.dark()) for s in (-1, 1)]
-    return Piece("suitcase", (slab(0, 0, 0, height, hx, hy, skin), *straps, box(0, -hy - 0.01, height / 2, 0.06, 0.012, 0.012, taste.dark())), (hx, hy + 0.025), height)  # fmt: skip
+    return Piece(
+        "suitcase",
+        (
+            slab(0, 0, 0, height, hx, hy, skin),
+            *straps,
+            box(0, -hy - 0.01, height / 2, 0.06, 0.012, 0.012, taste.dark()),
+        ),
+        (hx, hy + 0.025),
+        height,
+    )
 
 
 def rug(rng: np.random.Generator, taste: Palette) -> Piece:
@@ -251,7 +268,24 @@ def rug(rng: np.random.Generator, taste: Palette) -> Piece:
 
 
 THINGS: dict[str, Callable[[np.random.Generator, Palette], Piece]] = {
-    "mug": mug, "bottle": bottle, "bowl": bowl, "vase": vase, "book": book, "books": books, "box": cardboard_box,
-    "crate": crate, "ball": beach_ball, "bin": dustbin, "plant": plant, "lamp": lamp, "monitor": monitor, "laptop": laptop,
-    "pillow": pillow, "cushion": cushion, "clock": clock, "toaster": toaster, "suitcase": suitcase, "rug": rug,
-}  # fmt: skip
+    "mug": mug,
+    "bottle": bottle,
+    "bowl": bowl,
+    "vase": vase,
+    "book": book,
+    "books": books,
+    "box": cardboard_box,
+    "crate": crate,
+    "ball": beach_ball,
+    "bin": dustbin,
+    "plant": plant,
+    "lamp": lamp,
+    "monitor": monitor,
+    "laptop": laptop,
+    "pillow": pillow,
+    "cushion": cushion,
+    "clock": clock,
+    "toaster": toaster,
+    "suitcase": suitcase,
+    "rug": rug,
+}

@@ -14,7 +14,7 @@ _BATCH = 1 << 18  # rays of primitives met at once
 
 @dataclass(frozen=True)
 class View:
-    """A pinhole camera: focal lengths and center in pixels, size, rotation (3, 3) and position (3,) float32 in the world."""
+    """A pinhole camera: focal lengths and center in pixels, size, rotation (3, 3) and position (3,) in the world."""
 
     fx: float
     fy: float
@@ -34,9 +34,10 @@ class View:
         return (torch.arange(self.height, device=self.position.device) - self.cy) / self.fy
 
     def rays(self) -> Tensor:
-        """(H * W, 3) world directions of length 1 along the camera's z."""
+        """(H * W, 3) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
         y, x = torch.meshgrid(self.y(), self.x(), indexing="ij")
-        return torch.stack((x, y, torch.ones_like(x)), -1).reshape(-1, 3) @ self.rotation.T
+        right, down, forward = self.rotation.T
+        return (x[..., None] * right + y[..., None] * down + forward).reshape(-1, 3)
 
 
 def trace(primitives: Primitives, room: Tensor, view: View) -> tuple[Tensor, Tensor]:
@@ -55,10 +56,11 @@ def trace(primitives: Primitives, room: Tensor, view: View) -> tuple[Tensor, Ten
 
 
 def image_bounds(primitives: Primitives, view: View) -> Tensor:
-    """(P, 4) int64 first column, first row, and one past the last: the box's corners in front of the near plane, projected."""
+    """(P, 4) int64 first column and row, one past the last ones: the bounding boxes before the near plane, projected."""
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=view.position.device)] * 3)
-    corners = torch.einsum("pij,pcj->pci", primitives.rotation, signs * primitives.half[:, None])
-    camera = (corners + primitives.center[:, None] - view.position) @ view.rotation
+    offsets = (signs * primitives.half[:, None]).double() @ primitives.rotation.double().transpose(1, 2)
+    corners = offsets + primitives.center[:, None] - view.position
+    camera = (corners @ view.rotation.double()).float()
     a, b = camera[:, _EDGES[0]], camera[:, _EDGES[1]]
     ends = torch.cat((_cut(a, b), _cut(b, a)), dim=1)
     low, high = torch.full_like(ends[..., 2], torch.inf), torch.full_like(ends[..., 2], -torch.inf)
@@ -106,10 +108,10 @@ def _meet(
     """Let some primitives of one kind meet their rays; nearer ones take the pixels of `depth` and `met`."""
     owner, column, row = _pixels(bounds)
     some = primitives[rows]
-    inverse = some.rotation.transpose(1, 2) / some.half[:, :, None]
-    local = inverse @ view.rotation
-    origin = (inverse @ (view.position - some.center)[:, :, None])[:, :, 0]
-    table = torch.cat((local.flatten(1), origin, some.taper[:, None]), 1).T.contiguous()[:, owner]
+    inverse = some.rotation.double().transpose(1, 2) / some.half.double()[:, :, None]
+    local = inverse @ view.rotation.double()
+    origin = (inverse @ (view.position.double() - some.center.double())[:, :, None])[:, :, 0]
+    table = torch.cat((local.flatten(1), origin, some.taper[:, None]), 1).float().T.contiguous()[:, owner]
     x, y = view.x()[column], view.y()[row]
     direction = [table[3 * i] * x + table[3 * i + 1] * y + table[3 * i + 2] for i in range(3)]
     entered = enter(kind, [table[9], table[10], table[11]], direction, table[12])
