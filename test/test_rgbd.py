@@ -97,7 +97,7 @@ def test_a_frame_that_cannot_be_placed_is_rejected_and_the_next_one_is_not(chang
 
 def random_pose(seed):
     generator = torch.Generator().manual_seed(seed)
-    q, r = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
+    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, :3] = q * torch.sign(torch.linalg.det(q))
     pose[:3, 3] = torch.rand(3, generator=generator, dtype=torch.float64) * 10 - 5
