@@ -17,7 +17,8 @@ class MaskNoise:
     """A class-agnostic mask model's faults. Shares are chances per object and frame, lengths are pixels.
 
     drop: the object has no mask; small ones (under `small` pixels) are dropped `small_drop` more often. split: cut in
-    two or three by random lines. merge: joined with a neighbour, the likelier the longer their common border. jitter: how far borders wander.
+    two or three by random lines. merge: joined with a neighbour, the likelier the longer their common border.
+    jitter: how far borders wander.
     erode: chance that a mask loses its rim, which stays unlabelled. spurious: masks of nothing per frame, small
     ellipses. min_area: smaller masks are left out.
     """

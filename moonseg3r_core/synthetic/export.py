@@ -24,7 +24,8 @@ def write_scannet(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:  # fmt: skip
     """Write color/N.jpg, depth/N.png (uint16 mm), pose/N.txt, intrinsic/, instance/N.png (uint16 exact ids),
-    masks/N.png (uint16, a mask model's labels), meta.json and gt.npz (from the exact depth). `progress` hears (done, all).
+    masks/N.png (uint16, a mask model's labels), meta.json and gt.npz (from the exact depth). `progress` hears
+    (done, all).
 
     Raises OutputError where the folder cannot be written, or holds something already.
     """

@@ -151,11 +151,11 @@ class Furnisher:
             return
         hx, hy = place.piece.half
         sides = [(0.0, -1.0)] if place.piece.name == "desk" else [(0.0, -1.0), (0.0, 1.0), (1.0, 0.0), (-1.0, 0.0)]
-        like = self.rng.bit_generator.state if self.rng.random() < 0.7 else None
+        alike = self.rng.random() < 0.7
         name = "office chair" if place.piece.name == "desk" and self.rng.random() < 0.7 else "chair"
         model = self._draw(name)
         for side_x, side_y in sides:
-            piece = model if like is not None else self._draw(name)
+            piece = model if alike else self._draw(name)
             gap = max(piece.half) + float(self.rng.uniform(0.01, 0.15))
             x, y = place.to_world(side_x * (hx + gap), side_y * (hy + gap))
             yaw = place.yaw + float(np.arctan2(side_y, side_x)) - np.pi / 2 + float(self.rng.normal(0, 0.2))

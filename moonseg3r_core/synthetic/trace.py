@@ -56,7 +56,7 @@ def trace(primitives: Primitives, room: Tensor, view: View) -> tuple[Tensor, Ten
 
 
 def image_bounds(primitives: Primitives, view: View) -> Tensor:
-    """(P, 4) int64 first column and row, one past the last ones: the bounding boxes before the near plane, projected."""
+    """(P, 4) int64 first column and row, one past the last ones: bounding boxes before the near plane, projected."""
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=view.position.device)] * 3)
     offsets = (signs * primitives.half[:, None]).double() @ primitives.rotation.double().transpose(1, 2)
     corners = offsets + primitives.center[:, None] - view.position
