@@ -49,11 +49,11 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     rooms = Rooms(
-        reconstruction=_tenant("reconstruction", config.reconstruction),
-        masks=_tenant("masks", config.masks, min_area=config.masks.min_area),
-        features=_tenant("features", config.features, cell=config.features.cell),
-        memory=_tenant("memory", config.memory),
-        refinement=_tenant("refinement", config.refinement),
+        reconstruction=tenant("reconstruction", config.reconstruction),
+        masks=tenant("masks", config.masks, min_area=config.masks.min_area),
+        features=tenant("features", config.features, cell=config.features.cell),
+        memory=tenant("memory", config.memory),
+        refinement=tenant("refinement", config.refinement),
         lift=Lift({"points": PointBoxes, "keys": KeyBoxes}[config.fusion.boxes](), config.fusion.min_points),
         merge=SimilarityMerge(config.fusion.merge_threshold) if config.fusion.merge == "similarity" else NoMerge(),
         match=build_match(config.fusion),
@@ -118,7 +118,7 @@ def build_store(config: Config, device: torch.device) -> InstanceStore:
     )
 
 
-def _tenant(room: str, section: Any, **shared: Any) -> Any:
+def tenant(room: str, section: Any, **shared: Any) -> Any:
     """The tenant of a room that its section's `kind` names, made with the settings of that kind."""
     module, _, name = TENANTS[room][section.kind].partition(":")
     own = getattr(section, section.kind, None)

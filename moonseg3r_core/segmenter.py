@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -34,7 +35,12 @@ class OnlineSegmenter:
     def __init__(self, rooms: Rooms, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self._stopwatch = Stopwatch()
-        self._rooms = replace(rooms, **self._stopwatch.watch(vars(rooms)))
+        self._rooms = rooms
+        self.furnish(**vars(rooms))
+
+    def furnish(self, **tenants: Any) -> None:
+        """Put other tenants into rooms, by the room's name: `furnish(masks=my_model)`."""
+        self._rooms = replace(self._rooms, **self._stopwatch.watch(tenants))
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:

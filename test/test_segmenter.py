@@ -31,7 +31,7 @@ def house(**settings):
     """A segmenter whose masks are given, and the masks' room."""
     segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
     given = GivenMasks()
-    segmenter._rooms = dataclasses.replace(segmenter._rooms, masks=given)
+    segmenter.furnish(masks=given)
     return segmenter, given
 
 

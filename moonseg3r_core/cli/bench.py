@@ -1,0 +1,93 @@
+"""`moonseg3r bench accuracy|speed|memory|endurance`."""
+
+from __future__ import annotations
+
+import argparse
+
+from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("bench", description="Measure accuracy and speed; each prints Markdown tables.")
+    actions = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True, dest="benchmark")
+    add_accuracy(actions)
+    speed = actions.add_parser("speed", help="milliseconds per room and frames/s of step on a recording")
+    speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
+    speed.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
+    speed.set_defaults(run=run_speed)
+    memory = actions.add_parser("memory", help="the point rasteriser and the key index map, by size")
+    memory.set_defaults(run=run_memory)
+    endurance = actions.add_parser("endurance", help="resident memory and time per frame along a synthetic loop")
+    endurance.add_argument("--frames", type=positive, default=2000, metavar="N", help="frames in all (2000)")
+    endurance.set_defaults(run=run_endurance)
+    for action in (speed, endurance):
+        add_config_options(action)
+
+
+def add_accuracy(actions: argparse._SubParsersAction) -> None:
+    accuracy = actions.add_parser(
+        "accuracy",
+        help="AP of every fusion on recordings with ground truth",
+        description="Fuse the same masks in different ways and score each: protocol project, equal scores.",
+    )
+    accuracy.add_argument(
+        "recordings", metavar="FOLDER", nargs="*",
+        help="ScanNet exports with gt.npz, or folders of such (their mean); none: two rendered rooms",
+    )  # fmt: skip
+    accuracy.add_argument(
+        "--masks",
+        choices=("given", "regions", "both"),
+        default="both",
+        help="the recordings' own, weight-free, or both",
+    )
+    accuracy.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_config_options(accuracy)
+    accuracy.set_defaults(run=run_accuracy)
+
+
+def run_accuracy(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from moonseg3r_core.evaluation.bench_accuracy import accuracy_table, render_rooms
+
+    say_warnings()
+    config = config_from(args)
+    kinds = ("given", "regions") if args.masks == "both" else (args.masks,)
+    with TemporaryDirectory() as scratch:
+        paths = args.recordings or [render_rooms(scratch)]
+        _head()
+        for masks in kinds:
+            print(accuracy_table(paths, masks, config, args.quiet), end="\n\n", flush=True)
+    return 0
+
+
+def run_speed(args: argparse.Namespace) -> int:
+    from moonseg3r_core.evaluation.bench_speed import speed_table
+
+    say_warnings()
+    _head()
+    print(speed_table(args.source, config_from(args), args.max_frames))
+    return 0
+
+
+def run_memory(args: argparse.Namespace) -> int:
+    from moonseg3r_core.evaluation.bench_memory import main
+
+    _head()
+    return main()
+
+
+def run_endurance(args: argparse.Namespace) -> int:
+    from moonseg3r_core.evaluation.bench_speed import endurance_table
+
+    _head()
+    print(endurance_table(config_from(args), args.frames))
+    return 0
+
+
+def _head() -> None:
+    from datetime import date
+
+    from moonseg3r_core.evaluation.table import machine
+
+    print(f"{date.today()}: {machine()}\n")

@@ -1,0 +1,155 @@
+"""Accuracy of fusion on recordings with ground truth: the same masks, fused in different ways, in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from moonseg3r_core.build import build_segmenter, tenant
+from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.evaluation.average_precision import SceneMatches, match_scene, mean_of_scenes
+from moonseg3r_core.evaluation.baselines import greedy_overlap, one_instance_per_mask, true_ids
+from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
+from moonseg3r_core.evaluation.project import ProjectProtocol
+from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.evaluation.views import View
+from moonseg3r_core.fusion.lifting import label_image
+from moonseg3r_core.sources import open_source
+from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
+
+# The paper's fusion (eq 12 and nothing else), then what this project adds to it, one thing at a time.
+PAPER: Mapping[str, Any] = {
+    "fusion.boxes": "keys",
+    "fusion.merge": "similarity",
+    "fusion.merge_threshold": 0.8,
+    "fusion.match": "paper",
+    "fusion.match_threshold": 1.8,
+    "fusion.parts": "new",
+    "fusion.consensus": "none",
+}
+FUSIONS: Mapping[str, Mapping[str, Any]] = {
+    "paper (eq 12)": PAPER,
+    "eq 12, our thresholds": {"fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none"},
+    "+ overlap with the map": {"fusion.parts": "new", "fusion.consensus": "none"},
+    "+ parts join": {"fusion.consensus": "none"},
+    "+ view consensus (default)": {},
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A ScanNet export with its truth, and the folder of the masks that are to be fused."""
+
+    path: Path
+    masks: Path
+    truth: GroundTruth
+    data: PosedDepth
+
+    def views(self) -> Iterator[View]:
+        """Its frames with the masks as labels."""
+        for index in self.data.indices:
+            labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
+            view = self.data.view(
+                index, np.zeros(self.data.size, np.int32) if labels is None else labels.astype(np.int32)
+            )
+            if view is not None:
+                yield view
+
+    def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
+        """Protocol project with equal scores, structure included, of one id map per view."""
+        votes = ProjectProtocol(self.truth.points)
+        for ids, view in zip(id_maps, self.views(), strict=True):
+            votes.add(ids, *view[1:])
+        return match_scene(self.truth.instance_ids, votes.labels())
+
+
+def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> Table:
+    """AP, AP50 and AP25 of every fusion: one column group per path, a recording or a folder of recordings (their mean).
+
+    `masks`: given, the recordings' own, or regions, found in their frames. Raises InputError without ground truth.
+    """
+    groups = {Path(path).resolve().name: find_recordings(Path(path)) for path in paths}
+    rows: list[Row] = [{"fusion": name} for name in [*BASELINES, *FUSIONS, "true ids (ceiling)"]]
+    with TemporaryDirectory() as scratch:
+        for group, folders in groups.items():
+            scenes = [open_recording(folder, masks, Path(scratch) / folder.name, config) for folder in folders]
+            for row in tqdm(rows, desc=f"{group}, {masks} masks", unit="fusion", disable=quiet):
+                scored = mean_of_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
+                row |= {f"{group} AP": scored.ap, f"{group} AP50": scored.ap50, f"{group} AP25": scored.ap25}
+    return Table(
+        f"accuracy, {masks} masks: class-agnostic AP, protocol project, equal scores, structure included", rows, 3
+    )
+
+
+BASELINES = ("one instance per mask", "greedy overlap, 3 cm")
+
+
+def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray]:
+    """The id maps that a fusion of that name makes of a recording's masks, one per view."""
+    if name == "one instance per mask":
+        return one_instance_per_mask(recording.views())
+    if name == "greedy overlap, 3 cm":
+        return greedy_overlap(recording.views())
+    if name == "true ids (ceiling)":
+        return true_ids(recording.views(), recording.truth.points, recording.truth.instance_ids)
+    return segment(recording, overlay(config, FUSIONS[name]))
+
+
+def segment(recording: Recording, config: Config) -> list[np.ndarray]:
+    """The final id maps of the whole house on a recording's masks."""
+    config = overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
+    segmenter = build_segmenter(config)
+    id_maps = [segmenter.step(frame).instance_ids.cpu().numpy() for frame in open_source(str(recording.path))]
+    final = np.arange(1 + max(int(ids.max()) for ids in id_maps))
+    for old, new in segmenter.final_ids.items():
+        final[old] = new
+    return [final[ids] for ids in id_maps]
+
+
+def find_recordings(path: Path) -> list[Path]:
+    """The recording at a path, or those in the folder there. Raises InputError when there is none with ground truth."""
+    if (path / "color").is_dir():
+        return [find_ground_truth(path).parent]
+    found = sorted(file.parent for file in path.glob("*/gt.npz"))
+    if not found:
+        raise InputError(f"{path} must be a ScanNet export with gt.npz or a folder of such, got neither.")
+    return found
+
+
+def open_recording(path: Path, masks: str, scratch: Path, config: Config) -> Recording:
+    """A recording with its own masks, or with `regions` that are found in its frames now and kept in `scratch`."""
+    own = path / "masks"
+    if masks == "given" and not own.is_dir():
+        raise InputError(f"{path} brings no masks/; make them, or use --masks regions.")
+    if masks == "regions":
+        write_regions(path, scratch, config)
+    return Recording(path, own if masks == "given" else scratch, read_ground_truth(path / "gt.npz"), PosedDepth(path))
+
+
+def write_regions(path: Path, folder: Path, config: Config) -> None:
+    """The weight-free masks of every frame as folder/N.png."""
+    folder.mkdir(parents=True)
+    config = overlay(config, {"masks.kind": "regions"})
+    reconstruction = tenant("reconstruction", config.reconstruction)
+    masks = tenant("masks", config.masks, min_area=config.masks.min_area)
+    for frame in open_source(str(path)):
+        geometry = reconstruction(frame)
+        labels = label_image(masks(frame, geometry), geometry)
+        cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
+
+
+def render_rooms(folder: str | Path, seeds: Sequence[int] = (1001, 1002), frames: int = 60) -> Path:
+    """Rendered rooms with noisy masks and depth as ScanNet exports in folder/synthetic."""
+    for seed in seeds:
+        write_scannet(
+            Path(folder) / "synthetic" / f"room_{seed}", SyntheticSequence(seed, frames), depth_noise=DepthNoise()
+        )
+    return Path(folder) / "synthetic"

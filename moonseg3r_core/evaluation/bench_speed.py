@@ -1,0 +1,92 @@
+"""Speed of the house on a recording, and its memory over a long loop."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from moonseg3r_core.build import build_segmenter
+from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.sources import open_source
+from moonseg3r_core.synthetic import MaskNoise, SyntheticSequence
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+_PAGE_KIB = resource.getpagesize() / 1024
+
+
+def speed_table(path: str, config: Config, frames: int | None = None) -> Table:
+    """Milliseconds per room and frames per second of `step` alone, frames read beforehand in small batches."""
+    source = open_source(path, max_frames=frames)
+    segmenter = build_segmenter(config, masks_folder=source.masks_folder)
+    laps: list[dict[str, float]] = []
+    walk = iter(source)
+    while batch := list(islice(walk, 16)):
+        for frame in batch:
+            start = perf_counter()
+            result = segmenter.step(frame)
+            laps.append({**result.stage_ms, "step": 1e3 * (perf_counter() - start)})
+    rows: list[Row] = [_row(name, [lap.get(name, 0.0) for lap in laps]) for name in laps[0]]
+    rate = 1e3 / float(np.mean([lap["step"] for lap in laps]))
+    return Table(f"speed of step on {Path(path).name}, {len(laps)} frames: {rate:.1f} frames/s", rows, 1)
+
+
+def _row(name: str, ms: list[float]) -> Row:
+    return {
+        "room": name,
+        "median ms": float(np.median(ms)),
+        "90 % ms": float(np.percentile(ms, 90)),
+        "worst ms": max(ms),
+    }
+
+
+def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: bool = False) -> Table:
+    """Resident memory, keys and time per frame along a synthetic loop walked again and again, masks noisy each time."""
+    sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
+    views = [(sequence[i], sequence.ids(i)) for i in range(loop)]
+    segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
+    masks = NoisyMasks()
+    segmenter.furnish(masks=masks)
+    rows: list[Row] = []
+    start = perf_counter()
+    for t in tqdm(range(frames), unit="frame", disable=quiet):
+        frame, masks.ids = views[t % loop]
+        segmenter.step(replace(frame, index=t, stamp=t / 10))
+        if (t + 1) % (frames // 4) == 0:
+            instances = len(segmenter.snapshot().instances)
+            mib = resident_kib() / 1024
+            ms = 1e3 * (perf_counter() - start) / (frames // 4)
+            rows.append({"frames": t + 1, "resident MiB": mib, "ms per frame": ms, "instances": instances})
+            start = perf_counter()
+    for row in rows:
+        row["memory ratio"] = float(row["resident MiB"]) / float(rows[0]["resident MiB"])
+    return Table(f"endurance: a loop of {loop} frames at 160x120, walked {frames // loop} times", rows)
+
+
+class NoisyMasks:
+    """The truth of the frame at hand, made as poor as a mask model's, anew in every frame."""
+
+    def __init__(self) -> None:
+        self.ids = torch.zeros(0, 0, dtype=torch.int32)
+        self.noise = MaskNoise()
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        labels = self.noise(self.ids, seed=0, index=frame.index)
+        masks = torch.stack([labels == row for row in range(1, int(labels.max()) + 1)])
+        return MaskProposals(masks, torch.ones(len(masks)))
+
+
+def resident_kib() -> float:
+    """Resident memory of this process now (Linux), or its peak elsewhere."""
+    try:
+        with open("/proc/self/statm", encoding="utf-8") as file:
+            return int(file.read().split()[1]) * _PAGE_KIB
+    except OSError:
+        return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
