@@ -16,6 +16,7 @@ from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.keys import spatial_keys
 from moonseg3r_core.memory.memory import IndexMemory, NoMemory, most_seen
+from moonseg3r_core.memory.voxel_hash import VoxelHash
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
 
 H, W, CELL = 48, 64, 8
@@ -181,6 +182,28 @@ def test_keys_that_come_to_the_same_place_are_one():
     assert len(index) == 1
     index.update(positions((9, 0, 0)), np.array([4]))
     assert len(index.positions) == 3, "their slots are used again"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([1.0, 3.0, 1000.0]))
+def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
+    generator = np.random.default_rng(seed)
+    table, places = VoxelHash(0.3), {}
+    for _ in range(6):
+        slots = np.setdiff1d(generator.integers(0, 3000, 300), list(places))
+        new = generator.uniform(-extent, extent, (len(slots), 3))
+        if slots.max() >= len(table._next):
+            table.reserve(int(slots.max()) + 1)
+        table.insert(slots, table.codes(new))
+        places |= dict(zip(slots.tolist(), new, strict=True))
+        gone = generator.permutation(list(places))[: len(places) // 3]
+        table.remove(gone)
+        places = {slot: place for slot, place in places.items() if slot not in gone}
+        asked = generator.uniform(-extent, extent, (20, 3))
+        rows, found = table.candidates(asked)
+        cells = {slot: np.floor(place / 0.3) for slot, place in places.items()}
+        near = [[s for s, c in cells.items() if np.abs(c - np.floor(a / 0.3)).max() <= 1] for a in asked]
+        assert [sorted(found[rows == row].tolist()) for row in range(20)] == [sorted(n) for n in near]
 
 
 def test_queries_per_key_keeps_the_newest_and_each_once():

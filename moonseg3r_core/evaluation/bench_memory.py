@@ -53,7 +53,9 @@ def rasterizer_table(
     def run(radius: Tensor | float) -> int:
         return int(rasterize(cloud, k, height, width, radius).index.max())  # the read waits for the device
 
-    rows: list[Row] = [{"radius_px": name, **_milliseconds(partial(run, r), repeats)} for name, r in radii.items()]
+    rows: list[Row] = [
+        {"radius_px": name, **_milliseconds(partial(partial, run, r), repeats)} for name, r in radii.items()
+    ]
     where = f"{points} points at {width}x{height}, {device}, {torch.get_num_threads()} threads"
     return Table(f"rasterizer: {where}", rows)
 
@@ -64,34 +66,32 @@ def memory_table(new_keys: int = 500, stored: tuple[int, ...] = (1_000, 10_000, 
     for update in ("paper", "grid"):
         base = None
         for keys in stored:
-            row = _milliseconds(_updates(update, keys, new_keys), repeats)
+            row = _milliseconds(_stored_map(update, keys, new_keys), repeats)
             base = base or row["median_ms"]
             rows.append({"update": update, "stored": keys, **row, "ratio": row["median_ms"] / base})
     return Table(f"update of the key index map with {new_keys} new keys", rows)
 
 
-def _updates(update: str, stored: int, new_keys: int) -> Callable[[], None]:
-    """One update per call in a world of `stored` keys on a floor, 15 cm apart: each from a view of 3 x 3 m, 6 cm thick."""
+def _stored_map(update: str, stored: int, new_keys: int) -> Callable[[], Callable[[], None]]:
+    """Prepares one update: a map of `stored` keys on a floor, 20 per square metre, and a view of 3 x 3 m of it."""
     generator = np.random.default_rng(0)
-    index = QueryIndexMap(0.3, update, queries_per_key=32)
-    side = int(np.ceil(np.sqrt(stored)))
-    floor = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2)[:stored] * 0.15
-    known = np.concatenate((floor, np.zeros((stored, 1))), axis=1).astype(np.float32)
-    index.load_state_dict(  # as stored: not merged with one another
-        {
-            "positions": torch.from_numpy(known),
-            "seen": torch.zeros(stored, dtype=torch.int64),
-            "offsets": torch.zeros(stored + 1, dtype=torch.int64),
-            "members": torch.zeros(0, dtype=torch.int64),
-        }
-    )
-    queries = iter(range(0, 10**9, 10))
+    side = (stored / 20) ** 0.5
+    floor = generator.uniform(0, side, (stored, 3)) * (1, 1, 0)
+    state = {
+        "positions": torch.from_numpy(floor.astype(np.float32)),
+        "seen": torch.zeros(stored, dtype=torch.int64),
+        "offsets": torch.zeros(stored + 1, dtype=torch.int64),
+        "members": torch.zeros(0, dtype=torch.int64),
+    }
 
-    def step() -> None:
-        seen = known[generator.integers(stored)] + generator.uniform(-1.5, 1.5, (new_keys, 3)) * (1, 1, 0.02)
-        index.update(seen.astype(np.float32), next(queries) + generator.integers(0, 10, new_keys))
+    def prepare() -> Callable[[], None]:
+        index = QueryIndexMap(0.3, update, queries_per_key=32)
+        index.load_state_dict(state)
+        corner = generator.uniform(0, side - 3, 3) * (1, 1, 0)
+        seen = (corner + generator.uniform(0, 3, (new_keys, 3)) * (1, 1, 0.02)).astype(np.float32)
+        return partial(index.update, seen, generator.integers(0, 10, new_keys))
 
-    return step
+    return prepare
 
 
 def _cloud(points: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -103,10 +103,11 @@ def _cloud(points: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     return torch.stack(((u * width - k[0, 2]) / 420 * z, (v * height - k[1, 2]) / 420 * z, z), dim=1), k
 
 
-def _milliseconds(run: Callable[[], object], repeats: int) -> dict[str, float]:
-    """Median and best time of `repeats` runs after three that warm up."""
+def _milliseconds(prepare: Callable[[], Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median and best time of `repeats` runs after three that warm up; what prepares a run is not counted."""
     times = []
     for _ in range(repeats + 3):
+        run = prepare()
         start = time.perf_counter()
         run()
         times.append(1000 * (time.perf_counter() - start))

@@ -48,7 +48,6 @@ class QueryIndexMap:
         """Forget all keys."""
         self._hash = VoxelHash(self.merge_distance)
         self._positions = np.full((0, 3), np.nan, dtype=np.float32)
-        self._codes = np.zeros(0, dtype=np.int64)
         self._seen = np.zeros(0, dtype=np.int64)  # the update that saw the key last; -1: the slot is free
         self._queries: list[array[int]] = []
         self._free: list[int] = []
@@ -108,10 +107,10 @@ class QueryIndexMap:
         self._release(moved[twin])
         kept, centroids = moved[~twin], centroids[~twin]
         codes = self._hash.codes(centroids)
-        left = codes != self._codes[kept]
-        self._hash.remove(kept[left], self._codes[kept[left]])
+        left = codes != self._hash.codes(self._positions[kept])
+        self._hash.remove(kept[left])
         self._hash.insert(kept[left], codes[left])
-        self._positions[kept], self._codes[kept] = centroids, codes
+        self._positions[kept] = centroids
         return stays[np.searchsorted(moved, slots)]
 
     def _append(self, positions: NDArray) -> NDArray:
@@ -123,8 +122,8 @@ class QueryIndexMap:
         self._queries += (array("q") for _ in range(len(positions) - reused))
         self._make_room()
         filled = np.array(slots, dtype=np.int64)
-        self._positions[filled], self._codes[filled] = positions, self._hash.codes(positions)
-        self._hash.insert(filled, self._codes[filled])
+        self._positions[filled] = positions
+        self._hash.insert(filled, self._hash.codes(positions))
         return filled
 
     def _join(self, rows: NDArray, slots: NDArray, new: NewKeys, oldest: int) -> None:
@@ -155,7 +154,7 @@ class QueryIndexMap:
 
     def _release(self, gone: NDArray) -> None:
         """Forget the keys in these slots."""
-        self._hash.remove(gone, self._codes[gone])
+        self._hash.remove(gone)
         self._positions[gone], self._seen[gone] = np.nan, -1
         for slot in gone.tolist():
             self._queries[slot] = array("q")
@@ -167,8 +166,8 @@ class QueryIndexMap:
         if size >= len(self._queries):
             return
         self._positions = np.concatenate((self._positions, np.full((grown - size, 3), np.nan, dtype=np.float32)))
-        self._codes = np.concatenate((self._codes, np.zeros(grown - size, dtype=np.int64)))
         self._seen = np.concatenate((self._seen, np.full(grown - size, -1, dtype=np.int64)))
+        self._hash.reserve(grown)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The keys as plain tensors: positions, the update that saw each last, and their queries."""
