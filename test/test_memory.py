@@ -184,7 +184,7 @@ def test_keys_that_come_to_the_same_place_are_one():
     assert len(index.positions) == 3, "their slots are used again"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1.0, 3.0, 1000.0]))
 def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
     generator = np.random.default_rng(seed)
