@@ -449,3 +449,28 @@ def test_view_without_open3d_gives_the_command_that_installs_it(tmp_path, monkey
         import_open3d()
     assert cli.main(["view", str(tmp_path)]) == 2
     assert 'python -m pip install "open3d>=0.18"' in capsys.readouterr().err
+
+
+# The demo
+
+
+def test_the_demo_renders_segments_scores_and_reports(tmp_path, capsys):
+    out = tmp_path / "demo"
+    for _ in range(2):  # an earlier demo is replaced
+        assert cli.main(["demo", "-o", str(out), "--frames", "2", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    assert "the room's noisy masks" in shown
+    assert "weight-free masks" in shown
+    assert str(out / "regions" / "report.html") in shown
+    for kind in ("precomputed", "regions"):
+        summary = OutputFolder(out / kind).read_summary()
+        assert (summary["frames"], summary["masks_kind"]) == (2, kind)
+        assert summary["instances"] > 5
+
+
+def test_the_demo_touches_no_folder_of_other_things(tmp_path, capsys):
+    (tmp_path / "scene").mkdir()
+    (tmp_path / "scene" / "mine.txt").write_text("mine")
+    assert cli.main(["demo", "-o", str(tmp_path), "--frames", "2", "--quiet"]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert (tmp_path / "scene" / "mine.txt").read_text() == "mine"

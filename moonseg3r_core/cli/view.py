@@ -40,8 +40,17 @@ def view_command(args: argparse.Namespace) -> int:
     map, (_, poses) = read_ply(out.path / "map.ply"), read_tum(out.path / "trajectory.tum")
     open3d = import_open3d()
     shapes = [cloud(open3d, map, args.color, args.all), *camera_path(open3d, poses)]
-    open3d.visualization.draw_geometries(shapes, window_name=f"MoonSeg3R: {summary['source']}")
+    open3d.visualization.draw_geometries(shapes, f"MoonSeg3R: {summary['source']}", **first_view(map, poses))
     return 0
+
+
+def first_view(map: InstanceMap, poses: Tensor) -> dict[str, Any]:
+    """Where the window looks from at first: as the first camera did, at the middle of the map."""
+    if not len(poses) or not len(map):
+        return {}
+    _, down, ahead = poses[0, :3, :3].T.tolist()
+    center = map.points.double().median(dim=0).values.tolist()
+    return {"lookat": center, "up": [-value for value in down], "front": [-value for value in ahead], "zoom": 0.5}
 
 
 def import_open3d() -> ModuleType:

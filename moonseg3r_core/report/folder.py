@@ -133,9 +133,7 @@ class OutputFolder:
         """`instances.json`."""
         try:
             rows = json.loads((self.path / "instances.json").read_text(encoding="utf-8"))
-            return tuple(
-                Instance(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows
-            )
+            return tuple(_instance(row) for row in rows)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise OutputError(f"cannot read {self.path / 'instances.json'}: {error}; run again.") from error
 
@@ -189,6 +187,11 @@ def follow(final_ids: Mapping[int, int], id: int) -> int:
     while id in final_ids and final_ids[id] != id:
         id = final_ids[id]
     return id
+
+
+def _instance(row: dict[str, Any]) -> Instance:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Instance(**values)
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

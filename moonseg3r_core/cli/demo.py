@@ -1,0 +1,102 @@
+"""`moonseg3r demo`: a rendered room through the whole line, scored against its truth."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moonseg3r_core.cli.common import say_warnings
+
+if TYPE_CHECKING:
+    from moonseg3r_core.evaluation.score import Report
+    from moonseg3r_core.report import Summary
+
+_DESCRIPTION = """\
+Render a furnished room, segment it twice - with the masks that come with it, made as noisy as a mask model's, and with
+masks found without any weights - score both against the truth, and write a report of each. No network, no GPU."""
+RUNS = {"precomputed": "the room's noisy masks", "regions": "weight-free masks"}
+_MARK = ".moonseg3r-demo"
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("demo", description=_DESCRIPTION)
+    parser.add_argument("-o", "--out", metavar="OUT", default="out/demo", help="folder for room and results (out/demo)")
+    parser.add_argument("--seed", type=int, default=0, help="which room (0)")
+    parser.add_argument("--frames", type=int, default=80, metavar="N", help="frames of the walk through it (80)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.set_defaults(run=demo_command)
+
+
+def demo_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.cli import INTERRUPTED
+
+    say_warnings()
+    out = Path(args.out)
+    scene = render(claim(out) / "scene", args.seed, args.frames, args.quiet)
+    rows = []
+    for number, (kind, words) in enumerate(RUNS.items(), start=2):
+        _say(f"{number}/3 segmenting with {words}")
+        summary, report = segment_and_score(scene, out / kind, kind, args.quiet)
+        if summary.interrupted:
+            return INTERRUPTED
+        rows.append(_row(words, summary, report))
+    print(f"{'':<26}{'AP':>7}{'AP50':>7}{'AP25':>7}{'instances':>11}{'frames/s':>10}")
+    print("\n".join(rows))
+    print("AP: class-agnostic, protocol project, equal scores, without structure (floor, walls, ceiling)")
+    print("Open in a browser: " + "  ".join(str(out / kind / "report.html") for kind in RUNS))
+    return 0
+
+
+def claim(out: Path) -> Path:
+    """The folder for the demo, without an earlier demo's results. Raises OutputError where other things are in it."""
+    from moonseg3r_core.errors import OutputError
+    from moonseg3r_core.report import OutputFolder
+
+    if (out / _MARK).exists():
+        for name in ("scene", *RUNS):
+            shutil.rmtree(out / name, ignore_errors=True)
+    else:
+        OutputFolder(out).claim()
+    try:
+        (out / _MARK).write_bytes(b"")
+    except OSError as error:
+        raise OutputError(f"cannot write {out}: {error.strerror}; choose another folder with -o.") from error
+    return out
+
+
+def render(folder: Path, seed: int, frames: int, quiet: bool) -> Path:
+    """The room of a seed as a ScanNet export with noisy masks and its truth."""
+    from tqdm import tqdm
+
+    from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
+
+    _say(f"1/3 rendering {frames} frames of a room")
+    sequence = SyntheticSequence(seed, frames)
+    with tqdm(total=frames, unit="frame", disable=quiet, mininterval=0.1 if sys.stderr.isatty() else 10) as bar:
+        return write_scannet(folder, sequence, progress=lambda done, _: bar.update(done - bar.n))
+
+
+def segment_and_score(scene: Path, out: Path, kind: str, quiet: bool) -> tuple[Summary, Report]:
+    """One run on the room with masks of `kind`, and its scores."""
+    from moonseg3r_core.cli.run import segment
+    from moonseg3r_core.config import load_config
+    from moonseg3r_core.evaluation.evaluate import evaluate
+    from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.sources import open_source
+
+    config = load_config(overrides={"masks.kind": kind})
+    summary = segment(open_source(str(scene)), config, OutputFolder(out), quiet=quiet)
+    return summary, evaluate(out, scene)
+
+
+def _row(words: str, summary: Summary, report: Report) -> str:
+    scores = report.row(structure=False).pooled
+    aps = "".join(f"{ap:>7.3f}" for ap in (scores.ap, scores.ap50, scores.ap25))
+    return f"{words:<26}{aps}{summary.instances:>11}{summary.fps:>10.1f}"
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
