@@ -132,14 +132,18 @@ class FusionConfig:
         choices=("points", "keys"),
     )
     min_points: int = value(10, "masks with fewer 3D points have no place and are left out", low=1)
-    merge: str = value("similarity", "within-frame merge of alike masks, or none", choices=("similarity", "none"))
+    merge: str = value(
+        "none",
+        "within-frame merge of alike masks; weight-free queries are not fit for it",
+        choices=("similarity", "none"),
+    )
     merge_threshold: float = value(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
     match: str = value(
         "overlap",
         "paper: eq 12; overlap: eq 12 and the IoU with the map's labels in view",
         choices=("paper", "overlap"),
     )
-    match_threshold: float = value(1.2, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
+    match_threshold: float = value(1.0, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
     overlap_voxel: float = value(0.05, "edge of the voxels in which overlap is measured, metres", low=1e-3)
     parts: str = value(
         "join",

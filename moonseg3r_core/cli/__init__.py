@@ -12,6 +12,10 @@ from typing import NoReturn
 import moonseg3r_core
 from moonseg3r_core.errors import MoonSeg3RError
 
+# torch's threads wait for work asleep: spinning, they slow many small operations down by a factor of ten or more
+# where other programs (a robot's, say) use the cores too. It must be said before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COMMANDS = {
     "run": "segment a recording and write the map, the id images and a report",
     "demo": "the whole line on a rendered room, scored against its truth; no network, no GPU",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
-from moonseg3r_core.fusion.lifting import to_grid
+from moonseg3r_core.fusion.lifting import PointBoxes, to_grid
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
@@ -87,15 +87,12 @@ class InstanceStore:
         """Each instance in plain numbers; one that was outvoted everywhere keeps the box of its own observations."""
         k = self.instances
         held = labels > 0
-        rows = k.rows(labels[held].long())
+        points, rows = points[held], k.rows(labels[held].long())
         count = torch.bincount(rows, minlength=len(k))
-        index, own = rows[:, None].expand(-1, 3), points[held]
-        start = torch.zeros(len(k), 3, device=points.device)
-        mean = start.index_add(0, rows, own) / count.clamp(min=1)[:, None]
-        low = start.scatter_reduce(0, index, own, "amin", include_self=False)
-        high = start.scatter_reduce(0, index, own, "amax", include_self=False)
         some = (count > 0)[:, None]
-        box = torch.where(some[:, None], torch.stack((low, high), dim=1), k.boxes).cpu().tolist()
+        mean = torch.zeros(len(k), 3, device=points.device).index_add(0, rows, points) / count.clamp(min=1)[:, None]
+        own = PointBoxes()(points[None], rows[None].int() + 1, len(k))
+        box = torch.where(some[:, None], own, k.boxes).cpu().tolist()
         middle = torch.where(some, mean, k.boxes.mean(1)).cpu().tolist()
         history = zip(
             k.ids.tolist(), count.tolist(), middle, box, k.scores.tolist(),
