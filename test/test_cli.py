@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
 from moonseg3r_core.ply import read_ply
 from moonseg3r_core.report import OutputFolder
+from moonseg3r_core.report.palette import colors
 from moonseg3r_core.run import interrupt_deferred, read_ahead, run
 from moonseg3r_core.trajectory import read_tum
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
@@ -474,3 +476,37 @@ def test_the_demo_touches_no_folder_of_other_things(tmp_path, capsys):
     assert cli.main(["demo", "-o", str(tmp_path), "--frames", "2", "--quiet"]) == 2
     assert "not empty" in capsys.readouterr().err
     assert (tmp_path / "scene" / "mine.txt").read_text() == "mine"
+
+
+# The viewer
+
+
+class FakeShape:
+    """Takes what Open3D's shapes take, and keeps it."""
+
+    def paint_uniform_color(self, color):
+        self.color = color
+
+    def transform(self, pose):
+        self.pose = pose
+        return self
+
+
+def fake_open3d(shown):
+    keep = SimpleNamespace(Vector3dVector=np.asarray, Vector2iVector=np.asarray)
+    axes = SimpleNamespace(create_coordinate_frame=lambda size: FakeShape())
+    shapes = SimpleNamespace(PointCloud=FakeShape, LineSet=FakeShape, TriangleMesh=axes)
+    window = SimpleNamespace(draw_geometries=lambda *args, **view: shown.append((args, view)))
+    return SimpleNamespace(geometry=shapes, utility=keep, visualization=window)
+
+
+def test_view_shows_the_labelled_points_in_the_report_s_colours_and_the_path(tmp_path, monkeypatch):
+    go(tmp_path)
+    shown = []
+    monkeypatch.setitem(sys.modules, "open3d", fake_open3d(shown))
+    assert cli.main(["view", str(tmp_path)]) == 0
+    (((cloud, path, _), title), view) = shown[0]
+    assert title == "MoonSeg3R: a/recording"
+    assert np.allclose(cloud.colors, colors(read_ply(tmp_path / "map.ply").instance_ids.numpy()) / 255)
+    assert (len(cloud.points), len(path.points), path.lines.tolist()[-1]) == (60, 6, [4, 5])
+    assert (view["up"], view["front"]) == ([0, -1, 0], [0, 0, -1])

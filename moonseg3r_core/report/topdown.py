@@ -30,15 +30,16 @@ class TopDown:
 def view_from_above(points: np.ndarray, poses: np.ndarray) -> np.ndarray:
     """Rotation (3, 3) from the world to right, ahead, up, from points (N, 3) and camera poses (F, 4, 4), F >= 1.
 
-    On the page the widest extent of the points lies across.
+    The page is turned so that the points fill the smallest rectangle, its long side across: walls lie along the page.
     """
     up = level(points, camera_up(poses))
-    flat = np.eye(3) - np.outer(up, up)
-    centred = (points - points.mean(axis=0)) @ flat if len(points) else np.zeros((1, 3))
-    widest = np.linalg.svd(centred.T @ centred)[0][:, 0]
-    across = widest if abs(widest @ up) < 0.5 else np.linalg.svd(up[None])[2][1]
-    across = flat @ across / np.linalg.norm(flat @ across)
-    return np.stack((across, np.cross(up, across), up))
+    east, north = np.linalg.svd(up[None])[2][1:]
+    angles = np.deg2rad(np.arange(0.0, 180.0, 1.0))
+    sides = np.cos(angles)[:, None] * east + np.sin(angles)[:, None] * north
+    reach = np.ptp(np.percentile(_sample(points) @ sides.T, [1, 99], axis=0), axis=0) if len(points) else np.ones(180)
+    area = reach * np.roll(reach, 90)  # the other side of the rectangle is 90 degrees on
+    best = int(np.where(reach >= np.roll(reach, 90), area, np.inf).argmin())
+    return np.stack((sides[best], np.cross(up, sides[best]), up))
 
 
 def camera_up(poses: np.ndarray) -> np.ndarray:
@@ -55,13 +56,18 @@ def camera_up(poses: np.ndarray) -> np.ndarray:
 
 def level(points: np.ndarray, up: np.ndarray) -> np.ndarray:
     """The direction within about 20 degrees of `up` along which the points lie in the thinnest layers: floors, tables."""
-    sample = points[:: max(1, len(points) // 20000)]
+    sample = _sample(points)
     for reach in (0.35, 0.12, 0.04):
         east, north = np.linalg.svd(up[None])[2][1:]
         steps = np.linspace(-reach, reach, 7)
         tilted = (up + a * east + b * north for a in steps for b in steps)
         up = max((t / np.linalg.norm(t) for t in tilted), key=lambda t: _layering(sample @ t))
     return up
+
+
+def _sample(points: np.ndarray) -> np.ndarray:
+    """About 20,000 of the points, or all of fewer."""
+    return points[:: max(1, len(points) // 20000)]
 
 
 def _layering(heights: np.ndarray) -> int:
