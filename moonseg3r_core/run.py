@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import resource
 import signal
 import sys
@@ -102,6 +103,7 @@ class Log:
     seen: set[int] = field(default_factory=set)
     gallery: Gallery = field(default_factory=Gallery)
     skipped: Counter[str] = field(default_factory=Counter)
+    reasons: dict[str, str] = field(default_factory=dict)
     without_depth: int = 0
     without_masks: int = 0
     device: str = ""
@@ -122,11 +124,13 @@ class Log:
         self.device = str(result.geometry.device)
 
     def skip(self, frame: Frame, why: FrameRejected) -> None:
-        """One frame that could not be used, said once per reason."""
-        reason = getattr(why, "reason", str(why))
-        if reason not in self.skipped:
-            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, why)
-        self.skipped[reason] += 1
+        """One frame that could not be used, said once per reason; messages that differ in numbers alone are one reason."""
+        text = re.sub(r"^frame \d+:? (has )?", "", str(why))
+        kind = getattr(why, "reason", re.sub(r"\d+", "#", text))
+        if kind not in self.reasons:
+            self.reasons[kind] = getattr(why, "reason", text)
+            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, text)
+        self.skipped[self.reasons[kind]] += 1
 
     def instances(self, final_ids: Mapping[int, int]) -> int:
         """How many instances there are so far, those seen once included."""

@@ -171,6 +171,14 @@ def test_a_rejected_frame_is_left_out_counted_and_said_once_per_reason(tmp_path,
     assert "image is truncated" in (tmp_path / "report.html").read_text()
 
 
+def test_reasons_that_differ_in_numbers_alone_are_one(tmp_path, caplog):
+    reject = {k: f"frame {k} has no pose: add pose/{k}.txt" for k in (10, 11)} | {12: "frame 12: 3 masks are void"}
+    summary = go(tmp_path, segmenter=FakeSegmenter(reject=reject))
+    assert summary.skipped == {"no pose: add pose/10.txt": 2, "3 masks are void": 1}
+    assert len(caplog.records) == 2
+    assert caplog.records[0].getMessage().startswith("frame 10 skipped: no pose: add pose/10.txt")
+
+
 @pytest.mark.parametrize(
     ("segmenter", "expected"),
     [

@@ -123,9 +123,9 @@ def test_outlines_are_the_pixels_of_an_instance_beside_another_id():
 def test_an_overlay_tints_instances_and_pales_the_rest():
     picture = a_picture()
     shown = overlay(picture)
-    assert shown.shape == picture.image.shape
-    assert (shown[2, 2] > 120).all()
-    assert np.abs(shown[13, 23].astype(int) - (60 + colors(np.array(7)) / 2)).max() <= 1
+    assert shown.shape == (8 * 48, 8 * 64, 3)  # small pictures are enlarged, for legible numbers
+    assert (shown[2 * 8, 2 * 8] > 120).all()
+    assert np.abs(shown[13 * 8, 23 * 8].astype(int) - (60 + colors(np.array(7)) / 2)).max() <= 1
 
 
 def test_a_cutout_has_its_size_even_at_the_border_of_the_image():

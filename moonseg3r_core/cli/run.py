@@ -90,8 +90,8 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
 
 def tell(summary: Summary, out: OutputFolder) -> None:
     """One line of what was done; and on stderr what the user must know of it."""
-    if summary.skipped:
-        reasons = "; ".join(f"{count} {reason}" for reason, count in summary.skipped.items())
+    if summary.skipped and summary.frames:
+        reasons = "; ".join(f"{reason.split('; ')[0]} ({count}x)" for reason, count in summary.skipped.items())
         print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
     if summary.interrupted:
         print("moonseg3r: interrupted; what was done is written", file=sys.stderr)

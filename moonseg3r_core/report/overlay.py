@@ -9,11 +9,13 @@ from moonseg3r_core.report.gallery import Picture
 from moonseg3r_core.report.palette import colors
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SMALLEST_LABEL = 0.003
+_SMALLEST_LABEL = 0.004
+_LEGIBLE_WIDTH = 480
 
 
 def overlay(picture: Picture) -> np.ndarray:
-    """The image with every instance tinted, outlined and numbered: (h, w, 3) uint8 RGB."""
+    """The image with every instance tinted, outlined and numbered: (h, w, 3) uint8 RGB, a small one enlarged."""
+    picture = _enlarged(picture)
     tint = colors(picture.ids)
     labelled = (picture.ids > 0)[..., None]
     mixed = np.where(labelled, 0.5 * picture.image + 0.5 * tint, 0.75 * picture.image + 0.25 * 255).astype(np.uint8)
@@ -62,6 +64,13 @@ def best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
             if area > best.get(id, (0, picture))[0]:
                 best[id] = (area, picture)
     return {id: picture for id, (_, picture) in best.items()}
+
+
+def _enlarged(picture: Picture) -> Picture:
+    """A picture wide enough for legible numbers, by a whole factor."""
+    factor = -(-_LEGIBLE_WIDTH // picture.image.shape[1])
+    image = cv2.resize(picture.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return Picture(picture.index, image, picture.ids.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
 def _largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
