@@ -150,13 +150,13 @@ class FusionConfig:
         "a mask left over inside an instance: join: a part of it; new: an instance (paper)",
         choices=("join", "new"),
     )
-    parts_share: float = value(0.5, "share of a mask inside an instance that makes it a part", low=0.0, high=1.0)
+    parts_share: float = value(0.9, "share of a mask inside an instance that makes it a part", low=0.0, high=1.0)
     consensus: str = value(
         "views", "views: instances that masks keep showing as one are joined; none (paper)", choices=("views", "none")
     )
-    consensus_cover: float = value(0.7, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
-    consensus_views: int = value(3, "frames that must show two instances as one", low=1)
-    consensus_rate: float = value(0.6, "and their share of all frames that show both", low=0.0, high=1.0)
+    consensus_cover: float = value(0.8, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
+    consensus_views: int = value(5, "frames that must show two instances as one", low=1)
+    consensus_rate: float = value(0.75, "and their share of all frames that show both", low=0.0, high=1.0)
     average: str = value(
         "running",
         "update of a matched query: mean over observations, or of old and new",

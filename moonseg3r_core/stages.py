@@ -42,9 +42,7 @@ class FeatureModel(Protocol):
 class Refinement(Protocol):
     """Lifted masks, features, geometry and what is recalled -> the same queries with their features (eq 2-4)."""
 
-    def __call__(
-        self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled
-    ) -> Queries: ...
+    def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries: ...
 
 
 class Memory(Protocol):

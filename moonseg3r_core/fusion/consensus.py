@@ -17,7 +17,7 @@ class ViewConsensus:
     `views` frames showed it as one and these are at least `rate` of all frames that showed both.
     """
 
-    def __init__(self, cover: float = 0.7, views: int = 3, rate: float = 0.6) -> None:
+    def __init__(self, cover: float = 0.8, views: int = 5, rate: float = 0.75) -> None:
         self.cover, self.views, self.rate = cover, views, rate
         self.reset()
 

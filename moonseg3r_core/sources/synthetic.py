@@ -26,8 +26,8 @@ class SyntheticSource(Recording):
             )
         from moonseg3r_core.synthetic.sequence import SyntheticSequence
 
-        frames = {"frames": int(match.group(2))} if match.group(2) else {}
-        self.sequence = SyntheticSequence(int(match.group(1)), **frames)
+        seed, frames = int(match.group(1)), match.group(2)
+        self.sequence = SyntheticSequence(seed, int(frames)) if frames else SyntheticSequence(seed)
 
     @property
     def total(self) -> int | None:
