@@ -80,7 +80,7 @@ def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quie
     rows: list[Row] = [{"fusion": name} for name in [*BASELINES, *FUSIONS, "true ids (ceiling)"]]
     with TemporaryDirectory() as scratch:
         for group, folders in groups.items():
-            scenes = [open_recording(folder, masks, Path(scratch) / folder.name, config) for folder in folders]
+            scenes = [open_recording(folder, masks, Path(scratch) / group / folder.name, config) for folder in folders]
             for row in tqdm(rows, desc=f"{group}, {masks} masks", unit="fusion", disable=quiet):
                 scored = mean_of_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
                 row |= {f"{group} AP": scored.ap, f"{group} AP50": scored.ap50, f"{group} AP25": scored.ap25}

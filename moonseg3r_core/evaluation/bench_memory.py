@@ -5,32 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.evaluation.table import Row, Table
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.rasterizer import rasterize
-
-Row = dict[str, float | int | str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Measured rows and how to print them."""
-
-    title: str
-    rows: list[Row]
-
-    def __str__(self) -> str:
-        names = list(self.rows[0]) if self.rows else []
-        cells = [names] + [[_text(row[name]) for name in names] for row in self.rows]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-        lines = ["  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in cells]
-        return "\n".join([self.title, *lines])
 
 
 def main(repeats: int = 21) -> int:
@@ -112,10 +95,6 @@ def _milliseconds(prepare: Callable[[], Callable[[], object]], repeats: int) -> 
         run()
         times.append(1000 * (time.perf_counter() - start))
     return {"median_ms": statistics.median(times[3:]), "best_ms": min(times[3:])}
-
-
-def _text(cell: float | int | str) -> str:
-    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)
 
 
 if __name__ == "__main__":
