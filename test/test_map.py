@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.fusion.votes import best_of_groups
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 
 
@@ -17,8 +16,8 @@ def observe(map_, x, ids, color=(0, 0, 0)):
     map_.observe(points, colors, torch.tensor(ids, dtype=torch.int64))
 
 
-def labels(map_, final=range(50)):
-    return map_.labels(torch.tensor(list(final)))
+def labels(map_):
+    return map_.labels()
 
 
 def test_one_voxel_by_hand():
@@ -64,13 +63,38 @@ def test_a_renamed_id_sums_its_votes():
     for id in (1, 1, 2, 3, 3, 3):
         observe(m, [0.01], [id])
     assert labels(m)[0].tolist() == [3]
-    final = torch.arange(4)
-    final[2] = 1
     m.votes.rename(2, 1)
+    assert labels(m)[0].tolist() == [3]  # three votes each, and those for 3 are newer
     observe(m, [0.01], [1])
-    ids, confidence = m.labels(final)
+    ids, confidence = labels(m)
     assert ids.tolist() == [1]
     assert confidence.tolist() == pytest.approx([4 / 7])
+
+
+def test_a_renamed_id_takes_its_place_where_the_other_never_was():
+    m = VoxelMap(0.02)
+    observe(m, [0.01, 0.05], [2, 5])
+    m.votes.rename(2, 1)
+    assert sorted(labels(m)[0].tolist()) == [1, 5]
+    assert m.votes.ids_at(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [1]
+
+
+def test_a_voxel_forgets_the_least_voted():
+    m = VoxelMap(0.02)
+    for id in (1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5):  # five ids for four places: 2, the oldest of the least, goes
+        observe(m, [0.01], [id])
+    assert labels(m)[0].tolist() == [5]
+    observe(m, [0.01] * 4, [1, 1, 2, 2])
+    assert labels(m)[0].tolist() == [1]
+    assert labels(m)[1].tolist() == pytest.approx([5 / 17])
+
+
+def test_many_wrong_ids_cost_no_memory():
+    m = VoxelMap(0.02)
+    for id in range(1, 200):
+        observe(m, [0.01] * 3, [7, 7, 1000 + id])
+    assert labels(m)[0].tolist() == [7]
+    assert m.votes._ids.shape[1] == 4
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,10 +110,3 @@ def test_votes_are_counted_as_a_counter_would(frames):
         votes = {id: (n, newest[v, id]) for (v, id), n in truth.items() if v == voxel}
         assert votes[label] == max(votes.values())
         assert votes[leading][0] == max(votes.values())[0]
-
-
-def test_best_of_groups_by_hand():
-    groups = torch.tensor([5, 5, 2, 2, 2])
-    first = torch.tensor([1, 3, 4, 4, 1])
-    second = torch.tensor([0, 0, 9, 2, 9])
-    assert best_of_groups(groups, first, second).tolist() == [2, 1]

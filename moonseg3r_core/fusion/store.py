@@ -73,6 +73,7 @@ class InstanceStore:
         self.votes.observe(points, ids)
         self.instances = self.instances.updated(queries, assignment, frame.index, self.average).joined(joins)
         for old, new in joins.items():
+            self.map.votes.rename(old, new)
             self.votes.rename(old, new)
             self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
         return self._final()[pixels]
@@ -80,7 +81,7 @@ class InstanceStore:
     def snapshot(self) -> InstanceMap:
         """The labelled map and every instance, those seen once included, on the CPU."""
         points, colors = self.map.points()
-        labels, confidence = self.map.labels(self._final())
+        labels, confidence = self.map.labels()
         return InstanceMap(points.cpu(), colors.cpu(), labels.cpu(), confidence.cpu(), self._describe(points, labels))
 
     def _describe(self, points: Tensor, labels: Tensor) -> tuple[Instance, ...]:

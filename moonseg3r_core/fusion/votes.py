@@ -11,15 +11,19 @@ _IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
 
 
 class VoteGrid:
-    """Counts of ids per voxel of edge `voxel` metres; grows with the space seen, not with time."""
+    """Counts of ids per voxel of edge `voxel` metres; grows with the space seen, not with time.
 
-    def __init__(self, voxel: float, device: torch.device | str = "cpu") -> None:
+    A voxel counts up to `candidates` ids; one more takes the place of the least voted, so that masks that err
+    for hours cost no memory.
+    """
+
+    def __init__(self, voxel: float, device: torch.device | str = "cpu", candidates: int = 4) -> None:
         self.voxel, self.device = voxel, torch.device(device)
         self._voxels = VoxelHash(device=device)
-        self._leaders = torch.zeros(0, 2, dtype=torch.int64, device=device)  # the leading id of a voxel and its votes
-        self._pairs = VoxelHash(device=device)  # (voxel, id) -> row of votes
-        self._pair_keys = torch.zeros(0, dtype=torch.int64, device=device)
-        self._votes = torch.zeros(0, 2, dtype=torch.int64, device=device)  # votes, time of the newest
+        # Per voxel and candidate: id, votes, frame of the newest vote.
+        self._ids, self._votes, self._seen = (
+            torch.zeros(0, candidates, dtype=torch.int64, device=device) for _ in range(3)
+        )
         self._time = 0
 
     def __len__(self) -> int:
@@ -28,58 +32,48 @@ class VoteGrid:
     def ids_at(self, points: Tensor) -> Tensor:
         """The leading id (N,) int64 at points (N, 3); 0 where nothing, or nothing labelled, was seen before."""
         rows = self._voxels.find(voxel_keys(points, self.voxel))
-        return torch.where(rows >= 0, self._leaders[rows.clamp(min=0), 0], 0) if len(self) else torch.zeros_like(rows)
+        ids = torch.zeros_like(rows)
+        known = rows >= 0
+        ids[known] = self.leaders(rows[known])[0]
+        return ids
+
+    def leaders(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """The leading id of voxel rows (N,), 0 where none voted, and its votes; both (N,) int64."""
+        ids, votes = self._ids[rows], self._votes[rows]
+        rank = votes << 32 | self._seen[rows]
+        best = rank == rank.amax(1, keepdim=True)
+        return torch.where(best, ids, 0).amax(1), votes.amax(1)
 
     def observe(self, points: Tensor, ids: Tensor) -> Tensor:
         """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled; the voxel rows (N,) of the points."""
         self._time += 1
         rows = self._voxels.insert(voxel_keys(points, self.voxel))
-        self._leaders = grown(self._leaders, len(self))
+        self._ids, self._votes, self._seen = (grown(t, len(self)) for t in (self._ids, self._votes, self._seen))
         labelled = ids > 0
-        self._count(rows[labelled] * _IDS + ids[labelled])
+        pairs, counts = torch.unique(rows[labelled] * _IDS + ids[labelled], return_counts=True)
+        voxels = pairs // _IDS
+        nth = torch.arange(len(pairs), device=pairs.device) - torch.searchsorted(voxels, voxels)
+        for n in range(int(nth.max()) + 1 if len(nth) else 0):
+            turn = nth == n  # one id per voxel at a time
+            self._vote(voxels[turn], pairs[turn] % _IDS, counts[turn], torch.full_like(counts[turn], self._time))
         return rows
 
-    def _count(self, keys: Tensor) -> None:
-        every = self._pairs.insert(keys)
-        self._votes = grown(self._votes, len(self._pairs))
-        self._pair_keys = grown(self._pair_keys, len(self._pairs))
-        self._pair_keys[every] = keys
-        pairs, counts = torch.unique(every, return_counts=True)
-        self._votes[pairs, 0] += counts
-        self._votes[pairs, 1] = self._time
-        voxels, ids, votes = self._pair_keys[pairs] // _IDS, self._pair_keys[pairs] % _IDS, self._votes[pairs, 0]
-        best = best_of_groups(voxels, votes)
-        best = best[votes[best] >= self._leaders[voxels[best], 1]]
-        self._leaders[voxels[best]] = torch.stack((ids[best], votes[best]), dim=1)
+    def _vote(self, voxels: Tensor, ids: Tensor, votes: Tensor, seen: Tensor) -> None:
+        """Add votes (n,) of ids (n,), the newest of frame seen (n,), in distinct voxels (n,)."""
+        before, last = self._votes[voxels], self._seen[voxels]
+        same = self._ids[voxels] == ids[:, None]
+        known = same.any(1)
+        least = (before << 32 | last).argmin(1)  # free places have no votes
+        place = torch.where(known, same.int().argmax(1), least)
+        own = torch.arange(len(voxels), device=voxels.device), place
+        self._ids[voxels, place] = ids
+        self._votes[voxels, place] = votes + torch.where(known, before[own], 0)
+        self._seen[voxels, place] = torch.maximum(seen, torch.where(known, last[own], 0))
 
     def rename(self, old: int, new: int) -> None:
-        """Every voxel that `old` leads is led by `new` from now on; `leaders` sums their votes."""
-        self._leaders[self._leaders[:, 0] == old, 0] = new
-
-    def leaders(self, final: Tensor) -> tuple[Tensor, Tensor]:
-        """The leading id (N,) int32 of every voxel row, 0 where none voted, and its votes (N,) float32.
-
-        `final` (largest id + 1,) int64 holds the id that each id goes by; votes of one such id count together.
-        """
-        count = len(self._pairs)
-        held = self._pair_keys[:count]
-        keys, inverse = torch.unique(held // _IDS * _IDS + final[held % _IDS], return_inverse=True)
-        votes = torch.zeros_like(keys).index_add_(0, inverse, self._votes[:count, 0])
-        newest = torch.zeros_like(keys).scatter_reduce_(0, inverse, self._votes[:count, 1], "amax")
-        best = best_of_groups(keys // _IDS, votes, newest)
-        labels = torch.zeros(len(self), dtype=torch.int32, device=keys.device)
-        won = torch.zeros(len(self), device=keys.device)
-        labels[keys[best] // _IDS] = (keys[best] % _IDS).int()
-        won[keys[best] // _IDS] = votes[best].float()
-        return labels, won
-
-
-def best_of_groups(groups: Tensor, *ranks: Tensor) -> Tensor:
-    """One index per distinct value of groups (N,): its highest by the first rank, ties by the next, then the last."""
-    order = torch.arange(len(groups), device=groups.device)
-    for rank in (*reversed(ranks), groups):
-        order = order[torch.argsort(rank[order], stable=True)]
-    ordered = groups[order]
-    last = torch.ones_like(ordered, dtype=torch.bool)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    return order[last]
+        """The votes of `old` are votes of `new` from now on."""
+        voxels, place = torch.nonzero(self._ids == old, as_tuple=True)
+        votes, seen = self._votes[voxels, place], self._seen[voxels, place]
+        for counted in (self._ids, self._votes, self._seen):
+            counted[voxels, place] = 0
+        self._vote(voxels, torch.full_like(voxels, new), votes, seen)

@@ -31,10 +31,7 @@ class VoxelMap:
         means = sums[:, :6] / sums[:, 6:].clamp(min=1)
         return means[:, :3], means[:, 3:].round().clamp(0, 255).to(torch.uint8)
 
-    def labels(self, final: Tensor) -> tuple[Tensor, Tensor]:
-        """The id (N,) int32 of every voxel and the share (N,) float32 of its observations that voted for it.
-
-        `final` as in `VoteGrid.leaders`.
-        """
-        labels, votes = self.votes.leaders(final)
-        return labels, votes / self._sums[: len(self), 6].clamp(min=1)
+    def labels(self) -> tuple[Tensor, Tensor]:
+        """The id (N,) int32 of every voxel and the share (N,) float32 of its observations that voted for it."""
+        ids, votes = self.votes.leaders(slice(len(self)))
+        return ids.int(), votes / self._sums[: len(self), 6].clamp(min=1)
