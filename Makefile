@@ -33,7 +33,7 @@ $(BIN)/python:
 	  { echo "expected Python's venv module, got none; run: sudo apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.core: pyproject.toml setup.py | $(BIN)/python
+$(VENV)/.core: setup.py | $(BIN)/python
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -e .
 	@touch $@
 

@@ -1,15 +1,48 @@
-"""The ament_python half of the packaging: what ROS looks for in share/. The rest stands in pyproject.toml."""
+"""The ament_python package. All of its metadata stands here, where colcon finds it with the setuptools of every ROS 2.
+
+Ubuntu 22.04 (Humble) brings setuptools 59, which knows no `[project]` in pyproject.toml, 24.04 (Jazzy) brings 68.
+"""
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 NAME = "moonseg3r_ros"
 
 setup(
+    name=NAME,
+    version="0.1.0",
+    description="Online zero-shot 3D instance segmentation from a robot's camera: a ROS 2 package over a ROS-free core",
+    author="MoonSeg3R developers",
+    maintainer="MoonSeg3R developers",
+    maintainer_email="developers@moonseg3r.invalid",
+    license="Apache-2.0",
+    classifiers=["Topic :: Scientific/Engineering :: Image Recognition", "Framework :: Robot Framework"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["moonseg3r_core*", "moonseg3r_ros*"]),
+    install_requires=[
+        # The upper bound is the release that `make` installs: where a plain CPU build of it is offered, that one serves;
+        # a robot keeps the older build that its vendor supplies.
+        "torch>=2.4,<=2.13.0",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "opencv-python-headless>=4.8",
+        "scikit-image>=0.22",
+        "rosbags>=0.11.5",
+        "matplotlib>=3.7",
+        "PyYAML>=6",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "view": ["open3d>=0.18"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "safetensors>=0.4"],
+        "lint": ["ruff>=0.8", "codespell>=2.3", "mypy>=1.13", "types-PyYAML", "types-tqdm"],
+    },
+    entry_points={"console_scripts": ["moonseg3r = moonseg3r_core.cli:main"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/config", sorted(str(path) for path in Path("config").glob("*.yaml"))),
     ],
+    zip_safe=False,
 )
