@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from moonseg3r_core.config import Config, FusionConfig
-from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
 from moonseg3r_core.fusion.instances import PairwiseMean, RunningMean
 from moonseg3r_core.fusion.lifting import KeyBoxes, Lift, PointBoxes
@@ -38,14 +39,20 @@ TENANTS = {
     "refinement": {"average": "moonseg3r_core.refinement.average:AverageRefinement"},
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
+NEEDS = {"rgbd": ("depth", "intrinsics", "poses")}  # what a reconstruction takes from the recording
 
 
 def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> OnlineSegmenter:
     """The segmenter that `config` describes. `masks_folder` holds the masks that the recording itself brings.
 
-    Raises ConfigError for settings that cannot go together, MissingDependency for an absent package.
+    Raises ConfigError for settings that cannot go together, InputError for a folder without masks, MissingDependency
+    for an absent package.
     """
     config = settle_masks(config, masks_folder)
+    if config.masks.kind == "precomputed":
+        from moonseg3r_core.masks.precomputed import find_masks
+
+        find_masks(Path(config.masks.precomputed.folder))
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     rooms = Rooms(
@@ -60,6 +67,18 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
         store=build_store(config, device),
     )
     return OnlineSegmenter(rooms, device)
+
+
+def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
+    """Raises SourceError when the reconstruction needs what no frame of the recording brings."""
+    kind = config.reconstruction.kind
+    missing = [need for need in NEEDS[kind] if need in lacks]
+    if missing:
+        raise SourceError(
+            f"reconstruction.kind={kind} expects {', '.join(NEEDS[kind])} with every image, {name} brings no "
+            f"{' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with depth, "
+            "camera_info and TF or odometry, or synthetic:SEED."
+        )
 
 
 def settle_masks(config: Config, masks_folder: Path | None) -> Config:

@@ -32,7 +32,7 @@ HEIGHT, WIDTH = 48, 64
 class FakeSource:
     """Grey frames 10, 11, ... of which `at` may be something to raise."""
 
-    name, kind = "a/recording", "fake"
+    name, kind, lacks = "a/recording", "fake", ()
 
     def __init__(self, length=6, at=None):
         self.length = length

@@ -79,11 +79,12 @@ def parse_topics(items: list[str]) -> Topics | None:
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
     """The segmenter that suits config and source, run over the source into `out`, which is claimed before any work."""
-    from moonseg3r_core.build import build_segmenter, settle_masks
+    from moonseg3r_core.build import build_segmenter, check_recording, settle_masks
     from moonseg3r_core.run import run
 
-    out.claim()
     settled = settle_masks(config, source.masks_folder)
+    check_recording(settled, source.name, source.lacks)
+    out.claim()
     segmenter = build_segmenter(settled, masks_folder=source.masks_folder)
     return run(source, segmenter, settled, out, quiet=quiet)
 

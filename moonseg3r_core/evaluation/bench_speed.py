@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from moonseg3r_core.build import build_segmenter
+from moonseg3r_core.build import build_segmenter, check_recording
 from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.evaluation.table import Row, Table
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import MaskNoise, SyntheticSequence
@@ -25,14 +27,18 @@ _PAGE_KIB = resource.getpagesize() / 1024
 def speed_table(path: str, config: Config, frames: int | None = None) -> Table:
     """Milliseconds per room and frames per second of `step` alone, frames read beforehand in small batches."""
     source = open_source(path, max_frames=frames)
+    check_recording(config, source.name, source.lacks)
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
     laps: list[dict[str, float]] = []
     walk = iter(source)
     while batch := list(islice(walk, 16)):
         for frame in batch:
             start = perf_counter()
-            result = segmenter.step(frame)
-            laps.append({**result.stage_ms, "step": 1e3 * (perf_counter() - start)})
+            with suppress(FrameRejected):
+                result = segmenter.step(frame)
+                laps.append({**result.stage_ms, "step": 1e3 * (perf_counter() - start)})
+    if not laps:
+        raise SourceError(f"{source.name} holds no frame that can be used; `moonseg3r run` says why.")
     rows: list[Row] = [_row(name, [lap.get(name, 0.0) for lap in laps]) for name in laps[0]]
     rate = 1e3 / float(np.mean([lap["step"] for lap in laps]))
     return Table(f"speed of step on {Path(path).name}, {len(laps)} frames: {rate:.1f} frames/s", rows, 1)

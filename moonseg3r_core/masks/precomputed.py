@@ -36,7 +36,7 @@ class PrecomputedMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         if self._files is None:
-            self._files = _find(self.folder)
+            self._files = find_masks(self.folder)
         path = self._files.get(frame.index)
         if path is None:
             return self._none(frame)
@@ -89,8 +89,11 @@ class PrecomputedMasks:
         return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _find(folder: Path) -> dict[int, Path]:
-    """Frame number -> label PNG or folder of binary PNGs; the PNG where a frame has both."""
+def find_masks(folder: Path) -> dict[int, Path]:
+    """Frame number -> label PNG or folder of binary PNGs; the PNG where a frame has both.
+
+    Raises InputError where the folder is missing or holds no masks.
+    """
     if not folder.is_dir():
         raise InputError(
             f"expected a folder of masks at {folder}, found none; give masks.precomputed.folder or use masks.kind=regions."

@@ -54,6 +54,12 @@ class BagSource(Recording):
     def total(self) -> int:
         return self.chosen.color.count
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        chosen = self.chosen
+        there = {"depth": chosen.depth, "intrinsics": chosen.camera_info, "poses": chosen.pose or chosen.transforms}
+        return tuple(name for name, topic in there.items() if not topic)
+
     def _frames(self) -> Iterator[Frame | FrameRejected]:
         walk = Walk(self)
         for message in read_messages(self.bag, self.chosen.names, self._damaged):

@@ -36,6 +36,10 @@ class ImagesSource(Recording):
     def total(self) -> int:
         return len(self.files)
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        return ("depth", "intrinsics", "poses")
+
     def _frames(self) -> Iterator[Frame | FrameRejected]:
         for at in range(0, len(self.files), self.stride)[: self.max_frames]:
             yield self.attempt(partial(self._read, at))

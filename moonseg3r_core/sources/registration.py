@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from moonseg3r_core.errors import SourceError
+from moonseg3r_core.errors import FrameRejected, SourceError
 
 ASPECT_TOLERANCE = 0.02  # ScanNet itself: 1296x968 colour over 640x480 depth differs by 0.4 %
 
@@ -52,13 +52,13 @@ def depth_to_color(
     """Depth (h, w) at the colour's `size`, the nearest depth pixel at each colour pixel, 0 outside the depth's view.
 
     With both intrinsics the colour pixel's ray picks the depth pixel; else the depth is stretched.
-    Raises SourceError when the shapes differ: such depth is not registered to the colour.
+    Raises FrameRejected when the shapes differ: such depth is not registered to the colour.
     """
     if depth.shape == size:
         return depth
     ratio = (depth.shape[1] / size[1]) / (depth.shape[0] / size[0])
     if abs(ratio - 1) > ASPECT_TOLERANCE:
-        raise SourceError(
+        raise FrameRejected(
             f"depth of {depth.shape[1]}x{depth.shape[0]} does not have the shape of colour of {size[1]}x{size[0]};"
             " register the depth to the colour image first."
         )

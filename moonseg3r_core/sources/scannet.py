@@ -43,6 +43,15 @@ class ScanNetSource(Recording):
     def total(self) -> int:
         return len(self.files)
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        known = self.k_color is not None or self.k_depth is not None
+        there = {"depth": self._holds("depth/*.png"), "intrinsics": known, "poses": self._holds("pose/*.txt")}
+        return tuple(name for name, found in there.items() if not found)
+
+    def _holds(self, pattern: str) -> bool:
+        return next(self.folder.glob(pattern), None) is not None
+
     def _frames(self) -> Iterator[Frame | FrameRejected]:
         for at in range(0, len(self.files), self.stride)[: self.max_frames]:
             yield self.attempt(partial(self._read, at))

@@ -19,7 +19,8 @@ class Source(Protocol):
     """A recording as frames. Every `iter()` starts anew and refills `rejected` (reason -> frames left out).
 
     `length` is the number of frames asked for after stride and max_frames, None where the recording does not tell;
-    fewer come when some are rejected. `masks_folder` is the recording's own `masks/`.
+    fewer come when some are rejected. `masks_folder` is the recording's own `masks/`. `lacks` is what no frame brings, of
+    "depth", "intrinsics" and "poses", as far as it can be told before reading.
     """
 
     name: str
@@ -28,6 +29,9 @@ class Source(Protocol):
 
     @property
     def length(self) -> int | None: ...
+
+    @property
+    def lacks(self) -> tuple[str, ...]: ...
 
     @property
     def masks_folder(self) -> Path | None: ...
@@ -81,6 +85,11 @@ class Recording(ABC):
             return None
         strided = -(-self.total // self.stride)
         return strided if self.max_frames is None else min(strided, self.max_frames)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What no frame brings, of "depth", "intrinsics" and "poses", as far as it can be told before reading."""
+        return ()
 
     @property
     def masks_folder(self) -> Path | None:

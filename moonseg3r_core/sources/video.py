@@ -38,6 +38,10 @@ class VideoSource(Recording):
     def total(self) -> int | None:
         return self.count
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        return ("depth", "intrinsics", "poses")
+
     def _frames(self) -> Iterator[Frame | FrameRejected]:
         video = open_video(self.file)
         ordinal = 0
