@@ -283,7 +283,7 @@ def _convert(key: Key, given: Any, origin: str) -> Any:
         raise ConfigError(f"{wanted}.") from error
     if key.choices and converted not in key.choices:
         near = difflib.get_close_matches(str(given), key.choices, n=1, cutoff=0.5)
-        raise ConfigError(f"{wanted}{f'; did you mean {near[0]!r}' if near else ''}.")
+        raise ConfigError(f"{wanted}; did you mean {near[0]!r}?" if near else f"{wanted}.")
     below = key.low is not None and not converted >= key.low
     above = key.high is not None and not converted <= key.high
     if below or above:

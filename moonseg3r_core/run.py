@@ -70,7 +70,7 @@ def run(source: Recording, segmenter: Segmenter, config: Config, out: OutputFold
     log = Log()
     try:
         with tqdm(
-            total=source.length, unit="frame", disable=quiet, mininterval=_bar_interval(), dynamic_ncols=True
+            total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=_bar_interval(), dynamic_ncols=True
         ) as bar:
             for frame in read_ahead(source):
                 with interrupt_deferred():

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     sequence = SyntheticSequence(args.seed, args.frames, args.height, args.width, args.fov, args.device)
     depth_noise, image_noise = (DepthNoise(), ImageNoise()) if args.noise else (None, None)
-    with tqdm(total=len(sequence), unit="frame", file=sys.stderr) as bar:
+    with tqdm(total=len(sequence), unit="frame", delay=0.5, mininterval=0.1 if sys.stderr.isatty() else 10) as bar:
         folder = write_scannet(
             args.output, sequence, depth_noise=depth_noise, image_noise=image_noise,
             progress=lambda done, _: bar.update(done - bar.n),
