@@ -27,8 +27,8 @@ clean:
 	rm -rf $(VENV) out build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
-	  { echo "expected Python 3.10 to 3.13, got $$($(PYTHON) --version); run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+	  { echo "expected Python 3.10 to 3.13, got $$($(PYTHON) --version 2>&1 | head -n 1); run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	  { echo "expected Python's venv module, got none; run: sudo apt install python3-venv" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
