@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,7 +197,7 @@ def _write_results(source: Recording, segmenter: Segmenter, config: Config, out:
     """Everything but the frames, which are there already; these get their final ids."""
     seconds = perf_counter() - log.started
     map = segmenter.snapshot()
-    published = [i for i in map.instances if i.observations >= config.map.min_observations]
+    published = map.published(config.map.min_observations, config.map.min_points)
     summary = _summary(source, config, log, map, published, seconds)
     out.relabel(segmenter.final_ids)
     out.write_map(map)
@@ -216,10 +216,10 @@ def _picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
 
 
 def _summary(
-    source: Recording, config: Config, log: Log, map: InstanceMap, published: list[Instance], seconds: float
+    source: Recording, config: Config, log: Log, map: InstanceMap, published: Sequence[Instance], seconds: float
 ) -> Summary:
     counts = Counts(len(log.indices), log.without_depth, log.without_masks, dict(log.skipped + source.rejected))
-    seldom = len(map.instances) - len(published)
+    withheld = len(map.instances) - len(published)
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     return Summary(
         version=moonseg3r_core.__version__,
@@ -228,7 +228,7 @@ def _summary(
         frames=counts.used,
         skipped=counts.skipped,
         instances=len(published),
-        instances_seen_too_seldom=seldom,
+        instances_withheld=withheld,
         points=len(map),
         seconds=seconds,
         fps=counts.used / seconds,
@@ -242,5 +242,5 @@ def _summary(
         weights={},
         interrupted=log.interrupted,
         error=log.error,
-        verdict=verdict(counts, len(published), seldom, config.map.min_observations),
+        verdict=verdict(counts, len(published), withheld, config.map),
     )

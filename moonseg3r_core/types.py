@@ -331,6 +331,10 @@ class InstanceMap:
     def __len__(self) -> int:
         return self.points.shape[0]
 
+    def published(self, min_observations: int, min_points: int) -> tuple[Instance, ...]:
+        """The instances to show: seen often enough and holding enough of the map, not outvoted by others."""
+        return tuple(i for i in self.instances if i.observations >= min_observations and i.points >= min_points)
+
     @classmethod
     def empty(cls) -> InstanceMap:
         """A map of nothing."""

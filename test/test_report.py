@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.ply import read_ply
 from moonseg3r_core.report import Counts, Gallery, Material, OutputFolder, Picture, Summary, follow, page, shrink_ids
@@ -51,7 +52,7 @@ def upright_poses(count=8):
 def a_summary(**changes):
     values = {
         "version": "0.1.0", "source": "some/room", "source_kind": "scannet", "frames": 10, "skipped": {}, "instances": 1,
-        "instances_seen_too_seldom": 2, "points": 850, "seconds": 2.0, "fps": 5.0, "stage_ms": {"masks": 3.0, "lift": 4.0},
+        "instances_withheld": 2, "points": 850, "seconds": 2.0, "fps": 5.0, "stage_ms": {"masks": 3.0, "lift": 4.0},
         "peak_memory_mib": 512.0, "peak_gpu_memory_mib": 0.0, "device": "cpu", "masks_kind": "regions",
         "config": {"masks": {"kind": "regions"}}, "weights": {}, "interrupted": False, "error": "", "verdict": "ok",
     }  # fmt: skip
@@ -214,21 +215,21 @@ def test_a_run_of_nothing_still_has_a_page():
 
 
 @pytest.mark.parametrize(
-    ("counts", "seldom", "expected"),
+    ("counts", "withheld", "expected"),
     [
         (Counts(), 0, "the source gave no frame"),
         (Counts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
-        (Counts(used=5), 4, "4 candidates, each seen in fewer than 2 frames"),
+        (Counts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
         (Counts(used=5, without_depth=5), 0, "5 without depth"),
         (Counts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),
     ],
 )  # fmt: skip
-def test_a_run_without_an_instance_says_why(counts, seldom, expected):
-    assert expected in why(counts, 0, seldom, 2)
+def test_a_run_without_an_instance_says_why(counts, withheld, expected):
+    assert expected in why(counts, 0, withheld, Config().map)
 
 
 def test_instances_need_no_reason():
-    assert why(Counts(used=5, skipped={"x": 2}), 3, 0, 2) == "ok"
+    assert why(Counts(used=5, skipped={"x": 2}), 3, 0, Config().map) == "ok"
 
 
 # The folder

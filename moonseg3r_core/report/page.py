@@ -117,8 +117,10 @@ def _instances(material: Material) -> str:
     note = f"{len(ranked)} instances, the largest first."
     if len(ranked) > MOST_ROWS:
         note += f" The first {MOST_ROWS} are listed; instances.json holds all."
-    if material.summary.instances_seen_too_seldom:
-        note += f" {material.summary.instances_seen_too_seldom} more were seen too seldom to be listed here."
+    if material.summary.instances_withheld:
+        note += (
+            f" {material.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
+        )
     return _section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moonseg3r_core.config import MapConfig
+
 OK = "ok"
 
 
@@ -28,8 +30,8 @@ class Counts:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in figures: `frames` used, frames `skipped` by reason, `instances` published (seen often enough) and those
-    seen too seldom, frames per second from reading to writing, median milliseconds per room, peak memory in MiB
+    """A run in figures: `frames` used, frames `skipped` by reason, `instances` published and those withheld (seen
+    too seldom or holding too little of the map), frames per second from reading to writing, median milliseconds per room, peak memory in MiB
     (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config, kind of masks, device, hashes of the weights.
     """
 
@@ -39,7 +41,7 @@ class Summary:
     frames: int
     skipped: Mapping[str, int]
     instances: int
-    instances_seen_too_seldom: int
+    instances_withheld: int
     points: int
     seconds: float
     fps: float
@@ -59,7 +61,7 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def verdict(counts: Counts, instances: int, seen_too_seldom: int, min_observations: int) -> str:
+def verdict(counts: Counts, instances: int, withheld: int, limits: MapConfig) -> str:
     """`ok`, or in one line why there is no instance, with what to do."""
     if instances:
         return OK
@@ -67,10 +69,11 @@ def verdict(counts: Counts, instances: int, seen_too_seldom: int, min_observatio
         return "no instance: the source gave no frame; check that it holds images."
     if not counts.used:
         return f"no instance: none of the {counts.read} frames read could be used. {_skipped(counts)}"
-    if seen_too_seldom:
+    if withheld:
         return (
-            f"no instance: {_number(counts.used, 'frame')} gave {_number(seen_too_seldom, 'candidate')}, each seen in "
-            f"fewer than {min_observations} frames; use more frames, a smaller --stride, or --set map.min_observations=1."
+            f"no instance: {_number(counts.used, 'frame')} gave {_number(withheld, 'candidate')}, each seen in fewer than "
+            f"{limits.min_observations} frames or holding fewer than {limits.min_points} points of the map; use more frames, "
+            "a smaller --stride, or --set map.min_observations=1 map.min_points=0."
         )
     parts = [f"no instance: {_number(counts.used, 'frame')} used"]
     if counts.without_depth:
