@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -285,11 +286,16 @@ def _convert(key: Key, given: Any, origin: str) -> Any:
     if key.choices and converted not in key.choices:
         near = difflib.get_close_matches(str(given), key.choices, n=1, cutoff=0.5)
         raise ConfigError(f"{wanted}; did you mean {near[0]!r}?" if near else f"{wanted}.")
-    below = key.low is not None and not converted >= key.low
-    above = key.high is not None and not converted <= key.high
-    if below or above:
+    if key.type in (int, float) and not _in_range(converted, key):
         raise ConfigError(f"{wanted}.")
     return converted
+
+
+def _in_range(number: float, key: Key) -> bool:
+    """True for a finite number that 64 bits hold, within the key's bounds; NaN never is."""
+    low = -(2.0**63) if key.low is None else key.low
+    high = math.nextafter(2.0**63, 0) if key.high is None else key.high
+    return low <= number <= high
 
 
 def _as_type(wanted: type, given: Any) -> Any:

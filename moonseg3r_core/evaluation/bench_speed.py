@@ -61,14 +61,15 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     masks = NoisyMasks()
     segmenter.furnish(masks=masks)
     rows: list[Row] = []
+    quarter = max(frames // 4, 1)
     start = perf_counter()
     for t in tqdm(range(frames), unit="frame", disable=quiet):
         frame, masks.ids = views[t % loop]
         segmenter.step(replace(frame, index=t, stamp=t / 10))
-        if (t + 1) % (frames // 4) == 0:
+        if (t + 1) % quarter == 0:
             instances = len(segmenter.snapshot().instances)
             mib = resident_kib() / 1024
-            ms = 1e3 * (perf_counter() - start) / (frames // 4)
+            ms = 1e3 * (perf_counter() - start) / quarter
             rows.append({"frames": t + 1, "resident MiB": mib, "ms per frame": ms, "instances": instances})
             start = perf_counter()
     for row in rows:

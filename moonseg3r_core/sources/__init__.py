@@ -26,6 +26,8 @@ def open_source(
         from moonseg3r_core.sources.synthetic import SyntheticSource
 
         return SyntheticSource(spec, stride, max_frames)
+    if not spec.strip():
+        raise SourceError("the source has no name; give a video, a folder, a bag, or synthetic:SEED.")
     path = Path(spec).expanduser()
     try:
         return _open_path(path, stride, max_frames, topics)

@@ -67,6 +67,9 @@ def timestamps(stems: list[str]) -> list[float] | None:
 def _what_is_there(path: Path) -> str:
     if not any(path.iterdir()):
         return "is an empty folder; give a folder of images, a ScanNet export (color/, depth/, pose/) or a bag"
-    inner = [folder.name for folder in sorted(path.iterdir()) if folder.is_dir() and list_images(folder)]
-    hint = f"give {path / inner[0]} instead" if inner else "expected .jpg, .png, .bmp, .tif or .webp files"
-    return f"holds no image; {hint}"
+    folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
+    inner = [folder.name for folder in folders if (folder / "color").is_dir() or list_images(folder)]
+    if not inner:
+        return "holds no image; expected .jpg, .png, .bmp, .tif or .webp files"
+    several = f"one of its folders {', '.join(inner[:5])}{' ...' if len(inner) > 5 else ''}"
+    return f"holds no image; give {path / inner[0] if len(inner) == 1 else several} instead"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import ClassVar
 
 from moonseg3r_core.errors import FrameRejected, SourceError
@@ -30,12 +30,9 @@ class SyntheticSource(Recording):
         self.sequence = SyntheticSequence(seed, int(frames)) if frames else SyntheticSequence(seed)
 
     @property
-    def total(self) -> int | None:
-        return len(self.sequence) if isinstance(self.sequence, Sized) else None
+    def total(self) -> int:
+        return len(self.sequence)
 
     def _frames(self) -> Iterator[Frame | FrameRejected]:
-        for ordinal, frame in enumerate(self.sequence):
-            if self.past_end(ordinal):
-                return
-            if self.selects(ordinal):
-                yield frame
+        for ordinal in range(0, len(self.sequence), self.stride)[: self.max_frames]:
+            yield self.sequence[ordinal]
