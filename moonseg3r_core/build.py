@@ -61,7 +61,7 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
         features=tenant("features", config.features, cell=config.features.cell),
         memory=tenant("memory", config.memory),
         refinement=tenant("refinement", config.refinement),
-        lift=Lift({"points": PointBoxes, "keys": KeyBoxes}[config.fusion.boxes](), config.fusion.min_points),
+        lift=Lift(PointBoxes() if config.fusion.boxes == "points" else key_boxes(config), config.fusion.min_points),
         merge=SimilarityMerge(config.fusion.merge_threshold) if config.fusion.merge == "similarity" else NoMerge(),
         match=build_match(config.fusion),
         store=build_store(config, device),
@@ -107,6 +107,8 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
             f"device={name} is not there: torch sees {torch.cuda.device_count()} GPUs; use device=auto or cpu."
@@ -121,6 +123,11 @@ def build_match(fusion: FusionConfig) -> Match:
         terms.append(OverlapSimilarity())
     match = BipartiteMatch(fusion.match_threshold, terms)
     return JoinContained(match, fusion.parts_share) if fusion.parts == "join" else match
+
+
+def key_boxes(config: Config) -> KeyBoxes:
+    """Boxes from the keys that the memory keeps."""
+    return KeyBoxes(config.memory.index.cell, config.memory.index.merge_distance)
 
 
 def build_store(config: Config, device: torch.device) -> InstanceStore:

@@ -83,7 +83,7 @@ def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) ->
     mean_s, mean_t = source.mean(0), target.mean(0)
     s, t = source - mean_s, target - mean_t
     u, d, vt = torch.linalg.svd(t.T @ s / len(source))
-    sign = torch.ones(3, dtype=torch.float64)
+    sign = torch.ones(3, dtype=torch.float64, device=source.device)
     sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
     rotation = u @ torch.diag(sign) @ vt
     variance = float(s.square().sum() / len(source))

@@ -46,6 +46,7 @@ class OnlineSegmenter:
     def step(self, frame: Frame) -> FrameResult:
         """Take in one frame. Raises FrameRejected, and changes nothing, for a frame that cannot be used."""
         room = self._rooms
+        self._stopwatch.lap()
         frame = frame.to(self.device)
         geometry = room.reconstruction(frame)
         proposals = room.masks(frame, geometry)
@@ -55,9 +56,9 @@ class OnlineSegmenter:
         queries = room.merge(queries)
         overlap = room.store.overlap(queries, geometry)
         assignment = room.match(queries, room.store.instances, overlap)
-        pixels = room.store.update(frame, geometry, queries, assignment, overlap)
+        assignment = room.store.update(frame, geometry, queries, assignment, overlap)
         room.memory.remember(queries, geometry)
-        ids = to_image(pixels.int(), geometry, frame.size)
+        ids = to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
 
     @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import Any
 class Stopwatch:
     """Adds up the wall-clock milliseconds of each watched object's calls until the next `lap`.
 
-    On a GPU work is queued: a room is charged for what it waits for, the frame's total is right.
+    On a GPU work is queued: a room is charged for what it waits for, not for what it starts.
     """
 
     def __init__(self) -> None:

@@ -271,6 +271,10 @@ class Assignment:
     def __len__(self) -> int:
         return self.instance_ids.shape[0]
 
+    def ids_of(self, labels: Tensor) -> Tensor:
+        """The instance ids (H, W) int64 of labels (H, W) int32 as in `Queries`, 0 = none."""
+        return torch.cat((self.instance_ids.new_zeros(1), self.instance_ids))[labels.long()]
+
     @classmethod
     def empty(cls) -> Assignment:
         """Nothing to assign."""
@@ -312,7 +316,7 @@ class Instance:
 @dataclass(frozen=True)
 class InstanceMap:
     """The labelled map: points (N, 3) float32, colors (N, 3) uint8 RGB, instance_ids (N,) int32, confidence (N,)
-    float32 in [0, 1] (share of the observations that agree), and the instances that have points in it.
+    float32 in [0, 1] (share of the observations that agree), and all instances, also those outvoted everywhere.
     """
 
     points: Tensor

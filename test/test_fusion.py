@@ -105,7 +105,7 @@ def test_of_overlapping_masks_the_later_wins():
     assert lifted.areas.tolist() == [32 * 48 - 256, 256]
 
 
-@pytest.mark.parametrize("boxes", [PointBoxes(), KeyBoxes()])
+@pytest.mark.parametrize("boxes", [PointBoxes(), KeyBoxes(16, 0.3)])
 def test_no_masks_flow_through(boxes):
     lifted = Lift(boxes)(MaskProposals.empty(32, 48), wall())
     assert len(lifted) == 0
@@ -115,7 +115,7 @@ def test_no_masks_flow_through(boxes):
 def test_key_boxes_are_cell_means_padded():
     labels = torch.zeros(32, 48, dtype=torch.int32)
     labels[:16, :32] = 1
-    box = KeyBoxes(cell=16, padding=0.15)(wall().points, labels, 1)[0]
+    box = KeyBoxes(cell=16, merge_distance=0.3)(wall(), labels, 1)[0]
     torch.testing.assert_close(box[0], torch.tensor([0.075 - 0.15, 0.075 - 0.15, 2.0 - 0.15]), atol=1e-5, rtol=0)
     torch.testing.assert_close(box[1], torch.tensor([0.235 + 0.15, 0.075 + 0.15, 2.0 + 0.15]), atol=1e-5, rtol=0)
 
@@ -362,11 +362,11 @@ def test_instances_shown_apart_stay_apart():
 def test_consensus_joins_whole_groups_by_the_oldest_id():
     shared = torch.full((3, 1), 100.0)
     overlap = Overlap(shared, torch.full((3,), 100.0), torch.tensor([300.0]), torch.tensor([300.0]))
-    consensus, instances = ViewConsensus(views=1), stored(queries([[1.0], [2.0], [3.0]]))
+    consensus, instances = ViewConsensus(cover=0.7, views=1, rate=0.6), stored(queries([[1.0], [2.0], [3.0]]))
     joins = consensus(instances, overlap)
     assert joins == {2: 1, 3: 1}
     assert len(instances.joined(joins)) == 1
 
 
 def test_consensus_of_nothing():
-    assert ViewConsensus()(Instances.empty(), nothing(0, 0)) == {}
+    assert ViewConsensus(0.7, 3, 0.6)(Instances.empty(), nothing(0, 0)) == {}

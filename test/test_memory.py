@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from moonseg3r_core.config import IndexMemoryConfig
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.geometry import transform, unproject
+from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
-from moonseg3r_core.memory.keys import spatial_keys
 from moonseg3r_core.memory.memory import IndexMemory, NoMemory, most_seen
-from moonseg3r_core.memory.voxel_hash import VoxelHash
+from moonseg3r_core.memory.neighbor_hash import NeighborHash
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
 
 H, W, CELL = 48, 64, 8
@@ -188,7 +188,7 @@ def test_keys_that_come_to_the_same_place_are_one():
 @given(st.integers(0, 10_000), st.sampled_from([1.0, 3.0, 1000.0]))
 def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
     generator = np.random.default_rng(seed)
-    table, places = VoxelHash(0.3), {}
+    table, places = NeighborHash(0.3), {}
     for _ in range(6):
         slots = np.setdiff1d(generator.integers(0, 3000, 300), list(places))
         new = generator.uniform(-extent, extent, (len(slots), 3))

@@ -23,7 +23,7 @@ HEIGHT = 300
 
 def main(demo: Path, file: Path) -> None:
     """Three frames of a demo in two rows, image above instances, and the map beside them."""
-    frames = sorted((int(path.stem) for path in (demo / "precomputed" / "frames").glob("*.png")))
+    frames = sorted(int(path.stem) for path in (demo / "precomputed" / "frames").glob("*.png"))
     columns = [np.vstack(pair(demo, index)) for index in frames[len(frames) // 8 :: len(frames) // 4][:3]]
     picture = np.hstack([*columns, map_from_above(demo, columns[0].shape[0])])
     cv2.imwrite(str(file), picture[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 85))

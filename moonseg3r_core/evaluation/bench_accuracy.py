@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from moonseg3r_core.build import build_segmenter, tenant
 from moonseg3r_core.config import Config, overlay
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.average_precision import SceneMatches, match_scene, mean_of_scenes
 from moonseg3r_core.evaluation.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
@@ -25,7 +26,8 @@ from moonseg3r_core.fusion.lifting import label_image
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 
-# The paper's fusion (eq 12 and nothing else), then what this project adds to it, one thing at a time.
+# The paper's fusion (eq 12 and nothing else); its terms with thresholds and boxes that suit weight-free queries; then what
+# this project adds, one thing at a time.
 PAPER: Mapping[str, Any] = {
     "fusion.boxes": "keys",
     "fusion.merge": "similarity",
@@ -54,14 +56,17 @@ class Recording:
     data: PosedDepth
 
     def views(self) -> Iterator[View]:
-        """Its frames with the masks as labels."""
+        """Its frames with the masks as labels, those without usable depth or pose left out."""
         for index in self.data.indices:
             labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
-            view = self.data.view(
-                index, np.zeros(self.data.size, np.int32) if labels is None else labels.astype(np.int32)
-            )
+            blank = np.zeros(self.data.size, np.int32)
+            view = self.data.view(index, blank if labels is None else labels.astype(np.int32))
             if view is not None:
                 yield view
+
+    def indices(self) -> list[int]:
+        """The numbers of the frames that `views` gives."""
+        return [i for i in self.data.indices if self.data.view(i, np.zeros(self.data.size, np.int32)) is not None]
 
     def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
         """Protocol project with equal scores, structure included, of one id map per view."""
@@ -104,14 +109,18 @@ def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray
 
 
 def segment(recording: Recording, config: Config) -> list[np.ndarray]:
-    """The final id maps of the whole house on a recording's masks."""
+    """The final id maps of the whole house on a recording's masks, one per view; 0 in a frame that it rejects."""
     config = overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
     segmenter = build_segmenter(config)
-    id_maps = [segmenter.step(frame).instance_ids.cpu().numpy() for frame in open_source(str(recording.path))]
-    final = np.arange(1 + max(int(ids.max()) for ids in id_maps))
+    id_maps: dict[int, np.ndarray] = {}
+    for frame in open_source(str(recording.path)):
+        with suppress(FrameRejected):
+            id_maps[frame.index] = segmenter.step(frame).instance_ids.cpu().numpy()
+    final = np.arange(1 + max(int(ids.max()) for ids in id_maps.values()))
     for old, new in segmenter.final_ids.items():
         final[old] = new
-    return [final[ids] for ids in id_maps]
+    blank = np.zeros(recording.data.size, np.int32)
+    return [final[id_maps.get(index, blank)] for index in recording.indices()]
 
 
 def find_recordings(path: Path) -> list[Path]:

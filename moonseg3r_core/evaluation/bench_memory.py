@@ -44,19 +44,27 @@ def rasterizer_table(
 
 
 def memory_table(new_keys: int = 500, stored: tuple[int, ...] = (1_000, 10_000, 100_000), repeats: int = 21) -> Table:
-    """Milliseconds of one update of the key index map, by the keys stored before; no limit is set."""
+    """Milliseconds of one update of the key index map, by the keys stored before, each in a fresh map without a limit;
+    and of one in a map that is full to its limit and stays so.
+    """
     rows: list[Row] = []
     for update in ("paper", "grid"):
-        base = None
+        base = 0.0
         for keys in stored:
             row = _milliseconds(_stored_map(update, keys, new_keys), repeats)
             base = base or row["median_ms"]
-            rows.append({"update": update, "stored": keys, **row, "ratio": row["median_ms"] / base})
+            rows.append({"update": update, "stored": keys, "limit": "none", **row, "ratio": row["median_ms"] / base})
+        row = _milliseconds(_stored_map(update, stored[-1], new_keys, stored[-1]), repeats)
+        rows.append(
+            {"update": update, "stored": stored[-1], "limit": stored[-1], **row, "ratio": row["median_ms"] / base}
+        )
     return Table(f"update of the key index map with {new_keys} new keys", rows)
 
 
-def _stored_map(update: str, stored: int, new_keys: int) -> Callable[[], Callable[[], None]]:
-    """Prepares one update: a map of `stored` keys on a floor, 20 per square metre, and a view of 3 x 3 m of it."""
+def _stored_map(update: str, stored: int, new_keys: int, limit: int = 0) -> Callable[[], Callable[[], None]]:
+    """Prepares one update: a map of `stored` keys on a floor, 20 per square metre, and a view of 3 x 3 m of it. With a
+    limit the map is the same one every time.
+    """
     generator = np.random.default_rng(0)
     side = (stored / 20) ** 0.5
     floor = generator.uniform(0, side, (stored, 3)) * (1, 1, 0)
@@ -67,9 +75,15 @@ def _stored_map(update: str, stored: int, new_keys: int) -> Callable[[], Callabl
         "members": torch.zeros(0, dtype=torch.int64),
     }
 
-    def prepare() -> Callable[[], None]:
-        index = QueryIndexMap(0.3, update, queries_per_key=32)
+    def fresh() -> QueryIndexMap:
+        index = QueryIndexMap(0.3, update, queries_per_key=32, max_keys=limit)
         index.load_state_dict(state)
+        return index
+
+    full = fresh()
+
+    def prepare() -> Callable[[], None]:
+        index = full if limit else fresh()
         corner = generator.uniform(0, side - 3, 3) * (1, 1, 0)
         seen = (corner + generator.uniform(0, 3, (new_keys, 3)) * (1, 1, 0.02)).astype(np.float32)
         return partial(index.update, seen, generator.integers(0, 10, new_keys))

@@ -86,7 +86,7 @@ class NoisyMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         labels = self.noise(self.ids, seed=0, index=frame.index)
-        masks = torch.stack([labels == row for row in range(1, int(labels.max()) + 1)])
+        masks = labels == torch.arange(1, int(labels.max()) + 1)[:, None, None]
         return MaskProposals(masks, torch.ones(len(masks)))
 
 

@@ -110,10 +110,10 @@ class PosedDepth:
         pose = self.pose(index)
         try:
             depth = read_depth(self._folder / "depth" / f"{self._stems[index]}.png").numpy()
+            k_color, k_depth = self._intrinsics
+            intrinsics = color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
+            if pose is None or intrinsics is None:
+                return None
+            return View(labels, depth_to_color(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())
         except FrameRejected:
             return None
-        k_color, k_depth = self._intrinsics
-        intrinsics = color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
-        if pose is None or intrinsics is None:
-            return None
-        return View(labels, depth_to_color(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())

@@ -13,12 +13,13 @@ from moonseg3r_core.fusion.overlap import Overlap
 class ViewConsensus:
     """Counts, for pairs of instances in view, the frames whose masks show them as one and as two; joins the former.
 
-    An instance is shown by a mask that covers more than `cover` of its pixels in view. A pair joins once at least
+    An instance is shown by a mask that covers more than `cover` of its pixels in view, of which there must be `pixels`
+    of those that enter the map. A pair joins once at least
     `views` frames showed it as one and these are at least `rate` of all frames that showed both.
     """
 
-    def __init__(self, cover: float = 0.8, views: int = 5, rate: float = 0.75) -> None:
-        self.cover, self.views, self.rate = cover, views, rate
+    def __init__(self, cover: float, views: int, rate: float, pixels: int = 20) -> None:
+        self.cover, self.views, self.rate, self.pixels = cover, views, rate, pixels
         self.reset()
 
     def reset(self) -> None:
@@ -31,29 +32,40 @@ class ViewConsensus:
         if not overlap.shared.numel():
             return {}
         cover, mask = overlap.cover.max(1)
-        rows = torch.nonzero((cover > self.cover) & (overlap.of_instance >= 20)).flatten().tolist()
+        rows = torch.nonzero((cover > self.cover) & (overlap.of_instance >= self.pixels)).flatten()
+        ids, masks = instances.ids[rows].tolist(), mask[rows].tolist()
         joins: dict[int, int] = {}
-        for i, a in enumerate(rows):
-            for b in rows[i + 1 :]:
-                pair = (int(instances.ids[a]), int(instances.ids[b]))
-                self._shown[pair] += 1
-                self._together[pair] += int(mask[a] == mask[b])
-                together = self._together[pair]
-                if together >= self.views and together >= self.rate * self._shown[pair]:
-                    first, second = (joins.get(id, id) for id in pair)
-                    if first != second:
-                        keep, old = min(first, second), max(first, second)
-                        joins = {o: keep if n == old else n for o, n in joins.items()} | {old: keep}
-        self._rename(joins)
+        for i, (a, mask_a) in enumerate(zip(ids, masks, strict=True)):
+            for b, mask_b in zip(ids[i + 1 :], masks[i + 1 :], strict=True):
+                self._shown[a, b] += 1
+                self._together[a, b] += mask_a == mask_b
+                if self._agreed(a, b):
+                    joins = _joined(joins, a, b)
+        if joins:
+            self._together, self._shown = (_renamed(counts, joins) for counts in (self._together, self._shown))
         return joins
 
-    def _rename(self, joins: dict[int, int]) -> None:
-        for counts in (self._together, self._shown):
-            for pair in [p for p in counts if p[0] in joins or p[1] in joins]:
-                a, b = sorted(joins.get(id, id) for id in pair)
-                n = counts.pop(pair)
-                if a != b:
-                    counts[a, b] += n
+    def _agreed(self, a: int, b: int) -> bool:
+        together = self._together[a, b]
+        return together >= self.views and together >= self.rate * self._shown[a, b]
+
+
+def _joined(joins: dict[int, int], a: int, b: int) -> dict[int, int]:
+    """Joins {old: new} with a and b, and all that go by their names, under the least of the ids."""
+    a, b = sorted(joins.get(id, id) for id in (a, b))
+    return joins if a == b else {old: a if new == b else new for old, new in joins.items()} | {b: a}
+
+
+def _renamed(counts: Counter[tuple[int, int]], joins: dict[int, int]) -> Counter[tuple[int, int]]:
+    """Counts of pairs by the names that they go by now. Pairs that became one count the frames of the one that had
+    more: adding them up would count a frame twice.
+    """
+    renamed: Counter[tuple[int, int]] = Counter()
+    for (a, b), frames in counts.items():
+        a, b = sorted((joins.get(a, a), joins.get(b, b)))
+        if a != b:
+            renamed[a, b] = max(renamed[a, b], frames)
+    return renamed
 
 
 class NoConsensus:

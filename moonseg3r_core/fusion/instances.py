@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,15 +80,15 @@ class Instances:
             return stored.index_copy(0, rows, torch.lerp(stored[rows], seen, weight))
 
         tokens = grown.state_tokens
+        if tokens is not None and queries.state_tokens is not None:
+            tokens = mean(tokens, queries.state_tokens)
         low = torch.fmin(grown.boxes[rows, 0], queries.boxes[:, 0])
         high = torch.fmax(grown.boxes[rows, 1], queries.boxes[:, 1])
         return dataclasses.replace(
             grown,
             features=mean(grown.features, queries.features),
             boxes=grown.boxes.index_copy(0, rows, torch.stack((low, high), dim=1)),
-            state_tokens=mean(tokens, queries.state_tokens)
-            if tokens is not None and queries.state_tokens is not None
-            else None,
+            state_tokens=tokens,
             observations=grown.observations.index_add(0, rows, torch.ones_like(best)),
             similarity=grown.similarity.index_add(0, rows, best),
             last_frame=grown.last_frame.index_fill(0, rows, frame),
@@ -113,11 +114,20 @@ class Instances:
             next_id=max(self.next_id, int(ids.max()) + 1 if new else 0),
         )
 
+    def kept(self, keep: Tensor) -> Instances:
+        """Those of the rows that `keep` (K,) bool marks; ids count on."""
+        rows: dict[str, Any] = {
+            f.name: values[keep]
+            for f in dataclasses.fields(self)
+            if isinstance(values := getattr(self, f.name), Tensor)
+        }
+        return dataclasses.replace(self, **rows)
+
     def joined(self, joins: Mapping[int, int]) -> Instances:
         """With each instance `old` of joins {old: new} averaged into `new`, by observations, and its row gone."""
         instances = self
         for old, new in joins.items():
-            instances = instances._join(int(instances.rows(torch.tensor(old))), int(instances.rows(torch.tensor(new))))
+            instances = instances._join(*instances.rows(torch.tensor([old, new], device=self.ids.device)).tolist())
         return instances
 
     def _join(self, old: int, new: int) -> Instances:

@@ -7,14 +7,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.pooling import cell_counts
 from moonseg3r_core.types import Geometry, MaskProposals, Queries
 
 
 class Boxes(Protocol):
-    """Axis-aligned boxes (M, 2, 3) of labelled points; NaN where a mask has none."""
+    """Axis-aligned boxes (M, 2, 3) of masks in the world; labels (H, W) int32, m + 1 for mask m."""
 
-    def __call__(self, points: Tensor, labels: Tensor, masks: int) -> Tensor: ...
+    def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor: ...
 
 
 class Lift:
@@ -25,12 +26,12 @@ class Lift:
 
     def __call__(self, proposals: MaskProposals, geometry: Geometry) -> Queries:
         labels, kept = self._with_points(label_image(proposals, geometry), geometry.valid, len(proposals))
-        masks, seen = len(kept), torch.where(geometry.valid, labels, 0)
+        masks = len(kept)
         return Queries(
             features=torch.zeros(masks, 0, device=labels.device),
             labels=labels,
-            areas=torch.bincount(seen.flatten(), minlength=masks + 1)[1:],
-            boxes=self.boxes(geometry.points, seen, masks),
+            areas=torch.bincount(labels[geometry.valid], minlength=masks + 1)[1:],
+            boxes=self.boxes(geometry, labels, masks),
             scores=proposals.scores.to(labels.device)[kept],
             state_tokens=state_distribution_tokens(geometry.state_attention, labels, masks),
         )
@@ -86,44 +87,43 @@ def state_distribution_tokens(attention: Tensor | None, labels: Tensor, masks: i
 class PointBoxes:
     """Boxes from the 1st to the 99th percentile of a mask's points along each axis (decision 5)."""
 
-    def __init__(self, samples: int = 2048) -> None:
-        self.samples = samples
-
-    def __call__(self, points: Tensor, labels: Tensor, masks: int) -> Tensor:
-        rows, order = labels.flatten().sort(stable=True)
-        starts = torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=rows.dtype)).tolist()
-        flat = points.view(-1, 3)
-        boxes = torch.full((masks, 2, 3), torch.nan, device=points.device)
-        share = torch.tensor([0.01, 0.99], device=points.device)
-        for mask in range(masks):
-            members = order[starts[mask] : starts[mask + 1]]
-            if len(members):
-                members = members[:: -(-len(members) // self.samples)]
-                boxes[mask] = torch.quantile(flat[members], share, dim=0)
-        return boxes
+    def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor:
+        return percentile_boxes(geometry.points[geometry.valid], labels[geometry.valid], masks)
 
 
 class KeyBoxes:
-    """The paper's boxes: from the spatial keys of a mask, padded by half the key spacing (section 3.5)."""
+    """The paper's boxes: least and greatest coordinates of a mask's spatial keys (section 3.5), padded by half the key
+    spacing, for one key has no volume. A mask without a key has its points' box.
+    """
 
-    def __init__(self, cell: int = 16, padding: float = 0.15) -> None:
-        self.cell, self.padding = cell, padding
+    def __init__(self, cell: int, merge_distance: float) -> None:
+        self.cell, self.merge_distance = cell, merge_distance
 
-    def __call__(self, points: Tensor, labels: Tensor, masks: int) -> Tensor:
-        h, w = (-(-size // self.cell) for size in labels.shape)
-        valid = labels > 0
-        counts = cell_counts(labels, masks, h, w)
-        sums = torch.stack([_cell_sums(points[..., axis] * valid, h, w) for axis in range(3)], dim=-1)
-        keys = sums / _cell_sums(valid.float(), h, w).clamp(min=1)[:, None]
-        inside = (counts > 0.5 * counts.sum(0).clamp(min=1))[..., None]
-        low = torch.where(inside, keys, torch.inf).amin(1) - self.padding
-        high = torch.where(inside, keys, -torch.inf).amax(1) + self.padding
-        boxes = torch.stack((low, high), dim=1)
-        return torch.where(torch.isfinite(boxes), boxes, torch.nan)
+    def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor:
+        keys = spatial_keys(geometry, labels, self.cell, self.merge_distance)
+        inside = (keys.masks == torch.arange(masks, device=labels.device)[:, None])[..., None]
+        low = (
+            torch.where(inside, keys.positions, torch.inf).amin(1)
+            if len(keys)
+            else keys.positions.new_full((masks, 3), torch.inf)
+        )
+        high = torch.where(inside, keys.positions, -torch.inf).amax(1) if len(keys) else -low
+        boxes = torch.stack((low - self.merge_distance / 2, high + self.merge_distance / 2), dim=1)
+        keyed = inside.any(1)[:, None]
+        return torch.where(keyed, boxes, PointBoxes()(geometry, labels, masks))
 
 
-def _cell_sums(values: Tensor, h: int, w: int) -> Tensor:
-    """Sums (h * w,) of an image (H, W) over the cells of an (h, w) grid."""
-    height, width = values.shape
-    padded = torch.nn.functional.pad(values, (0, -width % w, 0, -height % h))
-    return padded.view(h, -1, w, padded.shape[1] // w).sum((1, 3)).flatten()
+def percentile_boxes(points: Tensor, labels: Tensor, masks: int, samples: int = 2048) -> Tensor:
+    """Boxes (masks, 2, 3) of points (N, 3) with labels (N,), m + 1 for mask m, from at most `samples` points of each;
+    NaN where a mask has none.
+    """
+    rows, order = labels.sort(stable=True)
+    starts = torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=rows.dtype)).tolist()
+    boxes = torch.full((masks, 2, 3), torch.nan, device=points.device)
+    share = torch.tensor([0.01, 0.99], device=points.device)
+    for mask in range(masks):
+        members = order[starts[mask] : starts[mask + 1]]
+        if len(members):
+            members = members[:: -(-len(members) // samples)]
+            boxes[mask] = torch.quantile(points[members], share, dim=0)
+    return boxes

@@ -55,7 +55,7 @@ class OverlapSimilarity:
 
 
 class BipartiteMatch:
-    """The one-to-one match of greatest summed similarity, pairs below the threshold pruned, the rest new.
+    """The one-to-one match of most pairs above the threshold, of these the greatest summed similarity; the rest is new.
 
     `threshold` is for the paper's three terms; with more or fewer present it scales by their number (decision 9).
     """

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
-from moonseg3r_core.fusion.lifting import PointBoxes, to_grid
+from moonseg3r_core.fusion.lifting import percentile_boxes, to_grid
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
+
+RETIRE_EVERY = 100  # frames
 
 
 class Consensus(Protocol):
@@ -35,9 +38,9 @@ class InstanceStore:
         self,
         average: RunningMean | PairwiseMean,
         consensus: Consensus,
-        voxel: float = 0.02,
-        overlap_voxel: float = 0.05,
-        samples: int = 76800,
+        voxel: float,
+        overlap_voxel: float,
+        samples: int,
         device: torch.device | str = "cpu",
     ) -> None:
         self.average, self.consensus, self.samples = average, consensus, samples
@@ -49,8 +52,10 @@ class InstanceStore:
         self.map = VoxelMap(self.voxel, self.device)
         self.votes = VoteGrid(self.overlap_voxel, self.device)
         self.instances = Instances.empty(self.device)
+        self.retired: list[Instance] = []
         self.final_ids: dict[int, int] = {}
         self.consensus.reset()
+        self._updates = self._retired_before = 0
 
     def overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
         """How the frame's masks lie on the map as it was before this frame."""
@@ -61,22 +66,37 @@ class InstanceStore:
 
     def update(
         self, frame: Frame, geometry: Geometry, queries: Queries, assignment: Assignment, overlap: Overlap
-    ) -> Tensor:
+    ) -> Assignment:
         """Take a frame in: average into the matched, append the new, vote in the map, join what is one.
 
-        Returns the instance id of each pixel, (H, W) int64 on the geometry's grid, 0 = none.
+        Returns the assignment by the ids that the instances go by now.
         """
+        updated = self.instances.updated(queries, assignment, frame.index, self.average)
         joins = self.consensus(self.instances, overlap)
-        pixels = torch.cat((assignment.instance_ids.new_zeros(1), assignment.instance_ids))[queries.labels.long()]
-        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), pixels)
+        self.instances = updated.joined(joins)
+        ids = assignment.ids_of(queries.labels)
+        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), ids)
         self.map.observe(points, colors, ids)
         self.votes.observe(points, ids)
-        self.instances = self.instances.updated(queries, assignment, frame.index, self.average).joined(joins)
         for old, new in joins.items():
             self.map.votes.rename(old, new)
             self.votes.rename(old, new)
             self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
-        return self._final()[pixels]
+        self._updates += 1
+        if self._updates % RETIRE_EVERY == 0:
+            self._retire(frame.index)
+        return replace(assignment, instance_ids=self._final()[assignment.instance_ids])
+
+    def _retire(self, frame: int) -> None:
+        """Take instances out of matching that lead no voxel and were not seen since the last time: masks that erred.
+
+        Their ids stay in the files and are never given again; without this, every error ever made would be matched.
+        """
+        leading = torch.cat([grid.leaders(slice(len(grid)))[0].unique() for grid in (self.map.votes, self.votes)])
+        ghosts = ~torch.isin(self.instances.ids, leading) & (self.instances.last_frame < self._retired_before)
+        self.retired += _in_plain_numbers(self.instances.kept(ghosts))
+        self.instances = self.instances.kept(~ghosts)
+        self._retired_before = frame
 
     def snapshot(self) -> InstanceMap:
         """The labelled map and every instance, those seen once included, on the CPU."""
@@ -85,24 +105,13 @@ class InstanceStore:
         return InstanceMap(points.cpu(), colors.cpu(), labels.cpu(), confidence.cpu(), self._describe(points, labels))
 
     def _describe(self, points: Tensor, labels: Tensor) -> tuple[Instance, ...]:
-        """Each instance in plain numbers; one that was outvoted everywhere keeps the box of its own observations."""
-        k = self.instances
+        """Each instance by the map's points (N, 3) and their labels (N,)."""
         held = labels > 0
-        points, rows = points[held], k.rows(labels[held].long())
-        count = torch.bincount(rows, minlength=len(k))
-        some = (count > 0)[:, None]
-        mean = torch.zeros(len(k), 3, device=points.device).index_add(0, rows, points) / count.clamp(min=1)[:, None]
-        own = PointBoxes()(points[None], rows[None].int() + 1, len(k))
-        box = torch.where(some[:, None], own, k.boxes).cpu().tolist()
-        middle = torch.where(some, mean, k.boxes.mean(1)).cpu().tolist()
-        history = zip(
-            k.ids.tolist(), count.tolist(), middle, box, k.scores.tolist(),
-            k.first_frame.tolist(), k.last_frame.tolist(), k.observations.tolist(), strict=True,
-        )  # fmt: skip
-        return tuple(
-            Instance(i, n, tuple(c), tuple(b[0]), tuple(b[1]), s, first, last, int(seen))
-            for i, n, c, b, s, first, last, seen in history
-        )
+        points, rows = points[held], self.instances.rows(labels[held].long())
+        count = torch.bincount(rows, minlength=len(self.instances))
+        sums = torch.zeros(len(count), 3, device=points.device).index_add(0, rows, points)
+        boxes = percentile_boxes(points, rows + 1, len(count))
+        return (*_in_plain_numbers(self.instances, count, sums / count[:, None], boxes), *self.retired)
 
     def _final(self) -> Tensor:
         """The id that each id goes by, (next id,) int64."""
@@ -116,3 +125,19 @@ class InstanceStore:
         step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
         valid = geometry.valid[::step, ::step]
         return tuple(image[::step, ::step][valid] for image in images)
+
+
+def _in_plain_numbers(
+    instances: Instances, count: Tensor | None = None, centroids: Tensor | None = None, boxes: Tensor | None = None
+) -> list[Instance]:
+    """Instances as they are saved; one that holds no point of the map has the box of its own observations."""
+    count = torch.zeros_like(instances.ids) if count is None else count
+    some = (count > 0)[:, None]
+    middle = instances.boxes.mean(1) if centroids is None else torch.where(some, centroids, instances.boxes.mean(1))
+    box = instances.boxes if boxes is None else torch.where(some[:, None], boxes, instances.boxes)
+    columns = (
+        instances.ids, count, middle, box[:, 0], box[:, 1], instances.scores,
+        instances.first_frame, instances.last_frame, instances.observations.long(),
+    )  # fmt: skip
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Instance(i, n, tuple(c), tuple(a), tuple(b), s, *seen) for i, n, c, a, b, s, *seen in rows]

@@ -14,7 +14,8 @@ class VoxelMap:
 
     def __init__(self, voxel: float, device: torch.device | str = "cpu") -> None:
         self.votes = VoteGrid(voxel, device)
-        self._sums = torch.zeros(0, 7, device=device)  # x y z r g b, observations
+        # x y z r g b, observations; in float64, for sums over hours in float32 would creep
+        self._sums = torch.zeros(0, 7, dtype=torch.float64, device=device)
 
     def __len__(self) -> int:
         return len(self.votes)
@@ -23,15 +24,18 @@ class VoxelMap:
         """Take in one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled."""
         rows = self.votes.observe(points, ids)
         self._sums = grown(self._sums, len(self))
-        self._sums.index_add_(0, rows, torch.cat((points, colors.to(points), torch.ones_like(points[:, :1])), dim=1))
+        seen = torch.cat((points, colors.to(points), torch.ones_like(points[:, :1])), dim=1)
+        self._sums.index_add_(0, rows, seen.double())
 
     def points(self) -> tuple[Tensor, Tensor]:
         """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of all voxels."""
         sums = self._sums[: len(self)]
         means = sums[:, :6] / sums[:, 6:].clamp(min=1)
-        return means[:, :3], means[:, 3:].round().clamp(0, 255).to(torch.uint8)
+        return means[:, :3].float(), means[:, 3:].round().clamp(0, 255).to(torch.uint8)
 
     def labels(self) -> tuple[Tensor, Tensor]:
-        """The id (N,) int32 of every voxel and the share (N,) float32 of its observations that voted for it."""
+        """The id (N,) int32 of every voxel and the share (N,) float32 of its observations that voted for it (a vote may be
+        missing where more ids than `VoteGrid` counts contend).
+        """
         ids, votes = self.votes.leaders(slice(len(self)))
-        return ids.int(), votes / self._sums[: len(self), 6].clamp(min=1)
+        return ids.int(), (votes / self._sums[: len(self), 6].clamp(min=1)).float()

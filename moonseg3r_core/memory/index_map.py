@@ -1,7 +1,7 @@
 """The query index map (paper eq 8; supplement "Map Update"): spatial keys, each with the indices of its queries.
 
 Sparse and on the CPU, whatever device the frames are on: a key holds its own short list, and keys are found through a
-voxel hash, so an update costs O(new keys), not O(stored keys).
+spatial hash, so an update costs O(new keys), not O(stored keys).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.memory.voxel_hash import VoxelHash, spread
+from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class QueryIndexMap:
 
     def reset(self) -> None:
         """Forget all keys."""
-        self._hash = VoxelHash(self.merge_distance)
+        self._hash = NeighborHash(self.merge_distance)
         self._positions = np.full((0, 3), np.nan, dtype=np.float32)
         self._seen = np.zeros(0, dtype=np.int64)  # the update that saw the key last; -1: the slot is free
         self._queries: list[array[int]] = []
@@ -87,7 +87,8 @@ class QueryIndexMap:
         self._join(row, slot, new, oldest)
         self._seen[slot] = self._updates
         self._updates += 1
-        self._forget(len(self) - self.max_keys if self.max_keys else 0)
+        if self.max_keys and len(self) > self.max_keys:
+            self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
 
     def _near(self, positions: NDArray) -> tuple[NDArray, NDArray]:
         """Pairs (new row, existing slot) no farther apart than `merge_distance`."""
@@ -185,7 +186,8 @@ class QueryIndexMap:
             self._queries[slot].extend(state["members"][begin:end].tolist()[-self.queries_per_key :])
         self._seen[slots] = state["seen"].numpy()
         self._updates = int(state["seen"].max()) + 1 if len(slots) else 0
-        self._forget(len(self) - self.max_keys if self.max_keys else 0)
+        if self.max_keys and len(self) > self.max_keys:
+            self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
 
 
 def _centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
@@ -203,7 +205,7 @@ def _keep_new(new: NewKeys, _: float) -> NewKeys:
 
 def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
     """`grid`: the new keys in one cell of the hash are one key, at their centroid, with the queries of all."""
-    _, cell_of = np.unique(VoxelHash(merge_distance).codes(new.positions), return_inverse=True)
+    _, cell_of = np.unique(NeighborHash(merge_distance).codes(new.positions), return_inverse=True)
     _, centroids = _centroids(cell_of, new.positions)
     edges = np.unique(np.stack((cell_of[new.rows], new.queries), axis=1), axis=0)
     return NewKeys(centroids, edges[:, 0], edges[:, 1])

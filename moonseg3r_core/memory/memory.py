@@ -10,9 +10,9 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.geometry import invert, project, transform
+from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
-from moonseg3r_core.memory.keys import spatial_keys
 from moonseg3r_core.memory.rasterizer import NEAR, Raster, make_rasterizer
 from moonseg3r_core.types import Geometry, Queries, Recalled
 

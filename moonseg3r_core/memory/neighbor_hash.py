@@ -12,7 +12,7 @@ _BITS = 21  # per axis: at 0.3 m the codes repeat after 600 km, and distances ar
 _NONE = -1
 
 
-class VoxelHash:
+class NeighborHash:
     """Slots (whole numbers from 0) by the cell that their positions lie in; cells of `edge` metres.
 
     Chained buckets in three arrays (the bucket's first slot, the next slot of its chain, the slot's code), so that all
