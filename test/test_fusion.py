@@ -120,6 +120,22 @@ def test_key_boxes_are_cell_means_padded():
     torch.testing.assert_close(box[1], torch.tensor([0.235 + 0.15, 0.075 + 0.15, 2.0 + 0.15]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("height", [240, 232])
+def test_key_boxes_of_a_size_that_cells_do_not_divide(height):
+    """Two masks one above the other: neither box may reach far into the other, whatever the image's height."""
+    labels = torch.ones(height, 48, dtype=torch.int32)
+    labels[112:] = 2
+    upper, lower = KeyBoxes(16, 0.3)(wall(height), labels, 2)
+    assert upper[1, 1] == pytest.approx((96 + 7.5) / 100 + 0.15, abs=1e-3)
+    assert lower[0, 1] == pytest.approx((112 + 7.5) / 100 - 0.15, abs=1e-3)
+
+
+def test_a_mask_without_a_key_has_its_points_box():
+    labels = torch.zeros(32, 48, dtype=torch.int32)
+    labels[4:8, 4:8] = 1
+    torch.testing.assert_close(KeyBoxes(16, 0.3)(wall(), labels, 1), PointBoxes()(wall(), labels, 1))
+
+
 def test_grids_there_and_back():
     geometry = dataclasses.replace(Geometry.empty(8, 12), grid=PixelGrid(8, 12, 4.0, 4.0, 2.0, 2.0))
     image = torch.arange(32)[:, None] * 100 + torch.arange(48)
@@ -366,6 +382,16 @@ def test_consensus_joins_whole_groups_by_the_oldest_id():
     joins = consensus(instances, overlap)
     assert joins == {2: 1, 3: 1}
     assert len(instances.joined(joins)) == 1
+
+
+def test_a_frame_counts_once_after_a_join():
+    """Three instances, 2 and 3 become one: its frames with 1 are those it was shown in, not twice as many."""
+    consensus, instances = ViewConsensus(cover=0.7, views=3, rate=0.9), stored(queries([[1.0], [2.0], [3.0]]))
+    apart = torch.tensor([[100.0, 0.0], [0.0, 100.0], [0.0, 100.0]])
+    for _ in range(2):
+        assert consensus(instances, Overlap(apart, torch.full((3,), 100.0), apart.sum(0), apart.sum(0))) == {}
+    assert consensus(instances, Overlap(apart, torch.full((3,), 100.0), apart.sum(0), apart.sum(0))) == {3: 2}
+    assert consensus._shown[1, 2] == 3
 
 
 def test_consensus_of_nothing():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import time
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from billboards import BOARDS, frame, proposals
 from moonseg3r_core.build import build_segmenter, choose_device, settle_masks
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError, FrameRejected
+from moonseg3r_core.fusion.store import RETIRE_EVERY
 from moonseg3r_core.stopwatch import Stopwatch
-from moonseg3r_core.types import MaskProposals
+from moonseg3r_core.types import Geometry
 
 WALL = len(BOARDS)
 PATH = [(0.03 * t - 0.2, 0.01 * t, 0.0) for t in range(10)]
@@ -112,6 +114,9 @@ def test_a_split_object_becomes_whole():
     assert held > 0.9
 
 
+EAGER = {"fusion.consensus_views": 1, "fusion.consensus_rate": 0.3}  # halves join at the first whole
+
+
 def test_the_papers_own_fusion_leaves_the_halves_apart():
     paper = {"fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none", "fusion.merge": "none"}
     segmenter, given = house(**paper)
@@ -208,7 +213,7 @@ def test_masks_of_an_own_folder_come_first(tmp_path):
         settle_masks(load_config(overrides={"masks.kind": "precomputed"}), None)
 
 
-@pytest.mark.parametrize("name", ["cuda:99", "tpu!", "cuda:x"])
+@pytest.mark.parametrize("name", ["cuda:99", "tpu!", "cuda:x", "mps", "meta"])
 def test_a_device_that_is_not_there(name):
     with pytest.raises(ConfigError, match="device"):
         choose_device(name)
@@ -224,5 +229,70 @@ def test_masks_without_any_depth_are_left_out():
     assert ids_of(result, ids, 3)
 
 
-def test_no_masks_object():
-    assert len(MaskProposals.empty(4, 6)) == 0
+def test_a_frame_that_the_masks_reject_changes_nothing_either():
+    segmenter, given = house()
+    walk(segmenter, given, PATH[:3])
+    before, recalled = segmenter.snapshot(), segmenter._rooms.memory.recall(Geometry.empty(60, 80))
+
+    def reject(frame, geometry):
+        raise FrameRejected("no masks today")
+
+    segmenter.furnish(masks=reject)
+    with pytest.raises(FrameRejected, match="today"):
+        segmenter.step(frame(3)[0])
+    assert segmenter.snapshot().instances == before.instances
+    assert len(segmenter._rooms.memory.recall(Geometry.empty(60, 80))) == len(recalled)
+
+
+def test_a_rejected_frame_costs_the_next_no_time():
+    segmenter, given = house()
+
+    def slow(frame, geometry):
+        time.sleep(0.2)
+        raise FrameRejected("slow and useless")
+
+    segmenter.furnish(masks=slow)
+    with pytest.raises(FrameRejected):
+        segmenter.step(frame(0)[0])
+    segmenter.furnish(masks=given)
+    (result, _), *_ = walk(segmenter, given, PATH[:1])
+    assert result.stage_ms["masks"] < 200
+
+
+def test_a_result_speaks_of_instances_that_live():
+    segmenter, given = house(**EAGER)
+    for t, camera in enumerate([(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]):
+        image, ids = frame(t, camera)
+        given.ids[t] = split(t, ids)
+        result = segmenter.step(image)
+        alive = {i.id for i in segmenter.snapshot().instances}
+        assert set(result.assignment.instance_ids.tolist()) <= alive
+        assert set(result.instance_ids.unique().tolist()) - {0} <= alive
+    assert segmenter.final_ids
+
+
+def test_masks_that_erred_are_retired_and_stay_on_file():
+    erred = {"fusion.parts": "new", "fusion.consensus": "none"}
+    segmenter, given = house(**erred)
+
+    def once(t, ids):
+        """In frame 2 a mask of a board's corner."""
+        corner = (ids == 2) & (torch.arange(ids.shape[0])[:, None] < 28)
+        return torch.where(corner, 9, ids) if t == 2 else ids
+
+    walk(segmenter, given, [(0.0, 0.0, 0.0)] * (2 * RETIRE_EVERY), change=once)
+    store = segmenter._rooms.store
+    assert len(store.instances) == WALL
+    assert [(i.points, i.observations, i.last_frame) for i in store.retired] == [(0, 1, 2)]
+    saved = segmenter.snapshot().instances
+    assert len({i.id for i in saved}) == len(saved) == WALL + 1
+    assert store.instances.next_id == WALL + 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_walks_as_the_cpu_does():
+    path = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]
+    cpu, gpu = house(**EAGER), house(**EAGER, device="cuda")
+    for (a, _), (b, _) in zip(walk(*cpu, path, split), walk(*gpu, path, split), strict=True):
+        assert (a.instance_ids == b.instance_ids.cpu()).float().mean() > 0.99
+    assert gpu[0].final_ids == cpu[0].final_ids != {}

@@ -1,0 +1,41 @@
+"""What issue by issue was promised, on real and rendered recordings: minutes long, `make test-slow`. Never times."""
+
+from pathlib import Path
+
+import pytest
+
+from moonseg3r_core.config import load_config
+from moonseg3r_core.evaluation.bench_accuracy import accuracy_table
+from moonseg3r_core.evaluation.bench_speed import endurance_table
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytestmark = pytest.mark.slow
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+
+
+def rows(masks):
+    table = accuracy_table([DATA / "kitchen", DATA / "rooms"], masks, load_config(), quiet=True)
+    return {str(row["fusion"]): row for row in table.rows}
+
+
+@needs_data
+def test_given_masks_reach_the_targets():
+    default = rows("given")["+ view consensus (default)"]
+    assert default["kitchen AP"] >= 0.22
+    assert default["kitchen AP50"] >= 0.50
+    assert default["rooms AP"] >= 0.70
+    assert default["rooms AP50"] >= 0.83
+
+
+@needs_data
+def test_regions_beat_both_baselines():
+    scores = rows("regions")
+    default = scores["+ view consensus (default)"]
+    for baseline in ("one instance per mask", "greedy overlap, 3 cm"):
+        for group in ("kitchen", "rooms"):
+            assert default[f"{group} AP"] > scores[baseline][f"{group} AP"]
+
+
+def test_memory_stays_flat_over_a_long_loop():
+    table = endurance_table(load_config(), frames=2000, quiet=True)
+    assert table.rows[-1]["memory ratio"] <= 1.15
