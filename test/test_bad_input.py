@@ -143,7 +143,7 @@ REFUSED = {
     "OUT is in use": (nothing, "run {scene} -o {scene}", "is not empty and not an earlier result"),
     "no OUT": (nothing, "run {scene}", "required: -o/--out; see `moonseg3r run --help`"),
     "stride 0": (nothing, "run {scene} -o {out} --stride 0", "expected a whole number >= 1, got '0'"),
-    "no command": (nothing, "runn {scene}", "invalid choice: 'runn'"),
+    "no command": (nothing, "conjure {scene}", "invalid choice: 'conjure'"),
     "no result to score": (nothing, "evaluate {scene} {scene}", "got no {scene}/gt.npz; write gt.npz"),
     "no result to view": (nothing, "view {scene}", "must be a folder that `moonseg3r run -o` wrote"),
     "no result there": (nothing, "view {scene}/nowhere", "must be a folder that `moonseg3r run -o` wrote"),
