@@ -1,6 +1,6 @@
 """The README's picture: frames of a rendered room, their instances, and the map from above.
 
-    moonseg3r demo --seed 4 -o out/demo && python tools/readme_picture.py out/demo docs/room.jpg
+moonseg3r demo --seed 4 -o out/demo && python tools/readme_picture.py out/demo docs/room.jpg
 """
 
 from __future__ import annotations
