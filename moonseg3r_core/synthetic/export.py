@@ -21,7 +21,7 @@ _FOLDERS = ("color", "depth", "pose", "intrinsic", "instance")
 def write_scannet(
     folder: str | Path, sequence: SyntheticSequence, masks: bool | MaskNoise = True,
     depth_noise: DepthNoise | None = None, image_noise: ImageNoise | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Path:  # fmt: skip
     """Write color/N.jpg, depth/N.png (uint16 mm), pose/N.txt, intrinsic/, instance/N.png (uint16 exact ids),
     masks/N.png (uint16, a mask model's labels), meta.json and gt.npz (from the exact depth). `progress` hears
