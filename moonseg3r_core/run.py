@@ -160,7 +160,7 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
 
 @contextmanager
 def interrupt_deferred() -> Iterator[None]:
-    """Ctrl-C inside the block takes effect at its end, so that no frame and no file stays half done."""
+    """Ctrl-C, or a SIGTERM, inside the block takes effect at its end, so that no frame and no file stays half done."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -169,11 +169,12 @@ def interrupt_deferred() -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         asked.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if asked:
         raise KeyboardInterrupt
 

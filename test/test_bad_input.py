@@ -322,7 +322,8 @@ def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, capsys):
 # Ctrl-C in the middle, as a shell sends it
 
 
-def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     out = tmp_path / "out"
     child = subprocess.Popen(
         [sys.executable, "-m", "moonseg3r_core.cli", "run", "synthetic:3:500", "-o", str(out)],
@@ -330,7 +331,7 @@ def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path):
     )  # fmt: skip
     while child.poll() is None and len(list(out.glob("frames/*.png"))) < 3:
         time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     shown, errors = child.communicate(timeout=60)
     assert (child.returncode, "Traceback" in errors) == (130, False)
     assert "moonseg3r: interrupted; what was done is written" in errors

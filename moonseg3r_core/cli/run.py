@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ SOURCE is a video, a folder of images, a ScanNet export (color/ depth/ pose/ int
 a rosbag2 (folder, .mcap or .db3), or synthetic:SEED for a rendered room."""
 _EPILOG = """\
 An earlier result in OUT is replaced; a folder that holds anything else is left alone.
-Ctrl-C ends the run after the frame at hand: what was done is written, complete, and the exit status is 130.
+Ctrl-C or SIGTERM ends the run after the frame at hand: what was done is written, complete, and the exit status is 130.
 Exit status: 0 done, 2 bad usage or input (also: no frame could be used), 130 interrupted."""
 
 
@@ -50,6 +52,7 @@ def run_command(args: argparse.Namespace) -> int:
     from moonseg3r_core.report import OutputFolder
     from moonseg3r_core.sources import open_source
 
+    end_as_ctrl_c_does(signal.SIGTERM)
     say_warnings()
     config = config_from(args)
     topics = parse_topics(args.topic)
@@ -62,6 +65,12 @@ def run_command(args: argparse.Namespace) -> int:
     if not summary.frames:
         raise SourceError(summary.verdict)
     return 0
+
+
+def end_as_ctrl_c_does(number: signal.Signals) -> None:
+    """Let a signal (a service manager's SIGTERM) end the run as Ctrl-C does: what was done is written."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, signal.default_int_handler)
 
 
 def parse_topics(items: list[str]) -> Topics | None:

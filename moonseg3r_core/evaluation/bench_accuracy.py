@@ -150,9 +150,10 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     reconstruction = tenant("reconstruction", config.reconstruction)
     masks = tenant("masks", config.masks, min_area=config.masks.min_area)
     for frame in open_source(str(path)):
-        geometry = reconstruction(frame)
-        labels = label_image(masks(frame, geometry), geometry)
-        cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
+        with suppress(FrameRejected):  # such a frame has no masks and no view
+            geometry = reconstruction(frame)
+            labels = label_image(masks(frame, geometry), geometry)
+            cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
 
 
 def render_rooms(folder: str | Path, seeds: Sequence[int] = (1001, 1002), frames: int = 60) -> Path:
