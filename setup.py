@@ -36,7 +36,7 @@ setup(
     extras_require={
         "view": ["open3d>=0.18"],
         "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "safetensors>=0.4"],
-        "lint": ["ruff>=0.8", "codespell>=2.3", "mypy>=1.13", "types-PyYAML", "types-tqdm"],
+        "lint": ["ruff>=0.17,<0.18", "codespell>=2.3", "mypy>=1.13,<2.5", "types-PyYAML", "types-tqdm"],
     },
     entry_points={"console_scripts": ["moonseg3r = moonseg3r_core.cli:main"]},
     data_files=[
