@@ -1,9 +1,11 @@
-"""Masks on a coarse grid: how many of a cell's pixels belong to each mask (paper eq 2, 8 and 11 share it)."""
+"""Masks as one label image, and on a coarse grid: how many of a cell's pixels belong to each (eq 2 and 11)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from moonseg3r_core.types import MaskProposals
 
 
 def cell_counts(labels: Tensor, masks: int, h: int, w: int, valid: Tensor | None = None) -> Tensor:
@@ -21,3 +23,17 @@ def cell_counts(labels: Tensor, masks: int, h: int, w: int, valid: Tensor | None
         index = index[valid]
     counts = torch.bincount(index.flatten(), minlength=(masks + 1) * h * w)
     return counts.view(masks + 1, h * w)[1:].float()
+
+
+def to_labels(proposals: MaskProposals) -> Tensor:
+    """Proposals as one image (H, W) int32: 0 = none, m + 1 = row m.
+
+    Where masks overlap the best-scoring one keeps the pixel, ties go to the smaller mask, then to the earlier row.
+    """
+    masks = proposals.masks
+    labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
+    areas = [int(torch.count_nonzero(mask)) for mask in masks]
+    ranks = zip(proposals.scores.tolist(), areas, range(len(masks)), strict=True)
+    for _, _, row in sorted(ranks, key=lambda rank: (rank[0], -rank[1], -rank[2])):
+        labels.masked_fill_(masks[row], row + 1)
+    return labels

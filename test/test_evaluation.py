@@ -188,12 +188,6 @@ def test_a_point_is_seen_where_the_depth_agrees(measured, seen):
     assert (votes.labels() == 3 * seen).all()
 
 
-def test_the_relative_tolerance_grows_with_depth():
-    votes = ProjectProtocol(wall(), tolerance=0.05, relative_tolerance=0.1)
-    votes.add(flat(3, np.int32), flat(2.15), K, EYE)
-    assert (votes.labels() == 3).all()
-
-
 def test_the_most_votes_win_and_ties_go_to_the_newest():
     votes = ProjectProtocol(wall())
     for value in (5, 5, 4):

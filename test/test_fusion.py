@@ -100,9 +100,11 @@ def test_a_mask_without_points_has_no_place():
     assert lifted.labels[20, 30] == 1
 
 
-def test_of_overlapping_masks_the_later_wins():
+def test_of_overlapping_masks_the_better_wins_and_of_equals_the_smaller():
     lifted = Lift(PointBoxes())(proposals((0, 32, 0, 48), (0, 16, 0, 16)), wall())
     assert lifted.areas.tolist() == [32 * 48 - 256, 256]
+    unequal = dataclasses.replace(proposals((0, 32, 0, 24), (0, 16, 0, 48)), scores=torch.tensor([0.9, 0.5]))
+    assert Lift(PointBoxes())(unequal, wall()).areas.tolist() == [32 * 24, 16 * 24]
 
 
 @pytest.mark.parametrize("boxes", [PointBoxes(), KeyBoxes(16, 0.3)])

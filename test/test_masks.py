@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.config import RegionsConfig
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.masks.filters import MaskFilter, from_labels, split_components, to_labels
+from moonseg3r_core.masks.filters import MaskFilter, from_labels, to_labels
 from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions, mutual_best
 from moonseg3r_core.masks.precomputed import PrecomputedMasks
 from moonseg3r_core.masks.regions import RegionMasks
@@ -74,23 +74,8 @@ def test_the_filter_counts_what_the_overlap_leaves():
     assert out.scores.tolist() == pytest.approx([0.9])
 
 
-def test_connected_parts_become_masks_with_the_score_of_their_mask():
-    drawn = proposals("##.#/...#/..#.", "..../##../....", scores=[0.75, 0.5])
-    out = MaskFilter(min_area=1, split=True)(drawn)
-    assert sorted(int(mask.sum()) for mask in out.masks) == [1, 2, 2, 2]
-    assert sorted(out.scores.tolist()) == [0.5, 0.75, 0.75, 0.75]
-    assert len(MaskFilter(min_area=1)(drawn)) == 2
-
-
-def test_split_names_the_row_that_a_part_came_from():
-    parts, owners = split_components(torch.tensor([[2, 0, 2], [0, 1, 0]]))
-    assert picture(parts) == ["102", "030"]
-    assert owners.tolist() == [1, 1, 0]
-
-
-@pytest.mark.parametrize("split", [False, True])
-def test_nothing_in_nothing_out(split):
-    out = MaskFilter(10, split)(MaskProposals.empty(4, 5))
+def test_nothing_in_nothing_out():
+    out = MaskFilter(10)(MaskProposals.empty(4, 5))
     assert out.masks.shape == (0, 4, 5)
     assert from_labels(torch.zeros(4, 5, dtype=torch.int32)).masks.shape == (0, 4, 5)
 

@@ -20,13 +20,12 @@ class ProjectProtocol:
     """Votes of id maps for ground-truth points (N, 3), metres.
 
     A point votes where a frame sees it: its nearest pixel has depth, which differs from the point's own by at most
-    `tolerance` metres or `relative_tolerance` of that depth, whichever is more.
+    `tolerance` metres.
     """
 
-    def __init__(self, points: Array, tolerance: float = 0.05, relative_tolerance: float = 0.0) -> None:
+    def __init__(self, points: Array, tolerance: float = 0.05) -> None:
         self._points = np.ascontiguousarray(np.asarray(points, dtype=np.float32).T)
         self._tolerance = tolerance
-        self._relative_tolerance = relative_tolerance
         self._pending: list[tuple[np.ndarray, np.ndarray]] = []
         self._votes = _Votes.none()
         self.frames = 0
@@ -59,8 +58,7 @@ class ProjectProtocol:
         inside = np.flatnonzero((u >= 0) & (u < depth.shape[1]) & (v >= 0) & (v < depth.shape[0]))
         u, v, z = u[inside].astype(np.int64), v[inside].astype(np.int64), z[inside]
         measured = depth[v, u]
-        tolerance = np.maximum(self._tolerance, self._relative_tolerance * measured)
-        seen = (measured > 0) & (np.abs(z - measured) <= tolerance)
+        seen = (measured > 0) & (np.abs(z - measured) <= self._tolerance)
         return in_front[inside[seen]], v[seen], u[seen]
 
     def labels(self) -> np.ndarray:

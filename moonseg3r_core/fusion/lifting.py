@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.keys import spatial_keys
-from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.pooling import cell_counts, to_labels
 from moonseg3r_core.types import Geometry, MaskProposals, Queries
 
 
@@ -45,12 +45,8 @@ class Lift:
 
 
 def label_image(proposals: MaskProposals, geometry: Geometry) -> Tensor:
-    """The masks as one image of rows + 1, (H, W) int32 on the geometry's grid; where masks overlap the later wins."""
-    height, width = proposals.masks.shape[1:]
-    labels = torch.zeros(height, width, dtype=torch.int32, device=proposals.masks.device)
-    for row, mask in enumerate(proposals.masks):
-        labels[mask] = row + 1
-    return to_grid(labels, geometry).to(geometry.device)
+    """The masks as one image of rows + 1, (H, W) int32 on the geometry's grid."""
+    return to_grid(to_labels(proposals), geometry).to(geometry.device)
 
 
 def to_grid(image: Tensor, geometry: Geometry) -> Tensor:

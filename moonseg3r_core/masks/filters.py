@@ -1,45 +1,25 @@
-"""What all mask models share: overlaps, order, minimum area, connected components, label images."""
+"""What all mask models share: order, minimum area, label images; overlaps as `pooling.to_labels` settles them."""
 
 from __future__ import annotations
 
 import torch
-from skimage.measure import label as connected_components
 from torch import Tensor
 
+from moonseg3r_core.pooling import to_labels
 from moonseg3r_core.types import MaskProposals
 
 
 class MaskFilter:
     """Proposals -> disjoint proposals of at least `min_area` pixels, largest first.
 
-    Each pixel goes to its best-scoring mask, ties to the smaller mask. With `split`, every connected part of a mask
-    (4-neighbours) becomes a mask of its own, with the same score. A mask's area is counted after both.
+    Each pixel goes to its best-scoring mask, ties to the smaller mask; a mask's area is counted after that.
     """
 
-    def __init__(self, min_area: int = 1, split: bool = False) -> None:
-        self.min_area, self.split = min_area, split
+    def __init__(self, min_area: int = 1) -> None:
+        self.min_area = min_area
 
     def __call__(self, proposals: MaskProposals) -> MaskProposals:
-        labels = to_labels(proposals)
-        scores = proposals.scores
-        if self.split:
-            labels, owners = split_components(labels)
-            scores = scores[owners]
-        return from_labels(labels, self.min_area, scores)
-
-
-def to_labels(proposals: MaskProposals) -> Tensor:
-    """Proposals as one image (H, W) int32: 0 = none, m + 1 = row m.
-
-    Where masks overlap the best-scoring one keeps the pixel, ties go to the smaller mask, then to the earlier row.
-    """
-    masks = proposals.masks
-    labels = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    areas = [int(torch.count_nonzero(mask)) for mask in masks]
-    ranks = zip(proposals.scores.tolist(), areas, range(len(masks)), strict=True)
-    for _, _, row in sorted(ranks, key=lambda rank: (rank[0], -rank[1], -rank[2])):
-        labels.masked_fill_(masks[row], row + 1)
-    return labels
+        return from_labels(to_labels(proposals), self.min_area, proposals.scores)
 
 
 def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None) -> MaskProposals:
@@ -58,14 +38,3 @@ def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None)
     rows = torch.arange(1, len(kept) + 1, dtype=torch.int32, device=labels.device)
     masks = rank[labels][None] == rows[:, None, None]
     return MaskProposals(masks, torch.ones(len(kept), device=labels.device) if scores is None else scores[kept - 1])
-
-
-def split_components(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The connected parts (4-neighbours) of a label image (H, W), numbered from 1, and the row (label - 1) each part
-    came from, (parts,) int64.
-    """
-    parts = torch.from_numpy(connected_components(labels.cpu().numpy(), background=0, connectivity=1)).long()
-    parts = parts.to(labels.device)
-    owners = torch.zeros(int(parts.max()) + 1 if parts.numel() else 1, dtype=torch.int64, device=labels.device)
-    owners[parts.flatten()] = labels.flatten().long()
-    return parts.to(torch.int32), owners[1:] - 1

@@ -1,6 +1,6 @@
 """What a run leaves behind: the folder OUT, its summary, and the page that shows it."""
 
-from moonseg3r_core.report.folder import OutputFolder, follow
+from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids
 from moonseg3r_core.report.page import Material, page
 from moonseg3r_core.report.summary import Counts, Summary, verdict
@@ -12,7 +12,6 @@ __all__ = [
     "OutputFolder",
     "Picture",
     "Summary",
-    "follow",
     "page",
     "shrink_ids",
     "verdict",

@@ -92,7 +92,7 @@ class OutputFolder:
         yield from sorted(int(path.stem) for path in self._frame_files())
 
     def relabel(self, final_ids: Mapping[int, int]) -> None:
-        """Rewrite the frames that hold an absorbed id (old -> surviving; chains are followed)."""
+        """Rewrite the frames that hold an absorbed id (old -> surviving, which is itself absorbed by none)."""
         if not final_ids:
             return
         table = _final_table(final_ids)
@@ -178,15 +178,8 @@ def _final_table(final_ids: Mapping[int, int]) -> np.ndarray:
     """uint16 of 65536: for each id the one that survived."""
     table = np.arange(MAX_ID + 1, dtype=np.uint16)
     for old in (id for id in final_ids if id <= MAX_ID):
-        table[old] = follow(final_ids, old)
+        table[old] = final_ids[old]
     return table
-
-
-def follow(final_ids: Mapping[int, int], id: int) -> int:
-    """The id that survived, through chains of absorption."""
-    while id in final_ids and final_ids[id] != id:
-        id = final_ids[id]
-    return id
 
 
 def _instance(row: dict[str, Any]) -> Instance:
