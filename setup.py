@@ -9,6 +9,13 @@ from setuptools import find_packages, setup
 
 NAME = "moonseg3r_ros"
 
+
+def shared(folder, *patterns):
+    """The files of a folder that a ROS installation keeps under share/."""
+    files = [str(path) for pattern in patterns for path in sorted(Path(folder).glob(pattern))]
+    return (f"share/{NAME}/{folder}", files)
+
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -31,18 +38,31 @@ setup(
         "rosbags>=0.11.5",
         "matplotlib>=3.7",
         "PyYAML>=6",
+        "safetensors>=0.4",
         "tqdm>=4.60",
     ],
     extras_require={
         "view": ["open3d>=0.18"],
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "safetensors>=0.4"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
         "lint": ["ruff>=0.17,<0.18", "codespell>=2.3", "mypy>=1.13,<2.5", "types-PyYAML", "types-tqdm"],
     },
-    entry_points={"console_scripts": ["moonseg3r = moonseg3r_core.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "moonseg3r = moonseg3r_core.cli:main",
+            "moonseg3r_node = moonseg3r_ros.main:main",
+            "moonseg3r_container = moonseg3r_ros.container:main",
+            "moonseg3r_replay = moonseg3r_ros.replay:main",
+        ],
+        # Python has no plugin files: a container finds a component by "package::Class" here.
+        "rclpy_components": ["moonseg3r_ros::MoonSeg3RNode = moonseg3r_ros.node:MoonSeg3RNode"],
+        "moonseg3r.bench": ["ros = moonseg3r_ros.bench:main"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
-        (f"share/{NAME}/config", sorted(str(path) for path in Path("config").glob("*.yaml"))),
+        shared("config", "*.yaml", "*.xml"),
+        shared("launch", "*.launch.py"),
+        shared("rviz", "*.rviz"),
     ],
     zip_safe=False,
 )

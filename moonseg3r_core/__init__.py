@@ -14,12 +14,26 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "build": ("build_segmenter",),
-    "config": ("Config", "load_config"),
-    "errors": ("FrameRejected", "InputError", "MoonSeg3RError"),
+    "build": ("NEEDS", "build_segmenter", "find_settled", "refit"),
+    "cli": ("Parser",),
+    "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
+    "errors": ("ConfigError", "FrameRejected", "InputError", "MoonSeg3RError"),
+    "evaluation.table": ("Table", "machine"),
+    "fusion.frame_cloud": ("frame_cloud",),
+    "geometry": ("quaternion_from_rotation",),
+    "map_file": ("load_map", "save_map"),
+    "report.overlay": ("outlines",),
+    "report.palette": ("colors",),
     "segmenter": ("OnlineSegmenter",),
     "sources": ("open_source",),
+    "sources.assembly": ("FrameAssembler", "Parts", "frame_of", "is_rectified"),
+    "sources.bag_reader": ("Message", "Topic", "read_messages", "read_topics"),
+    "sources.bag_topics": ("Topics", "choose"),
+    "sources.write_bag": ("write_bag",),
+    "synthetic": ("SyntheticSequence",),
+    "sources.transforms": ("JUMP",),
     "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
+    "voxels": ("voxel_keys",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from moonseg3r_core.config import Config, FusionConfig
+from moonseg3r_core.config import Config, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
 from moonseg3r_core.fusion.instances import PairwiseMean, RunningMean
@@ -27,7 +27,7 @@ from moonseg3r_core.fusion.match import (
 from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
-from moonseg3r_core.stages import Match
+from moonseg3r_core.stages import Match, Merge
 
 TENANTS = {
     "reconstruction": {"rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"},
@@ -48,25 +48,58 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
     Raises ConfigError for settings that cannot go together, InputError for a folder without masks, MissingDependency
     for an absent package.
     """
-    config = settle_masks(config, masks_folder)
-    if config.masks.kind == "precomputed":
-        from moonseg3r_core.masks.precomputed import find_masks
-
-        find_masks(Path(config.masks.precomputed.folder))
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
-    rooms = Rooms(
-        reconstruction=tenant("reconstruction", config.reconstruction),
-        masks=tenant("masks", config.masks, min_area=config.masks.min_area),
-        features=tenant("features", config.features, cell=config.features.cell),
-        memory=tenant("memory", config.memory),
-        refinement=tenant("refinement", config.refinement),
-        lift=Lift(PointBoxes() if config.fusion.boxes == "points" else key_boxes(config), config.fusion.min_points),
-        merge=SimilarityMerge(config.fusion.merge_threshold) if config.fusion.merge == "similarity" else NoMerge(),
-        match=build_match(config.fusion),
-        store=build_store(config, device),
-    )
-    return OnlineSegmenter(rooms, device)
+    tenants = recipes(find_settled(config, masks_folder), device)
+    return OnlineSegmenter(Rooms(**{room: recipe() for room, recipe in tenants.items()}), device)
+
+
+def refit(segmenter: OnlineSegmenter, old: Config, new: Config, *, masks_folder: Path | None = None) -> None:
+    """Bring a segmenter that `old` describes to `new`, between two frames: rooms whose settings differ get new tenants,
+    those that remember go on with what is known, and the other rooms are left as they are.
+
+    Raises ConfigError for settings that may not change while a map exists, and what `build_segmenter` raises; nothing
+    is changed then.
+    """
+    fixed = [f"{name} must stay {before}, got {after}" for name, (before, after) in fixed_changes(old, new).items()]
+    if fixed:
+        raise ConfigError(f"while there is a map, {', '.join(fixed)}; forget the map and build the segmenter anew.")
+    before = recipes(settle_masks(old, masks_folder), segmenter.device)
+    after = recipes(find_settled(new, masks_folder), segmenter.device)
+    segmenter.succeed(**{room: recipe() for room, recipe in after.items() if recipe != before[room]})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tenant is made. Equal recipes make equal tenants: what a room reads of the configuration is in `settings`."""
+
+    make: Callable[..., Any]
+    settings: Mapping[str, Any]
+
+    def __call__(self) -> Any:
+        return self.make(**self.settings)
+
+
+def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
+    """The tenant of every room in a configuration whose masks are settled."""
+    fusion, index = config.fusion, config.memory.index
+    return {
+        "reconstruction": tenant("reconstruction", config.reconstruction),
+        "masks": tenant("masks", config.masks, min_area=config.masks.min_area),
+        "features": tenant("features", config.features, cell=config.features.cell),
+        "memory": tenant("memory", config.memory),
+        "refinement": tenant("refinement", config.refinement),
+        "lift": Recipe(make_lift, _of(fusion, "boxes", "min_points") | _of(index, "cell", "merge_distance")),
+        "merge": Recipe(make_merge, _of(fusion, "merge", "merge_threshold")),
+        "match": Recipe(make_match, _of(fusion, "match", "match_threshold", "parts", "parts_share")),
+        "store": Recipe(
+            make_store,
+            _of(fusion, "average", "overlap_voxel")
+            | _of(fusion, "consensus", "consensus_cover", "consensus_views", "consensus_rate")
+            | _of(config.map, "voxel", "samples")
+            | {"device": device},
+        ),
+    }
 
 
 def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
@@ -99,6 +132,16 @@ def settle_masks(config: Config, masks_folder: Path | None) -> Config:
     return replace(config, masks=masks)
 
 
+def find_settled(config: Config, masks_folder: Path | None) -> Config:
+    """As `settle_masks`. Raises InputError for a folder without masks too."""
+    config = settle_masks(config, masks_folder)
+    if config.masks.kind == "precomputed":
+        from moonseg3r_core.masks.precomputed import find_masks
+
+        find_masks(Path(config.masks.precomputed.folder))
+    return config
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; auto takes a GPU where there is one. Raises ConfigError for one that is not there."""
     if name == "auto":
@@ -116,36 +159,49 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def build_match(fusion: FusionConfig) -> Match:
+def make_lift(boxes: str, min_points: int, cell: int, merge_distance: float) -> Lift:
+    """Boxes from the points, or from the keys that the memory keeps."""
+    return Lift(PointBoxes() if boxes == "points" else KeyBoxes(cell, merge_distance), min_points)
+
+
+def make_merge(merge: str, merge_threshold: float) -> Merge:
+    """The merge of alike masks within a frame, or none."""
+    return SimilarityMerge(merge_threshold) if merge == "similarity" else NoMerge()
+
+
+def make_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:
     """Eq 12, with the terms and the rule for left-over parts that the configuration adds."""
     terms: list[Term] = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
-    if fusion.match == "overlap":
+    if match == "overlap":
         terms.append(OverlapSimilarity())
-    match = BipartiteMatch(fusion.match_threshold, terms)
-    return JoinContained(match, fusion.parts_share) if fusion.parts == "join" else match
+    bipartite = BipartiteMatch(match_threshold, terms)
+    return JoinContained(bipartite, parts_share) if parts == "join" else bipartite
 
 
-def key_boxes(config: Config) -> KeyBoxes:
-    """Boxes from the keys that the memory keeps."""
-    return KeyBoxes(config.memory.index.cell, config.memory.index.merge_distance)
-
-
-def build_store(config: Config, device: torch.device) -> InstanceStore:
+def make_store(
+    average: str, consensus: str, consensus_cover: float, consensus_views: int, consensus_rate: float, **plain: Any
+) -> InstanceStore:
     """The empty instance store with its map."""
-    fusion = config.fusion
-    views = ViewConsensus(fusion.consensus_cover, fusion.consensus_views, fusion.consensus_rate)
+    views = ViewConsensus(consensus_cover, consensus_views, consensus_rate)
     return InstanceStore(
-        average=RunningMean() if fusion.average == "running" else PairwiseMean(),
-        consensus=views if fusion.consensus == "views" else NoConsensus(),
-        voxel=config.map.voxel,
-        overlap_voxel=fusion.overlap_voxel,
-        samples=config.map.samples,
-        device=device,
+        average=RunningMean() if average == "running" else PairwiseMean(),
+        consensus=views if consensus == "views" else NoConsensus(),
+        **plain,
     )
 
 
-def tenant(room: str, section: Any, **shared: Any) -> Any:
+def tenant(room: str, section: Any, **shared: Any) -> Recipe:
     """The tenant of a room that its section's `kind` names, made with the settings of that kind."""
-    module, _, name = TENANTS[room][section.kind].partition(":")
     own = getattr(section, section.kind, None)
-    return getattr(importlib.import_module(module), name)(**shared, **(asdict(own) if own else {}))
+    settings = shared | (asdict(own) if own else {})
+    return Recipe(make_tenant, {"place": TENANTS[room][section.kind], "settings": settings})
+
+
+def make_tenant(place: str, settings: Mapping[str, Any]) -> Any:
+    """What is at `module:name`, imported when it is needed."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)(**settings)
+
+
+def _of(section: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in names}

@@ -1,7 +1,8 @@
 """The configuration: frozen dataclasses, one per room, addressed by dotted names (`masks.regions.scale`).
 
 The same names are the keys of a YAML file, of `--set` on the command line, and the ROS parameters.
-Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`.
+Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`. `live` ones may change while a
+map exists, the others not.
 """
 
 from __future__ import annotations
@@ -20,10 +21,21 @@ from moonseg3r_core.errors import ConfigError
 
 
 def value(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), low: float | None = None, high: float | None = None
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    live: bool = False,
 ) -> Any:
-    """A field with what a user must know of it: `help`, and the `choices` or the range (inclusive) of its values."""
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+    """A field with what a user must know of it: `help`, the `choices` or the range (inclusive) of its values, `live`."""
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "live": live})
+
+
+def live(default: Any, help: str, **facts: Any) -> Any:
+    """A `value` that may change while a map exists: what is remembered does not depend on it."""
+    return value(default, help, live=True, **facts)
 
 
 def section(cls: type) -> Any:
@@ -33,9 +45,9 @@ def section(cls: type) -> Any:
 
 @dataclass(frozen=True)
 class RgbdConfig:
-    min_depth: float = value(0.1, "nearer depth is ignored, metres", low=0.0)
-    max_depth: float = value(8.0, "farther depth is ignored, metres", low=0.0)
-    edge: float = value(0.0, "depth is dropped where it jumps by more than this share of it; 0: kept", low=0.0)
+    min_depth: float = live(0.1, "nearer depth is ignored, metres", low=0.0)
+    max_depth: float = live(8.0, "farther depth is ignored, metres", low=0.0)
+    edge: float = live(0.0, "depth is dropped where it jumps by more than this share of it; 0: kept", low=0.0)
     cell: int = value(16, "pixels per cell of the position features (F3d)", low=4, high=64)
     longest: float = value(8.0, "longest wavelength of the position features, metres", low=0.1)
     octaves: int = value(5, "wavelengths of the position features, each half the one before", low=1, high=8)
@@ -49,32 +61,32 @@ class ReconstructionConfig:
 
 @dataclass(frozen=True)
 class PrecomputedConfig:
-    folder: str = value("", "folder of masks; empty: `masks` in the recording")
+    folder: str = live("", "folder of masks; empty: `masks` in the recording")
 
 
 @dataclass(frozen=True)
 class RegionsConfig:
-    width: int = value(256, "segmented at this width, pixels", low=32)
-    scale: float = value(15.0, "preference for large regions in the graph-based segmentation", low=0.0)
-    sigma: float = value(0.4, "width of the smoothing before segmentation, pixels", low=0.0)
-    lightness: float = value(0.4, "weight of lightness against chroma", low=0.0)
-    normals: float = value(8.0, "weight of a full change of normal, L*a*b* units", low=0.0)
-    depth: float = value(75.0, "weight of a change of log depth, L*a*b* units", low=0.0)
-    jump: float = value(0.02, "a surface this far off the other's plane is another one, share of depth", low=1e-3)
-    convex: float = value(0.0, "weight of a convex crease against a concave one", low=0.0, high=1.0)
-    color: float = value(9.0, "adjacent regions whose colors differ by less may merge, L*a*b* units", low=0.1)
-    crease: float = value(0.4, "share of a border that may be broken (jump or crease) in a merge", low=0.01)
-    small_area: float = value(800.0, "smaller regions merge more easily, pixels at the segmented width", low=1.0)
+    width: int = live(256, "segmented at this width, pixels", low=32)
+    scale: float = live(15.0, "preference for large regions in the graph-based segmentation", low=0.0)
+    sigma: float = live(0.4, "width of the smoothing before segmentation, pixels", low=0.0)
+    lightness: float = live(0.4, "weight of lightness against chroma", low=0.0)
+    normals: float = live(8.0, "weight of a full change of normal, L*a*b* units", low=0.0)
+    depth: float = live(75.0, "weight of a change of log depth, L*a*b* units", low=0.0)
+    jump: float = live(0.02, "a surface this far off the other's plane is another one, share of depth", low=1e-3)
+    convex: float = live(0.0, "weight of a convex crease against a concave one", low=0.0, high=1.0)
+    color: float = live(9.0, "adjacent regions whose colors differ by less may merge, L*a*b* units", low=0.1)
+    crease: float = live(0.4, "share of a border that may be broken (jump or crease) in a merge", low=0.01)
+    small_area: float = live(800.0, "smaller regions merge more easily, pixels at the segmented width", low=1.0)
 
 
 @dataclass(frozen=True)
 class MasksConfig:
-    kind: str = value(
+    kind: str = live(
         "auto",
         "where 2D masks come from; auto: precomputed where the recording brings them, else regions",
         choices=("auto", "precomputed", "regions"),
     )
-    min_area: int = value(50, "smaller masks are dropped, pixels", low=1)
+    min_area: int = live(50, "smaller masks are dropped, pixels", low=1)
     precomputed: PrecomputedConfig = section(PrecomputedConfig)
     regions: RegionsConfig = section(RegionsConfig)
 
@@ -102,21 +114,21 @@ class RefinementConfig:
 class IndexMemoryConfig:
     cell: int = value(16, "pixels along a cell's edge; each cell gives one spatial key", low=1)
     merge_distance: float = value(0.3, "keys nearer than this are merged (delta), metres", low=1e-3)
-    update: str = value(
+    update: str = live(
         "paper", "paper: as the supplement words it; grid: also one new key per cell", choices=("paper", "grid")
     )
-    occlusion: str = value(
+    occlusion: str = live(
         "depth",
         "depth: keys behind what is seen now are hidden; nearest: only behind other keys",
         choices=("depth", "nearest"),
     )
-    rasterizer: str = value("torch", "point rasteriser", choices=("torch", "pytorch3d"))
-    max_radius: float = value(12.0, "cap of a key's radius in the index map, pixels", low=0.5)
-    stride: int = value(4, "pixels along the edge of a sample of the index map; 1: every pixel by itself", low=1)
-    max_recalled: int = value(512, "queries recalled at most, the most seen first", low=1)
-    queries_per_key: int = value(32, "newest queries kept per key; 0: all", low=0)
-    max_queries: int = value(16384, "queries kept in the bank, the newest; 0: all, as in the paper", low=0)
-    max_keys: int = value(65536, "spatial keys kept, the newest seen; 0: all, as in the paper", low=0)
+    rasterizer: str = live("torch", "point rasteriser", choices=("torch", "pytorch3d"))
+    max_radius: float = live(12.0, "cap of a key's radius in the index map, pixels", low=0.5)
+    stride: int = live(4, "pixels along the edge of a sample of the index map; 1: every pixel by itself", low=1)
+    max_recalled: int = live(512, "queries recalled at most, the most seen first", low=1)
+    queries_per_key: int = live(32, "newest queries kept per key; 0: all", low=0)
+    max_queries: int = live(16384, "queries kept in the bank, the newest; 0: all, as in the paper", low=0)
+    max_keys: int = live(65536, "spatial keys kept, the newest seen; 0: all, as in the paper", low=0)
 
 
 @dataclass(frozen=True)
@@ -127,38 +139,38 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    boxes: str = value(
+    boxes: str = live(
         "points",
         "boxes from a mask's points (1st to 99th percentile) or from its keys (paper)",
         choices=("points", "keys"),
     )
-    min_points: int = value(10, "masks with fewer 3D points have no place and are left out", low=1)
-    merge: str = value(
+    min_points: int = live(10, "masks with fewer 3D points have no place and are left out", low=1)
+    merge: str = live(
         "none",
         "within-frame merge of alike masks; weight-free queries are not fit for it",
         choices=("similarity", "none"),
     )
-    merge_threshold: float = value(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
-    match: str = value(
+    merge_threshold: float = live(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
+    match: str = live(
         "overlap",
         "paper: eq 12; overlap: eq 12 and the IoU with the map's labels in view",
         choices=("paper", "overlap"),
     )
-    match_threshold: float = value(1.0, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
+    match_threshold: float = live(1.0, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
     overlap_voxel: float = value(0.05, "edge of the voxels in which overlap is measured, metres", low=1e-3)
-    parts: str = value(
+    parts: str = live(
         "join",
         "a mask left over inside an instance: join: a part of it; new: an instance (paper)",
         choices=("join", "new"),
     )
-    parts_share: float = value(0.9, "share of a mask inside an instance that makes it a part", low=0.0, high=1.0)
-    consensus: str = value(
+    parts_share: float = live(0.9, "share of a mask inside an instance that makes it a part", low=0.0, high=1.0)
+    consensus: str = live(
         "views", "views: instances that masks keep showing as one are joined; none (paper)", choices=("views", "none")
     )
-    consensus_cover: float = value(0.8, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
-    consensus_views: int = value(5, "frames that must show two instances as one", low=1)
-    consensus_rate: float = value(0.75, "and their share of all frames that show both", low=0.0, high=1.0)
-    average: str = value(
+    consensus_cover: float = live(0.8, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
+    consensus_views: int = live(5, "frames that must show two instances as one", low=1)
+    consensus_rate: float = live(0.75, "and their share of all frames that show both", low=0.0, high=1.0)
+    average: str = live(
         "running",
         "update of a matched query: mean over observations, or of old and new",
         choices=("running", "pairwise"),
@@ -168,9 +180,9 @@ class FusionConfig:
 @dataclass(frozen=True)
 class MapConfig:
     voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
-    samples: int = value(38400, "pixels of a frame that enter the map, at most", low=1)
-    min_observations: int = value(2, "instances seen less often are not published, though always saved", low=1)
-    min_points: int = value(20, "nor are those that hold fewer points of the map (outvoted fragments)", low=0)
+    samples: int = live(38400, "pixels of a frame that enter the map, at most", low=1)
+    min_observations: int = live(2, "instances seen less often are not published, though always saved", low=1)
+    min_points: int = live(20, "nor are those that hold fewer points of the map (outvoted fragments)", low=0)
 
 
 @dataclass(frozen=True)
@@ -197,17 +209,24 @@ class Key:
     choices: tuple[str, ...]
     low: float | None
     high: float | None
+    live: bool
 
 
-def keys(config: Any, prefix: str = "") -> Iterator[Key]:
+def list_settings(config: Any, prefix: str = "") -> Iterator[Key]:
     """Every setting of a configuration in the order of its definition."""
     hints = get_type_hints(type(config))
     for f in fields(config):
         item = getattr(config, f.name)
         if is_dataclass(item):
-            yield from keys(item, f"{prefix}{f.name}.")
+            yield from list_settings(item, f"{prefix}{f.name}.")
         else:
             yield Key(f"{prefix}{f.name}", item, hints[f.name], **f.metadata)
+
+
+def fixed_changes(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ and may not while a map exists: name -> old and new value."""
+    pairs = zip(list_settings(old), list_settings(new), strict=True)
+    return {a.name: (a.value, b.value) for a, b in pairs if a.value != b.value and not a.live}
 
 
 def load_config(*files: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -223,7 +242,7 @@ def load_config(*files: str | Path, overrides: Mapping[str, Any] | None = None) 
 
 def overlay(config: Config, settings: Mapping[str, Any], origin: str = "settings") -> Config:
     """A copy of `config` with dotted `settings` put in; text is read as the setting's own type."""
-    known = {key.name: key for key in keys(config)}
+    known = {key.name: key for key in list_settings(config)}
     for name, given in settings.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from moonseg3r_core.fusion.lifting import Lift, to_image
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
+from moonseg3r_core.state import State, gathered, load_parts
 from moonseg3r_core.stopwatch import Stopwatch
 from moonseg3r_core.types import Frame, FrameResult, InstanceMap
 
@@ -42,6 +44,12 @@ class OnlineSegmenter:
         """Put other tenants into rooms, by the room's name: `furnish(masks=my_model)`."""
         self._rooms = replace(self._rooms, **self._stopwatch.watch(tenants))
 
+    def succeed(self, **tenants: Any) -> None:
+        """As `furnish`, and a tenant that remembers goes on with what the one before it knew, within its own limits."""
+        for name in tenants.keys() & self._remembering().keys():
+            tenants[name].load_state_dict(getattr(self._rooms, name).state_dict())
+        self.furnish(**tenants)
+
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
         """Take in one frame. Raises FrameRejected, and changes nothing, for a frame that cannot be used."""
@@ -73,6 +81,24 @@ class OnlineSegmenter:
 
     def reset(self) -> None:
         """Forget the map, the instances and the memory; ids start from 1 again."""
-        self._rooms.reconstruction.reset()
-        self._rooms.memory.reset()
-        self._rooms.store.reset()
+        for room in self._remembering().values():
+            room.reset()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is remembered, as CPU copies by dotted name: `store.map.sums`, `memory.bank.queries`..."""
+        return gathered(**{name: room.state_dict() for name, room in self._remembering().items()})
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on where a segmenter of the same settings was. Raises InputError, and changes nothing, for a state that is
+        not whole.
+        """
+        before = self.state_dict()
+        try:
+            load_parts(state, **self._remembering())
+        except Exception:
+            load_parts(before, **self._remembering())
+            raise
+
+    def _remembering(self) -> dict[str, Any]:
+        """The rooms that keep a state."""
+        return {name: getattr(self._rooms, name) for name in ("reconstruction", "memory", "store")}

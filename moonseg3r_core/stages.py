@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
+
+from torch import Tensor
 
 from moonseg3r_core.types import Assignment, FeatureMap, Frame, Geometry, MaskProposals, Queries, Recalled
 
 
-class Reconstruction(Protocol):
+class Stateful(Protocol):
+    """What remembers from frame to frame: its state as CPU copies by dotted name, and the way back, by another of the
+    same settings. `load_state_dict` raises InputError for a state that is not whole, and may leave half of it behind.
+    """
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
+
+
+class Reconstruction(Stateful, Protocol):
     """Frame -> Geometry (eq 1). Raises FrameRejected for a frame that it cannot place."""
 
     def __call__(self, frame: Frame) -> Geometry: ...
@@ -45,7 +58,7 @@ class Refinement(Protocol):
     def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries: ...
 
 
-class Memory(Protocol):
+class Memory(Stateful, Protocol):
     """The query bank and its index map: recall at t what was remembered before t (eq 7-9)."""
 
     def recall(self, geometry: Geometry) -> Recalled: ...

@@ -316,7 +316,8 @@ class Instance:
 @dataclass(frozen=True)
 class InstanceMap:
     """The labelled map: points (N, 3) float32, colors (N, 3) uint8 RGB, instance_ids (N,) int32, confidence (N,)
-    float32 in [0, 1] (share of the observations that agree), and all instances, also those outvoted everywhere.
+    float32 in [0, 1] (share of the observations that agree), and all instances, also those outvoted everywhere;
+    descriptors: the query (D,) float32 by instance id, of those still in matching.
     """
 
     points: Tensor
@@ -324,6 +325,7 @@ class InstanceMap:
     instance_ids: Tensor
     confidence: Tensor
     instances: tuple[Instance, ...] = ()
+    descriptors: Mapping[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}

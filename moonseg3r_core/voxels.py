@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moonseg3r_core.state import State, plain, take
+
 _EMPTY = -1
 _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin
 
@@ -53,6 +55,21 @@ class VoxelHash:
         missing = rows < 0
         rows[missing] = self.find(keys[missing])
         return rows
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The keys in the order of their rows."""
+        used = self._keys != _EMPTY
+        keys = torch.empty(self._count, dtype=torch.int64, device=self._keys.device)
+        keys[self._rows[used]] = self._keys[used]
+        return {"keys": plain(keys)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave."""
+        keys = take(state, "keys", ("N",), device=self._keys.device)
+        self._keys.fill_(_EMPTY)
+        self._reserve(len(keys))
+        self._put(keys, torch.arange(len(keys), device=keys.device))
+        self._count = len(keys)
 
     def _put(self, keys: Tensor, rows: Tensor) -> None:
         """Store distinct, absent keys: each round every pending key claims its slot, and those that lost go on."""

@@ -1,1 +1,6 @@
-"""The ROS 2 porch of MoonSeg3R: it translates messages to and from `moonseg3r_core` and computes nothing."""
+"""The porch: MoonSeg3R as a ROS 2 node. It translates between topics and the ROS-free core, and computes nothing itself."""
+
+import os
+
+# Before torch is imported: threads that wait must sleep, else they take the cores from the rest of the robot.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import moonseg3r_core
+
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "moonseg3r_core"
 ROOMS = {"reconstruction", "masks", "features", "refinement", "memory", "fusion"}
 FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "build", "run"}
+PORCH = CORE.parent / "moonseg3r_ros"
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "tf2_ros", "moonseg3r_ros", "cv_bridge"}
 
 
@@ -48,6 +51,17 @@ def test_rooms_import_the_foundation_and_never_one_another(room):
 @pytest.mark.parametrize("name", sorted(FOUNDATION))
 def test_the_foundation_imports_only_itself(name):
     assert inner(CORE / f"{name}.py") <= FOUNDATION | {"__version__"}
+
+
+@pytest.mark.parametrize("path", files(PORCH), ids=lambda p: p.name)
+def test_the_porch_sees_only_the_public_names_of_the_core(path):
+    public = {"moonseg3r_core", *(f"moonseg3r_core.{name}" for name in moonseg3r_core.__all__)}
+    assert {name for name in imports(path) if name.startswith("moonseg3r_core")} <= public
+
+
+def test_every_public_name_is_there():
+    for name in moonseg3r_core.__all__:
+        assert getattr(getattr(moonseg3r_core, name), "__name__", name) == name
 
 
 def test_the_hall_knows_no_adapter():

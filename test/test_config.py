@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from moonseg3r_core.config import Config, keys, load_config, overlay, parse_set, to_dict
+from moonseg3r_core.config import Config, fixed_changes, list_settings, load_config, overlay, parse_set, to_dict
 from moonseg3r_core.errors import ConfigError
 
 
@@ -31,7 +31,7 @@ def test_every_key_survives_yaml(tmp_path):
 
 
 def test_every_key_has_help_and_a_default_within_its_own_range():
-    for key in keys(Config()):
+    for key in list_settings(Config()):
         assert key.help, key.name
         assert overlay(Config(), {key.name: str(key.value)}) == Config(), key.name
 
@@ -83,3 +83,13 @@ def test_set_needs_an_equals_sign():
     assert parse_set(["a.b=1", "c==2"]) == {"a.b": "1", "c": "=2"}
     with pytest.raises(ConfigError, match=r"key=value, got 'masks\.kind'"):
         parse_set(["masks.kind"])
+
+
+def test_what_may_change_while_a_map_exists():
+    live = {key.name for key in list_settings(Config()) if key.live}
+    assert {"masks.regions.scale", "fusion.match_threshold", "map.samples", "memory.index.max_keys"} <= live
+    assert not {"device", "seed", "map.voxel", "fusion.overlap_voxel", "memory.index.cell", "features.cell"} & live
+    assert not {key.name for key in list_settings(Config()) if key.name.endswith(".kind")} & live - {"masks.kind"}
+    new = overlay(Config(), {"map.voxel": 0.05, "map.samples": 7, "device": "cpu"})
+    assert fixed_changes(Config(), new) == {"map.voxel": (0.02, 0.05), "device": ("auto", "cpu")}
+    assert fixed_changes(new, new) == {}

@@ -13,6 +13,8 @@ from moonseg3r_core.fusion.lifting import (
     KeyBoxes,
     Lift,
     PointBoxes,
+    percentile_boxes,
+    percentile_boxes_plain,
     state_distribution_tokens,
     to_grid,
     to_image,
@@ -80,6 +82,28 @@ def stored(q, ids=None, observations=1):
 
 
 # lifting
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 700), st.integers(0, 5), st.integers(1, 400), st.integers(0, 2**31), st.sampled_from([0.0, 1, 50])
+)
+def test_boxes_at_once_are_those_mask_by_mask(points, masks, samples, seed, offset):
+    random = torch.Generator().manual_seed(seed)
+    cloud = torch.randn(points, 3, generator=random).round(decimals=1) + offset
+    labels = torch.randint(0, masks + 1, (points,), generator=random) ** 2 // max(masks, 1)
+    expected = percentile_boxes_plain(cloud, labels, masks, samples)
+    torch.testing.assert_close(
+        percentile_boxes(cloud, labels, masks, samples), expected, rtol=0, atol=0, equal_nan=True
+    )
+
+
+def test_boxes_of_more_masks_than_are_done_at_once():
+    cloud, labels = torch.rand(3000, 3), torch.arange(3000) % 700
+    labels[labels == 650] = 0
+    expected = percentile_boxes_plain(cloud, labels, 710)
+    assert expected.isnan().all(dim=(1, 2)).nonzero().flatten().tolist() == [649, *range(699, 710)]
+    torch.testing.assert_close(percentile_boxes(cloud, labels, 710), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_lift_by_hand():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from walks import house, split, walk
 
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 
@@ -95,6 +96,47 @@ def test_many_wrong_ids_cost_no_memory():
         observe(m, [0.01] * 3, [7, 7, 1000 + id])
     assert labels(m)[0].tolist() == [7]
     assert m.votes._ids.shape[1] == 4
+
+
+def test_what_changed_is_told_once():
+    m = VoxelMap(0.02)
+    observe(m, [0.01, 0.05, 0.09], [1, 2, 2])
+    assert m.votes.take_changed().tolist() == [0, 1, 2]
+    assert m.votes.take_changed().tolist() == []
+    observe(m, [0.05, 0.13], [1, 0])
+    m.votes.rename(1, 3)  # of voxels 0 and 1
+    assert m.votes.take_changed().tolist() == [0, 1, 3]
+
+
+def test_a_map_that_is_looked_at_after_every_frame_shows_what_one_does_that_is_read_anew():
+    settings = {"fusion.consensus_views": 2, "fusion.consensus_rate": 0.3}
+    segmenter, masks = house(**settings)
+    joined = False
+    for t in range(12):
+        walk(segmenter, masks, [(0.01 * t - 0.1, 0.0, 0.0)], split, start=t)
+        other, _ = house(**settings)
+        other.load_state_dict(segmenter.state_dict())
+        shown, anew = segmenter.snapshot(), other.snapshot()
+        for name in ("points", "colors", "instance_ids", "confidence"):
+            assert getattr(shown, name).equal(getattr(anew, name)), name
+        for one, two in zip(shown.instances, anew.instances, strict=True):
+            assert [one.id, one.points] == [two.id, two.points]
+            for name in ("centroid", "box_min", "box_max"):
+                assert getattr(one, name) == pytest.approx(getattr(two, name), abs=1e-6), name
+        joined |= bool(segmenter.final_ids)
+    assert joined
+    assert len(shown) > 1000
+
+
+def test_what_was_shown_stays_as_it_was():
+    segmenter, masks = house()
+    walk(segmenter, masks, [(0.0, 0.0, 0.0)], split)
+    before = segmenter.snapshot()
+    copies = [getattr(before, name).clone() for name in ("points", "colors", "instance_ids", "confidence")]
+    walk(segmenter, masks, [(0.05, 0.0, 0.0)], split, start=1)
+    segmenter.snapshot()
+    after = [getattr(before, name) for name in ("points", "colors", "instance_ids", "confidence")]
+    assert all(a.equal(b) for a, b in zip(copies, after, strict=True))
 
 
 @settings(max_examples=30, deadline=None)

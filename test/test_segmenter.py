@@ -6,9 +6,10 @@ import time
 
 import pytest
 import torch
-from billboards import BOARDS, frame, proposals
+from billboards import BOARDS, frame
+from walks import EAGER, PATH, house, split, walk
 
-from moonseg3r_core.build import build_segmenter, choose_device, settle_masks
+from moonseg3r_core.build import choose_device, settle_masks
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError, FrameRejected
 from moonseg3r_core.fusion.store import RETIRE_EVERY
@@ -16,35 +17,6 @@ from moonseg3r_core.stopwatch import Stopwatch
 from moonseg3r_core.types import Geometry
 
 WALL = len(BOARDS)
-PATH = [(0.03 * t - 0.2, 0.01 * t, 0.0) for t in range(10)]
-
-
-class GivenMasks:
-    """Masks by frame number, from ids."""
-
-    def __init__(self):
-        self.ids = {}
-
-    def __call__(self, frame, geometry):
-        return proposals(self.ids[frame.index])
-
-
-def house(**settings):
-    """A segmenter whose masks are given, and the masks' room."""
-    segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
-    given = GivenMasks()
-    segmenter.furnish(masks=given)
-    return segmenter, given
-
-
-def walk(segmenter, given, path=PATH, change=lambda t, ids: ids, start=0, world=None):
-    """The results of a walk, with the true ids beside them."""
-    walked = []
-    for t, camera in enumerate(path, start):
-        image, ids = frame(t, camera, world=world)
-        given.ids[t] = change(t, ids)
-        walked.append((segmenter.step(image), ids))
-    return walked
 
 
 def ids_of(result, truth, board):
@@ -75,6 +47,18 @@ def test_the_map_lies_where_the_boards_are():
         assert 0 < instance.score < 1
 
 
+def test_the_map_brings_the_query_of_every_instance():
+    segmenter, given = house()
+    assert segmenter.snapshot().descriptors == {}
+    walk(segmenter, given)
+    scene, stored = segmenter.snapshot(), segmenter._rooms.store.instances
+    assert list(scene.descriptors) == [i.id for i in scene.instances] == stored.ids.tolist()
+    assert torch.stack(list(scene.descriptors.values())).equal(stored.features)
+    kept = scene.descriptors[1].clone()
+    walk(segmenter, given, start=len(PATH))
+    assert scene.descriptors[1].equal(kept)
+
+
 def test_an_object_that_leaves_and_returns_keeps_its_id():
     segmenter, given = house()
     (first, truth), *_ = walk(segmenter, given, [(0.0, 0.0, 0.0)] * 2)
@@ -93,15 +77,6 @@ def test_a_new_object_gets_a_new_id():
     assert not ids_of(result, truth, 2) & known
 
 
-def split(t, ids):
-    """Board 1 comes in two halves on every third frame, the first among them."""
-    if t % 3:
-        return ids
-    columns = torch.arange(ids.shape[1])[None].expand_as(ids)
-    middle = int(columns[ids == 1].float().median())
-    return torch.where((ids == 1) & (columns > middle), 9, ids)
-
-
 def test_a_split_object_becomes_whole():
     segmenter, given = house()
     walked = walk(segmenter, given, change=split, path=[(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)])
@@ -112,9 +87,6 @@ def test_a_split_object_becomes_whole():
     board = (scene.points[:, 2] - BOARDS[0][4]).abs() < 1e-3
     held = (scene.instance_ids[board] == last.pop()).float().mean()
     assert held > 0.9
-
-
-EAGER = {"fusion.consensus_views": 1, "fusion.consensus_rate": 0.3}  # halves join at the first whole
 
 
 def test_the_papers_own_fusion_leaves_the_halves_apart():

@@ -14,7 +14,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from ros_messages import SECOND, edge, flat, metres, odometry, pose_stamped, shift, tf
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.errors import FrameRejected, OutputError, SourceError
 from moonseg3r_core.sources import Topics, open_source
@@ -27,52 +29,14 @@ from moonseg3r_core.sources.encodings import (
     decode_image,
 )
 from moonseg3r_core.sources.transforms import TransformBuffer, TransformError, invert, pose_from_quaternion
-from moonseg3r_core.sources.write_bag import camera_info, compressed, header, image, transform, write_bag
+from moonseg3r_core.sources.write_bag import camera_info, compressed, header, image, write_bag
 from moonseg3r_core.types import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
 KITCHEN = ROOT.parent / "shared" / "data" / "kitchen"
-SECOND = 10**9
 RED = np.array([200, 100, 50], np.uint8)
 K = torch.tensor([[10.0, 0, 3.5], [0, 10, 2.5], [0, 0, 1]])
 COLOR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image_raw", "/camera/color/camera_info"
-
-
-def shift(x: float, turn: float = 0.0) -> np.ndarray:
-    """A pose `x` metres along x, turned about z by `turn` radians."""
-    return pose_from_quaternion(np.array([x, 0, 0]), np.array([0, 0, np.sin(turn / 2), np.cos(turn / 2)]))
-
-
-def flat(value: int | np.ndarray, size: tuple[int, int] = (6, 8)) -> np.ndarray:
-    return np.broadcast_to(np.asarray(value, np.uint8), (*size, 3)).copy()
-
-
-def metres(value: float, size: tuple[int, int] = (6, 8)) -> np.ndarray:
-    return np.full(size, round(value * 1000), np.uint16)
-
-
-def tf(*edges: object) -> object:
-    return TYPES.types["tf2_msgs/msg/TFMessage"](list(edges))
-
-
-def edge(x: float, stamp: float, parent: str = "map", child: str = "camera") -> object:
-    return transform(torch.from_numpy(shift(x)), round(stamp * SECOND), parent, child)
-
-
-def pose_stamped(x: float, stamp: float, frame: str = "map") -> object:
-    make = TYPES.types
-    pose = make["geometry_msgs/msg/Pose"](
-        make["geometry_msgs/msg/Point"](x, 0.0, 0.0), make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
-    )
-    return make["geometry_msgs/msg/PoseStamped"](header(round(stamp * SECOND), frame), pose)
-
-
-def odometry(x: float, stamp: float, child: str) -> object:
-    make = TYPES.types
-    posed = make["geometry_msgs/msg/PoseWithCovariance"](pose_stamped(x, stamp).pose, np.zeros(36))
-    zero = make["geometry_msgs/msg/Vector3"](0.0, 0.0, 0.0)
-    twist = make["geometry_msgs/msg/TwistWithCovariance"](make["geometry_msgs/msg/Twist"](zero, zero), np.zeros(36))
-    return make["nav_msgs/msg/Odometry"](header(round(stamp * SECOND), "odom"), child, posed, twist)
 
 
 def record(
@@ -229,6 +193,12 @@ class TestTransforms:
         buffer.add("a", "b", 1, shift(0, start + turn))
         assert np.allclose(buffer.lookup("a", "b", share), shift(0, start + share * turn), atol=1e-9)
 
+    @given(st.lists(st.floats(-10, 10), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 1e-3))
+    def test_quaternions_turn_as_scipy_turns_them(self, quaternion):
+        pose = pose_from_quaternion((1, 2, 3), quaternion)
+        assert np.allclose(pose[:3, :3], Rotation.from_quat(quaternion).as_matrix(), atol=1e-12)
+        assert pose[:, 3].tolist() == [1, 2, 3, 1]
+
     def test_errors_say_what_is_missing(self):
         buffer = TransformBuffer()
         buffer.add("map", "camera", 5, shift(0))
@@ -254,6 +224,24 @@ class TestTransforms:
         for quaternion in (np.zeros(4), np.full(4, np.nan)):
             with pytest.raises(TransformError, match="must be finite with a rotation"):
                 pose_from_quaternion(np.zeros(3), quaternion)
+
+    def test_an_edge_whose_time_goes_back_starts_anew(self):
+        buffer = TransformBuffer()
+        for stamp in (100.0, 101.0, 100.6):  # a little disorder, and all hold
+            buffer.add("map", "camera", stamp, shift(stamp))
+        assert buffer.lookup("map", "camera", 100.3)[0, 3] == pytest.approx(100.3)
+        buffer.add("map", "camera", 97.0, shift(1))
+        buffer.add("map", "camera", 97.5, shift(2))
+        assert buffer.lookup("map", "camera", 97.25)[0, 3] == pytest.approx(1.5)
+        with pytest.raises(TransformError, match="after the newest"):
+            buffer.lookup("map", "camera", 99.0)
+
+    def test_parents(self):
+        buffer = TransformBuffer()
+        buffer.add("/map", "odom", 1, shift(0))
+        assert [buffer.parent_of(frame) for frame in ("/odom", "odom", "map", "lens")] == ["map", "map", None, None]
+        buffer.add("earth", "odom", 2, shift(0))
+        assert buffer.parent_of("odom") == "earth"
 
     def test_memory_is_bounded(self):
         buffer = TransformBuffer(horizon=1.0)
@@ -367,6 +355,15 @@ class TestBags:
         depths = [None if f.depth is None else float(f.depth[0, 0]) for f in frames]
         assert depths == [1.0, 2.0, None, 4.0]
 
+    def test_a_stride_leaves_the_frame_rate_as_it_is(self, tmp_path):
+        messages = []
+        for n in range(6):
+            stamp = 100 + n / 10
+            messages.append((COLOR, stamp, image(flat(n), "rgb8", round(stamp * SECOND))))
+            messages.append((DEPTH, stamp, image(metres(1), "16UC1", round((stamp + 0.06) * SECOND))))
+        frames = list(open_source(str(record(tmp_path / "bag", messages)), stride=3))
+        assert [(frame.index, frame.depth is None) for frame in frames] == [(0, True), (3, False)]
+
     def test_compressed_color_and_depth(self, tmp_path):
         messages = []
         for n in range(3):
@@ -397,7 +394,7 @@ class TestBags:
         region = TYPES.types["sensor_msgs/msg/RegionOfInterest"](4, 2, 12, 16, False)  # x, y, height, width
         (frame,) = open_source(str(bag("bag", roi=region, binning_x=2, binning_y=2)))
         assert torch.allclose(frame.intrinsics, torch.tensor([[10.0, 0, 3.5], [0, 10, 3.5], [0, 0, 1]]))
-        with pytest.raises(SourceError, match="camera_info must be for images of 8x6, got 24x20"):
+        with pytest.raises(SourceError, match=r"^camera_info must be for images of 8x6, got 24x20"):
             list(open_source(str(bag("whole"))))
         (frame,) = open_source(str(bag("none", k=np.zeros(9), p=np.zeros(12))))
         assert frame.intrinsics is None

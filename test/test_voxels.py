@@ -33,6 +33,12 @@ def test_hash_is_a_dictionary(batches):
     assert sorted(truth.values()) == list(range(len(truth)))
     asked = torch.arange(301)
     assert table.find(asked).tolist() == [truth.get(key, -1) for key in range(301)]
+    again = VoxelHash(capacity=4)
+    again.insert(torch.tensor([500, 7]))
+    again.load_state_dict(table.state_dict())
+    assert again.find(asked).tolist() == table.find(asked).tolist()
+    assert again.insert(asked).tolist() == table.insert(asked).tolist()
+    assert again.find(torch.tensor([500])).tolist() == [-1], "what was there before is forgotten"
 
 
 def test_new_rows_ascend_with_the_key():

@@ -1,8 +1,9 @@
-"""`moonseg3r bench accuracy|speed|memory|endurance`."""
+"""`moonseg3r bench accuracy|speed|memory|endurance`, and what other packages add: entry points of `moonseg3r.bench`."""
 
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import EntryPoint, entry_points
 
 from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
 
@@ -22,6 +23,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     endurance.set_defaults(run=run_endurance)
     for action in (speed, endurance):
         add_config_options(action)
+    for plugin in entry_points(group="moonseg3r.bench"):
+        add_plugin(actions, plugin)
+
+
+def add_plugin(actions: argparse._SubParsersAction, plugin: EntryPoint) -> None:
+    """A benchmark of another package, imported when it runs: `main(arguments) -> status` reads all that follows its name."""
+    # With no prefix that anybody types, options too are arguments; --help is the benchmark's own.
+    parser = actions.add_parser(
+        plugin.name, help=f"that of {plugin.module.partition('.')[0]}", prefix_chars="\0", add_help=False
+    )
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(run=lambda args: plugin.load()(args.arguments))
 
 
 def add_accuracy(actions: argparse._SubParsersAction) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from moonseg3r_core.cli.common import add_config_options, config_from
-from moonseg3r_core.config import Config, Key, keys
+from moonseg3r_core.config import Config, Key, list_settings
 
 _COMMENT_COLUMN = 34
 
@@ -17,7 +17,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("config", description="Show or check the configuration.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     show = actions.add_parser("show", help="print all keys as YAML, with what each means",
-                              description="Print the configuration as a YAML file that `--config` takes.")  # fmt: skip
+                              description="Print the configuration as a YAML file that `--config` takes; what is marked `live` "
+                                           "may change while a map exists (a ROS parameter, say).")  # fmt: skip
     check = actions.add_parser("check", help="say whether the settings are valid",
                                description="Check settings; exit status 2 with one line when one is wrong.")  # fmt: skip
     for action, command in ((show, show_command), (check, check_command)):
@@ -32,8 +33,8 @@ def show_command(args: argparse.Namespace) -> int:
 
 def check_command(args: argparse.Namespace) -> int:
     config = config_from(args)
-    defaults = {key.name: key.value for key in keys(Config())}
-    changed = [key for key in keys(config) if key.value != defaults[key.name]]
+    defaults = {key.name: key.value for key in list_settings(Config())}
+    changed = [key for key in list_settings(config) if key.value != defaults[key.name]]
     print(f"ok: {len(defaults)} settings are valid, {len(changed)} of them not at their default")
     for key in changed:
         print(f"  {key.name}: {_scalar(key.value)}  (default {_scalar(defaults[key.name])})")
@@ -44,7 +45,7 @@ def as_yaml(config: Config) -> str:
     """All keys, nested, each with its help, choices and range as a comment."""
     lines: list[str] = []
     open_sections: list[str] = []
-    for key in keys(config):
+    for key in list_settings(config):
         *sections, name = key.name.split(".")
         shared = 0
         while shared < min(len(sections), len(open_sections)) and sections[shared] == open_sections[shared]:
@@ -58,8 +59,9 @@ def as_yaml(config: Config) -> str:
 
 def _comment(key: Key) -> str:
     bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", key.low), ("<=", key.high)) if bound is not None]
-    facts = [f"one of {', '.join(key.choices)}"] if key.choices else bounds
-    return key.help + (f" ({', '.join(facts)})" if facts else "")
+    range = f"one of {', '.join(key.choices)}" if key.choices else ", ".join(bounds)
+    facts = "; ".join(filter(None, (range, "live" * key.live)))
+    return key.help + (f" ({facts})" if facts else "")
 
 
 def _scalar(value: Any) -> str:

@@ -147,8 +147,8 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     """The weight-free masks of every frame as folder/N.png."""
     folder.mkdir(parents=True)
     config = overlay(config, {"masks.kind": "regions"})
-    reconstruction = tenant("reconstruction", config.reconstruction)
-    masks = tenant("masks", config.masks, min_area=config.masks.min_area)
+    reconstruction = tenant("reconstruction", config.reconstruction)()
+    masks = tenant("masks", config.masks, min_area=config.masks.min_area)()
     for frame in open_source(str(path)):
         with suppress(FrameRejected):  # such a frame has no masks and no view
             geometry = reconstruction(frame)

@@ -69,6 +69,8 @@ def _stored_map(update: str, stored: int, new_keys: int, limit: int = 0) -> Call
     side = (stored / 20) ** 0.5
     floor = generator.uniform(0, side, (stored, 3)) * (1, 1, 0)
     state = {
+        "slots": torch.arange(stored),
+        "free": torch.zeros(0, dtype=torch.int64),
         "positions": torch.from_numpy(floor.astype(np.float32)),
         "seen": torch.zeros(stored, dtype=torch.int64),
         "offsets": torch.zeros(stored + 1, dtype=torch.int64),

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
+from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
+from moonseg3r_core.state import State, take
 
 
 class ViewConsensus:
@@ -45,6 +47,17 @@ class ViewConsensus:
             self._together, self._shown = (_renamed(counts, joins) for counts in (self._together, self._shown))
         return joins
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every pair in view at some time: id, other id, frames that showed both, frames that showed them as one."""
+        pairs = [(a, b, shown, self._together[a, b]) for (a, b), shown in self._shown.items()]
+        return {"pairs": torch.tensor(pairs, dtype=torch.int64).view(-1, 4)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave."""
+        pairs = take(state, "pairs", ("pairs", 4)).tolist()
+        self._shown = Counter({(a, b): shown for a, b, shown, _ in pairs})
+        self._together = Counter({(a, b): together for a, b, _, together in pairs})
+
     def _agreed(self, a: int, b: int) -> bool:
         together = self._together[a, b]
         return together >= self.views and together >= self.rate * self._shown[a, b]
@@ -76,3 +89,9 @@ class NoConsensus:
 
     def reset(self) -> None:
         """Nothing to forget."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"pairs": torch.zeros(0, 4, dtype=torch.int64)}
+
+    def load_state_dict(self, state: State) -> None:
+        pass

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.merge import merge_groups
-from moonseg3r_core.types import Assignment, Queries
+from moonseg3r_core.state import State, plain, take
+from moonseg3r_core.types import Assignment, Queries, Size
 
 
 class RunningMean:
@@ -112,6 +113,35 @@ class Instances:
             first_frame=torch.cat((self.first_frame, torch.full_like(ids, frame))),
             last_frame=torch.cat((self.last_frame, torch.full_like(ids, frame))),
             next_id=max(self.next_id, int(ids.max()) + 1 if new else 0),
+        )
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every column, and the id that is given next."""
+        columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "next_id"}
+        held = {name: plain(values) for name, values in columns.items() if values is not None}
+        return {**held, "next_id": torch.tensor(self.next_id)}
+
+    @classmethod
+    def from_state(cls, state: State, device: torch.device | str = "cpu") -> Instances:
+        """What `state_dict` was taken of."""
+        sizes: dict[str, int] = {}
+
+        def whole(name: str) -> Tensor:
+            return take(state, name, ("K",), torch.int64, sizes, device)
+
+        def real(name: str, *shape: Size) -> Tensor:
+            return take(state, name, ("K", *shape), torch.float32, sizes, device)
+
+        return cls(
+            ids=whole("ids"),
+            features=real("features", "D"),
+            boxes=real("boxes", 2, 3),
+            state_tokens=real("state_tokens", "S") if "state_tokens" in state else None,
+            observations=real("observations"),
+            similarity=real("similarity"),
+            first_frame=whole("first_frame"),
+            last_frame=whole("last_frame"),
+            next_id=int(take(state, "next_id", ())),
         )
 
     def kept(self, keep: Tensor) -> Instances:

@@ -11,6 +11,9 @@ from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.pooling import cell_counts, to_labels
 from moonseg3r_core.types import Geometry, MaskProposals, Queries
 
+_LOW, _HIGH = 0.01, 0.99  # a box reaches from this share of a mask's points to that one
+_MASKS_AT_ONCE = 256  # bounds the memory that the boxes of thousands of instances take
+
 
 class Boxes(Protocol):
     """Axis-aligned boxes (M, 2, 3) of masks in the world; labels (H, W) int32, m + 1 for mask m."""
@@ -110,16 +113,56 @@ class KeyBoxes:
 
 
 def percentile_boxes(points: Tensor, labels: Tensor, masks: int, samples: int = 2048) -> Tensor:
-    """Boxes (masks, 2, 3) of points (N, 3) with labels (N,), m + 1 for mask m, from at most `samples` points of each;
-    NaN where a mask has none.
+    """Boxes (masks, 2, 3) of points (N, 3) with labels (N,), m + 1 for mask m, from at most `samples` points of each, all
+    finite; NaN where a mask has none. The fast twin of `percentile_boxes_plain`.
     """
-    rows, order = labels.sort(stable=True)
-    starts = torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=rows.dtype)).tolist()
-    boxes = torch.full((masks, 2, 3), torch.nan, device=points.device)
-    share = torch.tensor([0.01, 0.99], device=points.device)
-    for mask in range(masks):
-        members = order[starts[mask] : starts[mask + 1]]
-        if len(members):
-            members = members[:: -(-len(members) // samples)]
-            boxes[mask] = torch.quantile(points[members], share, dim=0)
+    order, starts = _by_mask(labels, masks)
+    counts = starts.diff()
+    if not len(order) or not masks:
+        return torch.full((masks, 2, 3), torch.nan, device=points.device)
+    steps = (-(-counts // samples)).clamp(min=1)
+    sizes, boxes = -(-counts // steps), points.new_empty(masks, 2, 3)
+    magnitude = sizes.clamp(min=1).log2().div(2).ceil()  # each is padded to the largest of its chunk
+    for chosen in (magnitude == m for m in magnitude.unique()):
+        for chunk in torch.nonzero(chosen)[:, 0].split(_MASKS_AT_ONCE):
+            boxes[chunk] = _boxes(points, order, starts[chunk], steps[chunk], sizes[chunk])
     return boxes
+
+
+def percentile_boxes_plain(points: Tensor, labels: Tensor, masks: int, samples: int = 2048) -> Tensor:
+    """The definition, mask by mask."""
+    order, starts = _by_mask(labels, masks)
+    boxes = torch.full((masks, 2, 3), torch.nan, device=points.device)
+    shares = torch.tensor([_LOW, _HIGH], device=points.device)
+    for mask, (start, end) in enumerate(zip(starts.tolist(), starts.tolist()[1:], strict=False)):
+        members = order[start:end]
+        if len(members):
+            boxes[mask] = torch.quantile(points[members[:: -(-len(members) // samples)]], shares, dim=0)
+    return boxes
+
+
+def _by_mask(labels: Tensor, masks: int) -> tuple[Tensor, Tensor]:
+    """The points in the order of their masks: order (N,), of which those of mask m begin at starts[m], (masks + 1,)."""
+    rows, order = labels.int().sort(stable=True)  # half as wide, half the time
+    return order, torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=rows.dtype))
+
+
+def _boxes(points: Tensor, order: Tensor, starts: Tensor, steps: Tensor, sizes: Tensor) -> Tensor:
+    """Boxes (m, 2, 3) from `sizes` points of each mask, every steps-th of `order` from `starts` on; all three (m,)."""
+    nth = torch.arange(max(int(sizes.max()), 1), device=points.device)
+    picked = points[order[(starts[:, None] + nth * steps[:, None]).clamp(max=len(order) - 1)]]
+    boxes = torch.stack((_quantile(picked, sizes, _LOW), _quantile(picked, sizes, _HIGH)), dim=1)
+    return torch.where((sizes > 0)[:, None, None], boxes, torch.nan)
+
+
+def _quantile(points: Tensor, sizes: Tensor, share: float) -> Tensor:
+    """torch.quantile of the first sizes[m] of points (m, n, 3), as (m, 3); only the tail that it needs is sorted."""
+    rank, largest = share * (sizes - 1).float(), share > 0.5
+    ranks = torch.stack((rank.floor(), rank.ceil()), dim=1).long()
+    if largest:
+        ranks = (sizes - 1)[:, None] - ranks
+    held = (torch.arange(points.shape[1], device=points.device) < sizes[:, None])[..., None]
+    tail = torch.where(held, points, -torch.inf if largest else torch.inf)
+    tail = tail.topk(int(ranks.max()) + 1, dim=1, largest=largest).values
+    below, above = tail.gather(1, ranks.clamp(min=0)[..., None].expand(-1, -1, 3)).unbind(1)
+    return torch.lerp(below, above, (rank - rank.floor())[:, None])

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
-from moonseg3r_core.fusion.lifting import percentile_boxes, to_grid
+from moonseg3r_core.fusion.lifting import to_grid
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbers, to_tables
+from moonseg3r_core.fusion.shown import Shown
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
+from moonseg3r_core.stages import Stateful
+from moonseg3r_core.state import State, gathered, load_parts, part, take, within
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
 RETIRE_EVERY = 100  # frames
 
 
-class Consensus(Protocol):
+class Consensus(Stateful, Protocol):
     """Which instances are one after all: {old id: id it goes by}."""
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]: ...
@@ -50,6 +54,7 @@ class InstanceStore:
     def reset(self) -> None:
         """Forget everything; ids start from 1 again."""
         self.map = VoxelMap(self.voxel, self.device)
+        self.shown = Shown(self.map)
         self.votes = VoteGrid(self.overlap_voxel, self.device)
         self.instances = Instances.empty(self.device)
         self.retired: list[Instance] = []
@@ -94,24 +99,41 @@ class InstanceStore:
         """
         leading = torch.cat([grid.leaders(slice(len(grid)))[0].unique() for grid in (self.map.votes, self.votes)])
         ghosts = ~torch.isin(self.instances.ids, leading) & (self.instances.last_frame < self._retired_before)
-        self.retired += _in_plain_numbers(self.instances.kept(ghosts))
+        self.retired += in_plain_numbers(self.instances.kept(ghosts))
         self.instances = self.instances.kept(~ghosts)
         self._retired_before = frame
 
     def snapshot(self) -> InstanceMap:
         """The labelled map and every instance, those seen once included, on the CPU."""
-        points, colors = self.map.points()
-        labels, confidence = self.map.labels()
-        return InstanceMap(points.cpu(), colors.cpu(), labels.cpu(), confidence.cpu(), self._describe(points, labels))
+        shown, ids = self.shown, self.instances.ids
+        shown.refresh(self.instances.next_id)
+        plain = in_plain_numbers(self.instances, shown.counts[ids], shown.centroids[ids], shown.boxes[ids])
+        points, colors, labels, confidence = (
+            values.cpu() for values in (shown.points, shown.colors, shown.labels, shown.confidence)
+        )
+        return InstanceMap(points, colors, labels, confidence, (*plain, *self.retired), descriptors(self.instances))
 
-    def _describe(self, points: Tensor, labels: Tensor) -> tuple[Instance, ...]:
-        """Each instance by the map's points (N, 3) and their labels (N,)."""
-        held = labels > 0
-        points, rows = points[held], self.instances.rows(labels[held].long())
-        count = torch.bincount(rows, minlength=len(self.instances))
-        sums = torch.zeros(len(count), 3, device=points.device).index_add(0, rows, points)
-        boxes = percentile_boxes(points, rows + 1, len(count))
-        return (*_in_plain_numbers(self.instances, count, sums / count[:, None], boxes), *self.retired)
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that fusion remembers: the map, the votes, the instances, those retired, joins and evidence for joins."""
+        counters = {"updates": self._updates, "retired_before": self._retired_before}
+        joins = torch.tensor(list(self.final_ids.items()), dtype=torch.int64).view(-1, 2)
+        parts = {name: getattr(self, name).state_dict() for name in ("map", "votes", "instances", "consensus")}
+        return {
+            **gathered(**parts, retired=to_tables(self.retired)),
+            "final_ids": joins,
+            **{name: torch.tensor(count) for name, count in counters.items()},
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave."""
+        load_parts(state, map=self.map, votes=self.votes, consensus=self.consensus)
+        self.shown = Shown(self.map)
+        with within("instances"):
+            self.instances = Instances.from_state(part(state, "instances"), self.device)
+        with within("retired"):
+            self.retired = from_tables(part(state, "retired"))
+        self.final_ids = dict(take(state, "final_ids", ("joins", 2)).tolist())
+        self._updates, self._retired_before = (int(take(state, name, ())) for name in ("updates", "retired_before"))
 
     def _final(self) -> Tensor:
         """The id that each id goes by, (next id,) int64."""
@@ -125,19 +147,3 @@ class InstanceStore:
         step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
         valid = geometry.valid[::step, ::step]
         return tuple(image[::step, ::step][valid] for image in images)
-
-
-def _in_plain_numbers(
-    instances: Instances, count: Tensor | None = None, centroids: Tensor | None = None, boxes: Tensor | None = None
-) -> list[Instance]:
-    """Instances as they are saved; one that holds no point of the map has the box of its own observations."""
-    count = torch.zeros_like(instances.ids) if count is None else count
-    some = (count > 0)[:, None]
-    middle = instances.boxes.mean(1) if centroids is None else torch.where(some, centroids, instances.boxes.mean(1))
-    box = instances.boxes if boxes is None else torch.where(some[:, None], boxes, instances.boxes)
-    columns = (
-        instances.ids, count, middle, box[:, 0], box[:, 1], instances.scores,
-        instances.first_frame, instances.last_frame, instances.observations.long(),
-    )  # fmt: skip
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [Instance(i, n, tuple(c), tuple(a), tuple(b), s, *seen) for i, n, c, a, b, s, *seen in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from moonseg3r_core.state import State, gathered, load_parts, plain, take
 from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
 
 _IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
@@ -24,6 +25,7 @@ class VoteGrid:
         self._ids, self._votes, self._seen = (
             torch.zeros(0, candidates, dtype=torch.int64, device=device) for _ in range(3)
         )
+        self._changed = torch.zeros(0, dtype=torch.bool, device=device)
         self._time = 0
 
     def __len__(self) -> int:
@@ -39,16 +41,18 @@ class VoteGrid:
 
     def leaders(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The leading id of voxel rows (N,), 0 where none voted, and its votes; both (N,) int64."""
-        ids, votes = self._ids[rows], self._votes[rows]
-        rank = votes << 32 | self._seen[rows]
-        best = rank == rank.amax(1, keepdim=True)
-        return torch.where(best, ids, 0).amax(1), votes.amax(1)
+        ids, votes, seen = (counted[: len(self)][rows] for counted in (self._ids, self._votes, self._seen))
+        rank = votes << 32 | seen
+        best = rank.amax(1, keepdim=True)
+        return torch.where(rank == best, ids, 0).amax(1), best[:, 0] >> 32
 
     def observe(self, points: Tensor, ids: Tensor) -> Tensor:
         """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled; the voxel rows (N,) of the points."""
         self._time += 1
         rows = self._voxels.insert(voxel_keys(points, self.voxel))
         self._ids, self._votes, self._seen = (grown(t, len(self)) for t in (self._ids, self._votes, self._seen))
+        self._changed = grown(self._changed, len(self))
+        self._changed[rows] = True
         labelled = ids > 0
         pairs, counts = torch.unique(rows[labelled] * _IDS + ids[labelled], return_counts=True)
         voxels = pairs // _IDS
@@ -70,9 +74,32 @@ class VoteGrid:
         self._votes[voxels, place] = votes + torch.where(known, before[own], 0)
         self._seen[voxels, place] = torch.maximum(seen, torch.where(known, last[own], 0))
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """The voxels and their counts, row by row, and how many frames were counted."""
+        counts = {"ids": self._ids, "votes": self._votes, "seen": self._seen}
+        rows = {name: plain(values[: len(self)]) for name, values in counts.items()}
+        return {**gathered(voxels=self._voxels.state_dict()), **rows, "time": torch.tensor(self._time)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave."""
+        load_parts(state, voxels=self._voxels)
+        shape = (len(self._voxels), self._ids.shape[1])
+        self._ids, self._votes, self._seen = (
+            take(state, name, shape, device=self.device) for name in ("ids", "votes", "seen")
+        )
+        self._changed = torch.ones(len(self), dtype=torch.bool, device=self.device)
+        self._time = int(take(state, "time", ()))
+
+    def take_changed(self) -> Tensor:
+        """The voxel rows (n,), rising, that were observed or renamed since this was asked last."""
+        rows = torch.nonzero(self._changed)[:, 0]
+        self._changed[rows] = False
+        return rows
+
     def rename(self, old: int, new: int) -> None:
         """The votes of `old` are votes of `new` from now on."""
         voxels, place = torch.nonzero(self._ids == old, as_tuple=True)
+        self._changed[voxels] = True
         votes, seen = self._votes[voxels, place], self._seen[voxels, place]
         for counted in (self._ids, self._votes, self._seen):
             counted[voxels, place] = 0

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.votes import VoteGrid
+from moonseg3r_core.state import State, gathered, load_parts, plain, take
 from moonseg3r_core.voxels import grown
+
+_ALL = slice(None)
 
 
 class VoxelMap:
@@ -27,15 +30,24 @@ class VoxelMap:
         seen = torch.cat((points, colors.to(points), torch.ones_like(points[:, :1])), dim=1)
         self._sums.index_add_(0, rows, seen.double())
 
-    def points(self) -> tuple[Tensor, Tensor]:
-        """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of all voxels."""
-        sums = self._sums[: len(self)]
-        means = sums[:, :6] / sums[:, 6:].clamp(min=1)
-        return means[:, :3].float(), means[:, 3:].round().clamp(0, 255).to(torch.uint8)
+    def state_dict(self) -> dict[str, Tensor]:
+        """The votes, and the sums of what was seen in each voxel."""
+        return {**gathered(votes=self.votes.state_dict()), "sums": plain(self._sums[: len(self)])}
 
-    def labels(self) -> tuple[Tensor, Tensor]:
-        """The id (N,) int32 of every voxel and the share (N,) float32 of its observations that voted for it (a vote may be
+    def load_state_dict(self, state: State) -> None:
+        """Take up what `state_dict` gave."""
+        load_parts(state, votes=self.votes)
+        self._sums = take(state, "sums", (len(self), 7), torch.float64, device=self._sums.device)
+
+    def points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
+        """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of voxel rows."""
+        sums = self._sums[: len(self)][rows]
+        means = sums[:, :6] / sums[:, 6:].clamp(min=1)
+        return means[:, :3].float(), means[:, 3:].round().to(torch.uint8)
+
+    def labels(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
+        """The id (N,) int32 of voxel rows and the share (N,) float32 of its observations that voted for it (a vote may be
         missing where more ids than `VoteGrid` counts contend).
         """
-        ids, votes = self.votes.leaders(slice(len(self)))
-        return ids.int(), (votes / self._sums[: len(self), 6].clamp(min=1)).float()
+        ids, votes = self.votes.leaders(rows)
+        return ids.int(), (votes / self._sums[: len(self), 6][rows].clamp(min=1)).float()

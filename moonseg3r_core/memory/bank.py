@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from moonseg3r_core.state import take
 from moonseg3r_core.types import check
 
 
@@ -39,7 +42,8 @@ class QueryBank:
         """Store features (M, D) float32, without their gradient; their indices (M,) int64 on the CPU."""
         self.check_width(features)
         start, self.end = self.end, self.end + len(features)
-        kept = features.detach().to(self._rows.device if self.width else features.device)
+        self._rows = self._rows.to(features.device)  # the bank lives where the newest queries are
+        kept = features.detach()
         if self.max_queries:
             kept = kept[-self.max_queries :]
             self.first = max(self.first, self.end - self.max_queries)
@@ -62,12 +66,11 @@ class QueryBank:
         held = torch.arange(self.first, self.end)
         return {"queries": self.gather(held).cpu(), "end": torch.tensor(self.end)}
 
-    def load_state_dict(self, state: dict[str, Tensor], device: torch.device | str = "cpu") -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave; the newest `max_queries` of it."""
-        self.reset()
-        queries = state["queries"].to(device)
-        self.end = self.first = int(state["end"]) - len(queries)
-        self._rows = queries[:0].clone()
+        queries, end = take(state, "queries", ("n", "D"), torch.float32), int(take(state, "end", ()))
+        self.end = self.first = end - len(queries)
+        self._rows = queries[:0]
         self.append(queries)
 
     def _places(self, indices: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
+from moonseg3r_core.state import take
 
 
 @dataclass(frozen=True)
@@ -171,21 +172,30 @@ class QueryIndexMap:
         self._hash.reserve(grown)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The keys as plain tensors: positions, the update that saw each last, and their queries."""
+        """The keys as plain tensors: their slots and those that are free, the last to be freed last; positions, the
+        update that saw each last, and their queries.
+        """
         used = torch.from_numpy(np.flatnonzero(self._seen >= 0))
         offsets, members = self.queries(used)
-        seen = torch.from_numpy(self._seen)[used]
-        return {"positions": self.positions[used].clone(), "seen": seen, "offsets": offsets, "members": members}
+        return {
+            "slots": used, "free": torch.tensor(self._free, dtype=torch.int64), "positions": self.positions[used],
+            "seen": torch.from_numpy(self._seen)[used], "offsets": offsets, "members": members,
+        }  # fmt: skip
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, within this map's own limits."""
+        sizes: dict[str, int] = {}
+        slots, free, seen = (take(state, *wanted, sizes=sizes).numpy() for wanted in _SLOTS.items())
+        positions = take(state, "positions", ("n", 3), torch.float32, sizes).numpy()
+        members, bounds = take(state, "members", ("m",)).numpy(), take(state, "offsets", (len(slots) + 1,)).tolist()
         self.reset()
-        slots = self._append(state["positions"].numpy())
-        bounds = state["offsets"].tolist()
-        for slot, begin, end in zip(slots.tolist(), bounds[:-1], bounds[1:], strict=True):
-            self._queries[slot].extend(state["members"][begin:end].tolist()[-self.queries_per_key :])
-        self._seen[slots] = state["seen"].numpy()
-        self._updates = int(state["seen"].max()) + 1 if len(slots) else 0
+        self._free, self._queries = free.tolist(), [array("q") for _ in range(len(slots) + len(free))]
+        self._make_room()
+        self._positions[slots], self._seen[slots] = positions, seen
+        self._hash.insert(slots, self._hash.codes(positions))
+        for slot, begin, end in zip(slots.tolist(), bounds, bounds[1:], strict=False):
+            self._queries[slot].frombytes(members[begin:end][-self.queries_per_key :].tobytes())
+        self._updates = int(seen.max(initial=-1)) + 1
         if self.max_keys and len(self) > self.max_keys:
             self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
 
@@ -211,4 +221,5 @@ def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
     return NewKeys(centroids, edges[:, 0], edges[:, 1])
 
 
+_SLOTS = {"slots": ("n",), "free": ("f",), "seen": ("n",)}
 _MERGES: dict[str, Callable[[NewKeys, float], NewKeys]] = {"paper": _keep_new, "grid": _one_per_cell}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from moonseg3r_core.errors import ConfigError, InputError
+from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.geometry import invert, project, transform
 from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.rasterizer import NEAR, Raster, make_rasterizer
+from moonseg3r_core.state import gathered, load_parts
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
 
@@ -76,16 +77,11 @@ class IndexMemory:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything remembered, as plain CPU tensors by dotted name."""
-        parts = {"bank": self.bank.state_dict(), "map": self.map.state_dict()}
-        return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+        return gathered(bank=self.bank.state_dict(), map=self.map.state_dict())
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, within this memory's own limits. Raises InputError where a part is missing."""
-        missing = sorted(self.state_dict().keys() - state.keys())
-        if missing:
-            raise InputError(f"a saved memory must hold {', '.join(missing)}; save it with IndexMemory.state_dict.")
-        self.bank.load_state_dict({name[5:]: tensor for name, tensor in state.items() if name.startswith("bank.")})
-        self.map.load_state_dict({name[4:]: tensor for name, tensor in state.items() if name.startswith("map.")})
+        load_parts(state, bank=self.bank, map=self.map)
 
     def _look(self, geometry: Geometry) -> tuple[Tensor, Raster]:
         """The slots (n,) of the keys in view, and which of those (0..n-1) each sample of the index map shows."""
@@ -135,6 +131,12 @@ class NoMemory:
         pass
 
     def reset(self) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         pass
 
 

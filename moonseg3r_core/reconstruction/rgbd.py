@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -57,6 +59,12 @@ class RgbdReconstruction:
 
     def reset(self) -> None:
         """Nothing is remembered."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        pass
 
 
 def depth_edges(depth: Tensor, share: float) -> Tensor:

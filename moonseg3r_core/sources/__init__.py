@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.bag_topics import Topics
-from moonseg3r_core.sources.source import Recording, Source
 
-__all__ = ["Source", "Topics", "open_source"]
+if TYPE_CHECKING:  # torch takes seconds to import, and who reads a bag's bytes alone does without
+    from moonseg3r_core.sources.source import Recording
+
+__all__ = ["Topics", "open_source"]
 
 COMPRESSED = (".zst", ".zstd")
 

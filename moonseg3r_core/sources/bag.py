@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-
 from moonseg3r_core.errors import FrameRejected, SourceError
-from moonseg3r_core.sources.bag_messages import (
-    depth_of,
-    image_of,
-    intrinsics_of,
-    is_distorted,
-    pose_of,
-    stamp_of,
-    transforms_of,
-)
-from moonseg3r_core.sources.bag_poses import CameraPoses
+from moonseg3r_core.sources.assembly import FrameAssembler, Parts, frame_of, is_rectified
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
-from moonseg3r_core.sources.bag_sync import PATIENCE, Synchronizer, Waiting
 from moonseg3r_core.sources.bag_topics import Chosen, Topics, choose, is_static
-from moonseg3r_core.sources.registration import depth_to_color
+from moonseg3r_core.sources.messages import WrongCamera
 from moonseg3r_core.sources.source import Recording, Rejection, logger
-from moonseg3r_core.sources.transforms import TransformError
 from moonseg3r_core.types import Frame
 
 
@@ -79,134 +64,61 @@ class Walk:
     def __init__(self, source: BagSource) -> None:
         self.source = source
         self.topics = source.chosen
-        self.poses = CameraPoses(source.asked.world)
-        self.sync = Synchronizer(self.topics.depth is not None, self._complete)
-        self.info: Any = None
+        self.assembler = FrameAssembler(
+            with_depth=self.topics.depth is not None,
+            with_info=self.topics.camera_info is not None,
+            with_pose=self.topics.pose is not None or bool(self.topics.transforms),
+            world=source.asked.world,
+            rectified=is_rectified(self.topics.color.name),
+            say=lambda topic, message: source.say_once(topic, f"{message} (said once)"),
+        )
         self.seen = 0
-        self.first: float | None = None
-        self.now = 0.0
 
     @property
     def done(self) -> bool:
         """True when every image asked for is out."""
-        return self.source.past_end(self.seen) and not self.sync.waiting
+        return self.source.past_end(self.seen) and not self.assembler.waiting
 
     def take(self, message: Message) -> Iterator[Frame | FrameRejected]:
         """Learn one message; the frames that it completes."""
-        self.now = message.stamp
         try:
             decoded = message.decode()
         except Exception as error:  # damaged bytes: numpy, struct and unicode errors of the decoder
             yield Rejection(f"undecodable message on {message.topic}", " ".join(str(error).split()))
             return
-        self._learn(message, decoded)
-        for waiting in self.sync.ready(self.now):
-            yield self._build(waiting)
+        self._learn(message.topic, decoded, message.stamp)
+        for parts in self.assembler.ready(message.stamp):
+            yield self._build(parts)
 
     def finish(self) -> Iterator[Frame | FrameRejected]:
         """The frames that still wait at the end of the bag."""
-        for waiting in self.sync.rest():
-            yield self._build(waiting)
+        for parts in self.assembler.rest():
+            yield self._build(parts)
 
-    def _learn(self, message: Message, decoded: Any) -> None:
-        topic, recorded = message.topic, message.stamp
-        if topic == self.topics.color.name:
-            self._add_color(decoded, recorded)
-        elif self.topics.depth and topic == self.topics.depth.name:
-            self.sync.depths.append((stamp_of(decoded.header, recorded), decoded))
-        elif self.topics.camera_info and topic == self.topics.camera_info.name:
-            self.info = decoded
+    def _learn(self, topic: str, decoded: Any, recorded: float) -> None:
+        topics = self.topics
+        if topic == topics.color.name:
+            self._learn_color(decoded, recorded)
+        elif topics.depth and topic == topics.depth.name:
+            self.assembler.add_depth(decoded, recorded)
+        elif topics.camera_info and topic == topics.camera_info.name:
+            self.assembler.add_info(decoded)
+        elif topics.pose and topic == topics.pose.name:
+            self.assembler.add_pose(topic, decoded, recorded)
         else:
-            self._add_pose(topic, decoded, recorded)
+            self.assembler.add_transforms(decoded, recorded, is_static(topic))
 
-    def _add_color(self, decoded: Any, recorded: float) -> None:
-        stamp = stamp_of(decoded.header, recorded)
-        self.sync.see_color(stamp)
+    def _learn_color(self, decoded: Any, recorded: float) -> None:
         if self.source.selects(self.seen):
-            self.first = recorded if self.first is None else self.first
-            self.sync.waiting.append(Waiting(self.seen, stamp, recorded, decoded))
+            self.assembler.add_image(self.seen, decoded, recorded)
+        else:
+            self.assembler.pass_image(decoded, recorded)
         self.seen += 1
 
-    def _add_pose(self, topic: str, decoded: Any, recorded: float) -> None:
+    def _build(self, parts: Parts) -> Frame | FrameRejected:
         try:
-            if self.topics.pose and topic == self.topics.pose.name:
-                self.poses.add_pose(topic, *pose_of(decoded, recorded))
-                return
-            for edge in transforms_of(decoded, recorded):
-                self.poses.add_transform(*edge, static=is_static(topic))
-        except TransformError as error:
-            self.source.say_once(f"bad transform on {topic}", f"{topic}: {error}; left out")
-
-    def _complete(self, waiting: Waiting) -> bool:
-        has_info = self.topics.camera_info is None or self.info is not None
-        return has_info and self._is_placed(waiting)
-
-    def _is_placed(self, waiting: Waiting) -> bool:
-        if not self._moves:
-            return True
-        if self.poses.world is None and self.first is not None and self.now - self.first < PATIENCE:
-            return False  # the tree is still growing: a world chosen now might not stay its root
-        try:
-            self.poses.settle(waiting.message.header.frame_id)
-            self.poses.at(waiting.message.header.frame_id, waiting.stamp)
-        except TransformError:
-            return False
-        return True
-
-    @property
-    def _moves(self) -> bool:
-        return self.topics.pose is not None or bool(self.topics.transforms)
-
-    def _build(self, waiting: Waiting) -> Frame | FrameRejected:
-        try:
-            image = image_of(waiting.message)
-            size = (image.shape[0], image.shape[1])
-            intrinsics, depth = self._intrinsics(size), self._depth(waiting, size)
+            return frame_of(parts)
+        except WrongCamera as why:
+            raise SourceError(str(why)) from why  # of the whole recording: the topic was chosen wrongly
         except FrameRejected as why:
             return why
-        pose = self._pose(waiting)
-        return Frame(
-            waiting.ordinal,
-            waiting.stamp,
-            torch.from_numpy(image),
-            None if depth is None else torch.from_numpy(depth),
-            None if intrinsics is None else torch.from_numpy(intrinsics.astype(np.float32)),
-            None if pose is None else torch.from_numpy(pose),
-        )
-
-    def _intrinsics(self, size: tuple[int, int]) -> np.ndarray | None:
-        if self.info is None:
-            return None
-        rectified = re.search(r"(/|_)rect", self.topics.color.name) is not None
-        intrinsics = intrinsics_of(self.info, size, rectified)
-        if intrinsics is None:
-            self.source.say_once("uncalibrated", "camera_info holds no calibration; frames come without intrinsics")
-        if is_distorted(self.info) and not rectified:
-            self.source.say_once(
-                "distortion", "lens distortion of camera_info is ignored; record image_rect to be exact"
-            )
-        return intrinsics
-
-    def _depth(self, waiting: Waiting, size: tuple[int, int]) -> np.ndarray | None:
-        if self.topics.depth is None:
-            return None
-        message = self.sync.nearest_depth(waiting.stamp)
-        if message is None:
-            self.source.say_once(
-                "no depth", f"frame {waiting.ordinal} has no depth within {self.sync.half_frame:.3f} s (said once)"
-            )
-            return None
-        ours, theirs = waiting.message.header.frame_id, message.header.frame_id
-        if ours != theirs:
-            self.source.say_once("frames", f"depth lies in frame '{theirs}', colour in '{ours}'; taken as registered")
-        return depth_to_color(depth_of(message), None, None, size)
-
-    def _pose(self, waiting: Waiting) -> np.ndarray | None:
-        if not self._moves:
-            return None
-        try:
-            self.poses.settle(waiting.message.header.frame_id)
-            return self.poses.at(waiting.message.header.frame_id, waiting.stamp)
-        except TransformError as error:
-            self.source.say_once("no pose", f"frame {waiting.ordinal} has no pose: {error} (said once)")
-            return None

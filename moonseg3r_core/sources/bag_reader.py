@@ -5,16 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.files import natural_key
 from moonseg3r_core.sources.mcap_repair import CutMcap
+from moonseg3r_core.sources.names import natural_key
 
 SUFFIXES = (".mcap", ".db3")
 TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the messages read here are laid out alike in every ROS 2 release
@@ -23,21 +24,27 @@ Damaged = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag: its name, its message type, its number of messages."""
+    """A topic of a bag: its name, its message type, its number of messages, the QoS its publishers offered."""
 
     name: str
     type: str
     count: int
+    qos: tuple[Qos, ...] = ()
 
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it lies in the bag; `stamp` is when it was recorded, seconds."""
+    """One message as it lies in the bag, and when it was recorded."""
 
     topic: str
     type: str
-    stamp: float
+    nanoseconds: int
     raw: bytes
+
+    @property
+    def stamp(self) -> float:
+        """When it was recorded, seconds."""
+        return self.nanoseconds * 1e-9
 
     def decode(self) -> Any:
         """The message of its type. Whatever the decoder raises on damaged bytes comes through."""
@@ -56,19 +63,21 @@ def storages(folder: Path) -> list[Path]:
 
 def read_topics(path: Path, damaged: Damaged) -> list[Topic]:
     """All topics of a bag. Raises SourceError when nothing of it can be opened."""
-    counts: dict[tuple[str, str], int] = {}
+    found: dict[tuple[str, str], Topic] = {}
     for part in open_parts(path, damaged):
         with closing(part):
             for topic in part.topics():
-                counts[topic.name, topic.type] = counts.get((topic.name, topic.type), 0) + topic.count
-    return [Topic(name, type, count) for (name, type), count in sorted(counts.items())]
+                so_far = found.get((topic.name, topic.type), Topic(topic.name, topic.type, 0))
+                both = replace(so_far, count=so_far.count + topic.count, qos=so_far.qos + topic.qos)
+                found[topic.name, topic.type] = both
+    return [topic for _, topic in sorted(found.items())]
 
 
-def read_messages(path: Path, topics: Collection[str], damaged: Damaged) -> Iterator[Message]:
-    """The messages of some topics in order of time; at damage `damaged` is told and that file ends."""
+def read_messages(path: Path, topics: Collection[str], damaged: Damaged, start: int = 0) -> Iterator[Message]:
+    """The messages of some topics in order of time, from `start` (ns) on; at damage `damaged` is told, that file ends."""
     for part in open_parts(path, damaged):
         with closing(part):
-            messages = part.messages(topics)
+            messages = part.messages(topics, start)
             while True:
                 try:
                     message = next(messages, None)
@@ -88,13 +97,13 @@ class Whole:
         self.reader.open()
 
     def topics(self) -> list[Topic]:
-        return [Topic(c.topic, c.msgtype, c.msgcount) for c in self.reader.connections]
+        return [Topic(c.topic, c.msgtype, c.msgcount, _offered(c)) for c in self.reader.connections]
 
-    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+    def messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
         wanted = [c for c in self.reader.connections if c.topic in topics]
         if wanted:
-            for connection, stamp, raw in self.reader.messages(wanted):
-                yield Message(connection.topic, connection.msgtype, stamp * 1e-9, raw)
+            for connection, stamp, raw in self.reader.messages(wanted, start):
+                yield Message(connection.topic, connection.msgtype, stamp, raw)
 
     def close(self) -> None:
         self.reader.close()
@@ -119,11 +128,11 @@ class CutSqlite:
             pass  # the page that is missing: `messages` tells it
         return [Topic(*self.named[id], counts[id]) for id in self.named]
 
-    def messages(self, topics: Collection[str]) -> Iterator[Message]:
+    def messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
         for id, stamp, raw in self.database.execute("SELECT topic_id, timestamp, data FROM messages"):
             name, type = self.named.get(id, ("", ""))
-            if name in topics:
-                yield Message(name, type, stamp * 1e-9, raw)
+            if name in topics and stamp >= start:
+                yield Message(name, type, stamp, raw)
 
     def close(self) -> None:
         self.database.close()
@@ -164,6 +173,10 @@ def _open_file(file: Path, damaged: Damaged) -> Part | None:
         return Whole(CutMcap(file)) if file.suffix == ".mcap" else CutSqlite(file)
     except Exception:  # as above; what is wrong with the file is told already
         return None
+
+
+def _offered(connection: Connection) -> tuple[Qos, ...]:
+    return tuple(connection.ext.offered_qos_profiles) if isinstance(connection.ext, ConnectionExtRosbag2) else ()
 
 
 def _line(error: Exception) -> str:

@@ -67,7 +67,7 @@ def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int,
     name = encoding.strip().lower()
     layout = LAYOUTS.get(name)
     if layout is None:
-        raise FrameRejected(f"unknown image encoding {encoding!r}; known are {', '.join(LAYOUTS)}")
+        raise FrameRejected(f"unknown image encoding {encoding[:40]!r}; known are {', '.join(LAYOUTS)}")
     if (name in PLANAR or layout.channels == 2) and (width % 2 or (name in PLANAR and height % 2)):
         raise FrameRejected(f"{encoding} image must be of even size, got {width}x{height}")
     rows = height * 3 // 2 if name in PLANAR else height
@@ -75,7 +75,7 @@ def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int,
     pixels = unpack(data, rows, width, layout.channels, sample, step)
     if layout.depth == 2:
         pixels = (pixels >> 8).astype(np.uint8)
-    return np.ascontiguousarray(pixels if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion))
+    return np.array(pixels) if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion)
 
 
 def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
@@ -85,13 +85,18 @@ def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int,
     """
     sample = DEPTHS.get(encoding.strip().lower())
     if sample is None:
-        raise FrameRejected(f"unknown depth encoding {encoding!r}; known are 16UC1 (millimetres) and 32FC1 (metres)")
+        raise FrameRejected(
+            f"unknown depth encoding {encoding[:40]!r}; known are 16UC1 (millimetres) and 32FC1 (metres)"
+        )
     ordered = sample.newbyteorder(">" if is_bigendian else "<")
     return to_metres(unpack(data, height, width, 1, ordered, step))
 
 
 def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, step: int) -> np.ndarray:
-    """Bytes with padded rows as an array (rows, width[, channels]) in the machine's byte order."""
+    """Bytes with padded rows as an array (rows, width[, channels]) in the machine's byte order; a view where it can be.
+
+    Raises FrameRejected for too few bytes, before anything is made of the size that the message claims.
+    """
     row = width * channels * sample.itemsize
     step = step or row
     flat = np.frombuffer(data, dtype=np.uint8)
@@ -102,7 +107,7 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
             f" bytes, got {flat.size}"
         )
     view = np.lib.stride_tricks.as_strided(flat, (rows, row), (step, 1), writeable=False)
-    pixels = np.ascontiguousarray(view).view(sample).astype(sample.newbyteorder("="))
+    pixels = np.ascontiguousarray(view).view(sample).astype(sample.newbyteorder("="), copy=False)
     return pixels if channels == 1 else pixels.reshape(rows, width, channels)
 
 
@@ -110,7 +115,7 @@ def to_metres(depth: np.ndarray) -> np.ndarray:
     """uint16 millimetres or float metres as float32 metres, 0 where there is none."""
     if depth.dtype == np.uint16:
         return depth.astype(np.float32) / np.float32(1000)
-    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+    return np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, copy=False)
 
 
 def decode_compressed_image(data: Bytes) -> np.ndarray:
@@ -135,7 +140,7 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     bare = raw.startswith(b"\x89PNG")
     png = raw if bare else raw[HEADER.size :]
     if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
-        raise FrameRejected(f"compressed depth of format {format!r} holds no PNG; record it with the codec png")
+        raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG; record it with the codec png")
     if is_cut(png):
         raise FrameRejected("compressed depth is truncated")
     pixels = _imdecode(png, cv2.IMREAD_UNCHANGED)

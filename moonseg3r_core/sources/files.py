@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from pathlib import Path
 
@@ -12,15 +11,10 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.encodings import decode_compressed_depth, decode_compressed_image
+from moonseg3r_core.sources.names import natural_key
 from moonseg3r_core.sources.source import Rejection
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """A sort key with numbers in numeric order: 2.jpg before 10.jpg."""
-    parts = re.split(r"(\d+)", name)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import bisect
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.errors import MoonSeg3RError
 
+JUMP = 0.5  # seconds that a stamp may lie before the newest; more, and time went back
+SAMPLES = 10_000  # of one edge at most: ten seconds at 1 kHz
+FRAMES = 1000  # edges at most
+NAMED = 20  # frames that an error lists
+
 
 class TransformError(MoonSeg3RError):
     """A transform that the buffer cannot give: unknown frame, frames not connected, or a stamp outside the samples."""
 
 
-def pose_from_quaternion(translation: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
+def pose_from_quaternion(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
     """Translation (3,) and quaternion x y z w (4,) of any length as a pose (4, 4) float64.
 
-    Raises TransformError for a quaternion of no length, or numbers that are not finite.
+    Raises TransformError for a quaternion of no length, or numbers that are not finite. Plain numbers: a robot's joints
+    come in thousands a second.
     """
-    numbers = np.concatenate((translation, quaternion)).astype(np.float64)
-    if not np.isfinite(numbers).all() or not np.linalg.norm(numbers[3:]) > 1e-6:
-        raise TransformError(f"a transform must be finite with a rotation, got {numbers.tolist()}")
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_quat(numbers[3:]).as_matrix()
-    pose[:3, 3] = numbers[:3]
-    return pose
+    p, q = [float(number) for number in translation], [float(number) for number in quaternion]
+    length = math.sqrt(sum(number * number for number in q))
+    if not (all(math.isfinite(number) for number in p) and 1e-6 < length < math.inf):
+        raise TransformError(f"a transform must be finite with a rotation, got {[*p, *q]}")
+    x, y, z, w = (number / length for number in q)
+    return np.array(
+        (
+            (x * x - y * y - z * z + w * w, 2 * (x * y - z * w), 2 * (x * z + y * w), p[0]),
+            (2 * (x * y + z * w), -x * x + y * y - z * z + w * w, 2 * (y * z - x * w), p[1]),
+            (2 * (x * z - y * w), 2 * (y * z + x * w), -x * x - y * y + z * z + w * w, p[2]),
+            (0.0, 0.0, 0.0, 1.0),
+        )
+    )
 
 
 def interpolate(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
@@ -55,12 +69,18 @@ class Edge:
         self.poses: list[np.ndarray] = []
 
     def add(self, stamp: float, pose: np.ndarray, horizon: float) -> None:
-        """Put a sample in its place and drop those older than the newest by more than `horizon` seconds."""
+        """Put a sample in its place and drop those older than the newest by more than `horizon` seconds.
+
+        A sample long before the newest starts anew: a bag loops, a simulation restarts.
+        """
+        if self.stamps and stamp < self.stamps[-1] - JUMP:
+            self.stamps.clear()
+            self.poses.clear()
         at = bisect.bisect_left(self.stamps, stamp)
         same = at < len(self.stamps) and self.stamps[at] == stamp
         self.stamps[at : at + same] = [stamp]
         self.poses[at : at + same] = [pose]
-        old = bisect.bisect_left(self.stamps, self.stamps[-1] - horizon)
+        old = max(bisect.bisect_left(self.stamps, self.stamps[-1] - horizon), len(self.stamps) - SAMPLES)
         del self.stamps[:old], self.poses[:old]
 
     def at(self, stamp: float, child: str) -> np.ndarray:
@@ -80,21 +100,44 @@ class Edge:
 
 
 class TransformBuffer:
-    """The tree of frames over the last `horizon` seconds. A child has one parent; the newest named parent holds."""
+    """The tree of frames over the last `horizon` seconds. A child has one parent; the newest named parent holds.
+
+    Of more than FRAMES children those are forgotten that have gone longest without news, static ones last.
+    """
 
     def __init__(self, horizon: float = 10.0) -> None:
         self.horizon = horizon
-        self._edges: dict[str, Edge] = {}
+        self._edges: dict[str, Edge] = {}  # by child, the one with the latest news last
 
     def add(self, parent: str, child: str, stamp: float, pose: np.ndarray, static: bool = False) -> None:
         """Learn parent_from_child (4, 4) at a stamp in seconds, or for all time when static."""
         parent, child = _clean(parent), _clean(child)
         if parent == child:
             raise TransformError(f"frame '{child}' cannot be its own parent")
-        edge = self._edges.get(child)
+        edge = self._edges.pop(child, None)
         if edge is None or edge.parent != parent or edge.static != static:
-            edge = self._edges[child] = Edge(parent, static)
+            edge = Edge(parent, static)
+        self._edges[child] = edge
         edge.add(0.0 if static else stamp, np.asarray(pose, dtype=np.float64), self.horizon)
+        if len(self._edges) > FRAMES:
+            moving = (name for name, edge in self._edges.items() if not edge.static)
+            del self._edges[next(moving, next(iter(self._edges)))]
+
+    def rewind(self, newest: float) -> None:
+        """Time went back from `newest`: forget moving edges, unless they have gone back already; static ones stay."""
+        kept = {child: edge for child, edge in self._edges.items() if edge.static or edge.stamps[-1] < newest - JUMP}
+        self._edges = kept
+
+    def parent_of(self, frame: str) -> str | None:
+        """The parent of a frame, None for one that has none."""
+        edge = self._edges.get(_clean(frame))
+        return edge.parent if edge else None
+
+    def names(self) -> str:
+        """The frames known, in words."""
+        known = sorted({*self._edges, *(edge.parent for edge in self._edges.values())})
+        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+        return (", ".join(known[:NAMED]) or "none") + more
 
     def ancestors(self, frame: str) -> list[str]:
         """The frame, its parent, and so on up to the root."""
@@ -106,22 +149,27 @@ class TransformBuffer:
             chain.append(parent)
         return chain
 
+    def moves(self, frame: str) -> bool:
+        """True when the frame's way to its root has a transform that is not static."""
+        return any(not self._edges[name].static for name in self.ancestors(frame)[:-1])
+
     def lookup(self, target: str, source: str, stamp: float) -> np.ndarray:
         """target_from_source (4, 4) float64 at a stamp in seconds, interpolated along the chain.
 
         Raises TransformError: a frame nobody named, frames not connected, or a stamp outside the samples.
         """
         target, source = _clean(target), _clean(source)
-        known = {*self._edges, *(edge.parent for edge in self._edges.values())}
         for frame in (target, source):
-            if frame not in known and target != source:
-                names = ", ".join(sorted(known)) or "none"
-                raise TransformError(f"unknown frame '{frame}'; known frames: {names}")
+            if target != source and not self._knows(frame):
+                raise TransformError(f"unknown frame '{frame}'; known frames: {self.names()}")
         up, down = self.ancestors(source), self.ancestors(target)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
             raise TransformError(f"frames '{target}' and '{source}' are not connected: roots '{down[-1]}', '{up[-1]}'")
         return invert(self._to_ancestor(target, common, stamp)) @ self._to_ancestor(source, common, stamp)
+
+    def _knows(self, frame: str) -> bool:
+        return frame in self._edges or any(edge.parent == frame for edge in self._edges.values())
 
     def _to_ancestor(self, frame: str, ancestor: str, stamp: float) -> np.ndarray:
         pose = np.eye(4)

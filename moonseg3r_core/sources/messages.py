@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from moonseg3r_core.errors import SourceError
+from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.encodings import (
     decode_compressed_depth,
     decode_compressed_image,
@@ -16,6 +15,9 @@ from moonseg3r_core.sources.encodings import (
 )
 from moonseg3r_core.sources.registration import scale_intrinsics
 from moonseg3r_core.sources.transforms import pose_from_quaternion
+
+MOST = 1e9  # pixels; no focal length or principal point is as large
+FAR = 10  # images; no region of interest lies as far from the principal point
 
 
 def stamp_of(header: Any, recorded: float) -> float:
@@ -40,27 +42,42 @@ def depth_of(message: Any) -> np.ndarray:
     return decode_depth(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian))
 
 
+class WrongCamera(FrameRejected):
+    """A CameraInfo that is for images of another size."""
+
+
 def intrinsics_of(info: Any, size: tuple[int, int], rectified: bool) -> np.ndarray | None:
     """Intrinsics (3, 3) of an image of `size` (H, W) under its CameraInfo, region of interest and binning applied.
 
     A rectified image has the projection matrix P for its camera. None for a camera that is not calibrated.
-    Raises SourceError when the CameraInfo is for images of another size.
+    Raises WrongCamera for images of another size, FrameRejected for numbers that no camera has.
     """
-    k = np.array(info.k, dtype=np.float64).reshape(3, 3)
-    p = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
-    k = p.copy() if rectified and p[0, 0] > 0 else k
-    if not (np.isfinite(k).all() and k[0, 0] > 0 and k[1, 1] > 0):
+    k, d = _camera(info, rectified), np.array(info.d, dtype=np.float64)
+    if not (np.all(np.abs(k) < MOST) and np.isfinite(d).all()):
+        raise FrameRejected(f"camera_info must hold finite numbers, got K or P {k.tolist()}, D {d[:14].tolist()}")
+    if not is_calibrated(info, rectified):
         return None
     window = (info.roi.height or info.height or size[0], info.roi.width or info.width or size[1])
     binned = (window[0] // max(1, info.binning_y), window[1] // max(1, info.binning_x))
     if binned != size:
-        raise SourceError(
+        raise WrongCamera(
             f"camera_info must be for images of {size[1]}x{size[0]}, got {binned[1]}x{binned[0]} after its region of"
             " interest and binning; choose the camera_info topic that belongs to the image."
         )
     k[0, 2] -= info.roi.x_offset
     k[1, 2] -= info.roi.y_offset
+    if abs(k[0, 2]) > FAR * window[1] or abs(k[1, 2]) > FAR * window[0]:
+        raise FrameRejected(
+            f"camera_info must have its principal point near the image of {window[1]}x{window[0]}, got"
+            f" ({k[0, 2]:.0f}, {k[1, 2]:.0f}) in its region of interest"
+        )
     return scale_intrinsics(k, window, size)
+
+
+def is_calibrated(info: Any, rectified: bool) -> bool:
+    """True when a CameraInfo has focal lengths; a driver that knows none leaves them 0."""
+    k = _camera(info, rectified)
+    return bool(k[0, 0] > 0 and k[1, 1] > 0)
 
 
 def is_distorted(info: Any) -> bool:
@@ -68,11 +85,10 @@ def is_distorted(info: Any) -> bool:
     return bool(np.any(np.abs(np.array(info.d, dtype=np.float64)) > 0))
 
 
-def transforms_of(message: Any, recorded: float) -> Iterator[tuple[str, str, float, np.ndarray]]:
-    """(parent, child, stamp, parent_from_child) of each transform of a TFMessage. Raises TransformError."""
-    for t in message.transforms:
-        pose = _pose(t.transform.translation, t.transform.rotation)
-        yield t.header.frame_id, t.child_frame_id, stamp_of(t.header, recorded), pose
+def edge_of(transform: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
+    """(parent, child, stamp, parent_from_child) of a TransformStamped. Raises TransformError as `pose_of` does."""
+    pose = _pose(transform.transform.translation, transform.transform.rotation)
+    return transform.header.frame_id, transform.child_frame_id, stamp_of(transform.header, recorded), pose
 
 
 def pose_of(message: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
@@ -86,8 +102,11 @@ def pose_of(message: Any, recorded: float) -> tuple[str, str, float, np.ndarray]
     return message.header.frame_id, child, stamp_of(message.header, recorded), matrix
 
 
+def _camera(info: Any, rectified: bool) -> np.ndarray:
+    p = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    return p.copy() if rectified and not p[0, 0] <= 0 else np.array(info.k, dtype=np.float64).reshape(3, 3)
+
+
 def _pose(translation: Any, rotation: Any) -> np.ndarray:
-    return pose_from_quaternion(
-        np.array([translation.x, translation.y, translation.z]),
-        np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
-    )
+    place = (translation.x, translation.y, translation.z)
+    return pose_from_quaternion(place, (rotation.x, rotation.y, rotation.z, rotation.w))

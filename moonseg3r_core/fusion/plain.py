@@ -1,0 +1,52 @@
+"""Instances in plain numbers: as they are shown and written to files, and how those that left matching are kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.fusion.instances import Instances
+from moonseg3r_core.state import State, plain, take
+from moonseg3r_core.types import Instance
+
+
+def in_plain_numbers(
+    instances: Instances, count: Tensor | None = None, centroids: Tensor | None = None, boxes: Tensor | None = None
+) -> list[Instance]:
+    """Instances as they are saved; one that holds no point of the map has the box of its own observations."""
+    count = torch.zeros_like(instances.ids) if count is None else count
+    some = (count > 0)[:, None]
+    middle = instances.boxes.mean(1) if centroids is None else torch.where(some, centroids, instances.boxes.mean(1))
+    box = instances.boxes if boxes is None else torch.where(some[:, None], boxes, instances.boxes)
+    columns = (
+        instances.ids, count, middle, box[:, 0], box[:, 1], instances.scores,
+        instances.first_frame, instances.last_frame, instances.observations.long(),
+    )  # fmt: skip
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [Instance(i, n, tuple(c), tuple(a), tuple(b), s, *seen) for i, n, c, a, b, s, *seen in rows]
+
+
+def descriptors(instances: Instances) -> dict[int, Tensor]:
+    """The query (D,) of each id, on the CPU."""
+    return dict(zip(instances.ids.tolist(), plain(instances.features), strict=True))
+
+
+def to_tables(instances: list[Instance]) -> dict[str, Tensor]:
+    """Plain instances as tensors that hold them to the last bit: whole numbers (n, 5) and real ones (n, 10)."""
+    whole = [(i.id, i.points, i.first_frame, i.last_frame, i.observations) for i in instances]
+    real = [(*i.centroid, *i.box_min, *i.box_max, i.score) for i in instances]
+    return {
+        "whole": torch.tensor(whole, dtype=torch.int64).view(-1, 5),
+        "real": torch.tensor(real, dtype=torch.float64).view(-1, 10),
+    }
+
+
+def from_tables(state: State) -> list[Instance]:
+    """What `to_tables` was given."""
+    sizes: dict[str, int] = {}
+    whole = take(state, "whole", ("n", 5), sizes=sizes).tolist()
+    real = take(state, "real", ("n", 10), torch.float64, sizes).tolist()
+    return [
+        Instance(id, points, tuple(r[:3]), tuple(r[3:6]), tuple(r[6:9]), r[9], *seen)
+        for (id, points, *seen), r in zip(whole, real, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""A map on disk: all that a segmenter remembers, in one safetensors file that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from moonseg3r_core import __version__
+from moonseg3r_core.config import Config, flatten, list_settings, to_dict
+from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.stages import Stateful
+
+FORMAT = "1"
+_FORMAT, _PACKAGE, _CONFIG, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "config", "notes", "crc32"
+_ANYWHERE = ("device", "seed")  # a map does not depend on where it was made
+
+
+def save_map(path: str | Path, segmenter: Stateful, config: Config, notes: Mapping[str, str] | None = None) -> None:
+    """Write what a segmenter of this configuration remembers, with the caller's own notes. Whenever the process is
+    killed, `path` is the file that it was before or the new one. Raises OutputError where it cannot be written.
+    """
+    state = segmenter.state_dict()
+    facts = {
+        _FORMAT: FORMAT, _PACKAGE: __version__, _CHECKSUM: _checksum(state),
+        _CONFIG: json.dumps(to_dict(config)), _NOTES: json.dumps(dict(notes or {})),
+    }  # fmt: skip
+    try:
+        _replace(Path(path), safetensors.torch.save(state, facts))
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; choose a file in a folder that can be written."
+        ) from error
+
+
+def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str, str]:
+    """Give a segmenter of this configuration what a file holds, and return the notes in it.
+
+    Raises InputError for a file that is missing, damaged, of another format or made with other settings; the segmenter
+    goes on unchanged then.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; give a file that save_map wrote.") from error
+    facts = _facts(data)
+    if facts.get(_FORMAT) != FORMAT:
+        raise InputError(_wrong_file(path, facts))
+    try:
+        saved, notes = flatten(json.loads(facts[_CONFIG])), dict(json.loads(facts[_NOTES]))
+        state = safetensors.torch.load(data)
+        whole = facts[_CHECKSUM] == _checksum(state)
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(_damaged(path, str(error))) from error
+    if not whole:
+        raise InputError(_damaged(path, "other numbers than were written"))
+    _check_settings(path, saved, config)
+    try:
+        segmenter.load_state_dict(state)
+    except InputError as error:
+        raise InputError(_damaged(path, str(error))) from error
+    return notes
+
+
+def _facts(data: bytes) -> dict[str, str]:
+    """What stands in the header of a safetensors file beside its tensors; nothing where there is no header."""
+    try:
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return dict(header["__metadata__"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
+def _check_settings(path: str | Path, saved: Mapping[str, object], config: Config) -> None:
+    """Raises InputError where a setting that a map depends on was another one."""
+    differ = [
+        f"{key.name} is {saved[key.name]} there and {key.value} here"
+        for key in list_settings(config)
+        if not key.live and key.name not in _ANYWHERE and saved.get(key.name, key.value) != key.value
+    ]
+    if differ:
+        raise InputError(
+            f"{path} must be a map of the same settings, but {', '.join(differ)}; set what the file has, or map anew."
+        )
+
+
+def _checksum(state: Mapping[str, Tensor]) -> str:
+    """CRC-32 of all tensors in the order of their names: safetensors itself would not notice a changed number."""
+    checksum = 0
+    for name in sorted(state):
+        checksum = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
+    return f"{checksum:08x}"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put `data` in the place of a file, on the disk itself, at once. What a killed process left is written over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:
+    if _FORMAT in facts:
+        return (
+            f"{path} must be a map of format {FORMAT}, got format {facts[_FORMAT]} of version "
+            f"{facts.get(_PACKAGE, '?')}; load it with that version, or map anew."
+        )
+    return f"{path} must be a map that save_map wrote, got another file or the beginning of one; give another file."
+
+
+def _damaged(path: str | Path, found: str) -> str:
+    return f"{path} must be a whole map, got a damaged one: {found.rstrip('.')}; save it again, or map anew."

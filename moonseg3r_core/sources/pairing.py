@@ -1,0 +1,72 @@
+"""Depth images wait here for the colour images that they belong to. Bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Any
+
+from moonseg3r_core.sources.transforms import JUMP
+
+PERIOD = 1 / 30  # seconds between images until two have been seen
+CAPACITY = 64  # depth images held at most
+
+
+class DepthPairing:
+    """Pairs each colour image with the depth image nearest in time, at most half a frame away."""
+
+    def __init__(self) -> None:
+        self.depths: deque[tuple[float, Any]] = deque(maxlen=CAPACITY)
+        self.intervals: deque[float] = deque(maxlen=31)
+        self.newest: float | None = None
+
+    def see_image(self, stamp: float) -> None:
+        """Learn the frame rate from every colour image, taken or not; one from before a jump back starts anew."""
+        if self.newest is not None and stamp < self.newest - JUMP:
+            self.rewind()
+        if self.newest is not None and stamp > self.newest:
+            self.intervals.append(stamp - self.newest)
+        self.newest = stamp
+
+    def add(self, stamp: float, message: Any) -> None:
+        """Hold a depth message; those before a jump back in time are forgotten."""
+        if self.depths and stamp < self.depths[-1][0] - JUMP:
+            self.depths.clear()
+        self.depths.append((stamp, message))
+
+    @property
+    def half_frame(self) -> float:
+        """Half the time between two colour images, seconds."""
+        return (median(self.intervals) if self.intervals else PERIOD) / 2
+
+    def has(self, stamp: float) -> bool:
+        """True when a depth image of this very stamp is there."""
+        return any(depth == stamp for depth, _ in self.depths)
+
+    def is_settled(self, stamp: float) -> bool:
+        """True when no later depth will be nearer: `has` one, or one of a later stamp is there and the rate is known."""
+        return self.has(stamp) or (bool(self.intervals) and any(depth > stamp for depth, _ in self.depths))
+
+    def nearest(self, stamp: float) -> Any | None:
+        """The depth message nearest to a stamp, None when none is within half a frame."""
+        best = min(self.depths, key=lambda depth: abs(depth[0] - stamp), default=None)
+        return best[1] if best and abs(best[0] - stamp) <= self.half_frame + 1e-6 else None
+
+    def forget_before(self, stamp: float) -> None:
+        """Let go of depths that no image of this stamp or later can be nearest to: they are large."""
+        old = stamp - JUMP, stamp - 2 * self.half_frame  # still older ones have come after a jump back
+        self.depths = deque([d for d in self.depths if not old[0] <= d[0] < old[1]], maxlen=CAPACITY)
+
+    def why_none(self, stamp: float) -> str:
+        """In words why `nearest` gave None."""
+        if not self.depths:
+            return "no depth image has come"
+        gap = min(abs(depth - stamp) for depth, _ in self.depths)
+        return f"no depth within {self.half_frame:.3f} s of the image at {stamp:.3f} s, the nearest is {gap:.3f} s away"
+
+    def rewind(self) -> None:
+        """Time went back: forget the images' clock, and the depths unless they have gone back already."""
+        if self.newest is None or not self.depths or self.depths[-1][0] > self.newest - JUMP:
+            self.depths.clear()
+        self.intervals.clear()
+        self.newest = None

@@ -1,0 +1,111 @@
+"""`moonseg3r bench ros`: the running node, measured over loopback. Only the processes that it starts import ROS."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from moonseg3r_core import (
+    Frame,
+    InputError,
+    MoonSeg3RError,
+    Parser,
+    SyntheticSequence,
+    Table,
+    machine,
+    open_source,
+    write_bag,
+)
+
+HZ = 30.0  # of the bag
+VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+TITLES = {
+    "latency": "latency beyond the core's step",
+    "idle": "CPU of a node that has nothing to do",
+    "parameters": "parameters answered while frames come faster than they are taken",
+    "arrival": "raw images at 30 Hz, best effort: what arrives",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the tables; 0 when done. Raises InputError without ROS, or for a recording that cannot be used."""
+    given = build_parser().parse_args(argv)
+    if find_spec("rclpy") is None:
+        raise InputError("`bench ros` needs ROS 2, and there is no rclpy; source ROS's setup.bash first.")
+    print(f"{date.today()}: {machine()}\n")
+    with TemporaryDirectory() as scratch:
+        bag = f"{scratch}/bag.mcap"
+        count = write_bag(frames_of(given.source, given.frames), bag, color="raw")
+        for case in given.only:
+            rows = list(measured(case, bag, count, given))
+            print(
+                Table(f"{TITLES[case]} ({count} frames of {given.source or 'a room'})", rows, 1), end="\n\n", flush=True
+            )
+    return 0
+
+
+def build_parser() -> Parser:
+    """The benchmark's options."""
+    parser = Parser(prog="moonseg3r bench ros", description="Measure the running node over loopback.")
+    add = parser.add_argument
+    add("--source", metavar="SOURCE", help="a recording, as for `moonseg3r run` (default: a rendered room)")
+    add("--frames", type=int, default=160, metavar="N", help="frames at most (160)")
+    add("--only", nargs="+", choices=TITLES, default=list(TITLES), metavar="CASE", help=f"of {', '.join(TITLES)}")
+    add("--hz", type=float, default=2.0, help="frames per second for latency, which the node must keep up with (2)")
+    add("--voxel", type=float, default=0.01, help="map.voxel that brings 300,000 points, metres (0.01)")
+    add("--seconds", type=float, default=20.0, help="for which CPU is measured (20)")
+    add("--times", type=int, default=100, help="that a parameter is read and set (100)")
+    return parser
+
+
+def frames_of(source: str | None, count: int) -> Iterator[Frame]:
+    """The first frames of a recording, as if taken at HZ; without one, of a room at 640x480."""
+    frames = open_source(source) if source else SyntheticSequence(7, frames=count, height=480, width=640)
+    for i, frame in enumerate(islice(frames, count)):
+        yield replace(frame, stamp=i / HZ)
+
+
+def measured(case: str, bag: str, count: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The rows of one table."""
+    if case == "arrival":
+        for name, path in {"shared memory": profile(), "Fast DDS's own": None}.items():
+            yield from ({"profile": name, **row} for row in run_case(path, case, bag, count))
+    else:
+        numbers = {"latency": (given.hz / HZ, given.voxel), "idle": (given.seconds,), "parameters": (given.times,)}
+        yield from run_case(profile(), case, bag, *numbers[case])
+
+
+def run_case(path: Path | None, *words: Any) -> list[dict[str, Any]]:
+    """One case in a process of its own, for Fast DDS reads its profile once. Raises MoonSeg3RError when it fails."""
+    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} | (
+        dict.fromkeys(VARIABLES, str(path)) if path else {}
+    )
+    program = [sys.executable, "-m", "moonseg3r_ros.bench_cases", *map(str, words)]
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MoonSeg3RError(f"bench ros {words[0]}: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def profile() -> Path:
+    """The shared-memory profile: beside the code, or where a package's share/ is. Raises InputError when it is neither."""
+    shares = [
+        f"{prefix}/share/moonseg3r_ros" for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix)
+    ]
+    folders = [Path(__file__).parents[1], *map(Path, shares)]
+    found = [path for folder in folders if (path := folder / "config" / "fastdds_shared_memory.xml").is_file()]
+    if not found:
+        raise InputError(f"config/fastdds_shared_memory.xml must be in one of {', '.join(map(str, folders))}.")
+    return found[0]

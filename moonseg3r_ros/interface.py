@@ -1,0 +1,93 @@
+"""Every topic and service of the node in one table: what is created, and what the documentation shows."""
+
+from __future__ import annotations
+
+import importlib
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
+
+STEADY = Clock(
+    clock_type=ClockType.STEADY_TIME
+)  # for timers: a simulation's clock stands still where /clock is missing
+POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic: its name, its message type `package/Name`, the default QoS in a word, and what it holds."""
+
+    name: str
+    type: str
+    qos: str
+    help: str
+
+    @property
+    def message(self) -> Any:
+        """The message class; None where its package is not installed."""
+        package, _, name = self.type.partition("/")
+        try:
+            return getattr(importlib.import_module(f"{package}.msg"), name)
+        except ImportError:
+            return None
+
+    @property
+    def package(self) -> str:
+        return self.type.partition("/")[0]
+
+    def options(self) -> dict[str, Any]:
+        """QoS for `create_publisher` and `create_subscription`: the default, and the parameters that override it, which
+        rclpy writes into the profile it is given.
+        """
+        return {"qos_profile": copy(QOS[self.qos]), "qos_overriding_options": QoSOverridingOptions(POLICIES)}
+
+
+QOS = {
+    "sensor": qos_profile_sensor_data,
+    "reliable": QoSProfile(depth=10),
+    "latched": QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    "tf": QoSProfile(depth=100),
+    "tf_static": QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+    "large": QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
+}
+
+_TOPICS_IN = (
+    Topic("image", "sensor_msgs/Image", "sensor", "the camera's images, when image_transport is raw"),
+    Topic(
+        "image/compressed", "sensor_msgs/CompressedImage", "sensor", "JPEG or PNG, when image_transport is compressed"
+    ),
+    Topic("camera_info", "sensor_msgs/CameraInfo", "sensor", "intrinsics of the image"),
+    Topic("depth", "sensor_msgs/Image", "sensor", "16UC1 millimetres or 32FC1 metres, registered to the image"),
+    Topic(
+        "depth/compressedDepth", "sensor_msgs/CompressedImage", "sensor", "PNG, when depth_transport is compressedDepth"
+    ),
+    Topic("odom", "nav_msgs/Odometry", "sensor", "given poses, when pose_source is odometry"),
+    Topic("/tf", "tf2_msgs/TFMessage", "tf", "given poses, and odom_frame -> camera"),
+    Topic("/tf_static", "tf2_msgs/TFMessage", "tf_static", "where the camera sits on the robot"),
+)
+_TOPICS_OUT = (
+    Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, or map -> odom_frame; stamped as the image"),
+    Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),
+    Topic("~/path", "nav_msgs/Path", "latched", "the camera's way, at map_rate"),
+    Topic("~/map", "sensor_msgs/PointCloud2", "latched", "x y z rgb instance_id confidence, at map_rate"),
+    Topic("~/cloud", "sensor_msgs/PointCloud2", "large", "the frame's own points, same fields"),
+    Topic("~/instances", "moonseg3r_msgs/InstanceArray", "latched", "every instance of the map, at map_rate"),
+    Topic("~/detections", "vision_msgs/Detection3DArray", "latched", "the same, where vision_msgs is installed"),
+    Topic("~/markers", "visualization_msgs/MarkerArray", "latched", "box, outline and label per instance, at map_rate"),
+    Topic("~/segmentation", "sensor_msgs/Image", "large", "32SC1: the instance id of every pixel, 0 for none"),
+    Topic("~/overlay", "sensor_msgs/Image", "large", "rgb8: the image under its instances' colors"),
+    Topic("/diagnostics", "diagnostic_msgs/DiagnosticArray", "reliable", "rates, times, and why there is no output"),
+)
+INPUTS = {topic.name: topic for topic in _TOPICS_IN}
+OUTPUTS = {topic.name: topic for topic in _TOPICS_OUT}
+SERVICES = {
+    "~/reset": "forget the map; ids start from 1 again",
+    "~/save_map": "write the map to the file that `map_file` names; the former file stays whole until then",
+    "~/load_map": "go on from the map in `map_file`, with the same ids",
+    "~/pause": "take no more frames; subscriptions and the map stay",
+    "~/resume": "take frames again",
+}

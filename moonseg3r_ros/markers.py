@@ -1,0 +1,80 @@
+"""Instances as RViz markers: a translucent box, its edges and a label each, in the instance's colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Vector3
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from moonseg3r_core import Instance, colors
+from moonseg3r_ros.buffers import filled
+from moonseg3r_ros.poses import box_poses, box_size
+
+NAMESPACES = ("box", "outline", "label")
+_GLASS = 0.15  # opacity of a box
+_LINE = 0.01  # metres
+_LETTERS = 0.08  # height of a label, metres
+_THINNEST = 0.001  # metres; RViz refuses a side of no length
+_WHITE = (1.0, 1.0, 1.0, 1.0)
+_BLANK, _PLACE = Marker(action=Marker.ADD), Pose()
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
+_EDGES = [(a, b) for a in range(8) for b in range(a) if (a ^ b).bit_count() == 1]  # corners that differ in one axis
+
+
+class InstanceMarkers:
+    """Knows what it has shown, so that what is gone is taken away, once."""
+
+    def __init__(self) -> None:
+        self._shown: set[int] | None = None
+
+    def update(self, header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> MarkerArray:
+        """The markers of all instances as they are now, after the deletion of those shown before that are no more; the
+        first time of all that is on the topic, which a node before this one may have left.
+        """
+        ids = {instance.id for instance in instances}
+        gone = (
+            [Marker(header=header, action=Marker.DELETEALL)]
+            if self._shown is None
+            else [
+                Marker(header=header, ns=namespace, id=id, action=Marker.DELETE)
+                for id in sorted(self._shown - ids)
+                for namespace in NAMESPACES
+            ]
+        )
+        self._shown = ids
+        shown = _markers_of(header, instances, map_from_world)
+        return MarkerArray(markers=[*gone, *shown])
+
+
+def _markers_of(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Iterator[Marker]:
+    """Box, outline and label of each instance."""
+    sides = np.maximum(np.array([box_size(i) for i in instances]).reshape(-1, 3), _THINNEST)
+    poses, corners = box_poses(instances, map_from_world), (_CORNERS * sides[:, None]).tolist()
+    # Letters go over the highest corner, whatever way the boxes are turned.
+    above = sides @ np.abs(map_from_world[2, :3]) / 2 + _LETTERS
+    tints = colors(np.array([i.id for i in instances], dtype=np.int64)) / 255.0
+    columns = zip(instances, poses, sides.tolist(), corners, above.tolist(), tints.tolist(), strict=True)
+    for instance, pose, size, ends, up, rgb in columns:
+        yield _marker(header, "box", instance.id, Marker.CUBE, pose, size, (*rgb, _GLASS))
+        outline = _marker(header, "outline", instance.id, Marker.LINE_LIST, pose, (_LINE, 0.0, 0.0), (*rgb, 1.0))
+        points = [Point(x=x, y=y, z=z) for x, y, z in ends]
+        outline.points = [points[end] for edge in _EDGES for end in edge]
+        yield outline
+        middle = pose.position
+        place = filled(_PLACE, position=Point(x=middle.x, y=middle.y, z=middle.z + up))
+        label = _marker(header, "label", instance.id, Marker.TEXT_VIEW_FACING, place, (0.0, 0.0, _LETTERS), _WHITE)
+        label.text = f"{instance.id} ({instance.score:.2f})"
+        yield label
+
+
+def _marker(
+    header: Header, namespace: str, id: int, type: int, pose: Pose, scale: Sequence[float], rgba: Sequence[float]
+) -> Marker:
+    (x, y, z), (r, g, b, a) = scale, rgba
+    return filled(
+        _BLANK, header=header, ns=namespace, id=id, type=type, pose=pose,
+        scale=Vector3(x=x, y=y, z=z), color=ColorRGBA(r=r, g=g, b=b, a=a),
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""The colours of points and pixels: the camera's, or one per instance as in the report."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from moonseg3r_core import colors
+
+_TABLE_LIMIT = 1 << 20  # ids below this have a row in the table: 3 MiB
+
+
+def camera_colors(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """What the camera saw, (N, 3) uint8."""
+    return camera
+
+
+def instance_colors(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """One colour per instance id (N,) int32, 0 grey: (N, 3) uint8."""
+    most = int(ids.max(initial=0))
+    if most < _TABLE_LIMIT:
+        return np.take(_table(1 << most.bit_length()), ids, axis=0)
+    present, rows = np.unique(ids, return_inverse=True)
+    return colors(present)[rows]
+
+
+PAINTS = {"camera": camera_colors, "instance": instance_colors}
+
+
+@lru_cache(maxsize=1)
+def _table(rows: int) -> np.ndarray:
+    """The colours of the ids below `rows`, a power of two so that it is made anew but seldom."""
+    return colors(np.arange(rows))

@@ -1,0 +1,123 @@
+"""`moonseg3r_replay BAG`: publish a rosbag2 with its own clock, without rosbag2."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import rclpy
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from moonseg3r_core import InputError
+from moonseg3r_ros.replay_bag import Bag
+from moonseg3r_ros.replay_player import SECOND, BagClock, NoClock, Player
+from moonseg3r_ros.replay_topics import Outlets
+from moonseg3r_ros.signals import interrupt_once
+
+BAD_INPUT = 2
+PATIENCE = 5.0  # seconds that the start waits for a subscriber unless --wait says otherwise
+EPILOG = """
+/clock goes out 100 times a second and before each message whose time is new; nodes follow it with use_sim_time:=true.
+Each topic has the QoS that the bag recorded, else reliable, keep last 10; one that no node takes for its QoS is changed
+with --ros-args -p qos_overrides./TOPIC.publisher.reliability:=reliable. All static transforms go out at the start and
+reach late subscribers too. Topics are renamed with --ros-args -r /from:=/to.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a user's mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Replay as the arguments say. Exit status: 0 played or interrupted; 2 bad usage or input, said in one line."""
+    arguments = list(sys.argv if argv is None else argv)
+    given = build_parser().parse_args(remove_ros_args(arguments)[1:])
+    try:
+        interrupt_once()
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        replay(Node("moonseg3r_replay", start_parameter_services=False), given)
+    except InputError as error:
+        print(f"moonseg3r_replay: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        pass
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def build_parser() -> Parser:
+    """The command's options."""
+    parser = Parser(
+        prog="moonseg3r_replay", description="Publish a rosbag2 with its own clock, without rosbag2.", epilog=EPILOG
+    )
+    parser.add_argument("bag", metavar="BAG", type=Path, help="rosbag2 folder, .mcap or .db3 file")
+    parser.add_argument("--rate", type=positive, default=1.0, metavar="R", help="times as fast as recorded (default 1)")
+    parser.add_argument("--loop", action="store_true", help="over and over; stamps and /clock jump back each time")
+    parser.add_argument(
+        "--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out the bag's first seconds"
+    )
+    parser.add_argument(
+        "--duration", type=positive, default=float("inf"), metavar="SECONDS", help="of the bag, at most"
+    )
+    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="these alone")
+    parser.add_argument("--no-clock", action="store_true", help="publish no /clock but what the bag holds")
+    parser.add_argument(
+        "--wait", type=seconds, nargs="?", default=PATIENCE, const=float("inf"), metavar="SECONDS",
+        help="start when an image topic (without any: a topic) has a subscriber, at the latest after so many seconds"
+        f" (default {PATIENCE:g}; --wait alone: however long it takes; 0: start at once)",
+    )  # fmt: skip
+    parser.add_argument("--wait-for", metavar="NODE", help="/name of the node whose subscription counts for --wait")
+    return parser
+
+
+def replay(node: Node, given: argparse.Namespace) -> None:
+    """Publish the bag once, or over and over. Raises InputError for a bag, a topic or a time that is not there."""
+    log = node.get_logger()
+    bag = Bag(given.bag, log.warning)
+    start = bag.first_stamp() + round(given.start * SECOND)
+    outlets = Outlets(node, bag.topics(given.topics, with_clock=given.no_clock))
+    if next(bag.messages(outlets.publishers, start), None) is None:
+        raise InputError(f"{given.bag} has no message on these topics at or after --start {given.start:g}.")
+    player = Player(outlets.publishers, NoClock() if given.no_clock else BagClock(node), given.rate)
+    transforms = bag.static_transforms(outlets.static)
+    outlets.publish(transforms)
+    outlets.wait(given.wait, given.wait_for)
+    log.info(f"playing {given.bag} at rate {given.rate:g}: {', '.join(outlets.publishers)}")
+    while player.play(bag.messages(outlets.moving, start), start, start + given.duration * SECOND) and given.loop:
+        log.info(f"{player.report()}; again from the start")
+        outlets.publish(transforms)
+    log.info(player.report())
+    outlets.flush()
+
+
+def positive(text: str) -> float:
+    """A number above zero, for argparse."""
+    number = seconds(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A finite number >= 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds >= 0, got '{text}'")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""For launch files: which topics the node is to read, and what it is told of them. Needs neither torch nor rclpy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+ODOMETRY = "nav_msgs/msg/Odometry"
+# An input's name, how its compressed topic ends, and the transport that this is.
+COMPRESSED = {"image": ("/compressed", "compressed"), "depth": ("/compressedDepth", "compressedDepth")}
+
+
+def bag_topics(bag: Path) -> dict[str, str]:
+    """Input -> topic of a bag, chosen by type and name as `moonseg3r run` does. Raises InputError, ImportError."""
+    from moonseg3r_core import (
+        InputError,
+        Topics,
+        choose,
+        read_topics,
+    )  # rosbags, which may live in the node's venv alone
+
+    if not bag.exists():
+        raise InputError(f"{bag} does not exist; give a rosbag2 folder, a .mcap or a .db3 file.")
+    chosen = choose(read_topics(bag, lambda fault: None), Topics())
+    odometry = chosen.pose if chosen.pose and chosen.pose.type == ODOMETRY else None
+    topics = {"image": chosen.color, "depth": chosen.depth, "camera_info": chosen.camera_info, "odom": odometry}
+    return {name: topic.name for name, topic in topics.items() if topic}
+
+
+def remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(from, to) for the node. The compressed topic of an image goes with it: remapping does not do that."""
+    pairs = []
+    for name, topic in topics.items():
+        ending, _ = COMPRESSED.get(name, ("", ""))
+        plain = topic.removesuffix(ending)
+        pairs += [(name, plain)] + ([(name + ending, plain + ending)] if ending else [])
+    return pairs
+
+
+def told_by(topics: Mapping[str, str]) -> dict[str, str]:
+    """The node's parameters that follow from topics: a transport from its ending, odometry where its topic is given."""
+    found = {
+        f"{name}_transport": word for name, (end, word) in COMPRESSED.items() if topics.get(name, "").endswith(end)
+    }
+    return found | ({"pose_source": "odometry"} if topics.get("odom") else {})

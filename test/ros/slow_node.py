@@ -1,0 +1,29 @@
+"""The node with masks that take as long as the environment's STEP says, seconds: a heavy model's place-holder in tests."""
+
+import os
+import sys
+import time
+
+import moonseg3r_ros.mapper as mapper
+from moonseg3r_ros.main import main
+
+
+class Slow:
+    """A mask model that sleeps before it works."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, frame, geometry):
+        time.sleep(float(os.environ["STEP"]))
+        return self.model(frame, geometry)
+
+
+def build_slow(config, build=mapper.build_segmenter):
+    segmenter = build(config)
+    segmenter.furnish(masks=Slow(segmenter._rooms.masks))
+    return segmenter
+
+
+mapper.build_segmenter = build_slow
+sys.exit(main())

@@ -1,0 +1,97 @@
+"""Which frame map -> it may place, for each shape of a robot's tree; and QoS that stays with its topic."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from types import SimpleNamespace
+
+from geometry_msgs.msg import TransformStamped
+
+from moonseg3r_core import MoonSeg3RError, Parts
+from moonseg3r_ros.anchor import IDENTITY, Anchor
+from moonseg3r_ros.interface import INPUTS
+from moonseg3r_ros.settings import NodeSettings
+
+PLACED = np.diag([1.0, 1.0, 1.0, 1.0])
+PLACED[0, 3] = 7.0
+
+
+def anchor(*edges, moving=True, fails=False, **settings):
+    said = []
+
+    def lookup(target, source, stamp):
+        if fails:
+            raise MoonSeg3RError("no such frame")
+        return PLACED
+
+    made = Anchor(NodeSettings(**settings), moving, lookup, SimpleNamespace(say=lambda topic, text: said.append(text)))
+    made.hear([edge(parent, child) for parent, child in edges])
+    return made, said
+
+
+def edge(parent, child):
+    made = TransformStamped(child_frame_id=child)
+    made.header.frame_id = parent
+    return made
+
+
+def of(made, frame="camera"):
+    image = SimpleNamespace(header=SimpleNamespace(frame_id=frame))
+    child, child_from_camera = made.of(Parts(0, 0.0, image))
+    return child, child_from_camera is IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("edges", "child"),
+    [
+        ([], "camera"),
+        ([("map", "camera")], "camera"),
+        ([("odom", "camera")], "odom"),
+        ([("odom", "base"), ("base", "camera")], "odom"),
+        ([("/odom", "/base"), ("/base", "/camera")], "odom"),
+        ([("base", "camera")], "base"),
+        ([("map", "odom"), ("odom", "base"), ("base", "camera")], ""),
+        ([("earth", "map"), ("map", "odom"), ("odom", "camera")], ""),
+        ([("a", "b"), ("b", "a")], "camera"),
+    ],
+)
+def test_the_root_of_the_cameras_tree_is_placed_unless_the_map_is_in_it(edges, child):
+    made, said = anchor(*edges)
+    assert of(made) == (child, child in ("camera", ""))
+    assert not said
+
+
+def test_a_ring_of_frames_ends():
+    assert of(anchor(("b", "camera"), ("camera", "b"))[0])[0] in ("b", "camera")
+
+
+def test_odom_frame_prevails():
+    assert of(anchor(("base", "camera"), odom_frame="odom")[0]) == ("odom", False)
+
+
+def test_what_the_node_said_itself_is_not_heard():
+    made, _ = anchor(("odom", "camera"))
+    assert of(made)[0] == "odom"
+    assert made.hear([edge("map", "odom"), edge("odom", "camera")]) == [edge("odom", "camera")]
+    assert of(made)[0] == "odom"
+
+
+def test_no_leading_slash_goes_out_and_a_nameless_camera_has_a_name():
+    assert of(anchor()[0], "/camera") == ("camera", True)
+    assert of(anchor()[0], "") == ("camera", True)
+
+
+def test_what_is_not_known_is_said_and_not_made_up():
+    for settings in ({"fails": True}, {"moving": False}, {"fails": True, "odom_frame": "odom"}):
+        made, said = anchor(("odom", "camera"), **settings)
+        assert of(made) == ("", True)
+        assert said[0].startswith("no TF is published")
+
+
+def test_qos_changed_on_one_topic_stays_there():
+    before = INPUTS["camera_info"].options()["qos_profile"].depth
+    INPUTS["image"].options()["qos_profile"].depth = 77
+    assert INPUTS["camera_info"].options()["qos_profile"].depth == before
+    assert INPUTS["image"].options()["qos_profile"].depth == before

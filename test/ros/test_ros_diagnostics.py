@@ -1,0 +1,239 @@
+"""Why there is no output: every cause by itself, and which of two is named."""
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.serialization import deserialize_message, serialize_message
+
+from moonseg3r_ros.diagnostics import ERROR, OK, WARN, Facts, Feed, Flow, Load, status_message, verdict
+from moonseg3r_ros.poses import time_message
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+INFO, TF, ODOMETRY = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"
+
+
+def heard(topic, type, **changes):
+    return replace(Feed(topic, f"/{topic.strip('/')}", type, (type,), messages=9, silence=0.1), **changes)
+
+
+def unheard(topic, type, **changes):
+    return heard(topic, type, messages=0, silence=None, **changes)
+
+
+NEEDS = {"camera_info": heard("camera_info", INFO), "depth": heard("depth", IMAGE), "pose": heard("/tf", TF)}
+WELL = Facts(
+    "/moonseg3r", "active", heard("image", IMAGE), NEEDS, age=60.0,
+    flow=Flow(received=90, processed=88, dropped=1, rejected=1, reason="an old reason", input_rate=9.9, output_rate=9.8,
+              latency_ms=4.25, step_ms=61.0, room_ms={"masks": 30.0, "lift": 4.0}, quiet=0.1),
+)  # fmt: skip
+DEAD = replace(WELL, flow=replace(WELL.flow, quiet=None, processed=0, rejected=0, reason=""))  # nothing comes out
+
+
+def a_need(**feeds):
+    return NEEDS | feeds
+
+
+TABLE = {
+    "all is well": (WELL, OK, ["OK: 9.8 images/s", "61.0 ms"]),
+    "not configured": (replace(DEAD, state="unconfigured"), WARN, ["not configured", "ros2 lifecycle set /moonseg3r configure"]),
+    "weights missing": (
+        replace(DEAD, state="unconfigured", fault="weights 'sam2' are missing; moonseg3r weights get sam2"),
+        ERROR, ["not configured: weights 'sam2' are missing; moonseg3r weights get sam2"],
+    ),
+    "inactive": (replace(DEAD, state="inactive"), WARN, ["inactive", "ros2 lifecycle set /moonseg3r activate"]),
+    "activation failed": (replace(DEAD, state="inactive", fault="no GPU"), ERROR, ["inactive: no GPU"]),
+    "paused": (replace(DEAD, paused=True), WARN, ["paused", "/moonseg3r/resume"]),
+    "no publisher, others exist": (
+        replace(DEAD, image=unheard("image", IMAGE, publishers=()), image_topics=("/cam/image_raw", "/rear/image_raw")),
+        ERROR, ["no publisher on /image", "/cam/image_raw, /rear/image_raw", "-r image:=/cam/image_raw"],
+    ),
+    "no publisher at all": (
+        replace(DEAD, image=unheard("image", IMAGE, publishers=())), ERROR, ["no publisher on /image", "ROS_DOMAIN_ID"],
+    ),
+    "compressed, raw expected": (
+        replace(DEAD, image=unheard("image", IMAGE, publishers=(COMPRESSED,))),
+        ERROR, [f"/image carries {COMPRESSED}, expected {IMAGE}", "set image_transport to compressed"],
+    ),
+    "raw, compressed expected": (
+        replace(DEAD, image=unheard("image/compressed", COMPRESSED, publishers=(IMAGE,))),
+        ERROR, [f"/image/compressed carries {IMAGE}", "set image_transport to raw"],
+    ),
+    "no image at all": (
+        replace(DEAD, image=unheard("image", IMAGE, publishers=("std_msgs/msg/String",))),
+        ERROR, ["carries std_msgs/msg/String", "remap image to a topic of that type"],
+    ),
+    "reliability": (
+        replace(DEAD, image=unheard("image", IMAGE, incompatible="reliability")),
+        ERROR, ["QoS", "does not offer this node's reliability", "qos_overrides./image.subscription.reliability to best_effort"],
+    ),
+    "durability": (
+        replace(DEAD, image=unheard("image", IMAGE, incompatible="durability")), ERROR, ["durability to volatile"],
+    ),
+    "another policy": (
+        replace(DEAD, image=unheard("image", IMAGE, incompatible="deadline")), ERROR, ["deadline to what it offers"],
+    ),
+    "nothing sent": (
+        replace(DEAD, image=unheard("image", IMAGE)), ERROR, ["no image: /image has a publisher, but no message has come"],
+    ),
+    "camera stopped": (
+        replace(WELL, image=heard("image", IMAGE, silence=5.25), flow=replace(WELL.flow, quiet=5.2)),
+        ERROR, ["no image for 5.2 s on /image"],
+    ),
+    "camera came back with another QoS": (
+        replace(WELL, image=heard("image", IMAGE, silence=5.2, incompatible="reliability"), flow=replace(WELL.flow, quiet=5.2)),
+        ERROR, ["QoS", "best_effort"],
+    ),
+    "no clock": (replace(DEAD, clock_missing=True), ERROR, ["use_sim_time", "--clock"]),
+    "no camera_info published": (
+        replace(DEAD, needs=a_need(camera_info=unheard("camera_info", INFO, publishers=()))),
+        ERROR, ["no camera_info: no publisher on /camera_info", "remap camera_info"],
+    ),
+    "no camera_info sent": (
+        replace(DEAD, needs=a_need(camera_info=unheard("camera_info", INFO))),
+        ERROR, ["no camera_info: /camera_info has a publisher, but no message has come"],
+    ),
+    "no depth published": (
+        replace(DEAD, needs=a_need(depth=unheard("depth", IMAGE, publishers=()))),
+        ERROR, ["no depth: no publisher on /depth", "remap depth"],
+    ),
+    "compressed depth": (
+        replace(DEAD, needs=a_need(depth=unheard("depth", IMAGE, publishers=(COMPRESSED,)))),
+        ERROR, ["set depth_transport to compressedDepth"],
+    ),
+    "raw depth": (
+        replace(DEAD, needs=a_need(depth=unheard("depth/compressedDepth", COMPRESSED, publishers=(IMAGE,)))),
+        ERROR, ["set depth_transport to raw"],
+    ),
+    "depth of another time": (
+        replace(DEAD, causes={"no depth": "no depth within 0.017 s of the image at 5.000 s, the nearest is 0.4 s away"}),
+        ERROR, ["no depth within 0.017 s of the image at 5.000 s"],
+    ),
+    "QoS of depth": (
+        replace(DEAD, needs=a_need(depth=unheard("depth", IMAGE, incompatible="reliability"))),
+        ERROR, ["qos_overrides./depth.subscription.reliability"],
+    ),
+    "no TF at all": (
+        replace(DEAD, needs=a_need(pose=unheard("/tf", TF, publishers=()))), ERROR, ["no pose: no publisher on /tf", "localization"],
+    ),
+    "no TF for the image": (
+        replace(DEAD, causes={"no pose": "no pose at 5.000 s: unknown frame 'camera'; known frames: base, odom"}),
+        ERROR, ["no pose at 5.000 s: unknown frame 'camera'; known frames: base, odom", "world_frame"],
+    ),
+    "no odometry": (
+        replace(DEAD, needs=a_need(pose=unheard("odom", ODOMETRY))), ERROR, ["no pose: /odom has a publisher"],
+    ),
+    "all refused": (
+        replace(DEAD, flow=replace(DEAD.flow, rejected=12, reason="unknown encoding 'x-ray8'")),
+        ERROR, ["images are refused, 12 up to now: unknown encoding 'x-ray8'"],
+    ),
+    "stamps of the future": (
+        replace(DEAD, causes={"future stamp": "image refused: its stamp 9.000 s must not lie after now"}),
+        ERROR, ["image refused: its stamp 9.000 s must not lie after now"],
+    ),
+    "slow": (
+        replace(WELL, flow=replace(WELL.flow, input_rate=30.0, output_rate=3.1, drop_rate=26.9, step_ms=322.0, dropped=807)),
+        WARN, ["slow: 3.1 of 30.0 images/s come out", "322.0 ms", "807 were dropped"],
+    ),
+    "a very long step": (replace(DEAD, flow=replace(DEAD.flow, working=12.0)), WARN, ["one image has been in work for 12 s"]),
+    "just started": (
+        replace(DEAD, age=0.4, image=unheard("image", IMAGE, publishers=())), OK, ["waiting for the first image"],
+    ),
+    "something else": (replace(DEAD, causes={"a": "an old one", "b": "a new\none"}), ERROR, ["no output: a new one"]),
+    "nothing known": (DEAD, ERROR, ["no output", "have not come out yet"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_cause_is_named(name):
+    facts, level, words = TABLE[name]
+    found, text = verdict(facts)
+    assert found == level, text
+    assert [word for word in words if word not in text] == [], text
+    assert "\n" not in text
+
+
+FAULTS = [  # each spoils the facts; all of them at once must name the first, without it the second, and so on
+    ("not configured", {"state": "unconfigured"}),
+    ("paused", {"paused": True}),
+    ("no publisher", {"image": unheard("image", IMAGE, publishers=())}),
+    ("use_sim_time", {"clock_missing": True}),
+    ("no camera_info", {"needs": a_need(camera_info=unheard("camera_info", INFO), depth=unheard("depth", IMAGE))}),
+    ("no depth", {"needs": a_need(depth=unheard("depth", IMAGE), pose=unheard("/tf", TF))}),
+    ("no pose", {"needs": a_need(pose=unheard("/tf", TF))}),
+    ("images are refused", {"flow": replace(DEAD.flow, rejected=3)}),
+    ("no output: at last", {"causes": {"other": "at last"}}),
+]
+
+
+@pytest.mark.parametrize("first", range(len(FAULTS)))
+def test_of_several_causes_the_likeliest_is_named(first):
+    changes = {}
+    for _, change in reversed(FAULTS[first:]):
+        changes |= change
+    assert FAULTS[first][0] in verdict(replace(DEAD, **changes))[1]
+
+
+@pytest.mark.parametrize(
+    ("image", "word"),
+    [
+        (unheard("image", IMAGE, publishers=(COMPRESSED,), incompatible="reliability"), "carries"),
+        (unheard("image", IMAGE, incompatible="reliability"), "QoS"),
+    ],
+)
+def test_type_comes_before_qos_and_qos_before_silence(image, word):
+    assert word in verdict(replace(DEAD, image=image))[1]
+
+
+def test_output_silences_every_complaint_but_those_of_the_state():
+    troubled = replace(
+        WELL, clock_missing=True, causes={"no pose": "no pose"}, needs={"depth": unheard("depth", IMAGE)}
+    )
+    assert verdict(troubled)[0] == OK
+    assert "paused" in verdict(replace(troubled, paused=True))[1]
+
+
+def test_a_publisher_of_the_right_type_among_others_is_enough():
+    mixed = heard("image", IMAGE, publishers=(COMPRESSED, IMAGE))
+    assert "carries" not in verdict(replace(DEAD, image=mixed))[1]
+
+
+def test_one_incompatible_publisher_is_no_cause_while_another_is_heard():
+    assert "QoS" not in verdict(replace(DEAD, image=heard("image", IMAGE, incompatible="reliability")))[1]
+
+
+def test_a_camera_info_that_came_once_holds():
+    once = heard("camera_info", INFO, messages=1, silence=500.0)
+    assert "camera_info" not in verdict(replace(DEAD, needs=a_need(camera_info=once)))[1]
+
+
+def test_the_message_holds_verdict_and_numbers():
+    facts = replace(WELL, load=Load(300_000, 42, 812.4, 0.0), causes={"x": "one", "y": "two"})
+    message = status_message(time_message(5_000_000_001), facts)
+    (status,) = message.status
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 1)
+    assert (status.level, status.message) == verdict(facts)
+    assert (status.level, status.name, status.hardware_id) == (DiagnosticStatus.OK, "/moonseg3r: output", "/image")
+    assert {pair.key: pair.value for pair in status.values} == {
+        "state": "active",
+        "frames received": "90", "frames processed": "88", "frames dropped": "1", "frames rejected": "1",
+        "input rate": "9.90", "output rate": "9.80", "latency ms": "4.2", "step ms": "61.0",
+        "map ms": "", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
+        **dict.fromkeys(("/image", "/camera_info", "/depth", "/tf"), "0 connected, 9 messages"),
+        "map points": "300000", "instances": "42", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
+    }  # fmt: skip
+    assert deserialize_message(serialize_message(message), DiagnosticArray) == message
+
+
+def test_a_message_before_anything_happened():
+    facts = Facts("/moonseg3r", "unconfigured", Feed("image", "/image", IMAGE))
+    values = {pair.key: pair.value for pair in status_message(time_message(0), facts).status[0].values}
+    assert (values["state"], values["frames received"], values["step ms"], values["last complaint"]) == (
+        "unconfigured",
+        "0",
+        "",
+        "",
+    )

@@ -1,0 +1,70 @@
+"""Rates and medians over the last seconds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moonseg3r_ros.meter import MOST, Meter
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def a_meter(gaps=(), values=()):
+    clock = Clock()
+    meter = Meter(10.0, clock)
+    for gap, value in zip(gaps, values or [0.0] * len(gaps), strict=True):
+        clock.now += gap
+        meter.add(value)
+    return meter, clock
+
+
+def test_before_anything_happens():
+    meter, _ = a_meter()
+    assert (meter.rate, meter.median, meter.silence) == (0.0, None, None)
+
+
+def test_one_event_has_no_rate():
+    meter, clock = a_meter([1.0], [7.0])
+    clock.now += 0.5
+    assert (meter.rate, meter.median, meter.silence) == (0.0, 7.0, 0.5)
+
+
+def test_a_steady_rate():
+    meter, _ = a_meter([0.1] * 50)
+    assert meter.rate == pytest.approx(10.0)
+
+
+def test_the_rate_sinks_when_events_stop_and_silence_goes_on_counting():
+    meter, clock = a_meter([0.1] * 11)
+    clock.now += 1.0
+    assert meter.rate == pytest.approx(5.0)
+    clock.now += 99.0
+    assert (meter.rate, meter.median) == (0.0, None)
+    assert meter.silence == pytest.approx(100.0)
+
+
+def test_the_median_is_of_the_last_seconds():
+    meter, _ = a_meter([1.0, 20.0, 1.0, 1.0], [1000.0, 3.0, 1.0, 2.0])
+    assert meter.median == 2.0
+
+
+def test_more_than_it_holds_leaves_the_rate_right():
+    meter, _ = a_meter([0.001] * (3 * MOST))
+    assert meter.rate == pytest.approx(1000.0)
+
+
+@given(st.lists(st.tuples(st.floats(1e-3, 5.0), st.floats(0, 1e3)), max_size=40))
+def test_rate_and_median_are_those_of_the_events_in_the_window(events):
+    meter, clock = a_meter([gap for gap, _ in events], [value for _, value in events])
+    times = [clock.now - sum(gap for gap, _ in events[k + 1 :]) for k in range(len(events))]
+    inside = [value for time, (_, value) in zip(times, events, strict=True) if time > clock.now - 10.0 + 1e-6]
+    if inside:
+        assert min(inside) <= meter.median <= max(inside)
+        assert meter.silence == 0.0
+    assert meter.rate <= 1e3

@@ -1,0 +1,181 @@
+"""What streams do: too fast, interrupted, changing, jumping, malformed. The node survives, says so, and recovers."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from billboards import frame
+from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
+from graph import LATCHED, Camera, bytes_of, image_message, stamp_of
+from nav_msgs.msg import Path
+from sensor_msgs.msg import Image
+from tf2_msgs.msg import TFMessage
+
+SLOW = pathlib.Path(__file__).parent / "slow_node.py"
+START = 5_000_000_000
+PERIOD = 100_000_000
+
+
+def view(t):
+    return frame(t, (0.03 * (t % 10) - 0.2, 0.01 * (t % 10), 0.0))[0]
+
+
+class Stream:
+    """A camera that numbers its frames, and the poses that come back."""
+
+    def __init__(self, graph, period=PERIOD, **camera):
+        self.graph, self.camera, self.period = graph, Camera(graph, **camera), period
+        self.poses = graph.listen(PoseStamped, "/moonseg3r/pose")
+        self.next = 0
+
+    def send(self, count=1):
+        for _ in range(count):
+            self.camera.send(view(self.next), START + self.next * self.period)
+            self.next += 1
+        return START + (self.next - 1) * self.period
+
+    def through(self, count=1):
+        """Frames that come out, each before the next is sent."""
+        for _ in range(count):
+            sent = self.send()
+            self.graph.until(lambda sent=sent: sent in self.stamps, f"frame {self.next - 1} comes out")
+
+    @property
+    def stamps(self):
+        return [stamp_of(pose.header) for pose in self.poses]
+
+
+def test_a_camera_faster_than_the_node_gets_its_newest_frame_through(graph, monkeypatch):
+    monkeypatch.setenv("STEP", "0.3")
+    graph.node(script=SLOW)
+    stream = Stream(graph)
+    sent = 30
+    for _ in range(sent):
+        last = stream.send()
+        graph.until(lambda: int(graph.diagnosed()[1]["frames received"]) >= stream.next, "the frame is received")
+    graph.until(lambda: last in stream.stamps, "the newest frame comes out")
+    assert stream.stamps == sorted(stream.stamps)
+    assert len(stream.stamps) < sent
+    _, values = graph.diagnosed()
+    assert int(values["frames dropped"]) == sent - len(stream.stamps) == sent - int(values["frames processed"])
+
+
+def test_parameters_are_answered_while_a_step_runs(graph, monkeypatch):
+    monkeypatch.setenv("STEP", "3")
+    node = graph.node(script=SLOW)
+    stream = Stream(graph)
+    stream.send()
+    graph.until(lambda: int(graph.diagnosed()[1]["frames received"]) == 1, "the frame is received")
+    assert all(r.successful for r in graph.set(map__min_observations=3))
+    assert graph.get("map.min_observations") == 3
+    assert graph.trigger("pause")[0]
+    assert graph.trigger("resume")[0]
+    assert graph.trigger("reset")[0]
+    assert not stream.poses  # all of that was answered before the step was done
+    graph.until(lambda: stream.poses, "the step ends", node)
+
+
+def test_a_topic_that_stops_and_starts_again(graph):
+    node = graph.node()
+    stream = Stream(graph)
+    stream.through(3)
+    graph.until(lambda: "no image for" in graph.diagnosed()[0], "the silence is named")
+    stream.through(3)
+    graph.until(lambda: graph.diagnosed()[0].startswith("OK"), "all is well again", node)
+    assert len(stream.poses) == 6
+
+
+@pytest.mark.parametrize(("rule", "poses"), [("reset", 10), ("hold", 20)])
+def test_time_that_jumps_back(graph, rule, poses):
+    node = graph.node(time_jump=rule, map_rate=50.0)
+    paths = graph.listen(Path, "/moonseg3r/path", LATCHED)
+    stream = Stream(graph, period=5 * PERIOD)
+    stream.through(10)
+    stream.next = 0
+    for count in range(11, 21):
+        stream.send()
+        graph.until(lambda n=count: len(stream.poses) == n, f"frame {count} comes out", node)
+    assert node.text.count("jumped back by 4.5 s") == 1
+    assert f"the map is {'held' if rule == 'hold' else rule}" in node.text
+    graph.until(lambda: stamp_of(paths[-1].header) == START + 45 * PERIOD, "the last path")
+    graph.until(lambda: len(paths[-1].poses) == poses, "the path since the jump, or all of it", node)
+    assert int(graph.diagnosed()[1]["frames rejected"]) == 0
+
+
+def broken(view, header, **changes):
+    message = image_message(view.image.numpy(), "rgb8", header)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+MALFORMED = {
+    "wrong step": ({"step": 7}, "step"),
+    "short data": ({"data": bytes_of(np.zeros(100, np.uint8))}, "bytes"),
+    "unknown encoding": ({"encoding": "x-ray8"}, "x-ray8"),
+    "zero size": ({"height": 0, "width": 0}, "0x0"),
+    "gigantic": ({"height": 1 << 30, "width": 1 << 30, "step": 0}, "bytes"),
+}
+
+
+def test_malformed_messages_are_refused_in_one_line_and_the_node_goes_on(graph):
+    node = graph.node()
+    stream = Stream(graph)
+    stream.through(2)
+    for name, (changes, word) in MALFORMED.items():
+        graph.until(lambda: int(graph.diagnosed()[1]["frames received"]) == stream.next, "all is received")
+        rejected = int(graph.diagnosed()[1]["frames rejected"])
+        stamp = START + stream.next * PERIOD
+        picture = view(stream.next)
+        stream.camera.send_pose(picture.world_from_camera.numpy(), stamp)
+        stream.camera.depths.publish(image_message(picture.depth.numpy(), "32FC1", stream.camera.header(stamp)))
+        stream.camera.images.publish(broken(picture, stream.camera.header(stamp), **changes))
+        stream.next += 1
+        graph.until(
+            lambda n=rejected: int(graph.diagnosed()[1]["frames rejected"]) == n + 1, f"{name} is refused", node
+        )
+        graph.until(lambda w=word: w in node.text, f"{name} is said", node)
+        stream.through(1)
+    assert "Traceback" not in node.text
+
+
+def test_a_pose_of_nan_and_a_stamp_in_the_future_are_refused(graph):
+    node = graph.node()
+    stream = Stream(graph)
+    stream.through(2)
+    stamp = START + 2 * PERIOD
+    stream.camera.tf.publish(nan_transform(stream, stamp))
+    graph.until(lambda: "finite" in node.text, "the transform is refused", node)
+    future = 2**31 * 10**9 - 10**9
+    stream.camera.images.publish(image_message(view(2).image.numpy(), "rgb8", stream.camera.header(future)))
+    graph.until(lambda: "clock" in node.text and "max_future" in node.text, "the future is refused", node)
+    stream.through(3)
+    assert "Traceback" not in node.text
+    assert "jumped" not in node.text
+
+
+def nan_transform(stream, stamp):
+    nan = float("nan")
+    moved = Transform(translation=Vector3(x=nan, y=nan, z=nan), rotation=Quaternion(x=nan, y=nan, z=nan, w=nan))
+    header = stream.camera.header(stamp, "map")
+    return TFMessage(transforms=[TransformStamped(header=header, child_frame_id="camera", transform=moved)])
+
+
+def test_another_encoding_in_mid_stream(graph):
+    node = graph.node()
+    stream = Stream(graph)
+    pictures = graph.listen(Image, "/moonseg3r/segmentation")
+    stream.through(3)
+    ids = np.frombuffer(pictures[-1].data, "<i4") if graph.until(lambda: len(pictures) == 3, "pictures") else None
+    picture, stamp = view(2), START + 3 * PERIOD
+    stream.camera.send_pose(picture.world_from_camera.numpy(), stamp)
+    stream.camera.depths.publish(
+        image_message((picture.depth.numpy() * 1000).round().astype("<u2"), "16UC1", stream.camera.header(stamp))
+    )
+    stream.camera.images.publish(image_message(picture.image.numpy()[..., ::-1], "bgr8", stream.camera.header(stamp)))
+    graph.until(lambda: len(pictures) == 4, "the frame of another encoding comes out", node)
+    assert np.mean(np.frombuffer(pictures[-1].data, "<i4") == ids) > 0.99
+    assert "images changed from 80x60 rgb8 to 80x60 bgr8" in node.text

@@ -1,0 +1,48 @@
+"""The tables of the documentation are those of the code."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from moonseg3r_core import Config, list_settings
+from moonseg3r_ros.interface import INPUTS, OUTPUTS, SERVICES
+from moonseg3r_ros.tables import BEGIN, END, main, table, tables
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "ros.md"
+
+
+def test_docs_hold_the_tables_as_they_are():
+    held = DOCS.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert held.strip() == tables().strip(), "run: python -m moonseg3r_ros.tables docs/ros.md"
+
+
+def test_every_topic_service_and_setting_has_its_row():
+    text = tables()
+    names = [*INPUTS, *OUTPUTS, *SERVICES, *(key.name for key in list_settings(Config()))]
+    assert all(f"| `{name}` |" in text for name in names)
+
+
+def test_a_table_of_two_rows():
+    assert table(("a", "b"), [("1", "x|y"), ("2", "z")]) == "| a | b |\n| --- | --- |\n| 1 | x\\|y |\n| 2 | z |\n"
+
+
+def test_a_file_without_the_markers_is_left_alone(tmp_path, capsys):
+    file = tmp_path / "notes.md"
+    file.write_text("no tables here")
+    assert main([str(file)]) == 1
+    assert file.read_text() == "no tables here"
+    assert "notes.md must hold" in capsys.readouterr().err
+
+
+def test_writing_twice_changes_nothing(tmp_path):
+    file = tmp_path / "notes.md"
+    file.write_text(f"before\n{BEGIN}\nstale rows\n{END}\nafter\n")
+    assert main([str(file)]) == 0
+    once = file.read_text()
+    assert once.startswith("before\n")
+    assert once.endswith(f"{END}\nafter\n")
+    assert "stale rows" not in once
+    assert main([str(file)]) == 0
+    assert file.read_text() == once

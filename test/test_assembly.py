@@ -1,0 +1,608 @@
+"""Frames from messages as they arrive: what waits for what and how long, what is said, what garbage does."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tracemalloc
+from array import array
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ros_messages import SECOND, edge, flat, metres, odometry, pose_stamped, shift, tf
+
+from moonseg3r_core import FrameAssembler, FrameRejected, Parts, frame_of
+from moonseg3r_core.sources.assembly import PATIENCE, is_rectified
+from moonseg3r_core.sources.bag_reader import TYPES
+from moonseg3r_core.sources.encodings import DEPTHS, LAYOUTS
+from moonseg3r_core.sources.transforms import FRAMES, SAMPLES, TransformError
+from moonseg3r_core.sources.write_bag import camera_info, header, image
+from moonseg3r_core.types import Frame
+
+SIZE = (6, 8)
+K = torch.tensor([[10.0, 0, 3.5], [0, 10, 2.5], [0, 0, 1]])
+Event = tuple[float, str, object]  # arrival in seconds, what it is, message
+
+
+def color(n: int, stamp: float) -> object:
+    return image(flat(n), "rgb8", round(stamp * SECOND))
+
+
+def depth(n: int, stamp: float) -> object:
+    return image(metres(n + 1), "16UC1", round(stamp * SECOND))
+
+
+def info(**changes: object) -> object:
+    message = camera_info(K, SIZE, 0)
+    for key, value in changes.items():
+        setattr(message, key, value)
+    return message
+
+
+class Stream:
+    """An assembler with what it said and gave; time is that of the event that came last."""
+
+    def __init__(self, **changes: object) -> None:
+        self.said: dict[str, str] = {}
+        needs = {"with_depth": True, "with_info": True, "with_pose": True, "say": self.said.__setitem__}
+        self.assembler = FrameAssembler(**{**needs, **changes})
+        self.out: list[tuple[float, Parts]] = []
+
+    def take(self, now: float, kind: str, message: object) -> None:
+        add = {
+            "image": lambda: self.assembler.add_image(int(message.data[0]), message, now),
+            "depth": lambda: self.assembler.add_depth(message, now),
+            "info": lambda: self.assembler.add_info(message),
+            "tf": lambda: self.assembler.add_transforms(message, now, static=False),
+            "tf_static": lambda: self.assembler.add_transforms(message, now, static=True),
+            "pose": lambda: self.assembler.add_pose("/odom", message, now),
+            "nothing": lambda: None,
+        }
+        add[kind]()
+        self.out += [(now, parts) for parts in self.assembler.ready(now)]
+
+    def play(self, events: list[Event]) -> list[int]:
+        """Take events in the order of their arrival; the indices that have come out by now."""
+        for event in sorted(events, key=lambda event: event[0]):
+            self.take(*event)
+        return [parts.index for _, parts in self.out]
+
+    @property
+    def frames(self) -> dict[int, Frame]:
+        return {parts.index: frame_of(parts) for _, parts in self.out}
+
+
+def moment(n: int, stamp: float, late: float = 0.0) -> list[Event]:
+    """All that belongs to one image, arriving `late`: n red, n + 1 metres of depth, n metres along x."""
+    at = stamp + late
+    return [
+        (at, "image", color(n, stamp)),
+        (at, "depth", depth(n, stamp)),
+        (at, "info", info()),
+        (at, "tf", tf(edge(n, stamp))),
+    ]
+
+
+def check(frame: Frame, n: int) -> None:
+    assert frame.index == n
+    assert int(frame.image[0, 0, 0]) == n
+    assert torch.equal(frame.depth, torch.full(SIZE, n + 1.0))
+    assert torch.equal(frame.intrinsics, K)
+    assert torch.equal(frame.world_from_camera, torch.from_numpy(shift(n)))
+
+
+class TestWaiting:
+    @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+    def test_the_very_first_image_goes_out_with_the_last_of_its_parts(self, order):
+        stream, events = Stream(), moment(7, 100.0)
+        assert stream.play([events[i] for i in order[:3]]) == []
+        assert stream.play([events[order[3]]]) == [7]
+        check(stream.frames[7], 7)
+        assert stream.said == {}
+
+    def test_nothing_asked_for_is_nothing_waited_for(self):
+        stream = Stream(with_depth=False, with_info=False, with_pose=False)
+        assert stream.play([(100.0, "image", color(3, 100.0))]) == [3]
+        frame = stream.frames[3]
+        assert (frame.depth, frame.intrinsics, frame.world_from_camera) == (None, None, None)
+        assert stream.said == {}
+
+    def test_an_image_waits_for_depth_of_its_stamp_or_a_later_one(self):
+        stream = Stream(with_info=False, with_pose=False)
+        assert stream.play([(100.0, "image", color(0, 100.0)), (100.0, "depth", depth(0, 99.98))]) == []
+        assert stream.play([(100.1, "depth", depth(1, 100.08))]) == []  # the frame rate is not known yet
+        assert stream.play([(100.1, "image", color(1, 100.1))]) == [0]
+        assert stream.play([(100.2, "depth", depth(2, 100.18))]) == [0, 1]
+        assert [float(frame.depth[0, 0]) for frame in stream.frames.values()] == [1.0, 2.0]
+
+    @pytest.mark.parametrize("missing", [0, 1, 2])
+    def test_patience_ends(self, missing):
+        events = moment(0, 100.0)
+        _, kind, _ = events.pop(missing + 1)
+        stream = Stream()
+        assert stream.play([*events, (100 + PATIENCE, "nothing", None)]) == []
+        assert stream.play([(100.001 + PATIENCE, "nothing", None)]) == [0]
+        frame = stream.frames[0]
+        lacks = {"depth": frame.depth, "info": frame.intrinsics, "tf": frame.world_from_camera}
+        assert [name for name, value in lacks.items() if value is None] == [kind]
+        assert list(stream.said) == [{"depth": "no depth", "info": "no camera_info", "tf": "no pose"}[kind]]
+
+    def test_images_wait_for_the_first_camera_info_and_then_the_last_one_holds(self):
+        stream, twice = Stream(with_depth=False, with_pose=False), info(k=2 * K.double().numpy().ravel())
+        images = [(100 + n / 10, "image", color(n, 100 + n / 10)) for n in range(8)]
+        assert stream.play(images[:6]) == []
+        assert stream.play([(100.55, "info", info())]) == [0, 1, 2, 3, 4, 5]
+        assert stream.play([images[6], (100.65, "info", twice), images[7]]) == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert [float(frame.intrinsics[0, 0]) for frame in stream.frames.values()] == [10.0] * 7 + [20.0]
+
+    def test_a_root_that_is_not_the_map_is_waited_for_unless_it_is_given(self):
+        events = [(100.0, "image", color(0, 100.0)), (100.0, "tf", tf(edge(5, 100.0, "odom", "camera")))]
+        stream = Stream(with_depth=False, with_info=False)
+        assert stream.play(events) == []
+        assert stream.assembler.world is None
+        assert stream.play([(100.4, "tf", tf(edge(90, 100.0, "map", "odom")))]) == [0]
+        assert (stream.assembler.world, float(stream.frames[0].world_from_camera[0, 3])) == ("map", 95.0)
+        alone = Stream(with_depth=False, with_info=False)
+        assert alone.play([*events, (100.0 + PATIENCE, "nothing", None)]) == [0]
+        assert alone.assembler.world == "odom"
+        assert Stream(with_depth=False, with_info=False, world="/odom").play(events) == [0]
+
+    def test_the_body_that_carries_the_camera_is_no_world(self):
+        stream = Stream(with_depth=False, with_info=False)
+        body = (100.0, "tf_static", tf(edge(1, 0, "base", "camera")))
+        assert stream.play([body, (100.0, "image", color(0, 100.0)), (103.0, "nothing", None)]) == [0]
+        assert (stream.out[0][1].pose, stream.assembler.world) == (None, None)
+        assert "nothing tells where 'base' is, to which the camera's frame 'camera' is fixed" in stream.said["no pose"]
+        assert stream.play([(103.0, "image", color(4, 103.0)), (103.0, "tf", tf(edge(3, 103.0, "start", "base")))]) == [
+            0,
+            4,
+        ]
+        assert (stream.assembler.world, float(stream.frames[4].world_from_camera[0, 3])) == ("start", 4.0)
+        fixed = Stream(with_depth=False, with_info=False)  # on a wall, say
+        hung = (100.0, "tf_static", tf(edge(2, 0, "world", "base")))
+        assert fixed.play([body, hung, (100.0, "image", color(0, 100.0)), (101.0, "nothing", None)]) == [0]
+        assert (fixed.assembler.world, float(fixed.frames[0].world_from_camera[0, 3])) == ("world", 3.0)
+
+    def test_in_the_first_second_only_depth_of_the_very_stamp_is_sure(self):
+        stream = Stream(with_info=False)
+        for n in range(9):
+            late = 0.0 if n == 0 else 0.01
+            stream.play([e for e in moment(n, 100 + n / 10) if e[1] in ("image", "tf")])
+            stream.take(100 + n / 10, "depth", depth(n, 100 + n / 10 + late))
+            assert [parts.index for _, parts in stream.out] == list(range(1 if n < 1 else n + 1))
+        unsure = Stream(with_info=False)
+        for n in range(12):
+            unsure.play([e for e in moment(n, 100 + n / 10) if e[1] in ("image", "tf")])
+            unsure.take(100 + n / 10, "depth", depth(n, 100 + n / 10 + 0.01))
+            assert len(unsure.out) == (0 if n < 10 else n + 1)
+
+    def test_images_go_out_in_the_order_of_arrival(self):
+        stream = Stream(with_info=False, with_pose=False)
+        early = [
+            (100.0, "image", color(1, 100.1)),
+            (100.0, "image", color(0, 100.0)),
+            (100.0, "depth", depth(0, 100.0)),
+        ]
+        assert stream.play(early) == []
+        assert stream.assembler.newest_image == 100.0
+        assert stream.play([(100.1, "depth", depth(1, 100.1))]) == [1, 0]
+
+    def test_pose_topics_place_the_camera(self):
+        stream = Stream(with_depth=False, with_info=False)
+        stream.play([(100.0, "image", color(4, 100.0)), (100.0, "pose", pose_stamped(4, 100.0))])
+        assert float(stream.frames[4].world_from_camera[0, 3]) == 4
+        body = Stream(with_depth=False, with_info=False, world="odom")
+        tree = [
+            (99.0, "tf_static", tf(edge(1, 0, "base", "camera"))),
+            (100.0, "tf", tf(edge(50, 100.0, "odom", "base"))),
+        ]
+        body.play([tree[0], (99.9, "pose", odometry(3, 100.0, "base")), tree[1], (100.0, "image", color(4, 100.0))])
+        assert float(body.frames[4].world_from_camera[0, 3]) == 4  # the frame that odometry places is left to it
+
+    def test_the_tree_can_be_asked(self):
+        assembler = Stream().assembler
+        assert assembler.parent_of("camera") is None
+        assembler.add_transforms(tf(edge(2, 100.0, "odom", "/camera")), 100.0, static=False)
+        assert (assembler.parent_of("/camera"), assembler.parent_of("odom")) == ("odom", None)
+        assert assembler.transform("odom", "camera", 100.0)[0, 3] == 2
+        with pytest.raises(TransformError, match="unknown frame 'map'; known frames: camera, odom"):
+            assembler.transform("map", "camera", 100.0)
+
+    def test_images_that_are_passed_tell_the_frame_rate(self):
+        stream = Stream(with_info=False, with_pose=False)
+        stream.take(100.0, "image", color(0, 100.0))
+        stream.assembler.pass_image(color(1, 100.4), 100.4)
+        assert stream.play([(100.4, "depth", depth(0, 100.15))]) == [0]
+        assert stream.frames[0].depth is not None  # within half of 0.4 s
+
+
+def poses(parent: str, child: str, speed: float, count: int = 40) -> list[Event]:
+    """A transform 25 times a second, moving along x."""
+    return [(99.9 + n / 25, "tf", tf(edge(speed * n, 99.9 + n / 25, parent, child))) for n in range(count)]
+
+
+def topics(root: str, offset: float, count: int = 8) -> list[list[Event]]:
+    """A stream's topics, each in its own order: images at 10 Hz and all that belongs to them."""
+    stamps = [100 + n / 10 for n in range(count)]
+    return [
+        [(s, "image", color(n, s)) for n, s in enumerate(stamps)],
+        [(s, "depth", depth(n, s + offset)) for n, s in enumerate(stamps)],
+        [(99.9, "info", info()), (100.5, "info", info())],
+        [(99.9, "tf_static", tf(edge(1, 0, "base", "camera")))],
+        poses(root, "odom", 0.5),
+        poses("odom", "base", 2.0),
+    ]
+
+
+def delayed(events: list[Event], delays: list[float]) -> list[Event]:
+    """Each event late, none before its predecessor: as a network brings one topic."""
+    arrivals = itertools.accumulate((at + late for (at, _, _), late in zip(events, delays, strict=True)), max)
+    return [(at, kind, message) for at, (_, kind, message) in zip(arrivals, events, strict=True)]
+
+
+ENDING: list[Event] = [(101 + n / 20, "nothing", None) for n in range(60)]
+
+
+def same(one: Frame, other: Frame) -> bool:
+    """True when two frames hold the same numbers, poses to a millionth."""
+    pose = torch.allclose(one.world_from_camera, other.world_from_camera, atol=1e-6)
+    return pose and all(
+        torch.equal(getattr(one, name), getattr(other, name)) for name in ("image", "depth", "intrinsics")
+    )
+
+
+class TestProperties:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data(), st.sampled_from(["map", "earth"]), st.sampled_from([0.0, 0.004, -0.004]))
+    def test_the_order_of_arrival_within_patience_does_not_matter(self, data, root, offset):
+        plain, late = Stream(), Stream()
+        straight = topics(root, offset)
+        delays = st.floats(0, 0.9 * PATIENCE)
+        mixed = [delayed(t, data.draw(st.lists(delays, min_size=len(t), max_size=len(t)))) for t in straight]
+        assert plain.play([*itertools.chain(*straight), *ENDING]) == list(range(8))
+        assert late.play([*itertools.chain(*mixed), *ENDING]) == list(range(8))
+        assert all(same(plain.frames[n], late.frames[n]) for n in range(8))
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.data(), st.sampled_from(["map", "earth"]))
+    def test_a_lost_message_costs_no_other_frame_anything(self, data, root):
+        straight = [*itertools.chain(*topics(root, 0.0))]
+        whole, torn = Stream(), Stream()
+        at, kind, message = lost = data.draw(st.sampled_from(straight))
+        whole.play([*straight, *ENDING])
+        torn.play([*(event for event in straight if event is not lost), *ENDING])
+        indices = [n for n in range(8) if kind != "image" or int(message.data[0]) != n]
+        assert [parts.index for _, parts in torn.out] == indices
+        assert all(now - parts.stamp <= PATIENCE + 0.11 for now, parts in torn.out)
+        if kind != "tf_static":  # of which there is one
+            bare = [n for n in indices if kind == "depth" and at == 100 + n / 10]
+            assert [n for n in indices if torn.frames[n].depth is None] == bare
+            assert all(same(whole.frames[n], torn.frames[n]) for n in indices if n not in bare)
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def test_a_lost_depth_holds_nothing_up_but_until_the_next(self, data):
+        stamps = [100 + n / 10 for n in range(8)]
+        lost = data.draw(st.sets(st.integers(1, 6)))
+        events = [(s, "image", color(n, s)) for n, s in enumerate(stamps)]
+        events += [(s, "depth", depth(n, s)) for n, s in enumerate(stamps) if n not in lost]
+        stream = Stream(with_info=False, with_pose=False)
+        assert stream.play(events) == list(range(8))
+        for now, parts in stream.out:
+            following = next(n for n in range(parts.index, 8) if n not in lost)
+            assert now == stamps[following]
+            assert (parts.depth is None) == (parts.index in lost)
+
+
+class TestSaying:
+    def test_causes_are_named(self):
+        stream = Stream()
+        stream.play([(100.0, "image", color(0, 100.0)), (100.0, "tf", tf(edge(0, 100.0, "map", "lidar")))])
+        stream.play([(102.0, "nothing", None)])
+        assert stream.said == {
+            "no camera_info": "no camera_info has come; frames come without intrinsics",
+            "no depth": "no depth image has come",
+            "no pose": "no pose at 100.000 s: no transform leads to the camera's frame 'camera'; known frames: lidar, map",
+        }
+
+    def test_how_far_the_nearest_depth_is(self):
+        stream = Stream(with_info=False, with_pose=False)
+        events = [(100 + n / 10, "image", color(n, 100 + n / 10)) for n in range(3)]
+        stream.play([*events, (100.2, "depth", depth(0, 100.53))])
+        assert stream.said["no depth"].endswith("0.050 s of the image at 100.200 s, the nearest is 0.330 s away")
+
+    @pytest.mark.parametrize(
+        ("changes", "topic"),
+        [
+            ({"k": np.zeros(9), "p": np.zeros(12)}, ["uncalibrated"]),
+            ({"d": np.array([0.1, 0, 0, 0, 0])}, ["distortion"]),
+            ({}, []),
+        ],
+    )
+    def test_what_camera_info_lacks(self, changes, topic):
+        stream = Stream(with_depth=False, with_pose=False)
+        stream.play([(100.0, "image", color(0, 100.0)), (100.0, "info", info(**changes))])
+        assert list(stream.said) == topic
+        assert (stream.frames[0].intrinsics is None) == (topic == ["uncalibrated"])
+        rectified = Stream(with_depth=False, with_pose=False, rectified=True)
+        rectified.play([(100.0, "image", color(0, 100.0)), (100.0, "info", info(**changes))])
+        assert list(rectified.said) == [name for name in topic if name != "distortion"]
+
+    def test_depth_of_another_frame(self):
+        stream, other = Stream(with_info=False, with_pose=False), depth(0, 100.0)
+        other.header = header(100 * SECOND, "depth_camera")
+        stream.play([(100.0, "image", color(0, 100.0)), (100.0, "depth", other)])
+        assert "depth lies in frame 'depth_camera', colour in 'camera'" in stream.said["frames"]
+        assert stream.frames[0].depth is not None
+
+    def test_a_bad_transform_is_said_and_those_with_it_hold(self):
+        stream, bad = Stream(with_depth=False, with_info=False), edge(0, 100.0, "map", "hand")
+        bad.transform.translation.x = math.nan
+        stream.play([(100.0, "image", color(3, 100.0)), (100.0, "tf", tf(bad, edge(3, 100.0)))])
+        assert list(stream.said) == ["bad transform on /tf"]
+        assert stream.said["bad transform on /tf"].startswith("/tf: map <- hand: a transform must be finite")
+        assert float(stream.frames[3].world_from_camera[0, 3]) == 3
+        stream.take(100.0, "tf_static", tf(edge(0, 0, "camera", "camera")))
+        assert "cannot be its own parent" in stream.said["bad transform on /tf_static"]
+        still = odometry(0, 100.0, "base")
+        still.pose.pose.orientation.w = 0.0
+        stream.take(100.0, "pose", still)
+        assert "with a rotation" in stream.said["bad transform on /odom"]
+
+    def test_a_ring_of_frames_is_said(self):
+        stream = Stream(with_depth=False, with_info=False)
+        ring = tf(edge(0, 100.0, "a", "camera"), edge(0, 100.0, "camera", "a"))
+        assert stream.play([(100.0, "image", color(0, 100.0)), (100.0, "tf", ring), (102.0, "nothing", None)]) == [0]
+        assert "form a ring" in stream.said["no pose"]
+
+    def test_names_of_rectified_topics(self):
+        names = ["/camera/image_rect", "/camera/rect/image", "/camera/image_direct", "/camera/image_raw"]
+        assert [is_rectified(name) for name in names] == [True, True, False, False]
+
+
+class TestTimeGoesBack:
+    def test_what_lasts_and_what_is_forgotten(self):
+        stream = Stream()
+        base = (100.0, "tf_static", tf(edge(1, 0, "base", "camera")))
+        stream.play([base, *moment(0, 100.0)[:3], (100.0, "tf", tf(edge(7, 100.0, "map", "base")))])
+        stream.take(100.1, "image", color(1, 100.1))
+        stream.assembler.rewind()
+        assert (stream.assembler.waiting, stream.assembler.newest_image, stream.assembler.world) == (0, None, "map")
+        assert (stream.assembler.parent_of("camera"), stream.assembler.parent_of("base")) == ("base", None)
+        again = [(101.0, "image", color(2, 100.0)), (101.0, "tf", tf(edge(8, 100.0, "map", "base")))]
+        assert stream.play(again) == [0]  # the old depth of this stamp is gone
+        assert stream.play([(101.0, "depth", depth(2, 100.0))]) == [0, 2]
+        frame = stream.frames[2]
+        assert (float(frame.depth[0, 0]), float(frame.world_from_camera[0, 3])) == (3.0, 9.0)
+
+    def test_the_tree_and_the_frame_rate_are_learned_anew(self):
+        stream = Stream(with_info=False)
+        stream.play([(5.0, "tf_static", tf(edge(1, 0, "base", "camera")))])
+        stream.play([(n / 2, "image", color(n, n / 2)) for n in range(10, 14)])
+        given = [10]  # which waited for more than a second
+        stream.assembler.rewind()
+        again = [(7.0, "image", color(0, 1.0)), (7.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
+        assert stream.play([*again, (7.0, "depth", depth(0, 1.0)), (7.9, "nothing", None)]) == given
+        assert stream.play([(8.0, "nothing", None)]) == [*given, 0]
+        stream.assembler.rewind()  # one second after the start of all time
+        assert (stream.assembler.parent_of("camera"), stream.assembler.parent_of("base")) == ("base", None)
+        again = [(9.0, "image", color(1, 1.0)), (9.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
+        assert stream.play([*again, (9.0, "depth", depth(1, 1.01))]) == [*given, 0]
+        assert stream.play([(9.1, "image", color(2, 1.1))]) == [*given, 0, 1]
+
+    def test_what_came_ahead_of_the_first_image_is_kept(self):
+        stream = Stream()
+        for n in range(50):
+            stream.play(moment(n, 100 + n / 10))
+        stream.play([(105.0, "tf", tf(edge(3, 100.0))), (105.0, "depth", depth(3, 100.0))])
+        assert stream.assembler.newest_image == 104.9
+        stream.assembler.rewind()
+        assert stream.play([(105.0, "image", color(3, 100.0))])[-1] == 3
+        check(stream.frames[3], 3)
+
+    def test_a_loop_that_nobody_tells_of(self):
+        stream = Stream()
+        for n in range(100):
+            stream.play(moment(n % 50, 100 + n % 50 / 10, late=n // 50 * 5.0))
+        assert [parts.index for _, parts in stream.out] == [*range(50), *range(50)]
+        for now, parts in stream.out[50:]:
+            check(frame_of(parts), parts.index)
+            assert now == parts.stamp + 5.0
+
+    def test_one_transform_from_the_future_costs_little(self):
+        stream = Stream(with_depth=False, with_info=False)
+        for n in range(6):
+            stream.play([e for e in moment(n, 100 + n / 10) if e[1] in ("image", "tf")])
+            if n == 2:
+                stream.take(100.2, "tf", tf(edge(0, 5000.0)))
+        assert [parts.index for _, parts in stream.out if parts.pose is not None] == [0, 1, 2, 3, 4, 5]
+
+
+class TestMemory:
+    def test_images_without_transforms(self):
+        stream, message = Stream(with_depth=False, with_info=False), color(0, 100.0)
+        for n in range(3000):
+            stream.assembler.add_image(n, message, 100 + n / 100)
+            assert sum(1 for _ in stream.assembler.ready(100 + n / 100)) <= 1
+            assert stream.assembler.waiting <= 32
+        for n in range(3000):  # and nobody asks
+            stream.assembler.add_image(n, message, 200.0)
+        assert stream.assembler.waiting <= 64
+
+    def test_depth_without_images_and_transforms_at_1_khz(self):
+        tracemalloc.start()
+        assembler, message, still = Stream().assembler, depth(0, 100.0), tf(edge(0, 100.0))
+        for n in range(30_000):
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(100 * SECOND + n * 10**6, SECOND)
+            still.transforms[0].header.stamp = message.header.stamp
+            assembler.add_depth(message, 100 + n / 1000)
+            assembler.add_transforms(still, 100 + n / 1000, static=False)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert len(assembler._depths.depths) == 64
+        assert len(assembler._poses.buffer._edges["camera"].stamps) <= SAMPLES
+        assert held < 8e6
+
+    def test_frames_with_ever_new_names(self):
+        assembler = Stream().assembler
+        assembler.add_transforms(tf(edge(1, 0, "base", "camera")), 100.0, static=True)
+        for n in range(2 * FRAMES):
+            moving = tf(edge(n, 100 + n, "map", f"thing {n}"), edge(n, 100 + n, "map", "base"))
+            assembler.add_transforms(moving, 0.0, static=False)
+            assert n == 0 or assembler.transform("map", "camera", 99.5 + n)[0, 3] == n + 0.5
+        assert len(assembler._poses.buffer._edges) == FRAMES
+        assert assembler.transform("map", "camera", 99 + 2 * FRAMES)[0, 3] == 2 * FRAMES
+        with pytest.raises(TransformError, match=r"and \d+ more$"):
+            assembler.transform("nowhere", "camera", 100)
+
+
+class TestFrames:
+    @staticmethod
+    def parts(**changes: object) -> Parts:
+        return Parts(**{"index": 5, "stamp": 100.0, "image": color(5, 100.0), **changes})
+
+    def test_data_as_rclpy_brings_it(self):
+        message, far = color(5, 100.0), depth(5, 100.0)
+        for one in (message, far):
+            one.data = array("B", one.data.tobytes())
+        frame = frame_of(self.parts(image=message, depth=far, info=info(), pose=shift(5)))
+        message.data[0] = far.data[0] = 77  # the frame holds its own
+        check(frame, 5)
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"k": np.full(9, np.nan)}, "must hold finite numbers"),
+            ({"k": np.array([1e300, 0, 0, 0, 1e300, 0, 0, 0, 1])}, "must hold finite numbers"),
+            ({"d": np.array([0, np.nan])}, "must hold finite numbers"),
+            ({"height": 480, "width": 640}, "for images of 8x6, got 640x480"),
+            ({"binning_x": 2**32 - 1}, "for images of 8x6, got 0x6"),
+            ({"roi": TYPES.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 2**32 - 1, 8, False)}, "got 8x4294967295"),
+            ({"roi": TYPES.types["sensor_msgs/msg/RegionOfInterest"](2**32 - 1, 0, 6, 8, False)}, "principal point"),
+        ],
+    )
+    def test_camera_info_that_cannot_be(self, changes, message):
+        with pytest.raises(FrameRejected, match=message) as caught:
+            frame_of(self.parts(info=info(**changes)))
+        assert "\n" not in str(caught.value)
+
+    def test_a_pose_that_is_not_finite(self):
+        with pytest.raises(FrameRejected, match="pose must be finite"):
+            frame_of(self.parts(pose=np.full((4, 4), np.nan)))
+
+    def test_a_camera_that_changes_its_size_goes_on_with_its_new_calibration(self):
+        stream, half = Stream(with_depth=False, with_pose=False), (3, 4)
+        events = [(100.0, "image", color(0, 100.0)), (100.0, "info", info())]
+        stream.play([*events, (100.1, "image", image(flat(1, half), "bgr8", 100 * SECOND + 1))])
+        with pytest.raises(FrameRejected, match="camera_info must be for images of 4x3, got 8x6"):
+            frame_of(stream.out[1][1])
+        stream.play([(100.2, "info", camera_info(K, half, 0)), (100.2, "image", image(flat(2, half), "bgr8", 0))])
+        assert frame_of(stream.out[2][1]).size == half
+
+    def test_depth_that_cannot_be(self):
+        with pytest.raises(FrameRejected, match="depth of 6x6 does not have the shape of colour of 8x6"):
+            frame_of(self.parts(depth=image(metres(1, (6, 6)), "16UC1", 0)))
+        with pytest.raises(FrameRejected, match="unknown depth encoding 'rgb8'"):
+            frame_of(self.parts(depth=color(1, 100.0)))
+
+
+NUMBERS = st.one_of(st.integers(0, 9), st.integers(0, 2**32 - 1))
+ENCODINGS = st.one_of(st.sampled_from([*LAYOUTS, *DEPTHS, "16UC1", "32FC1"]), st.text(max_size=20))
+IMAGES = st.builds(
+    SimpleNamespace, header=st.just(header(0)), height=NUMBERS, width=NUMBERS, encoding=ENCODINGS, step=NUMBERS,
+    is_bigendian=st.integers(0, 255), data=st.binary(max_size=600),
+)  # fmt: skip
+FLOATS = st.floats(width=64)
+INFOS = st.builds(
+    SimpleNamespace, height=NUMBERS, width=NUMBERS, binning_x=NUMBERS, binning_y=NUMBERS,
+    k=st.lists(FLOATS, min_size=9, max_size=9), p=st.lists(FLOATS, min_size=12, max_size=12),
+    d=st.lists(FLOATS, max_size=8),
+    roi=st.builds(SimpleNamespace, x_offset=NUMBERS, y_offset=NUMBERS, height=NUMBERS, width=NUMBERS),
+)  # fmt: skip
+
+
+def outcome(parts: Parts) -> Frame | str:
+    """The frame, or the line that refuses it; whatever else is raised comes through."""
+    try:
+        return frame_of(parts)
+    except FrameRejected as why:
+        line = str(why)
+    assert "\n" not in line
+    return line
+
+
+class TestGarbage:
+    @settings(max_examples=500, deadline=None)
+    @given(IMAGES)
+    def test_images(self, message):
+        made = outcome(Parts(0, 0.0, message))
+        assert isinstance(made, str) or made.size == (message.height, message.width)
+
+    @settings(max_examples=300, deadline=None)
+    @given(IMAGES)
+    def test_depth(self, message):
+        made = outcome(Parts(0, 0.0, color(0, 0.0), message))
+        assert isinstance(made, str) or made.depth.shape == SIZE
+
+    @settings(max_examples=300, deadline=None)
+    @given(INFOS, st.booleans())
+    def test_camera_info(self, message, rectified):
+        made = outcome(Parts(0, 0.0, color(0, 0.0), info=message, rectified=rectified))
+        assert isinstance(made, str) or made.intrinsics is None or bool(torch.isfinite(made.intrinsics).all())
+        stream = Stream(with_depth=False, with_pose=False, rectified=rectified)
+        assert stream.play([(100.0, "image", color(0, 100.0)), (100.0, "info", message)]) == [0]
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth png"]), st.data())
+    def test_compressed(self, kind, data):
+        pixels = flat(200) if kind in ("jpeg", "png") else metres(2.0)
+        _, coded = cv2.imencode(".jpg" if kind == "jpeg" else ".png", pixels)
+        whole = bytearray((b"" if kind in ("jpeg", "png") else bytes(12)) + coded.tobytes())
+        for at, byte in data.draw(
+            st.dictionaries(st.integers(0, len(whole) - 1), st.integers(0, 255), max_size=4)
+        ).items():
+            whole[at] = byte
+        message = SimpleNamespace(
+            header=header(0), format=kind, data=bytes(whole[: data.draw(st.integers(0, len(whole)))])
+        )
+        is_depth = "Depth" in kind
+        outcome(Parts(0, 0.0, color(0, 0.0) if is_depth else message, message if is_depth else None))
+
+    @pytest.mark.parametrize("encoding", [*LAYOUTS, "16UC1", "32FC1"])
+    def test_sizes_that_data_does_not_have_cost_nothing(self, encoding):
+        huge = SimpleNamespace(
+            header=header(0), height=2**31, width=2**31, encoding=encoding, step=0, is_bigendian=0, data=bytes(600)
+        )
+        tracemalloc.start()
+        is_depth = encoding in ("16UC1", "32FC1")
+        made = outcome(Parts(0, 0.0, color(0, 0.0) if is_depth else huge, huge if is_depth else None))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert "too short" in made
+        assert peak < 1e6
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(FLOATS, min_size=7, max_size=7), st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**32 - 1))
+    def test_transforms_and_poses(self, numbers, sec, nanosec):
+        stream = Stream(with_depth=False, with_info=False)
+        message, posed = edge(0, 100.0), pose_stamped(0, 100.0)
+        for where, turn in (
+            (message.transform.translation, message.transform.rotation),
+            (posed.pose.position, posed.pose.orientation),
+        ):
+            where.x, where.y, where.z = numbers[:3]
+            turn.x, turn.y, turn.z, turn.w = numbers[3:]
+        picture = color(0, 100.0)
+        for one in (picture, posed, message):
+            one.header.stamp.sec, one.header.stamp.nanosec = sec, nanosec
+        for kind, one in (("image", picture), ("tf", tf(message)), ("pose", posed)):
+            stream.take(100.0, kind, one)
+        stream.take(102.0, "nothing", None)
+        assert len(stream.out) == 1
+        made = outcome(stream.out[0][1])
+        assert isinstance(made, str) or made.world_from_camera is None or bool(made.world_from_camera.isfinite().all())

@@ -1,0 +1,168 @@
+"""Settings that change while a map exists: only the rooms that read them get new tenants, and nothing is forgotten."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from billboards import frame
+from walks import house, split, walk
+
+from moonseg3r_core.build import build_segmenter, recipes, refit
+from moonseg3r_core.config import Config, list_settings, load_config, overlay
+from moonseg3r_core.errors import ConfigError, InputError, MissingDependency
+
+PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(12)]
+CPU = torch.device("cpu")
+KINDS = {"masks.kind": "regions", "memory.kind": "index", "fusion.boxes": "keys"}
+# The publisher reads these; the other kind's folder matters to no room of KINDS.
+OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "device", "seed"}
+
+
+def configured(**settings):
+    return load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings)
+
+
+def other_value(key):
+    """A value of a setting that is not its own, within its range; None where there is no other."""
+    if key.choices:
+        return next((choice for choice in key.choices if choice not in (key.value, "auto")), None)
+    if key.type is str:
+        return "elsewhere"
+    if key.high is not None and key.value >= key.high:
+        return key.low
+    return key.value + 1 if key.type is int else key.value + min(0.01, (key.high or 1e9) - key.value)
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in list_settings(overlay(Config(), KINDS)) if other_value(key)], ids=lambda k: k.name
+)
+def test_every_setting_is_read_by_a_room(key):
+    """Or a change of it would be taken and do nothing."""
+    config = overlay(Config(), KINDS)
+    changed = overlay(config, {key.name: other_value(key)})
+    differ = {room for room, recipe in recipes(changed, CPU).items() if recipe != recipes(config, CPU)[room]}
+    assert bool(differ) == (key.name not in OUTSIDE)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "rooms"),
+    [
+        ("masks.regions.scale", 9.0, {"masks"}),
+        ("masks.min_area", 9, {"masks"}),
+        ("masks.precomputed.folder", "x", set()),
+        ("reconstruction.rgbd.max_depth", 3.0, {"reconstruction"}),
+        ("memory.index.stride", 2, {"memory"}),
+        ("fusion.min_points", 3, {"lift"}),
+        ("fusion.merge", "similarity", {"merge"}),
+        ("fusion.match_threshold", 1.5, {"match"}),
+        ("fusion.parts", "new", {"match"}),
+        ("fusion.consensus_views", 2, {"store"}),
+        ("map.samples", 100, {"store"}),
+        ("map.min_points", 3, set()),
+    ],
+)
+def test_only_the_rooms_that_read_a_setting_change(setting, value, rooms):
+    old = configured()
+    segmenter = build_segmenter(old)
+    before = vars(segmenter._rooms).copy()
+    refit(segmenter, old, overlay(old, {setting: value}))
+    assert {name for name, tenant in vars(segmenter._rooms).items() if tenant is not before[name]} == rooms
+
+
+def test_the_same_configuration_changes_nothing():
+    segmenter, given = house()
+    walk(segmenter, given, PATH)
+    before = vars(segmenter._rooms).copy()
+    refit(segmenter, configured(), configured())
+    assert all(tenant is before[name] for name, tenant in vars(segmenter._rooms).items())
+
+
+CHANGES = [
+    {"fusion.consensus_views": 1, "fusion.consensus_rate": 0.3},
+    {"fusion.consensus": "none"},
+    {"fusion.match": "paper", "fusion.match_threshold": 0.5},
+    {"fusion.parts": "new", "map.samples": 900},
+    {"memory.index.max_keys": 15, "memory.index.max_queries": 9, "memory.index.queries_per_key": 2},
+    {"reconstruction.rgbd.max_depth": 1.9, "fusion.average": "pairwise", "fusion.min_points": 200},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
+def test_a_refit_equals_a_house_built_so_that_took_over_the_state(change):
+    refitted, given = house()
+    walk(refitted, given, PATH[:5], split)
+    built, masks = house(**change)
+    built.load_state_dict(refitted.state_dict())
+    refit(refitted, configured(), configured(**change))
+    for (a, _), (b, _) in zip(
+        walk(refitted, given, PATH[5:], split, start=5), walk(built, masks, PATH[5:], split, start=5), strict=True
+    ):
+        assert a.instance_ids.equal(b.instance_ids)
+    a, b = refitted.snapshot(), built.snapshot()
+    assert a.points.equal(b.points)
+    assert a.instance_ids.equal(b.instance_ids)
+    assert a.confidence.equal(b.confidence)
+    assert refitted.final_ids == built.final_ids
+    assert {n: t.shape for n, t in refitted.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
+
+
+def test_limits_that_shrink_apply_at_once():
+    segmenter, given = house()
+    walk(segmenter, given, PATH)
+    state = segmenter.state_dict()
+    assert len(state["memory.map.slots"]) > 8
+    small = configured(**{"memory.index.max_keys": 8, "memory.index.max_queries": 5, "memory.index.queries_per_key": 1})
+    refit(segmenter, configured(), small)
+    shrunk = segmenter.state_dict()
+    assert len(shrunk["memory.map.slots"]) <= 8
+    assert shrunk["memory.bank.queries"].equal(state["memory.bank.queries"][-5:])
+    assert shrunk["memory.map.offsets"].diff().max() == 1
+
+
+def test_what_a_map_depends_on_may_not_change():
+    segmenter, given = house()
+    walk(segmenter, given, PATH[:3])
+    before, tenants = segmenter.state_dict(), vars(segmenter._rooms).copy()
+    new = configured(**{"map.voxel": 0.05, "memory.kind": "none", "fusion.match_threshold": 2.0})
+    with pytest.raises(ConfigError, match=r"memory.kind must stay index, got none, map.voxel must stay 0.02, got 0.05"):
+        refit(segmenter, configured(), new)
+    assert vars(segmenter._rooms) == tenants
+    assert segmenter.state_dict()["store.map.sums"].equal(before["store.map.sums"])
+
+
+def test_a_tenant_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
+    segmenter, _ = house()
+    tenants = vars(segmenter._rooms).copy()
+    for folder in ("", str(tmp_path)):
+        masks = {"masks.kind": "precomputed", "masks.precomputed.folder": folder, "fusion.min_points": 3}
+        with pytest.raises(InputError, match="masks"):
+            refit(segmenter, configured(), configured(**masks))
+
+    def absent(name):
+        raise MissingDependency(name)
+
+    monkeypatch.setattr("moonseg3r_core.memory.memory.make_rasterizer", absent)
+    with pytest.raises(MissingDependency):
+        refit(segmenter, configured(), configured(**{"memory.index.rasterizer": "pytorch3d", "fusion.min_points": 3}))
+    assert vars(segmenter._rooms) == tenants
+
+
+def test_masks_of_the_recording_stay(tmp_path):
+    """`auto` took the recording's own masks: a refit that is told of them takes no others for it."""
+    cv2.imwrite(str(tmp_path / "0.png"), np.ones((8, 8), np.uint8))
+    old = configured(**{"masks.kind": "auto"})
+    segmenter = build_segmenter(old, masks_folder=tmp_path)
+    masks = segmenter._rooms.masks
+    refit(segmenter, old, overlay(old, {"map.samples": 99}), masks_folder=tmp_path)
+    assert segmenter._rooms.masks is masks
+    refit(segmenter, old, overlay(old, {"masks.kind": "regions"}), masks_folder=tmp_path)
+    assert segmenter._rooms.masks is not masks
+
+
+def test_a_step_after_a_refit_uses_the_new_setting():
+    segmenter, given = house()
+    (first, _), *_ = walk(segmenter, given, PATH[:1])
+    assert first.instance_ids.any()
+    refit(segmenter, configured(), configured(**{"fusion.min_points": 10**6}))
+    given.ids[1] = frame(1)[1]
+    assert not segmenter.step(frame(1)[0]).instance_ids.any()

@@ -1,0 +1,47 @@
+"""Walks through the house past the billboards, with masks that are given."""
+
+import torch
+from billboards import frame, proposals
+
+from moonseg3r_core.build import build_segmenter
+from moonseg3r_core.config import load_config
+
+PATH = [(0.03 * t - 0.2, 0.01 * t, 0.0) for t in range(10)]
+EAGER = {"fusion.consensus_views": 1, "fusion.consensus_rate": 0.3}  # halves join at the first whole
+
+
+class GivenMasks:
+    """Masks by frame number, from ids."""
+
+    def __init__(self):
+        self.ids = {}
+
+    def __call__(self, frame, geometry):
+        return proposals(self.ids[frame.index])
+
+
+def house(**settings):
+    """A segmenter whose masks are given, and the masks' room."""
+    segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
+    given = GivenMasks()
+    segmenter.furnish(masks=given)
+    return segmenter, given
+
+
+def walk(segmenter, given, path=PATH, change=lambda t, ids: ids, start=0, world=None):
+    """The results of a walk, with the true ids beside them."""
+    walked = []
+    for t, camera in enumerate(path, start):
+        image, ids = frame(t, camera, world=world)
+        given.ids[t] = change(t, ids)
+        walked.append((segmenter.step(image), ids))
+    return walked
+
+
+def split(t, ids):
+    """Board 1 comes in two halves on every third frame, the first among them."""
+    if t % 3:
+        return ids
+    columns = torch.arange(ids.shape[1])[None].expand_as(ids)
+    middle = int(columns[ids == 1].float().median())
+    return torch.where((ids == 1) & (columns > middle), 9, ids)
