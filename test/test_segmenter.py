@@ -116,7 +116,9 @@ def test_the_same_stream_twice_gives_the_same_ids():
     one, two = house(), house()
     for (a, _), (b, _) in zip(walk(*one), walk(*two), strict=True):
         assert a.instance_ids.equal(b.instance_ids)
-    assert one[0].snapshot().instances == two[0].snapshot().instances
+    for a, b in zip(one[0].snapshot().instances, two[0].snapshot().instances, strict=True):
+        assert a.score == pytest.approx(b.score, rel=1e-5)  # matrix products round by where their rows lie in memory
+        assert dataclasses.replace(a, score=b.score) == b
 
 
 def test_reset_starts_anew():

@@ -56,11 +56,12 @@ class Program:
 
 
 class Heard(list):
-    """The messages of one topic, in order of arrival."""
+    """The messages of one topic, in order of arrival; `publishers()` counts those that are heard."""
 
     def __init__(self):
         super().__init__()
         self.times = []
+        self.publishers = lambda: 0
 
     def take(self, message):
         self.times.append(time.monotonic())
@@ -144,9 +145,9 @@ class Graph:
     def listen(self, kind, topic, qos=RELIABLE, wait=True):
         """Everything that comes on a topic from now on."""
         heard = Heard()
-        subscription = self.observer.create_subscription(kind, topic, heard.take, qos)
+        heard.publishers = self.observer.create_subscription(kind, topic, heard.take, qos).get_publisher_count
         if wait:
-            self.until(lambda: subscription.get_publisher_count() > 0, f"a publisher on {topic}")
+            self.until(lambda: heard.publishers() > 0, f"a publisher on {topic}")
         if wait and topic.startswith("/moonseg3r/"):  # what nobody listens to is not built: the node must know of us
             self.until(lambda: topic in self.diagnosed()[1]["listened to"].split(), f"the node knows who hears {topic}")
         return heard
