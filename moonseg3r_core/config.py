@@ -54,9 +54,47 @@ class RgbdConfig:
 
 
 @dataclass(frozen=True)
+class Cut3rConfig:
+    model: str = value(
+        "cut3r-512",
+        "which CUT3R; cut3r-tiny is for tests and comes untrained only",
+        choices=("cut3r-512", "cut3r-224", "cut3r-tiny"),
+    )
+    weights: str = value("", "file of its weights; empty: the installed ones (moonseg3r weights get)")
+    points: str = value(
+        "world",
+        "world: points of the world head (paper); self: points of the self head carried by the pose, a dense head less",
+        choices=("world", "self"),
+    )
+    pose: str = value("model", "model: estimated; given: the recording's or the robot's own", choices=("model", "given"))
+    precision: str = value(
+        "float32", "numbers inside the net; half ones on a GPU", choices=("float32", "bfloat16", "float16")
+    )
+    rope_fp16: bool = value(False, "round the encoder's rotated positions to float16, as the original does on a GPU")
+    attention: str = value("mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none")
+    state: str = value(
+        "cut3r",
+        "state update; cut3r: as published; ttt3r: forgets less in long sequences",
+        choices=("cut3r", "ttt3r"),
+    )
+    reset_every: int = value(0, "key frames after which the state starts anew, chained to what was; 0: never", low=0)
+    key_translation: float = value(
+        0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0
+    )
+    key_rotation: float = value(2.0, "or turned by this much, degrees; both 0: every frame is one", low=0.0)
+    min_confidence: float = value(1.5, "points that the net trusts less are left out; it gives 1 and more", low=1.0)
+
+
+@dataclass(frozen=True)
 class ReconstructionConfig:
-    kind: str = value("rgbd", "where points and poses come from", choices=("rgbd",))
+    kind: str = value(
+        "rgbd",
+        "where points and poses come from; rgbd: the recording's depth and poses; cut3r: color alone",
+        choices=("rgbd", "cut3r"),
+    )
+    random: bool = value(False, "an untrained net, for tests and timing; what it says of the scene is nonsense")
     rgbd: RgbdConfig = section(RgbdConfig)
+    cut3r: Cut3rConfig = section(Cut3rConfig)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""Looking at the state branch's cross-attention while it is computed: which image patches each state token reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from moonseg3r_core.reconstruction.cut3r.blocks import Attend
+
+
+class Watcher(Protocol):
+    """Puts itself before a layer's attention, or lets it be."""
+
+    def __call__(self, layer: int, attend: Attend) -> Attend: ...
+
+
+class Unwatched:
+    """Nothing is looked at."""
+
+    def __call__(self, layer: int, attend: Attend) -> Attend:
+        return attend
+
+
+class LogitMeter:
+    """The mean logit (B, S) of each state token over layers, heads and all keys; `q . mean(k)`, so no matrix is made."""
+
+    def __init__(self) -> None:
+        self._means: list[Tensor] = []
+
+    def __call__(self, layer: int, attend: Attend) -> Attend:
+        def measured(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            logits = (q.float() * k.float().mean(2, keepdim=True)).sum(-1) * q.shape[-1] ** -0.5
+            self._means.append(logits.mean(1))
+            return attend(q, k, v)
+
+        return measured
+
+    def mean(self) -> Tensor:
+        return torch.stack(self._means).mean(0)
+
+
+@dataclass(frozen=True)
+class StateAttention:
+    """Which of the state branch's attention makes A (paper section 3.5; decision 11): `layers`, None for all, negative
+    ones count from the end; `head`, None for the mean over heads. The other layers are computed as fast as ever.
+    """
+
+    layers: tuple[int, ...] | None = None
+    head: int | None = None
+
+    def watch(self, depth: int) -> AttentionRecorder:
+        """A recorder for a decoder of `depth` layers. Raises ValueError for a layer that is not there."""
+        chosen = range(depth) if self.layers is None else self.layers
+        if not chosen or not all(-depth <= layer < depth for layer in chosen):
+            raise ValueError(
+                f"attention layers must lie in {-depth} to {depth - 1}, got {tuple(chosen)}; choose others."
+            )
+        return AttentionRecorder({layer % depth for layer in chosen}, self.head)
+
+
+class AttentionRecorder:
+    """The mean of the chosen layers' softmax weights (B, S, 1 + N); key 0 is the pose token."""
+
+    def __init__(self, layers: set[int], head: int | None) -> None:
+        self._layers, self._head = layers, head
+        self._total: Tensor | None = None
+
+    def __call__(self, layer: int, attend: Attend) -> Attend:
+        return self._record if layer in self._layers else attend
+
+    def _record(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
+        seen = (weights.mean(1) if self._head is None else weights[:, self._head]).float()
+        self._total = seen if self._total is None else self._total + seen
+        return weights.to(v.dtype) @ v
+
+    def over_patches(self, h: int, w: int) -> Tensor:
+        """A (B, S, h, w): the pose token's column dropped, so that a row sums to less than 1."""
+        assert self._total is not None, "attention is recorded by a decoder's pass"
+        return (self._total[:, :, 1:] / len(self._layers)).unflatten(2, (h, w))
+
+
+def watched(layer: int, watchers: tuple[Watcher, ...]) -> Attend:
+    """A layer's attention with all who look on."""
+    attend: Attend = scaled_dot_product_attention
+    for watcher in watchers:
+        attend = watcher(layer, attend)
+    return attend

@@ -1,0 +1,138 @@
+"""The transformer blocks that CUT3R is built of, all pre-norm. Tokens are (B, N, C)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from moonseg3r_core.reconstruction.cut3r.rope import Rotation
+from moonseg3r_core.reconstruction.cut3r.sizes import EPS, MLP_RATIO
+
+Attend = Callable[
+    [Tensor, Tensor, Tensor], Tensor
+]  # queries, keys, values (B, heads, N, width) -> (B, heads, N, width)
+
+
+def norm(dim: int) -> nn.LayerNorm:
+    """The layer norm used throughout."""
+    return nn.LayerNorm(dim, eps=EPS)
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, dim: int, out: int | None = None) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, MLP_RATIO * dim)
+        self.fc2 = nn.Linear(MLP_RATIO * dim, out or dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(gelu(self.fc1(x)))
+
+
+class SelfAttention(nn.Module):
+    """Every token looks at all; with a rotation, positions count."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, turn: Rotation | None) -> Tensor:
+        q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        if turn is not None:
+            q, k = turn(q), turn(k)
+        return self.proj(joined(scaled_dot_product_attention(q, k, v)))
+
+
+class CrossAttention(nn.Module):
+    """Tokens x look at tokens y; `attend` computes it, and may look on."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projq, self.projk, self.projv, self.proj = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, x: Tensor, y: Tensor, turn_x: Rotation | None, turn_y: Rotation | None, attend: Attend) -> Tensor:
+        q, k, v = (split(project(z), self.heads) for project, z in ((self.projq, x), (self.projk, y), (self.projv, y)))
+        q, k = q if turn_x is None else turn_x(q), k if turn_y is None else turn_y(k)
+        return self.proj(joined(attend(q, k, v)))
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and an MLP."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = norm(dim), SelfAttention(dim, heads)
+        self.norm2, self.mlp = norm(dim), Mlp(dim)
+
+    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
+        x = x + self.attn(self.norm1(x), turn)
+        return x + self.mlp(self.norm2(x))
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to y, and an MLP."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = norm(dim), SelfAttention(dim, heads)
+        self.norm2, self.norm_y, self.cross_attn = norm(dim), norm(dim), CrossAttention(dim, heads)
+        self.norm3, self.mlp = norm(dim), Mlp(dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor,
+        turn_x: Rotation | None = None,
+        turn_y: Rotation | None = None,
+        attend: Attend = scaled_dot_product_attention,
+    ) -> Tensor:
+        x = x + self.attn(self.norm1(x), turn_x)
+        x = x + self.cross_attn(self.norm2(x), self.norm_y(y), turn_x, turn_y, attend)
+        return x + self.mlp(self.norm3(x))
+
+
+class ModulatedNorm(nn.Module):
+    """A layer norm whose shift and scale the pose token (B, 1, C) gives."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = norm(dim)
+        self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
+
+    def forward(self, x: Tensor, pose: Tensor) -> Tensor:
+        shift, scale = self.mlp(pose).chunk(2, dim=-1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class ModulatedBlock(nn.Module):
+    """An encoder block under the pose token: image tokens as seen from the world."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn = ModulatedNorm(dim), SelfAttention(dim, heads)
+        self.norm2, self.mlp = ModulatedNorm(dim), Mlp(dim)
+
+    def forward(self, x: Tensor, pose: Tensor, turn: Rotation) -> Tensor:
+        x = x + self.attn(self.norm1(x, pose), turn)
+        return x + self.mlp(self.norm2(x, pose))
+
+
+def split(x: Tensor, heads: int) -> Tensor:
+    """(B, N, C) -> (B, heads, N, C / heads)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def joined(x: Tensor) -> Tensor:
+    """(B, heads, N, width) -> (B, N, heads * width)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def repeated(make: Callable[[], nn.Module], count: int) -> nn.ModuleList:
+    """`count` blocks of a kind."""
+    return nn.ModuleList(make() for _ in range(count))

@@ -1,0 +1,36 @@
+"""The two-branch decoder: image tokens read the state while state tokens read the image (paper eq 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from moonseg3r_core.reconstruction.cut3r.attention import Watcher, watched
+from moonseg3r_core.reconstruction.cut3r.rope import Rotation
+
+Turns = tuple[
+    Rotation, Rotation | None
+]  # of the image's tokens and of the state's, None where the latter have no place
+
+
+def interact(
+    blocks: Iterable[tuple[nn.Module, nn.Module]],
+    image: Tensor,
+    state: Tensor,
+    image_turns: Turns,
+    state_turns: Turns,
+    watchers: tuple[Watcher, ...],
+) -> tuple[list[Tensor], Tensor]:
+    """Pairs of an image and a state block, over image tokens (B, 1 + N, C), the pose token first, and state (B, S, C).
+
+    Both read what the other was a layer before. The turns are those for each branch's own heads. Returns the image
+    tokens from the embedding (0) to the last layer, and the state's last.
+    """
+    layers = [image]
+    for number, (image_block, state_block) in enumerate(blocks):
+        seen = image_block(image, state, *image_turns)
+        state = state_block(state, image, *reversed(state_turns), watched(number, watchers))
+        image = seen
+        layers.append(image)
+    return layers, state

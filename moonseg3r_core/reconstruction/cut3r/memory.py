@@ -1,0 +1,36 @@
+"""The local memory that tells the next frame's pose token: read before the decoder, written after it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, repeated
+from moonseg3r_core.reconstruction.cut3r.sizes import MEMORY_BLOCKS, Cut3rSizes
+
+
+class LocalMemory(nn.Module):
+    """M slots (B, M, 2C) of pairs: what an image looked like as a whole, and the pose token that it led to."""
+
+    def __init__(self, sizes: Cut3rSizes) -> None:
+        super().__init__()
+        width, heads = 2 * sizes.dec_dim, sizes.dec_heads
+        self.masked_token = nn.Parameter(torch.randn(1, 1, sizes.dec_dim) * 0.02)
+        self.mem = nn.Parameter(torch.randn(1, sizes.memory_size, width) * 0.02)
+        self.proj_q = nn.Linear(sizes.enc_dim, sizes.dec_dim)
+        self.write_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)
+        self.read_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)
+
+    def read(self, image: Tensor, memory: Tensor) -> Tensor:
+        """The pose token (B, 1, C) that memory (B, M, 2C) expects for an image's mean token (B, 1, Ce)."""
+        x = torch.cat((self.proj_q(image), self.masked_token.expand(len(image), -1, -1)), dim=-1)
+        for block in self.read_blocks:
+            x = block(x, memory)
+        return x.chunk(2, dim=-1)[1]
+
+    def write(self, memory: Tensor, image: Tensor, pose: Tensor) -> Tensor:
+        """The memory after an image (B, 1, Ce) was found to have this pose token (B, 1, C)."""
+        pair = torch.cat((self.proj_q(image), pose), dim=-1)
+        for block in self.write_blocks:
+            memory = block(memory, pair)
+        return memory

@@ -1,0 +1,213 @@
+"""CUT3R as a function: an image and a state in, geometry, features, attention and the next state out.
+
+Paper (MoonSeg3R) eq 1; data flow, names and quirks as in the published model. Shapes: B batch, N = h * w tokens of
+16 x 16 pixels, S state tokens, M memory slots, Ce and C the encoder's and the decoder's width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from moonseg3r_core.reconstruction.cut3r.attention import AttentionRecorder, StateAttention, Unwatched, Watcher
+from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, norm, repeated
+from moonseg3r_core.reconstruction.cut3r.decoder import interact
+from moonseg3r_core.reconstruction.cut3r.heads import HEADS
+from moonseg3r_core.reconstruction.cut3r.memory import LocalMemory
+from moonseg3r_core.reconstruction.cut3r.rope import Rotation, RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, RAY_HEADS, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.state import Overwrite, State, StateUpdate
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the encoder makes of a view: features (B, N, Ce) on a grid (h, w). An image's and its rays' add up."""
+
+    features: Tensor
+    grid: tuple[int, int]
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(self.features + other.features, self.grid)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is computed beside pose, self points and features: the world head, colors, the state's attention A."""
+
+    world: bool = True
+    colors: bool = False
+    attention: StateAttention | None = None
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A view's geometry, all float32: self_points (B, H, W, 3) in the camera's axes, world_points in the first frame's,
+    with confidences (B, H, W) of 1 and more; pose (B, 7) tx ty tz qw qx qy qz, camera to world; features F3d (B, h, w, C);
+    attention A (B, S, h, w); colors (B, H, W, 3) in (-1, 1). None for what was not asked.
+    """
+
+    self_points: Tensor
+    self_confidence: Tensor
+    pose: Tensor
+    features: Tensor
+    world_points: Tensor | None = None
+    world_confidence: Tensor | None = None
+    attention: Tensor | None = None
+    colors: Tensor | None = None
+
+
+class PatchEmbed(nn.Module):
+    """Pictures (B, channels, H, W) as tokens (B, N, Ce), row by row."""
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, PATCH, stride=PATCH)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.proj(picture).flatten(2).transpose(1, 2)
+
+
+class Cut3r(nn.Module):
+    """The net; it remembers nothing. Layers are named as in the official checkpoints.
+
+    The rgb head and the ray encoder are built only if asked for. `rope_fp16` rounds the image encoder's rotated queries
+    and keys as the original does on a GPU; `update` is the rule by which state tokens change.
+    """
+
+    def __init__(
+        self,
+        sizes: Cut3rSizes = Cut3rSizes(),  # noqa: B008 (frozen)
+        *,
+        rgb_head: bool = False,
+        ray_encoder: bool = False,
+        rope_fp16: bool = False,
+        update: StateUpdate = Overwrite(),  # noqa: B008 (without state)
+    ) -> None:
+        super().__init__()
+        self.sizes, self.update = sizes, update
+        self.encoder_rotation = RoundedRotation if rope_fp16 else Rotation
+        enc, dec = sizes.enc_dim, sizes.dec_dim
+        self.patch_embed = PatchEmbed(3, enc)
+        self.enc_blocks = repeated(lambda: EncoderBlock(enc, sizes.enc_heads), sizes.enc_depth)
+        self.enc_norm = norm(enc)
+        if ray_encoder:
+            self.patch_embed_ray_map = PatchEmbed(6, enc)
+            self.enc_blocks_ray_map = repeated(lambda: EncoderBlock(enc, RAY_HEADS), sizes.ray_depth)
+            self.enc_norm_ray_map = norm(enc)
+            self.masked_img_token = nn.Parameter(torch.randn(1, enc) * 0.02)  # the checkpoint's; one image at a time
+            self.masked_ray_map_token = nn.Parameter(torch.randn(1, enc) * 0.02)  # never lacks either
+        self.register_tokens = nn.Embedding(sizes.state_size, enc)
+        self.decoder_embed_state = nn.Linear(enc, dec)
+        self.decoder_embed = nn.Linear(enc, dec)
+        self.pose_token = nn.Parameter(torch.randn(1, 1, dec) * 0.02)
+        self.pose_retriever = LocalMemory(sizes)
+        self.dec_blocks = repeated(lambda: DecoderBlock(dec, sizes.dec_heads), sizes.dec_depth)
+        self.dec_blocks_state = repeated(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
+        self.dec_norm, self.dec_norm_state = norm(dec), norm(dec)
+        self.downstream_head = HEADS[sizes.head](sizes, rgb_head)
+
+    def start(self, batch: int = 1) -> State:
+        """The state before the first frame."""
+        tokens = self.decoder_embed_state(self.register_tokens.weight).float()
+        return State(
+            tokens.expand(batch, -1, -1),
+            self.pose_retriever.mem.expand(batch, -1, -1),
+            torch.ones(batch, dtype=torch.bool, device=tokens.device),
+        )
+
+    def encode(self, image: Tensor) -> Tokens:
+        """Image (B, 3, H, W) in [-1, 1], sides multiples of 16 -> tokens."""
+        grid = image.shape[2] // PATCH, image.shape[3] // PATCH
+        width = self.sizes.enc_dim // self.sizes.enc_heads
+        turn = rotation(grid_positions(*grid, image.device), width, self.encoder_rotation)
+        x = self.patch_embed(image)
+        for block in self.enc_blocks:
+            x = block(x, turn)
+        return Tokens(self.enc_norm(x), grid)
+
+    def encode_rays(self, rays: Tensor) -> Tokens:
+        """Rays (B, H, W, 6), origin and direction in the first frame's axes -> tokens, to be added to an image's.
+
+        The directions are those that the weights were trained with (facts, section 9), not pure ones.
+        """
+        grid = rays.shape[1] // PATCH, rays.shape[2] // PATCH
+        turn = rotation(grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)
+        x = self.patch_embed_ray_map(rays.permute(0, 3, 1, 2))
+        for block in self.enc_blocks_ray_map:
+            x = block(x, turn)
+        return Tokens(self.enc_norm_ray_map(x), grid)
+
+    def forward(self, view: Tensor | Tokens, state: State, ask: Ask = Ask()) -> tuple[Outputs, State]:
+        """One view, as an image (B, 3, H, W) or as tokens, with the state before it; a caller that wants the state left
+        as it was keeps the old one.
+        """
+        tokens = view if isinstance(view, Tokens) else self.encode(view)
+        mean = tokens.features.mean(1, keepdim=True)
+        pose_token = self._pose_token(mean, state)
+        recorder = ask.attention.watch(self.sizes.dec_depth) if ask.attention else None
+        gate = self.update.watch()
+        layers, candidate = self._decode(tokens, pose_token, state, (recorder or Unwatched(), gate))
+        last = self.dec_norm(layers[-1])
+        outputs = self._read_out(tokens, layers, last, ask, recorder)
+        return outputs, State(
+            self.update(state, self.dec_norm_state(candidate).float(), gate),
+            self.pose_retriever.write(state.memory, mean, last[:, :1]).float(),
+            torch.zeros_like(state.fresh),
+        )
+
+    def _pose_token(self, image: Tensor, state: State) -> Tensor:
+        """(B, 1, C): the learned one before a first frame, else what the memory expects."""
+        expected = self.pose_retriever.read(image, state.memory)
+        return torch.where(state.fresh[:, None, None], self.pose_token.to(expected), expected)
+
+    def _decode(
+        self, tokens: Tokens, pose_token: Tensor, state: State, watchers: tuple[Watcher, ...]
+    ) -> tuple[list[Tensor], Tensor]:
+        """Image tokens, the pose token first at place (-1, -1), and state tokens through both branches."""
+        image = torch.cat((pose_token, self.decoder_embed(tokens.features)), dim=1)
+        patches = grid_positions(*tokens.grid, image.device)
+        places = torch.cat((patches.new_full((1, 2), -1), patches))
+        slots = slot_positions(self.sizes, image.device)
+        widths = self.sizes.dec_dim // self.sizes.dec_heads, self.sizes.dec_dim // self.sizes.state_heads
+        turns = [(rotation(places, width), None if slots is None else rotation(slots, width)) for width in widths]
+        blocks = zip(self.dec_blocks, self.dec_blocks_state, strict=True)
+        return interact(blocks, image, state.tokens, turns[0], turns[1], watchers)
+
+    def _read_out(
+        self, tokens: Tokens, layers: list[Tensor], last: Tensor, ask: Ask, recorder: AttentionRecorder | None
+    ) -> Outputs:
+        """The heads over the decoder's layers."""
+        head, grid = self.downstream_head, tokens.grid
+        pose_token, image = last[:, :1], last[:, 1:]
+        early, middle, _ = self.sizes.hooks
+        levels = [tokens.features, layers[early][:, 1:], layers[middle][:, 1:]]
+        turn = rotation(grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
+        modulated = head.modulated(image, pose_token, turn)
+        self_points, self_confidence = head.self_points([*levels, image], grid)
+        world_points, world_confidence = head.world_points([*levels, modulated], grid) if ask.world else (None, None)
+        return Outputs(
+            self_points,
+            self_confidence,
+            head.pose(pose_token),
+            modulated.unflatten(1, grid).float(),
+            world_points,
+            world_confidence,
+            recorder.over_patches(*grid) if recorder else None,
+            head.colors([*levels, image], grid) if ask.colors else None,
+        )
+
+
+def slot_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:
+    """Where the state's tokens lie (S, 2): on a square with an even number of columns, on the diagonal, or nowhere."""
+    numbers = torch.arange(sizes.state_size, device=device)
+    columns = math.isqrt(sizes.state_size)
+    columns += columns % 2
+    places = {
+        "2d": lambda: torch.stack((numbers // columns, numbers % columns), dim=-1),
+        "1d": lambda: torch.stack((numbers, numbers), dim=-1),
+        "none": lambda: None,
+    }
+    return places[sizes.state_positions]()
