@@ -1,0 +1,332 @@
+"""Hold the CUT3R net to golden sequences: `python tools/parity_cut3r.py FOLDER [FOLDER ...] [--tolerance 1e-4] [--points 1e-3]`.
+
+FOLDER holds config.json (the constructor's values), model.safetensors and sequences *.safetensors: images in, the original's
+outputs, states and inner tensors out. Prints the worst absolute difference of every tensor of every sequence.
+Exit status: 0 all within the tolerances, 1 a difference, 2 a folder that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.geometry import rotation_from_quaternion
+from moonseg3r_core.reconstruction.cut3r.attention import LogitMeter, StateAttention
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, Outputs, Tokens, slot_positions
+from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.state import Gated, Overwrite, State
+
+TOLERANCE = 1e-4  # of tokens, pose, state, memory, attention and colours
+POINTS = 1e-3  # of points and confidences
+NEAR_ZERO = 1e-3  # the linear head's self points turn round where z passes 0: |z| below this may be either way round
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The worst absolute difference of one tensor over a sequence's frames; `turned`: self points taken the other way round."""
+
+    name: str
+    worst: float
+    tolerance: float
+    turned: int = 0
+
+    @property
+    def holds(self) -> bool:
+        return self.worst <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of the original through a sequence: its groups of keys; the frame that resets where the file does not say;
+    and whether the pose token after a reset is the learned one again, or is read from the initial memory.
+    """
+
+    out: str = "out"
+    after: str = "after"
+    resets_at: int | None = None
+    fresh_after_reset: bool = False
+
+
+# A file may hold more than one. Ours is frame by frame: the original's `parallel` way, which adds mask tokens to views
+# that lack an image or rays as soon as one view has rays, is not followed.
+WAYS = (Way(), Way("out_recurrent", "after_recurrent"), Way("out_lighter", "", 3, True), Way("out_impl", "", 3))
+NOT_FOLLOWED = "_parallel/"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", metavar="FOLDER", type=Path, nargs="+")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of everything but points and confidences")
+    parser.add_argument("--points", type=float, default=POINTS, help="of points and confidences")
+    args = parser.parse_args(argv)
+    try:
+        holds = [report(folder, args.tolerance, args.points) for folder in args.folders]
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0 if all(holds) else 1
+
+
+def report(folder: Path, tolerance: float, points: float) -> bool:
+    """Print the differences of a folder, one row per tensor, and say whether all hold."""
+    holds = True
+    for name in sequences(folder):
+        print(f"{folder.name}/{name}")
+        for row in compare(folder, name, tolerance, points):
+            turned = f"  {row.turned} of |z| < {NEAR_ZERO:g} turned round" if row.turned else ""
+            print(f"  {row.name:<34}{row.worst:>9.1e}  {'holds' if row.holds else 'DIFFERS'}{turned}")
+            holds &= row.holds
+        for key in left_out(folder, name):
+            print(f"  {key:<34}{'':>9}  not followed")
+    return holds
+
+
+def sequences(folder: Path) -> list[str]:
+    """The folder's sequences by name. Raises InputError where it has another layout."""
+    names = sorted(file.stem for file in folder.glob("*.safetensors") if file.stem != "model")
+    if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file() or not names:
+        raise InputError(f"{folder} must hold config.json, model.safetensors and sequences *.safetensors, got {names}.")
+    return names
+
+
+@torch.no_grad()
+def compare(folder: Path, name: str, tolerance: float = TOLERANCE, points: float = POINTS) -> list[Difference]:
+    """One sequence through our net: every tensor's worst difference, in the file's order of names."""
+    golden = read_tensors(folder / f"{name}.safetensors")
+    ways = [way for way in WAYS if f"0/{way.out}/camera_pose" in golden]
+    if not ways or "0/in/img" not in golden:
+        raise InputError(
+            f"{folder}/{name}.safetensors must hold 0/in/img and 0/out/camera_pose, got {sorted(golden)[:3]}."
+        )
+    net = read_net(folder, rope_fp16=name.endswith("halfrope"), gated=name.startswith("ttt3r"))
+    worst: dict[str, Difference] = {}
+    for way in ways:
+        for key, ours in walk(net, golden, way):
+            add(worst, key, golden[key], ours, tolerance, points, net.sizes.head)
+    return list(worst.values())
+
+
+def left_out(folder: Path, name: str) -> list[str]:
+    """The outputs in a sequence that are not ours to follow, without the frames' numbers."""
+    golden = read_tensors(folder / f"{name}.safetensors")
+    return sorted({key.partition("/")[2] for key in golden if NOT_FOLLOWED in key})
+
+
+def add(
+    worst: dict[str, Difference], key: str, golden: Tensor, ours: Tensor, tolerance: float, points: float, head: str
+) -> None:
+    """Count one tensor of one frame in, under its name without the frame's number."""
+    name = key.partition("/")[2] if key[0].isdigit() else key
+    turns = head == "linear" and key.endswith("pts3d_in_self_view")
+    off, turned = turned_difference(golden, ours) if turns else (difference(golden, ours), 0)
+    limit = points if "pts3d" in name or "/conf" in name else tolerance
+    before = worst.get(name, Difference(name, 0.0, limit))
+    worst[name] = Difference(name, max(before.worst, off), limit, before.turned + turned)
+
+
+def difference(golden: Tensor, ours: Tensor) -> float:
+    """The largest absolute difference; infinite where a shape differs or a number is none."""
+    if golden.shape != ours.shape:
+        return float("inf")
+    return float((golden - ours).abs().nan_to_num(nan=float("inf")).max())
+
+
+def turned_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
+    """As `difference`, of points (..., 3) that may be negated where |z| is next to 0; and how many were (facts section 8)."""
+    if golden.shape != ours.shape:
+        return float("inf"), 0
+    turned = (golden[..., 2].abs() < NEAR_ZERO) & ((golden + ours).norm(dim=-1) < (golden - ours).norm(dim=-1))
+    return difference(torch.where(turned[..., None], -golden, golden), ours), int(turned.sum())
+
+
+# ---- our net's way through a sequence ----------------------------------------------------------------------------------
+
+
+def walk(net: Cut3r, golden: dict[str, Tensor], way: Way) -> Iterator[tuple[str, Tensor]]:
+    """Every (golden key, our tensor) of a sequence, frame by frame (facts sections 6, 9 and 11)."""
+    batch = len(golden["0/in/img"])
+    state = net.start(batch)
+    slots = slot_positions(net.sizes)
+    places = {} if slots is None else {"init/state_pos": slots.expand(batch, -1, -1)}
+    yield from present(golden, {"init/state": state.tokens, "init/mem": state.memory} | places)
+    for index in range(sum(key.endswith("/in/img") for key in golden)):
+        given = {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith(f"{index}/in/")}
+        tokens = read_view(net, given)
+        with recorded(net) as inner:
+            outputs, updated = net(tokens, state, Ask(colors=True))
+        yield from present(golden, {f"{index}/{way.out}/{name}": value for name, value in named(outputs).items()})
+        if f"{index}/int/enc_tokens" in golden:
+            inner |= {"enc_tokens": tokens.features, "state_cross_attn": attention(net, tokens, state)}
+            yield from present(golden, {f"{index}/int/{name}": value for name, value in inner.items()})
+        state = following(net, state, updated, given, way, index)
+        yield from present(
+            golden, {f"{index}/{way.after}/state": state.tokens, f"{index}/{way.after}/mem": state.memory}
+        )
+
+
+def present(golden: dict[str, Tensor], ours: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((key, value) for key, value in ours.items() if key in golden)
+
+
+def read_view(net: Cut3r, given: dict[str, Tensor]) -> Tokens:
+    """The tokens of what a frame brings: image, ray map, or the sum of both."""
+    parts = [net.encode(given["img"])] if flag(given, "img_mask", True).all() else []
+    if flag(given, "ray_mask", False).any():
+        parts.append(net.encode_rays(given["ray_map"]))
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+def following(net: Cut3r, state: State, updated: State, given: dict[str, Tensor], way: Way, index: int) -> State:
+    """The state after a frame: updated where the frame may, then started anew where the frame says so."""
+    state = updated.where(flag(given, "update", True) & flag(given, "img_mask", True), state)
+    reset = flag(given, "reset", index == way.resets_at)
+    start = net.start(len(reset))
+    fresh = start if way.fresh_after_reset else State(start.tokens, start.memory, torch.zeros_like(start.fresh))
+    return fresh.where(reset, state)
+
+
+def flag(given: dict[str, Tensor], name: str, default: bool) -> Tensor:
+    return given[name].bool() if name in given else torch.full((len(given["img"]),), default)
+
+
+def named(outputs: Outputs) -> dict[str, Tensor | None]:
+    """Our outputs under the original's names."""
+    camera = torch.eye(4).repeat(len(outputs.pose), 1, 1)
+    camera[:, :3, :3] = rotation_from_quaternion(outputs.pose[:, [4, 5, 6, 3]])
+    camera[:, :3, 3] = outputs.pose[..., :3]
+    return {
+        "pts3d_in_self_view": outputs.self_points,
+        "conf_self": outputs.self_confidence,
+        "rgb": outputs.colors,
+        "camera_pose": outputs.pose,
+        "pts3d_in_other_view": outputs.world_points,
+        "conf": outputs.world_confidence,
+        "c2w": camera,
+    }
+
+
+# ---- what happens inside ------------------------------------------------------------------------------------------------
+
+
+class Metered(Overwrite):
+    """The plain update, with the logits that the gate would go by measured all the same."""
+
+    def watch(self) -> LogitMeter:  # type: ignore[override]
+        self.meter = LogitMeter()
+        return self.meter
+
+
+@contextmanager
+def recorded(net: Cut3r) -> Iterator[dict[str, Tensor]]:
+    """The inner tensors of one pass, under the golden data's names."""
+    inner: dict[str, Tensor] = {}
+    handles = [module.register_forward_hook(keep(inner, name)) for name, module in watched_modules(net)]
+    for name, blocks in (("dec_img.0", net.dec_blocks), ("dec_state.0", net.dec_blocks_state)):
+        handles.append(blocks[0].register_forward_pre_hook(keep_input(inner, name)))
+    try:
+        yield inner
+    finally:
+        for handle in handles:
+            handle.remove()
+    inner["pose_token_in"] = inner["dec_img.0"][:, :1]
+    if isinstance(net.update, Metered):
+        inner["state_cross_attn_logits_mean"] = net.update.meter.mean()
+
+
+def watched_modules(net: Cut3r) -> Iterator[tuple[str, nn.Module]]:
+    for name, blocks in (("dec_img", net.dec_blocks), ("dec_state", net.dec_blocks_state)):
+        yield from ((f"{name}.{number}", block) for number, block in enumerate(blocks, start=1))
+    yield from (("dec_img.norm", net.dec_norm), ("dec_state.norm", net.dec_norm_state))
+    yield from ((f"modulated.{number}", block) for number, block in enumerate(net.downstream_head.final_transform))
+
+
+def keep(inner: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+    return lambda module, inputs, output: inner.update({name: output})
+
+
+def keep_input(inner: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple], None]:
+    return lambda module, inputs: inner.update({name: inputs[0]})
+
+
+def attention(net: Cut3r, tokens: Tokens, state: State) -> Tensor:
+    """The state's attention (B, L, heads, S, 1 + N), asked for one layer and head at a time; column 0 is what the patches
+    leave to the pose token, since a row of all keys sums to 1.
+    """
+    sizes = net.sizes
+    asks = [StateAttention((layer,), head) for layer in range(sizes.dec_depth) for head in range(sizes.state_heads)]
+    patches = [net(tokens, state, Ask(world=False, attention=ask))[0].attention.flatten(2) for ask in asks]
+    rows = torch.stack(patches, 1).unflatten(1, (sizes.dec_depth, sizes.state_heads))
+    return torch.cat((1 - rows.sum(-1, keepdim=True), rows), -1)
+
+
+# ---- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_net(folder: Path, *, rope_fp16: bool = False, gated: bool = False) -> Cut3r:
+    """The folder's net with all its heads and its weights, every one of them. Raises InputError where they do not fit."""
+    update = Gated() if gated else Metered()
+    net = Cut3r(read_sizes(folder), rgb_head=True, ray_encoder=True, rope_fp16=rope_fp16, update=update).eval()
+    given, ours = read_tensors(folder / "model.safetensors"), net.state_dict()
+    wrong = sorted(key for key in given.keys() | ours.keys() if shape_of(given, key) != shape_of(ours, key))
+    if wrong:
+        raise InputError(
+            f"{folder}/model.safetensors must hold exactly our {len(ours)} tensors, got {len(wrong)} that are missing, "
+            f"too many or of another shape: {wrong[0]} is {shape_of(given, wrong[0])}, not {shape_of(ours, wrong[0])}."
+        )
+    net.load_state_dict(given)
+    return net
+
+
+def shape_of(tensors: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(tensors[key].shape) if key in tensors else None
+
+
+def read_sizes(folder: Path) -> Cut3rSizes:
+    """Our sizes from the original constructor's values. Raises InputError where one of them is missing."""
+    file = folder / "config.json"
+    try:
+        facts = json.loads(file.read_text())
+        given, adapter = facts["config"], facts.get("dpt_adapter") or {}
+        ours = {field: given[name] for field, name in NAMES.items()} | {"image_size": given["img_size"][0]}
+        if adapter:
+            ours |= {"dpt_width": adapter["feature_dim"], "dpt_last": adapter["last_dim"]}
+            ours |= {"dpt_layers": tuple(adapter["layer_dims"])}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{file} must hold the constructor's values under config, got: {error!r}.") from error
+    return Cut3rSizes(**ours)
+
+
+NAMES = {
+    "enc_dim": "enc_embed_dim", "enc_depth": "enc_depth", "enc_heads": "enc_num_heads", "dec_dim": "dec_embed_dim",
+    "dec_depth": "dec_depth", "dec_heads": "dec_num_heads", "state_heads": "state_dec_num_heads",
+    "state_size": "state_size", "state_positions": "state_pe", "memory_size": "local_mem_size",
+    "ray_depth": "ray_enc_depth", "head": "head_type",
+}  # fmt: skip
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises InputError where it cannot be read."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingDependency(
+            "reading the folder needs the package safetensors; `pip install safetensors`."
+        ) from error
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{file} must be a readable safetensors file, got: {error}.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
