@@ -63,25 +63,36 @@ class StateAttention:
 
 
 class AttentionRecorder:
-    """The mean of the chosen layers' softmax weights (B, S, 1 + N); key 0 is the pose token."""
+    """Adds up the chosen layers' and heads' softmax weights (B, S, 1 + N); key 0 is the pose token."""
 
     def __init__(self, layers: set[int], head: int | None) -> None:
         self._layers, self._head = layers, head
-        self._total: Tensor | None = None
+        self._total: Tensor | float = 0.0
+        self._count = 0
 
     def __call__(self, layer: int, attend: Attend) -> Attend:
         return self._record if layer in self._layers else attend
 
     def _record(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        weights = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)
-        seen = (weights.mean(1) if self._head is None else weights[:, self._head]).float()
-        self._total = seen if self._total is None else self._total + seen
-        return weights.to(v.dtype) @ v
+        """Attention by its definition: head by head on a CPU, whose cache holds one head's weights, at once on a GPU."""
+        q, heads = q * q.shape[-1] ** -0.5, range(q.shape[1])
+        groups = [slice(None)] if q.is_cuda else [slice(head, head + 1) for head in heads]
+        results = []
+        for group in groups:
+            weights = torch.softmax(q[:, group] @ k[:, group].transpose(-1, -2), dim=-1)
+            results.append(weights.to(v.dtype) @ v[:, group])
+            for number in self._chosen(heads[group]):
+                self._total += weights[:, heads[group].index(number)].float()
+                self._count += 1
+        return torch.cat(results, dim=1)
+
+    def _chosen(self, heads: range) -> range | tuple[int, ...]:
+        return heads if self._head is None else tuple(head for head in heads if head == self._head)
 
     def over_patches(self, h: int, w: int) -> Tensor:
-        """A (B, S, h, w): the pose token's column dropped, so that a row sums to less than 1."""
-        assert self._total is not None, "attention is recorded by a decoder's pass"
-        return (self._total[:, :, 1:] / len(self._layers)).unflatten(2, (h, w))
+        """Their mean A (B, S, h, w): the pose token's column dropped, so that a row sums to less than 1."""
+        assert isinstance(self._total, Tensor), "attention is recorded while a decoder runs"
+        return (self._total[:, :, 1:] / self._count).unflatten(2, (h, w))
 
 
 def watched(layer: int, watchers: tuple[Watcher, ...]) -> Attend:

@@ -42,10 +42,10 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, turn: Rotation | None) -> Tensor:
-        q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
         if turn is not None:
             q, k = turn(q), turn(k)
-        return self.proj(joined(scaled_dot_product_attention(q, k, v)))
+        return self.proj(joined(scaled_dot_product_attention(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
 class CrossAttention(nn.Module):
@@ -57,9 +57,9 @@ class CrossAttention(nn.Module):
         self.projq, self.projk, self.projv, self.proj = (nn.Linear(dim, dim) for _ in range(4))
 
     def forward(self, x: Tensor, y: Tensor, turn_x: Rotation | None, turn_y: Rotation | None, attend: Attend) -> Tensor:
-        q, k, v = (split(project(z), self.heads) for project, z in ((self.projq, x), (self.projk, y), (self.projv, y)))
+        q, k, v = (z.unflatten(-1, (self.heads, -1)) for z in (self.projq(x), self.projk(y), self.projv(y)))
         q, k = q if turn_x is None else turn_x(q), k if turn_y is None else turn_y(k)
-        return self.proj(joined(attend(q, k, v)))
+        return self.proj(joined(attend(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
 class EncoderBlock(nn.Module):
@@ -121,11 +121,6 @@ class ModulatedBlock(nn.Module):
     def forward(self, x: Tensor, pose: Tensor, turn: Rotation) -> Tensor:
         x = x + self.attn(self.norm1(x, pose), turn)
         return x + self.mlp(self.norm2(x, pose))
-
-
-def split(x: Tensor, heads: int) -> Tensor:
-    """(B, N, C) -> (B, heads, N, C / heads)."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 def joined(x: Tensor) -> Tensor:

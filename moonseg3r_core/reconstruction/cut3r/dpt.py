@@ -18,7 +18,7 @@ class ResidualUnit(nn.Module):
         self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(relu(self.conv1(relu(x))))
+        return x + self.conv2(relu(self.conv1(relu(x)), inplace=True))
 
 
 class Fusion(nn.Module):
@@ -76,7 +76,7 @@ class DptAdapter(nn.Module):
         self.scratch = Scratch(c, width)
         self.head = nn.Sequential(
             nn.Conv2d(width, width // 2, 3, padding=1), Doubled(),
-            nn.Conv2d(width // 2, sizes.dpt_last, 3, padding=1), nn.ReLU(), nn.Conv2d(sizes.dpt_last, channels, 1),
+            nn.Conv2d(width // 2, sizes.dpt_last, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(sizes.dpt_last, channels, 1),
         )  # fmt: skip
 
     def forward(self, layers: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:

@@ -12,16 +12,19 @@ BASE = 100.0
 
 @dataclass(frozen=True)
 class Rotation:
-    """Turns queries and keys (B, heads, N, width) by their tokens' positions; cos, sin (N, width) float32."""
+    """Turns queries and keys (B, N, heads, width) by their tokens' positions; cos, sin (N, 1, width) float32.
+
+    Of a pair (u, v), u' = u cos - v sin and v' = v cos + u sin; sin holds both signs.
+    """
 
     cos: Tensor
     sin: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
         """In float32, given back in the dtype that came."""
-        first, second = x.float().unflatten(-1, (2, 2, -1)).unbind(-2)
-        across = torch.stack((-second, first), dim=-2).flatten(-3)
-        return (x * self.cos + across * self.sin).to(x.dtype)
+        wide = x.float()
+        swapped = wide.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
+        return torch.addcmul(wide * self.cos, swapped, self.sin).to(x.dtype)
 
 
 class RoundedRotation(Rotation):
@@ -34,13 +37,14 @@ class RoundedRotation(Rotation):
 def rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation) -> Rotation:
     """The rotation for positions (N, 2), row and column, which may be negative, and heads of `width` channels.
 
-    Pair j of the Q = width / 4 pairs of each half turns by position * 100^(-j / Q).
+    Half of the channels are the row's, half the column's; of a half, channels j and j + Q are a pair (Q = width / 4), which
+    turns by position * 100^(-j / Q).
     """
     pairs = width // 4
     rates = BASE ** (-torch.arange(pairs, device=positions.device, dtype=torch.float32) / pairs)
-    angles = positions.float()[:, :, None, None] * rates  # (N, 2 halves, 1, Q)
-    angles = angles.expand(-1, -1, 2, -1).flatten(1)
-    return kind(angles.cos(), angles.sin())
+    angles = positions.float()[:, None, :, None, None] * rates  # (N, 1, 2 halves, 1, Q)
+    cos, sin = angles.cos(), angles.sin()
+    return kind(torch.cat((cos, cos), dim=-2).flatten(2), torch.cat((-sin, sin), dim=-2).flatten(2))
 
 
 def grid_positions(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
