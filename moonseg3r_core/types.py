@@ -117,7 +117,8 @@ class Geometry:
 
     points (H, W, 3) float32 world metres; confidence (H, W) float32, 0 = no point there; depth (H, W) float32 metres
     along the camera's z, 0 = none; world_from_camera (4, 4) float64; intrinsics (3, 3) float32 of this grid;
-    features F3d (h, w, C) or None; state_attention A (S, h, w) float32 or None where a reconstruction has none.
+    features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise.
+    `held` says why a frame brings no points of its own and the last good pose stands in; empty for all others.
     """
 
     points: Tensor
@@ -128,6 +129,7 @@ class Geometry:
     grid: PixelGrid
     features: FeatureMap | None = None
     state_attention: Tensor | None = None
+    held: str = ""
 
     def __post_init__(self) -> None:
         sizes = {"H": self.grid.height, "W": self.grid.width}

@@ -1,0 +1,75 @@
+"""The image as CUT3R takes it: resized and cropped as the published demo does, and the way back to the input's pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.reconstruction.cut3r.sizes import PATCH
+from moonseg3r_core.types import PixelGrid
+
+_SQUARE = 224  # the one size that names the short side of a square crop
+
+
+def fit(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
+    """Image (H, W, 3) uint8 RGB -> the net's view (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
+
+    The long side becomes `image_size` (at 224 the short one), by Lanczos where that shrinks it and bicubic where not;
+    then the middle is cut out, in multiples of 16 pixels; a square image is cut to 4:3, at 224 any to a square
+    (facts, section 2). Raises FrameRejected for an image of which no such multiple is left.
+    """
+    height, width = image.shape[:2]
+    resized = resized_size(height, width, image_size)
+    top, left, bottom, right = crop_box(*resized, image_size)
+    if top >= bottom or left >= right:
+        raise FrameRejected(
+            f"the image must keep at least {PATCH} x {PATCH} pixels when its sides become {resized[0]} x {resized[1]}, "
+            f"got {height} x {width}; give a larger or a less narrow one."
+        )
+    target = max(resized) if image_size == _SQUARE else image_size
+    smooth = Image.Resampling.LANCZOS if max(height, width) > target else Image.Resampling.BICUBIC
+    picture = Image.fromarray(image.cpu().numpy()).resize((resized[1], resized[0]), smooth)
+    cut = torch.from_numpy(np.array(picture.crop((left, top, right, bottom)))).to(image.device)
+    view = cut.permute(2, 0, 1)[None].float().contiguous().div(255).sub(0.5).div(0.5)
+    return view, _grid(image.shape[:2], resized, (top, left, bottom, right))
+
+
+def resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
+    """(h, w) of the whole image once resized."""
+    long = max(height, width)
+    if not min(height, width):
+        return 0, 0
+    target = round(_SQUARE * max(width / height, height / width)) if image_size == _SQUARE else image_size
+    return round(height * target / long), round(width * target / long)
+
+
+def crop_box(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of the middle that the net sees, in pixels of the resized image."""
+    row, column = height // 2, width // 2
+    half_height, half_width = (2 * middle // PATCH * (PATCH // 2) for middle in (row, column))
+    if image_size == _SQUARE:
+        half_height = half_width = min(row, column)
+    elif height == width:
+        half_height = 3 * half_width // 4 // (PATCH // 2) * (PATCH // 2)
+    return row - half_height, column - half_width, row + half_height, column + half_width
+
+
+def grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
+    """The input's intrinsics (3, 3), pixel i's centre at i, as those of the grid."""
+    k = intrinsics.clone()
+    k[0] /= grid.scale_u
+    k[1] /= grid.scale_v
+    k[0, 2] -= grid.offset_u / grid.scale_u
+    k[1, 2] -= grid.offset_v / grid.scale_v
+    return k
+
+
+def _grid(size: tuple[int, ...], resized: tuple[int, int], box: tuple[int, int, int, int]) -> PixelGrid:
+    """A resize keeps the outer edges of the image in place, half a pixel beyond the centres of the outermost pixels."""
+    top, left, bottom, right = box
+    scale_v, scale_u = size[0] / resized[0], size[1] / resized[1]
+    offset_v, offset_u = ((first + 0.5) * s - 0.5 for first, s in ((top, scale_v), (left, scale_u)))
+    return PixelGrid(bottom - top, right - left, scale_u, scale_v, offset_u, offset_v)
