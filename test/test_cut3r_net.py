@@ -1,0 +1,429 @@
+"""CUT3R's net by itself: rotations and heads that can be worked out on paper, then what any weights must keep to."""
+
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.reconstruction.cut3r import heads
+from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, slot_positions
+from moonseg3r_core.reconstruction.cut3r.rope import RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.state import Gated, Overwrite, State
+
+TINY = SIZES["cut3r-tiny"]
+LINEAR = replace(TINY, head="linear")
+BOTH = pytest.mark.parametrize("sizes", [TINY, LINEAR], ids=["dpt", "linear"])
+EVERYTHING = Ask(colors=True, attention=StateAttention())
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
+def net(sizes=TINY, seed=0, **options):
+    torch.manual_seed(seed)
+    return Cut3r(sizes, rgb_head=True, **options).eval()
+
+
+def image(batch=1, h=3, w=4, seed=0):
+    return torch.rand(batch, 3, 16 * h, 16 * w, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def after(model, frames=2, batch=1):
+    """A state that has seen frames."""
+    state = model.start(batch)
+    for number in range(frames):
+        _, state = model(image(batch, seed=10 + number), state)
+    return state
+
+
+def tensors(outputs):
+    return {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+
+
+def assert_same(one, other, but=()):
+    for name, value in tensors(one).items():
+        assert name in but or value.equal(tensors(other)[name]), name
+
+
+def assert_close(one, other, atol=1e-5):
+    for name, value in tensors(one).items():
+        torch.testing.assert_close(value.float(), tensors(other)[name].float(), atol=atol, rtol=1e-4, msg=name)
+
+
+# ---- positions -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_head_of_four_channels_turns_by_its_row_and_its_column_in_radians():
+    x = torch.tensor([1.0, 0.0, 0.0, 1.0]).reshape(1, 1, 1, 4)  # one pair for the row (1, 0), one for the column (0, 1)
+    turned = rotation(torch.tensor([[2, 3]]), 4)(x).flatten()
+    expected = torch.tensor([math.cos(2), math.sin(2), -math.sin(3), math.cos(3)])
+    torch.testing.assert_close(turned, expected)
+
+
+def test_the_second_pair_of_two_turns_a_tenth_as_fast_and_pairs_lie_two_apart():
+    x = torch.tensor([1.0, 1.0, 0.0, 0.0] + 4 * [0.0]).reshape(1, 1, 1, 8)
+    turned = rotation(torch.tensor([[2, 0]]), 8)(x).flatten()
+    expected = torch.tensor([math.cos(2), math.cos(0.2), math.sin(2), math.sin(0.2)] + 4 * [0.0])
+    torch.testing.assert_close(turned, expected)
+
+
+def test_position_zero_turns_nothing_and_minus_one_undoes_one():
+    x = torch.randn(2, 3, 1, 16)
+    assert rotation(torch.zeros(1, 2, dtype=torch.long), 16)(x).equal(x)
+    there, back = rotation(torch.tensor([[1, 1]]), 16), rotation(torch.tensor([[-1, -1]]), 16)
+    assert not there(x).allclose(x)
+    torch.testing.assert_close(back(there(x)), x)
+
+
+@given(st.lists(st.integers(-1, 40), min_size=6, max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_lengths_stay_and_products_know_only_the_difference_of_positions(numbers):
+    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float32).unbind(0)
+    a, b, shift = torch.tensor(numbers).reshape(3, 1, 2)
+
+    def product(at_q, at_k):
+        return (rotation(at_q, 16)(q) * rotation(at_k, 16)(k)).sum()
+
+    torch.testing.assert_close(rotation(a, 16)(q).norm(), q.norm())
+    torch.testing.assert_close(product(a, b), product(a + shift, b + shift), atol=1e-3, rtol=1e-3)
+
+
+def test_a_rotation_gives_the_dtype_back_and_the_rounded_one_is_off_by_half_a_float16_step_twice():
+    x, places = torch.randn(1, 1, 1, 16), torch.tensor([[5, 9]])
+    assert rotation(places, 16)(x.bfloat16()).dtype == torch.bfloat16
+    exact, rounded = rotation(places, 16)(x), rotation(places, 16, RoundedRotation)(x)
+    assert rounded.dtype == torch.float32
+    assert 0 < float((exact - rounded).abs().max()) <= 3 * 2**-11 * float(x.abs().max())
+    assert rounded.equal(rounded.half().float())
+
+
+def test_cells_go_row_by_row_and_state_tokens_lie_on_a_square_of_even_width():
+    assert grid_positions(2, 3).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert slot_positions(Cut3rSizes())[[0, 27, 28, 767]].tolist() == [[0, 0], [0, 27], [1, 0], [27, 11]]
+    assert slot_positions(TINY)[[7, 8]].tolist() == [[0, 7], [1, 0]]  # 50: 7 columns, made 8
+    assert slot_positions(replace(TINY, state_positions="1d"))[[0, 5]].tolist() == [[0, 0], [5, 5]]
+    assert slot_positions(replace(TINY, state_positions="none")) is None
+
+
+def test_state_positions_matter():
+    outputs = [
+        net(replace(TINY, state_positions=kind))(image(), net().start())[0].pose for kind in ("2d", "1d", "none")
+    ]
+    assert not any(outputs[i].allclose(outputs[j], atol=1e-7) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+# ---- heads -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_point_keeps_its_direction_and_goes_exp_minus_one_far():
+    raw = torch.tensor([[0.0, 3.0, 4.0], [0.0, 0.0, 0.0], [0.0, 0.0, -0.1]])
+    far, near = math.expm1(5), math.expm1(0.1)
+    torch.testing.assert_close(heads.points(raw), torch.tensor([[0, 0.6 * far, 0.8 * far], [0, 0, 0], [0, 0, -near]]))
+
+
+def test_a_pose_has_a_unit_quaternion_of_positive_w_and_its_translation_goes_as_points_do():
+    raw = torch.tensor([[1.0, 0, 0, -3, 0, 4, 0], [0, 0, 0, 2, 0, 0, 0]])
+    expected = torch.tensor([[math.expm1(1), 0, 0, 0.6, 0, -0.8, 0], [0, 0, 0, 1, 0, 0, 0]])
+    torch.testing.assert_close(heads.pose(raw), expected)
+
+
+def test_confidence_is_one_and_more_and_colors_lie_within_one():
+    assert heads.confidence(torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, -50.0]])).tolist() == [2.0, 1.0]
+    torch.testing.assert_close(heads.colors(torch.tensor([0.0, 1.0])), torch.tensor([0.0, math.tanh(0.5)]))
+    assert heads.colors(torch.tensor([-99.0, 99.0])).abs().max() < 1
+
+
+def test_the_linear_head_lays_a_token_out_channel_by_channel_then_row_by_row():
+    tokens = torch.arange(2 * 3 * 256.0).reshape(1, 2, 768)  # a grid of one row and two cells, three channels
+    picture = heads.dense(lambda x: x, [tokens], (1, 2))
+    assert picture.shape == (1, 16, 32, 3)
+    assert picture[0, 0, 0].tolist() == [0, 256, 512]
+    assert picture[0, 2, 5].tolist() == [37, 293, 549]  # pixel (2, 5) of cell 0: 2 * 16 + 5
+    assert picture[0, 0, 16].tolist() == [768, 1024, 1280]
+
+
+@BOTH
+def test_the_linear_head_mirrors_what_lies_behind_the_camera_and_the_dense_one_does_not(sizes):
+    torch.manual_seed(0)
+    head = heads.HEADS[sizes.head](sizes, False)
+    own, world = (head.proj, head.cross_proj) if sizes.head == "linear" else (head.dpt_self, head.dpt_cross)
+    world.load_state_dict(own.state_dict())
+    layers = [10 * torch.randn(1, 12, width) for width in (sizes.enc_dim, 48, 48, 48)]
+    plain, _ = head.world_points(layers, (3, 4))
+    assert plain[..., 2].min() < 0 < plain[..., 2].max()
+    sign = plain[..., 2:].sign() if sizes.head == "linear" else 1.0
+    torch.testing.assert_close(head.self_points(layers, (3, 4))[0], plain * sign)
+
+
+@BOTH
+@pytest.mark.parametrize(("h", "w"), [(3, 4), (4, 3), (3, 5), (5, 3), (1, 1), (1, 2), (2, 7)])
+def test_any_grid_odd_or_upright_gives_a_value_to_every_pixel(sizes, h, w):
+    outputs, state = net(sizes)(image(2, h, w), net(sizes).start(2), EVERYTHING)
+    shapes = {name: tuple(value.shape) for name, value in tensors(outputs).items()}
+    assert shapes == {
+        "self_points": (2, 16 * h, 16 * w, 3), "self_confidence": (2, 16 * h, 16 * w), "pose": (2, 7),
+        "features": (2, h, w, 48), "world_points": (2, 16 * h, 16 * w, 3), "world_confidence": (2, 16 * h, 16 * w),
+        "attention": (2, 50, h, w), "colors": (2, 16 * h, 16 * w, 3),
+    }  # fmt: skip
+    assert all(value.dtype == torch.float32 and value.isfinite().all() for value in tensors(outputs).values())
+    assert state.tokens.shape == (2, 50, 48)
+    assert state.is_finite()
+
+
+def test_upright_is_not_lying():
+    model, picture = net(), image()
+    lying, _ = model(picture, model.start())
+    upright, _ = model(picture.transpose(2, 3).contiguous(), model.start())
+    assert not upright.self_confidence.transpose(1, 2).allclose(lying.self_confidence, atol=1e-4)
+
+
+# ---- what is built -----------------------------------------------------------------------------------------------------
+
+
+def test_the_whole_net_of_512_has_as_many_weights_as_published():
+    with torch.device("meta"):
+        model = Cut3r(SIZES["cut3r-512"], rgb_head=True, ray_encoder=True)
+    assert sum(weight.numel() for weight in model.parameters()) == 793_307_858
+    assert len(model.state_dict()) == 1248
+
+
+@BOTH
+def test_what_is_not_built_is_not_in_the_state_dict_and_the_rest_is_the_same(sizes):
+    lean, whole = Cut3r(sizes).state_dict(), Cut3r(sizes, rgb_head=True, ray_encoder=True).state_dict()
+    left_out = {
+        ".".join(name.split(".")[:2]) if "rgb" in name else name.split(".")[0] for name in whole.keys() - lean.keys()
+    }
+    rays = {"patch_embed_ray_map", "enc_blocks_ray_map", "enc_norm_ray_map", "masked_img_token", "masked_ray_map_token"}
+    assert lean.keys() < whole.keys()
+    assert left_out == rays | {f"downstream_head.{'dpt_rgb' if sizes.head == 'dpt' else 'rgb_proj'}"}
+
+
+def test_colors_need_the_head_that_makes_them():
+    model = Cut3r(TINY)
+    with pytest.raises(RuntimeError, match="rgb_head=True"):
+        model(image(), model.start(), Ask(colors=True))
+
+
+def test_a_convolution_with_two_names_is_one_tensor():
+    state = Cut3r(TINY).state_dict()
+    for number in range(4):
+        one = state[f"downstream_head.dpt_self.scratch.layer_rn.{number}.weight"]
+        assert one.data_ptr() == state[f"downstream_head.dpt_self.scratch.layer{number + 1}_rn.weight"].data_ptr()
+
+
+# ---- a function of view and state --------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_the_same_view_and_state_give_the_same_and_leave_both_as_they_were(sizes):
+    model = net(sizes)
+    state, picture = after(model), image(seed=5)
+    before = state.tokens.clone(), state.memory.clone(), picture.clone()
+    (one, next_one), (other, next_other) = model(picture, state, EVERYTHING), model(picture, state, EVERYTHING)
+    assert_same(one, other)
+    assert next_one.tokens.equal(next_other.tokens)
+    assert next_one.memory.equal(next_other.memory)
+    assert all(kept.equal(now) for kept, now in zip(before, (state.tokens, state.memory, picture), strict=True))
+    assert not next_one.tokens.allclose(state.tokens, atol=1e-2)
+    assert not next_one.memory.allclose(state.memory, atol=1e-2)
+
+
+def test_an_image_may_come_encoded():
+    model = net()
+    state = after(model)
+    (one, _), (other, _) = model(image(), state, EVERYTHING), model(model.encode(image()), state, EVERYTHING)
+    assert_same(one, other)
+
+
+def test_rays_add_to_what_an_image_tells():
+    model = net(ray_encoder=True)
+    rays = torch.randn(1, 48, 64, 6)
+    seen, cast = model.encode(image()), model.encode_rays(rays)
+    assert cast.grid == seen.grid == (3, 4)
+    assert (seen + cast).features.equal(seen.features + cast.features)
+    assert not model(seen + cast, model.start())[0].pose.allclose(model(seen, model.start())[0].pose, atol=1e-5)
+
+
+@BOTH
+def test_the_elements_of_a_batch_know_nothing_of_one_another(sizes):
+    model = net(sizes)
+    pictures, state = image(3, seed=1), after(model, batch=3)
+    state = state.where(torch.tensor([True, False, True]), model.start(3))  # one of them begins
+    together, next_together = model(pictures, state, EVERYTHING)
+    for row in range(3):
+        alone = State(state.tokens[row : row + 1], state.memory[row : row + 1], state.fresh[row : row + 1])
+        outputs, next_alone = model(pictures[row : row + 1], alone, EVERYTHING)
+        assert_close(
+            outputs, type(outputs)(**{name: value[row : row + 1] for name, value in tensors(together).items()})
+        )
+        torch.testing.assert_close(next_alone.tokens[0], next_together.tokens[row], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(next_alone.memory[0], next_together.memory[row], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("update", [Overwrite(), Gated()], ids=["cut3r", "ttt3r"])
+def test_what_is_no_number_stays_in_its_row(update):
+    model = net(update=update)
+    pictures, state = image(2, seed=1), after(model, batch=2)
+    clean, next_clean = model(pictures, state, EVERYTHING)
+    spoilt = pictures.clone()
+    spoilt[0, :, 3, 5] = float("nan")
+    outputs, updated = model(spoilt, state, EVERYTHING)
+    assert outputs.pose[0].isnan().all()
+    assert not updated.is_finite()
+    assert all(value[1].equal(tensors(clean)[name][1]) for name, value in tensors(outputs).items())
+    kept = updated.where(torch.tensor([False, True]), state)
+    assert kept.is_finite()
+    assert kept.tokens[0].equal(state.tokens[0])
+    assert kept.tokens[1].equal(next_clean.tokens[1])
+
+
+def test_where_takes_whole_rows():
+    ones = State(torch.ones(2, 3, 4), torch.ones(2, 5, 8), torch.tensor([True, True]))
+    twos = State(2 * ones.tokens, 2 * ones.memory, torch.tensor([False, False]))
+    mixed = ones.where(torch.tensor([True, False]), twos)
+    assert mixed.tokens[:, 0, 0].tolist() == mixed.memory[:, 0, 0].tolist() == [1, 2]
+    assert mixed.fresh.tolist() == [True, False]
+
+
+def test_a_first_frame_takes_the_learned_pose_token_and_a_later_one_reads_the_memory():
+    model = net()
+    start, state = model.start(), after(model)
+    assert start.fresh.tolist() == [True]
+    assert state.fresh.tolist() == [False]
+    for before, matters in ((start, False), (state, True)):
+        other = State(before.tokens, before.memory.flip(2) + 1, before.fresh)
+        same = model(image(), other)[0].pose.equal(model(image(), before)[0].pose)
+        assert same is not matters
+
+
+@BOTH
+def test_without_the_world_head_all_else_is_the_same_to_the_bit(sizes):
+    model = net(sizes)
+    state = after(model)
+    whole, after_whole = model(image(), state, EVERYTHING)
+    less, after_less = model(image(), state, replace(EVERYTHING, world=False))
+    assert less.world_points is less.world_confidence is None
+    assert_same(
+        less, replace(whole, world_points=None, world_confidence=None), but=("world_points", "world_confidence")
+    )
+    assert after_less.tokens.equal(after_whole.tokens)
+    assert after_less.memory.equal(after_whole.memory)
+    assert model(image(), state)[0].attention is model(image(), state)[0].colors is None
+
+
+# ---- the state's attention ---------------------------------------------------------------------------------------------
+
+
+def turned(x, positions):
+    """Rotary positions once more, over complex numbers: x (..., N, width) by positions (N, 2)."""
+    pairs = x.shape[-1] // 4
+    real, imaginary = x.unflatten(-1, (2, 2, pairs)).unbind(-2)
+    angles = positions[:, :, None] * 100.0 ** (-torch.arange(pairs) / pairs)
+    product = torch.complex(real, imaginary) * torch.polar(torch.ones_like(angles), angles)
+    return torch.stack((product.real, product.imag), -2).flatten(-3)
+
+
+def logits(model, tokens, state):
+    """The state branch's scaled logits (B, L, heads, S, 1 + N), from what its projections gave in one pass."""
+    seen = {}
+    for layer, block in enumerate(model.dec_blocks_state):
+        for name in ("projq", "projk"):
+            project = getattr(block.cross_attn, name)
+            project.register_forward_hook(lambda _m, _x, out, key=(layer, name): seen.update({key: out}))
+    outputs, updated = model(tokens, state, Ask())
+    places = torch.cat((torch.tensor([[-1, -1]]), grid_positions(*tokens.grid)))
+    turns = {"projq": slot_positions(model.sizes), "projk": places}
+    parts = {}
+    for (layer, name), value in seen.items():
+        part = value.unflatten(-1, (model.sizes.state_heads, -1)).transpose(1, 2)
+        parts[layer, name] = turned(part, turns[name])
+    layers = range(len(model.dec_blocks_state))
+    products = [parts[layer, "projq"] @ parts[layer, "projk"].transpose(-1, -2) for layer in layers]
+    return torch.stack(products, 1) / math.sqrt(part.shape[-1]), outputs, updated
+
+
+@pytest.mark.parametrize("layers", [None, (0,), (-1,), (1, 3), (-2, 1)])
+@pytest.mark.parametrize("head", [None, 0, 5])
+def test_attention_is_the_softmax_over_all_keys_without_the_pose_tokens_column(layers, head):
+    model = net()
+    tokens, state = model.encode(image(2)), after(model, batch=2)
+    full = logits(model, tokens, state)[0].softmax(-1)
+    chosen = full[:, range(4) if layers is None else list(layers)].mean(1)
+    chosen = chosen.mean(1) if head is None else chosen[:, head]
+    outputs, _ = model(tokens, state, Ask(attention=StateAttention(layers, head)))
+    torch.testing.assert_close(outputs.attention, chosen[..., 1:].unflatten(-1, (3, 4)), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(outputs.attention.sum((2, 3)) + chosen[..., 0], torch.ones(2, 50))
+    assert (chosen[..., 0] > 0.001).all()
+
+
+@BOTH
+@pytest.mark.parametrize("update", [Overwrite(), Gated()], ids=["cut3r", "ttt3r"])
+def test_looking_on_changes_nothing(sizes, update):
+    model = net(sizes, update=update)
+    state = after(model)
+    watched, after_watched = model(image(), state, Ask(attention=StateAttention()))
+    unwatched, after_unwatched = model(image(), state)
+    assert_close(
+        replace(watched, attention=torch.zeros(1), colors=torch.zeros(1)),
+        replace(unwatched, attention=torch.zeros(1), colors=torch.zeros(1)),
+    )
+    torch.testing.assert_close(after_watched.tokens, after_unwatched.tokens, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [(4,), (-5,), ()])
+def test_layers_that_are_not_there_cannot_be_asked(layers):
+    model = net()
+    with pytest.raises(ValueError, match="-4 to 3"):
+        model(image(), model.start(), Ask(attention=StateAttention(layers)))
+
+
+# ---- the two rules of update -------------------------------------------------------------------------------------------
+
+
+def test_the_gate_goes_as_far_as_the_sigmoid_of_the_mean_logit_and_all_the_way_at_first():
+    plain, gated = net(), net(update=Gated())
+    tokens = plain.encode(image(2, seed=4))
+    state = after(plain, batch=2).where(torch.tensor([True, False]), plain.start(2))
+    scores, _, candidate = logits(plain, tokens, state)
+    _, updated = gated(tokens, state)
+    share = scores.mean((1, 2, 4)).sigmoid()[..., None]
+    torch.testing.assert_close(
+        updated.tokens[0], (state.tokens + share * (candidate.tokens - state.tokens))[0], atol=1e-5, rtol=1e-4
+    )
+    assert updated.tokens[1].equal(candidate.tokens[1])
+    assert updated.memory.equal(candidate.memory)
+    assert float((updated.tokens[0] - candidate.tokens[0]).abs().max()) > 0.1
+
+
+# ---- precision ---------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("rope_fp16", [False, True])
+@pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.03), (torch.float16, 0.004)])
+def test_reduced_precision_stays_near_and_gives_float32(sizes, rope_fp16, dtype, share):
+    model = net(sizes, rope_fp16=rope_fp16)
+    state = after(model)
+    exact, next_exact = model(image(), state, EVERYTHING)
+    with torch.autocast("cpu", dtype=dtype):
+        outputs, updated = model(image(), state, EVERYTHING)
+    pairs = [(value, tensors(exact)[name]) for name, value in tensors(outputs).items() if name != "self_points"]
+    pairs += [(updated.tokens, next_exact.tokens), (updated.memory, next_exact.memory)]
+    for near, far in pairs:
+        assert near.dtype == torch.float32
+        assert 0 < float((near - far).norm() / far.norm()) < share
+
+
+def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():
+    exact, rounded = net(), net(rope_fp16=True)
+    state = after(exact)
+    one, other = exact(image(), state)[0], rounded(image(), state)[0]
+    assert 0 < float((one.features - other.features).abs().max()) < 2e-3
