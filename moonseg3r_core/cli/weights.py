@@ -1,0 +1,104 @@
+"""`moonseg3r weights list`, `get`, `check` and `path`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from moonseg3r_core.cli.common import say_warnings
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.weights.catalog import CATALOG, Entry, entry_of
+from moonseg3r_core.weights.store import FOLDER, check, find, is_installed, place_of, store_folder
+
+_KEPT = f"Weights are kept in ${FOLDER}, or else in moonseg3r/weights in the user's cache folder."
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser("weights", description=f"Get pretrained weights and check them. {_KEPT}")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    show = actions.add_parser(
+        "list", help="what there is, with size and licence", description="What weights there are."
+    )
+    get = actions.add_parser("get", help="download or convert weights into the store",
+                             description="Download weights, or take a file that is here, check every tensor and keep them "
+                                         "as safetensors. Nothing in the file is run. Their licence is shown first.")  # fmt: skip
+    test = actions.add_parser("check", help="compare installed weights with their hashes",
+                              description="Count the sha256 of installed weights; exit status 2 where one is not as recorded.")  # fmt: skip
+    where = actions.add_parser(
+        "path", help="where weights are", description="Print the file of a name, or the store's folder."
+    )
+    get.add_argument("name", metavar="NAME", help="which ones, as in `moonseg3r weights list`; cut3r means cut3r-512")
+    get.add_argument(
+        "--from", metavar="FILE", dest="source", type=Path, help="the published file, if it is here already"
+    )
+    get.add_argument("--accept-licence", "--accept-license", dest="accept", action="store_true", help="don't ask")
+    test.add_argument("names", metavar="NAME", nargs="*", help="which ones (all that are installed)")
+    where.add_argument("name", metavar="NAME", nargs="?", help="which ones")
+    for action, command in ((show, list_command), (get, get_command), (test, check_command), (where, path_command)):
+        action.set_defaults(run=command)
+
+
+def list_command(args: argparse.Namespace) -> int:
+    rows = [("name", "installed", "size", "licence", "for")]
+    rows += [
+        (e.name, "yes" if is_installed(e) else "no", f"{e.size / 1e9:.1f} GB", str(e.licence), e.purpose)
+        for e in CATALOG.values()
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def get_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.weights.install import install
+
+    entry = entry_of(args.name)
+    if args.source is None and is_installed(entry):
+        check(place_of(entry))
+        print(f"{entry.name} is installed: {place_of(entry)}")
+        return 0
+    accept_licence(entry, args.accept)
+    say_warnings()
+    print(f"{entry.name} is installed: {install(entry, args.source)}")
+    return 0
+
+
+def accept_licence(entry: Entry, accepted: bool) -> None:
+    """Show an entry's licence and ask for consent unless it was given. Raises InputError without it."""
+    print(f"{entry.name}, published by {entry.publisher}, comes under {entry.licence}: {entry.licence.address}")
+    if accepted:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"{entry.name} expects consent to its licence, got no terminal to ask; add --accept-licence.")
+    try:
+        answer = input("Do you accept it? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise InputError(f"{entry.name} expects consent to its licence, got none; nothing was installed.")
+
+
+def check_command(args: argparse.Namespace) -> int:
+    installed = [name for name, entry in CATALOG.items() if is_installed(entry)]
+    faults = list(filter(None, map(_fault, [entry_of(name).name for name in args.names] or installed)))
+    if faults:
+        raise InputError(" ".join(faults))
+    if not args.names and not installed:
+        print(f"no weights in {store_folder()}")
+    return 0
+
+
+def _fault(name: str) -> str:
+    """What is wrong with installed weights, in words; where nothing is, say so."""
+    try:
+        print(f"{name}: ok, sha256 {check(find(name))}")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def path_command(args: argparse.Namespace) -> int:
+    print(find(args.name) if args.name else store_folder())
+    return 0

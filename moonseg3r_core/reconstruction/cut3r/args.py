@@ -1,0 +1,153 @@
+"""The sizes of a net, from the text in an official checkpoint that describes it (facts, section 1).
+
+The text is a constructor call in Python. It is parsed, never run: `keyword=literal`, with `inf` as a number.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.inert_pickle import Inert
+from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+
+FIELDS = {
+    "enc_embed_dim": "enc_dim", "enc_depth": "enc_depth", "enc_num_heads": "enc_heads",
+    "dec_embed_dim": "dec_dim", "dec_depth": "dec_depth", "dec_num_heads": "dec_heads",
+    "state_dec_num_heads": "state_heads", "state_size": "state_size", "local_mem_size": "memory_size",
+    "ray_enc_depth": "ray_depth",
+}  # fmt: skip
+CHOICES = {"state_pe": ("state_positions", ("2d", "1d", "none")), "head_type": ("head", ("dpt", "linear"))}
+FIXED = {  # what the net can do only one way
+    "patch_size": 16, "mlp_ratio": 4, "norm_im2_in_dec": True, "pos_embed": "RoPE100", "output_mode": "pts3d+pose",
+    "pose_head": True, "depth_head": False, "pose_conf_head": False, "depth_mode": ("exp", -math.inf, math.inf),
+    "conf_mode": ("exp", 1, math.inf), "pose_mode": ("exp", -math.inf, math.inf),
+}  # fmt: skip
+MAY_LACK = {"state_dec_num_heads", "local_mem_size", "ray_enc_depth"}  # then as in the published nets
+WITHOUT_EFFECT = {"img_size", "rgb_head", "patch_embed_cls", "landscape_only", "freeze"}  # or read otherwise
+LARGEST = 2**16
+_LONGEST = 10_000  # characters; Python's parser is not made for hostile text
+_LOG = logging.getLogger("moonseg3r")
+
+
+def model_text(args: Any) -> str:
+    """What `args.model` says, `args` being OmegaConf's, argparse's or a plain dict, as `read_inert` gives it.
+
+    Raises InputError where there is none.
+    """
+    inside = _inside(args, "_content")
+    text = _inside(inside["model"], "_val") if isinstance(inside, dict) and "model" in inside else None
+    if not isinstance(text, str):
+        raise InputError("args.model must be the text that describes the net, got none; give the official checkpoint.")
+    return text
+
+
+def parse_model(text: str) -> dict[str, Any]:
+    """The keywords of the innermost call in `ARCroco3DStereo(ARCroco3DStereoConfig(keyword=literal, ...))`.
+
+    Raises InputError for any other text.
+    """
+    try:
+        outer = ast.parse(text.strip(), mode="eval").body if len(text) < _LONGEST else None
+        if isinstance(outer, ast.Call) and len(outer.args) == 1 and not outer.keywords:
+            inner = outer.args[0]
+            if isinstance(inner, ast.Call) and not inner.args:
+                return {str(keyword.arg): _literal(keyword.value) for keyword in inner.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass
+    raise InputError(
+        "args.model must read ARCroco3DStereo(ARCroco3DStereoConfig(keyword=literal, ...)), "
+        f"got {text[:60]!r}; give the official checkpoint."
+    )
+
+
+def sizes_from(keywords: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Cut3rSizes:
+    """The sizes that the keywords name; widths of the DPT head, which they do not name, are the tensors' own.
+
+    Raises InputError for a net of another kind.
+    """
+    for name, value in FIXED.items():
+        if keywords.get(name, value) != value:
+            raise _other_net(name, value, keywords[name])
+    _warn_of_unknown(keywords)
+    lacking = ({*FIELDS, *CHOICES, "img_size"} - MAY_LACK) - keywords.keys()
+    if lacking:
+        raise InputError(
+            f"args.model must name {', '.join(sorted(lacking))} too, got {', '.join(keywords)}; give the official checkpoint."
+        )
+    found: dict[str, Any] = {FIELDS[name]: _count(name, value) for name, value in keywords.items() if name in FIELDS}
+    found |= {field: _one_of(name, keywords[name], choices) for name, (field, choices) in CHOICES.items()}
+    found |= {"image_size": _longest_side(keywords["img_size"])}
+    sizes = Cut3rSizes(**found, **(_dpt_widths(tensors) if found["head"] == "dpt" else {}))
+    check_sizes(sizes)
+    return sizes
+
+
+def _inside(value: Any, name: str) -> Any:
+    """What an inert object keeps under `name`, or all that it keeps, or the value itself."""
+    state = value.state if isinstance(value, Inert) else value
+    return state[name] if isinstance(state, dict) and name in state else state
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(_literal(item) for item in node.elts)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_literal(node.operand)
+    if isinstance(node, ast.Name) and node.id == "inf":
+        return math.inf
+    return ast.literal_eval(node)
+
+
+def _warn_of_unknown(keywords: Mapping[str, Any]) -> None:
+    unknown = keywords.keys() - FIELDS - CHOICES.keys() - FIXED.keys() - WITHOUT_EFFECT
+    for name in sorted(unknown):
+        _LOG.warning("the checkpoint's args name %s=%r, which is not known here and left out.", name, keywords[name])
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= LARGEST:
+        raise _other_net(name, f"a whole number from 1 to {LARGEST}", value)
+    return value
+
+
+def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise _other_net(name, " or ".join(choices), value)
+    return value
+
+
+def _longest_side(value: Any) -> int:
+    sides = value if isinstance(value, tuple) and value else (value,)
+    return max(_count("img_size", side) for side in sides)
+
+
+def _dpt_widths(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    head = "downstream_head.dpt_self"
+    try:
+        first, last = tensors[f"{head}.head.0.weight"].shape, tensors[f"{head}.head.2.weight"].shape
+        layers = tuple(tensors[f"{head}.act_postprocess.{k}.0.weight"].shape[0] for k in range(4))
+        return {"dpt_width": first[1], "dpt_last": last[0], "dpt_layers": layers}
+    except (KeyError, IndexError) as error:
+        raise InputError(
+            f"a checkpoint with head_type='dpt' must hold {head}.*, got none or other ones ({error})."
+        ) from error
+
+
+def check_sizes(sizes: Cut3rSizes) -> None:
+    """Raises InputError unless each attention head's width is a multiple of 4, for its rotation."""
+    for dim, heads in (("enc_dim", "enc_heads"), ("dec_dim", "dec_heads"), ("dec_dim", "state_heads")):
+        if getattr(sizes, dim) % (4 * getattr(sizes, heads)):
+            raise _other_net(dim, f"a multiple of 4 x {getattr(sizes, heads)} ({heads})", getattr(sizes, dim))
+
+
+def _other_net(name: str, expected: Any, got: Any) -> InputError:
+    return InputError(
+        f"the checkpoint's {name} must be {expected}, got {got!r}; give a checkpoint of the published CUT3R."
+    )
