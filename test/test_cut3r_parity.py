@@ -22,10 +22,15 @@ SEQUENCES = [(folder, file.stem) for folder in FOLDERS for file in sorted(folder
 CASES = [case for case in SEQUENCES if case[1] != "model"]
 needs_golden = pytest.mark.skipif(not FOLDERS, reason="no shared/parity/cut3r beside the repository")
 
-spec = importlib.util.spec_from_file_location("parity_cut3r", ROOT / "tools" / "parity_cut3r.py")
-tool = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = tool  # its dataclasses look their module up
-spec.loader.exec_module(tool)
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)  # its dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+tool, beside = load("parity_cut3r"), load("compare_cut3r")
 
 
 @cache
@@ -118,3 +123,23 @@ def test_names_and_shapes_are_those_of_the_official_checkpoints(size, manifest):
         net = Cut3r(SIZES[size], rgb_head=True, ray_encoder=True)
     ours = {name: list(tensor.shape) for name, tensor in net.state_dict().items()}
     assert ours == read_manifest(manifest)
+
+
+def test_beside_the_original_both_nets_get_the_same_weights_by_name():
+    lean, whole = (beside.fill(Cut3r(SIZES["cut3r-tiny"], rgb_head=rgb)).state_dict() for rgb in (False, True))
+    assert lean.keys() < whole.keys()
+    assert all(tensor.equal(whole[name]) for name, tensor in lean.items())
+    assert not lean["dec_blocks.0.attn.proj.weight"].equal(lean["dec_blocks.1.attn.proj.weight"])
+
+
+def test_the_stand_in_turns_heads_by_their_own_positions():
+    positions = torch.tensor([[[-1, -1], [0, 3], [2, 1]]]).expand(2, -1, -1)
+    tokens, stand_in = torch.randn(2, 4, 3, 8), beside.StandIn()
+    turned = stand_in(tokens, positions)
+    assert turned[:, 2, 1:2].equal(stand_in(tokens[:, 2:3, 1:2], positions[:, 1:2])[:, 0])
+    assert stand_in(turned, -positions).allclose(tokens, atol=1e-5)
+
+
+def test_what_is_no_clone_of_the_original_is_said(tmp_path):
+    with pytest.raises(beside.InputError, match="must hold src/dust3r"):
+        beside.original(SIZES["cut3r-tiny"], tmp_path)
