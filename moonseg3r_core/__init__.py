@@ -14,7 +14,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "build": ("NEEDS", "build_segmenter", "find_settled", "refit"),
+    "build": ("build_segmenter", "find_settled", "needs", "refit", "weights_of"),
     "cli": ("Parser",),
     "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MoonSeg3RError"),

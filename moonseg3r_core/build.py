@@ -26,11 +26,16 @@ from moonseg3r_core.fusion.match import (
 )
 from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge
 from moonseg3r_core.fusion.store import InstanceStore
+from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
 from moonseg3r_core.stages import Match, Merge
+from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {
-    "reconstruction": {"rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"},
+    "reconstruction": {
+        "rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction",
+        "cut3r": "moonseg3r_core.build_cut3r:make_cut3r",
+    },
     "masks": {
         "precomputed": "moonseg3r_core.masks.precomputed:PrecomputedMasks",
         "regions": "moonseg3r_core.masks.regions:RegionMasks",
@@ -39,7 +44,6 @@ TENANTS = {
     "refinement": {"average": "moonseg3r_core.refinement.average:AverageRefinement"},
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
-NEEDS = {"rgbd": ("depth", "intrinsics", "poses")}  # what a reconstruction takes from the recording
 
 
 def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> OnlineSegmenter:
@@ -84,7 +88,7 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     """The tenant of every room in a configuration whose masks are settled."""
     fusion, index = config.fusion, config.memory.index
     return {
-        "reconstruction": tenant("reconstruction", config.reconstruction),
+        "reconstruction": reconstruction(config, device),
         "masks": tenant("masks", config.masks, min_area=config.masks.min_area),
         "features": tenant("features", config.features, cell=config.features.cell),
         "memory": tenant("memory", config.memory),
@@ -102,15 +106,44 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     }
 
 
+def reconstruction(config: Config, device: torch.device) -> Recipe:
+    """The tenant that reconstructs; one with a net finds its weights when it is made."""
+    section = config.reconstruction
+    if section.kind != "cut3r":
+        return tenant("reconstruction", section)
+    seed = config.seed if section.random else None
+    return Recipe(make_tenant, {
+        "place": TENANTS["reconstruction"]["cut3r"], "settings": asdict(section.cut3r) | {"seed": seed, "device": device},
+    })  # fmt: skip
+
+
+def weights_of(config: Config) -> dict[str, str]:
+    """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
+    section = config.reconstruction
+    if section.kind != "cut3r":
+        return {}
+    if section.random:
+        return {section.cut3r.model: UNTRAINED}
+    name = section.cut3r.weights or section.cut3r.model
+    return {name: hash_of(find(name))}
+
+
+def needs(config: Config) -> tuple[str, ...]:
+    """What the reconstruction takes from the recording beside images: of depth, intrinsics, poses."""
+    section = config.reconstruction
+    if section.kind == "rgbd":
+        return "depth", "intrinsics", "poses"
+    return ("poses",) if section.cut3r.pose == "given" else ()
+
+
 def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
     """Raises SourceError when the reconstruction needs what no frame of the recording brings."""
-    kind = config.reconstruction.kind
-    missing = [need for need in NEEDS[kind] if need in lacks]
+    missing = [need for need in needs(config) if need in lacks]
     if missing:
         raise SourceError(
-            f"reconstruction.kind={kind} expects {', '.join(NEEDS[kind])} with every image, {name} brings no "
-            f"{' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with depth, "
-            "camera_info and TF or odometry, or synthetic:SEED."
+            f"reconstruction.kind={config.reconstruction.kind} expects {', '.join(needs(config))} with every image, {name} "
+            f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with "
+            "depth, camera_info and TF or odometry, synthetic:SEED, or set reconstruction.kind=cut3r, which needs none."
         )
 
 

@@ -61,9 +61,17 @@ class Segmenter(Protocol):
     def snapshot(self) -> InstanceMap: ...
 
 
-def run(source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
+def run(
+    source: Recording,
+    segmenter: Segmenter,
+    config: Config,
+    out: OutputFolder,
+    *,
+    weights: Mapping[str, str] | None = None,
+    quiet: bool = False,
+) -> Summary:
     """Take every frame of `source` through `segmenter` and write all of OUT (claimed before); `config` is what the
-    segmenter was built from. Ctrl-C ends it early, and whatever ends it, what was done is written before it returns
+    segmenter was built from, `weights` the hashes of what it loaded. Ctrl-C ends it early, and whatever ends it, what was done is written before it returns
     or raises. Raises SourceError, OutputError.
     """
     out.clear()
@@ -87,7 +95,7 @@ def run(source: Recording, segmenter: Segmenter, config: Config, out: OutputFold
         raise
     finally:
         with interrupt_deferred():
-            summary = _write_results(source, segmenter, config, out, log)
+            summary = _write_results(source, segmenter, config, weights or {}, out, log)
     return summary
 
 
@@ -102,6 +110,7 @@ class Log:
     stage_ms: list[Mapping[str, float]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     gallery: Gallery = field(default_factory=Gallery)
+    held: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
     without_depth: int = 0
@@ -118,6 +127,8 @@ class Log:
         self.stage_ms.append(dict(result.stage_ms))
         self.seen.update(result.assignment.instance_ids.tolist())
         self.gallery.offer(result.index, frame.image.cpu().numpy())
+        if result.geometry.held:
+            self.held[result.geometry.held] += 1
         has_depth = bool(result.geometry.valid.any())
         self.without_depth += not has_depth
         self.without_masks += has_depth and not len(result.assignment)
@@ -194,12 +205,14 @@ def _take(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: Log) -> No
     log.add(frame, result)
 
 
-def _write_results(source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, log: Log) -> Summary:
+def _write_results(
+    source: Recording, segmenter: Segmenter, config: Config, weights: Mapping[str, str], out: OutputFolder, log: Log
+) -> Summary:
     """Everything but the frames, which are there already; these get their final ids."""
     seconds = perf_counter() - log.started
     map = segmenter.snapshot()
     published = map.published(config.map.min_observations, config.map.min_points)
-    summary = _summary(source, config, log, map, published, seconds)
+    summary = _summary(source, config, weights, log, map, published, seconds)
     out.relabel(segmenter.final_ids)
     out.write_map(map)
     out.write_trajectory(log.stamps, log.poses)
@@ -217,9 +230,16 @@ def _picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
 
 
 def _summary(
-    source: Recording, config: Config, log: Log, map: InstanceMap, published: Sequence[Instance], seconds: float
+    source: Recording,
+    config: Config,
+    weights: Mapping[str, str],
+    log: Log,
+    map: InstanceMap,
+    published: Sequence[Instance],
+    seconds: float,
 ) -> Summary:
-    counts = Counts(len(log.indices), log.without_depth, log.without_masks, dict(log.skipped + source.rejected))
+    skipped = dict(log.skipped + source.rejected)
+    counts = Counts(len(log.indices), log.without_depth, log.without_masks, dict(log.held), skipped)
     withheld = len(map.instances) - len(published)
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     return Summary(
@@ -227,6 +247,7 @@ def _summary(
         source=source.name,
         source_kind=source.kind,
         frames=counts.used,
+        held=counts.held,
         skipped=counts.skipped,
         instances=len(published),
         instances_withheld=withheld,
@@ -240,7 +261,7 @@ def _summary(
         device=log.device,
         masks_kind=config.masks.kind,
         config=to_dict(config),
-        weights={},
+        weights=weights,
         interrupted=log.interrupted,
         error=log.error,
         verdict=verdict(counts, len(published), withheld, config.map),

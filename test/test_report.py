@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.ply import read_ply
-from moonseg3r_core.report import Counts, Gallery, Material, OutputFolder, Picture, Summary, page, shrink_ids
+from moonseg3r_core.report import UNTRAINED, Counts, Gallery, Material, OutputFolder, Picture, Summary, page, shrink_ids
 from moonseg3r_core.report import verdict as why
 from moonseg3r_core.report.gallery import evenly
 from moonseg3r_core.report.overlay import best_pictures, cutout, outlines, overlay
@@ -51,8 +51,8 @@ def upright_poses(count=8):
 
 def a_summary(**changes):
     values = {
-        "version": "0.1.0", "source": "some/room", "source_kind": "scannet", "frames": 10, "skipped": {}, "instances": 1,
-        "instances_withheld": 2, "points": 850, "seconds": 2.0, "fps": 5.0, "stage_ms": {"masks": 3.0, "lift": 4.0},
+        "version": "0.1.0", "source": "some/room", "source_kind": "scannet", "frames": 10, "held": {}, "skipped": {},
+        "instances": 1, "instances_withheld": 2, "points": 850, "seconds": 2.0, "fps": 5.0, "stage_ms": {"masks": 3.0, "lift": 4.0},
         "peak_memory_mib": 512.0, "peak_gpu_memory_mib": 0.0, "device": "cpu", "masks_kind": "regions",
         "config": {"masks": {"kind": "regions"}}, "weights": {}, "interrupted": False, "error": "", "verdict": "ok",
     }  # fmt: skip
@@ -211,6 +211,16 @@ def test_a_run_of_nothing_still_has_a_page():
     assert html.startswith("<!DOCTYPE html>")
 
 
+def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
+    summary = a_summary(weights={"cut3r-512": UNTRAINED, "other": "ab12"}, held={"the image is black": 3})
+    assert "UNTRAINED: cut3r-512 has random weights" in summary.untrained
+    html = page(Material(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
+    assert summary.untrained in html
+    assert "the image is black" in html
+    assert "3 brought no points of their own" in html
+    assert a_summary(weights={"other": "ab12"}).untrained == ""
+
+
 # The verdict
 
 
@@ -221,6 +231,7 @@ def test_a_run_of_nothing_still_has_a_page():
         (Counts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
         (Counts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
         (Counts(used=5, without_depth=5), 0, "5 without depth"),
+        (Counts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 held at the last good pose, 3 of them: black"),
         (Counts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),
     ],
 )  # fmt: skip

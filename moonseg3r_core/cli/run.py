@@ -88,14 +88,14 @@ def parse_topics(items: list[str]) -> Topics | None:
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
     """The segmenter that suits config and source, run over the source into `out`, which is claimed before any work."""
-    from moonseg3r_core.build import build_segmenter, check_recording, settle_masks
+    from moonseg3r_core.build import build_segmenter, check_recording, settle_masks, weights_of
     from moonseg3r_core.run import run
 
     settled = settle_masks(config, source.masks_folder)
     check_recording(settled, source.name, source.lacks)
     out.claim()
     segmenter = build_segmenter(settled, masks_folder=source.masks_folder)
-    return run(source, segmenter, settled, out, quiet=quiet)
+    return run(source, segmenter, settled, out, weights=weights_of(settled), quiet=quiet)
 
 
 def tell(summary: Summary, out: OutputFolder) -> None:
@@ -103,6 +103,11 @@ def tell(summary: Summary, out: OutputFolder) -> None:
     if summary.skipped and summary.frames:
         reasons = "; ".join(f"{reason.split('; ')[0]} ({count}x)" for reason, count in summary.skipped.items())
         print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
+    if summary.held:
+        reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.held.items())
+        print(f"moonseg3r: {sum(summary.held.values())} frames held at the last good pose: {reasons}", file=sys.stderr)
+    if summary.untrained:
+        print(f"moonseg3r: {summary.untrained}", file=sys.stderr)
     if summary.interrupted:
         print("moonseg3r: interrupted; what was done is written", file=sys.stderr)
     if summary.frames and not summary.instances:

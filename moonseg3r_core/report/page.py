@@ -71,6 +71,7 @@ def _header(material: Material) -> str:
 
 def _notices(summary: Summary) -> str:
     notices = [
+        summary.untrained,
         "Interrupted: this is what was done until then." if summary.interrupted else "",
         f"Stopped by an error: {summary.error}" if summary.error else "",
         summary.verdict if summary.verdict != OK else "",
@@ -146,12 +147,16 @@ def _times(material: Material) -> str:
 
 
 def _skipped(material: Material) -> str:
-    skipped = material.summary.skipped
-    if not skipped:
+    s = material.summary
+    rows = [("left out", *row) for row in s.skipped.items()] + [
+        ("held at the last good pose", *row) for row in s.held.items()
+    ]
+    if not rows:
         return ""
-    rows = "".join(f"<tr><td>{escape(reason)}</td><td>{count}</td></tr>" for reason, count in skipped.items())
-    table = f'<table class="plain"><tr><th>reason</th><th>frames</th></tr>{rows}</table>'
-    return _section("Skipped frames", f"{sum(skipped.values())} frames were left out.", table)
+    cells = "".join(f"<tr><td>{what}</td><td>{escape(why)}</td><td>{count}</td></tr>" for what, why, count in rows)
+    table = f'<table class="plain"><tr><th></th><th>reason</th><th>frames</th></tr>{cells}</table>'
+    note = f"{sum(s.skipped.values())} frames were left out, {sum(s.held.values())} brought no points of their own."
+    return _section("Skipped frames", note, table)
 
 
 def _config(material: Material) -> str:

@@ -10,17 +10,20 @@ from typing import Any
 from moonseg3r_core.config import MapConfig
 
 OK = "ok"
+UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers
 
 
 @dataclass(frozen=True)
 class Counts:
     """How the frames of a run fared: `used` went through the line; of these `without_depth` had no valid point and
-    `without_masks` had points and yet no mask that holds any; `skipped` is frames by reason.
+    `without_masks` had points and yet no mask that holds any; `held` and `skipped` are frames by reason, the former used,
+    though without points of their own.
     """
 
     used: int = 0
     without_depth: int = 0
     without_masks: int = 0
+    held: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -30,7 +33,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in figures: `frames` used, frames `skipped` by reason, `instances` published and those withheld (seen
+    """A run in figures: `frames` used, of them `held` at the last good pose by reason, frames `skipped` by reason, `instances` published and those withheld (seen
     too seldom or holding too little of the map), frames per second from reading to writing, median milliseconds per room, peak memory in MiB
     (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config, kind of masks, device, hashes of the weights.
     """
@@ -39,6 +42,7 @@ class Summary:
     source: str
     source_kind: str
     frames: int
+    held: Mapping[str, int]
     skipped: Mapping[str, int]
     instances: int
     instances_withheld: int
@@ -55,6 +59,12 @@ class Summary:
     interrupted: bool
     error: str
     verdict: str
+
+    @property
+    def untrained(self) -> str:
+        """What to know of a run with random weights, else nothing."""
+        names = ", ".join(name for name, hash in self.weights.items() if hash == UNTRAINED)
+        return f"{UNTRAINED}: {names} has random weights; what this run says of the scene is nonsense." if names else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -76,7 +86,10 @@ def verdict(counts: Counts, instances: int, withheld: int, limits: MapConfig) ->
             "a smaller --stride, or --set map.min_observations=1 map.min_points=0."
         )
     parts = [f"no instance: {_number(counts.used, 'frame')} used"]
-    if counts.without_depth:
+    if counts.held:
+        reason, number = max(counts.held.items(), key=lambda item: item[1])
+        parts.append(f"{sum(counts.held.values())} held at the last good pose, {number} of them: {reason}")
+    elif counts.without_depth:
         parts.append(f"{counts.without_depth} without depth in range (reconstruction.rgbd.min_depth, max_depth)")
     if counts.without_masks:
         parts.append(f"{counts.without_masks} whose masks are all void, too small (masks.min_area) or without depth")

@@ -22,6 +22,7 @@ START, PERIOD = 5_000_000_000, 33_333_333  # ns
 VIEWS = 6
 LATE = 2  # frames that may be on their way
 SETTLED = 60  # seconds after which memory grows no more
+FULL = 500  # queries that the memory holds at most: full long before that
 
 
 class Film:
@@ -58,7 +59,7 @@ class Film:
 @pytest.mark.parametrize("seconds", [10, pytest.param(600, marks=pytest.mark.slow)])
 def test_a_camera_thirty_times_too_fast(graph, monkeypatch, seconds):
     monkeypatch.setenv("STEP", "1")
-    node = graph.node(script=SLOW, diagnostics_period=1.0)
+    node = graph.node(script=SLOW, diagnostics_period=1.0, memory__index__max_queries=FULL)
     film = Film(graph)
     poses = graph.listen(PoseStamped, "/moonseg3r/pose")
     diagnoses = graph.listen(DiagnosticArray, "/diagnostics")

@@ -108,7 +108,8 @@ class Cut3r(nn.Module):
         self.dec_blocks_state = repeated(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
         self.dec_norm, self.dec_norm_state = norm(dec), norm(dec)
         self.downstream_head = HEADS[sizes.head](sizes, rgb_head)
-        self.to(memory_format=torch.channels_last)  # tokens as pictures lie like that; convolutions are faster so
+        # Tokens as pictures lie channels last; convolutions whose weights do too are faster.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def start(self, batch: int = 1) -> State:
         """The state before the first frame."""
