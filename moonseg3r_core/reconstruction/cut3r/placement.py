@@ -1,0 +1,112 @@
+"""Where a frame's camera stands and how long the net's unit is: by the net, or by the robot's own pose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.geometry import rigid_fault
+from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity
+from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
+from moonseg3r_core.stages import Stateful
+from moonseg3r_core.state import gathered, load_parts, plain, take
+from moonseg3r_core.types import Frame
+
+
+@dataclass(frozen=True)
+class Place:
+    """A frame's camera (4, 4), the map's units per unit of the net, and how the net's world lies in the map's; `held`
+    says why its points cannot be placed.
+    """
+
+    world_from_camera: Tensor
+    scale: float
+    chunk: Similarity
+    held: str = ""
+
+
+class Placement(Stateful, Protocol):
+    """Frame and the net's camera in the chained world -> Place."""
+
+    def check(self, frame: Frame) -> None:
+        """Raises FrameRejected for a frame that lacks what is needed."""
+
+    def stand_in(self, frame: Frame) -> Tensor | None:
+        """The pose of a frame whose outputs cannot be used, None where nothing is known."""
+
+    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place: ...
+
+    def reset(self) -> None: ...
+
+
+class ModelledPose:
+    """The net's own; its unit is that of the first chunk. The last one stands in."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._last: Tensor | None = None
+
+    def check(self, frame: Frame) -> None:
+        """Any frame will do."""
+
+    def stand_in(self, frame: Frame) -> Tensor | None:
+        return self._last
+
+    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place:
+        self._last = camera
+        return Place(camera, chunks.similarity.scale, chunks.similarity)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        last = take(state, "last", ("0 or 1", 4, 4), torch.float64)
+        self._last = last[0] if len(last) else None
+
+
+class GivenPose:
+    """The frame's own, which stands in for itself; the unit is metres as soon as the camera has moved enough."""
+
+    def __init__(self) -> None:
+        self._scale = GivenScale()
+
+    def reset(self) -> None:
+        self._scale.reset()
+
+    def check(self, frame: Frame) -> None:
+        pose = frame.world_from_camera
+        if pose is None:
+            raise FrameRejected(
+                f"frame {frame.index} has no pose: reconstruction.cut3r.pose=given expects one with every frame; "
+                "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model."
+            )
+        fault = rigid_fault(pose)
+        if fault:
+            raise FrameRejected(
+                f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
+                "leave such frames out or repair the trajectory."
+            )
+
+    def stand_in(self, frame: Frame) -> Tensor | None:
+        return frame.world_from_camera
+
+    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place:
+        given = frame.world_from_camera
+        assert given is not None, "frames are checked first"
+        self._scale.observe(given.cpu(), camera, chunks.number)
+        scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
+        held = f"no scale yet: the camera must move {missing:.1f} m more" if missing else ""
+        return Place(given, scale, chunks.similarity, held)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return gathered(scale=self._scale.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        load_parts(state, scale=self._scale)

@@ -1,0 +1,41 @@
+"""The median of the last few numbers: an estimate that outliers do not move and that follows a lasting change."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.state import take
+
+
+class RunningMedian:
+    """Of the last `length` numbers."""
+
+    def __init__(self, length: int) -> None:
+        self._numbers: deque[float] = deque(maxlen=length)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def value(self) -> float:
+        """The median; of an even count the mean of the middle two, of none NaN."""
+        return statistics.median(self._numbers) if self._numbers else float("nan")
+
+    def add(self, number: float) -> None:
+        self._numbers.append(number)
+
+    def reset(self) -> None:
+        self._numbers.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"numbers": torch.tensor(list(self._numbers), dtype=torch.float64)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state_dict` gave, the last `length` of it. Raises InputError where it is missing."""
+        numbers = take(state, "numbers", ("n",), torch.float64)
+        self._numbers = deque(numbers.tolist(), maxlen=self._numbers.maxlen)

@@ -1,0 +1,261 @@
+"""Key frames, chunks and scale: moves and lengths that can be added up on paper."""
+
+import math
+
+import pytest
+import torch
+from cut3r_scripted import ScriptedNet, camera, frame, unsure
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.geometry import rigid_fault, transform
+from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity, chained, seam
+from moonseg3r_core.reconstruction.cut3r.inference import Inference
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle
+from moonseg3r_core.reconstruction.cut3r.model import Ask
+from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose
+from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
+from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
+
+
+def same(one, two):
+    """Whether two states hold the same names and, to the last bit, the same tensors."""
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+# --- running median
+
+
+def test_the_median_is_of_the_last_numbers():
+    running = RunningMedian(3)
+    assert math.isnan(running.value)
+    medians = []
+    for number in (1.0, 5.0, 2.0, 7.0, 9.0):
+        running.add(number)
+        medians.append(running.value)
+    assert medians == [1, 3, 2, 5, 7]
+    assert len(running) == 3
+    shorter = RunningMedian(2)
+    shorter.load_state_dict(running.state_dict())
+    assert (len(shorter), shorter.value) == (2, 8)
+
+
+# --- key frames
+
+
+def test_a_key_frame_has_moved_by_a_share_of_the_depth_or_turned():
+    keys = KeyFrames(translation=0.02, rotation=2.0)
+    assert keys.moved(camera(), 2.0)
+    keys.add(camera())
+    assert not keys.moved(camera(x=0.0399), 2.0)
+    assert keys.moved(camera(x=0.0401), 2.0)
+    assert not keys.moved(camera(x=0.0401), 3.0)
+    assert not keys.moved(camera(turn=1.99), 2.0)
+    assert keys.moved(camera(turn=-2.01), 2.0)
+    assert not keys.moved(camera(), 2.0)
+
+
+def test_slow_steps_add_up_to_a_key_frame():
+    keys, seen = KeyFrames(translation=0.02, rotation=2.0), []
+    for step in range(10):
+        pose = camera(z=0.011 * step)
+        seen.append(keys.moved(pose, 1.0))
+        if seen[-1]:
+            keys.add(pose)
+    assert seen == [True, False, True, False, True, False, True, False, True, False]
+    assert keys.count == 5
+
+
+def test_with_both_at_zero_every_frame_is_a_key_frame():
+    keys = KeyFrames(0.0, 0.0)
+    keys.add(camera())
+    assert keys.moved(camera(), 2.0)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 1e-5, 0.3, 90.0, 179.9, -40.0])
+def test_the_angle_between_two_poses(degrees):
+    turned = camera(x=3, turn=20) @ camera(turn=degrees)
+    assert angle(camera(turn=20), turned) == pytest.approx(abs(degrees), abs=1e-7)
+
+
+def test_key_frames_can_be_saved_before_and_after_the_first():
+    for keys in (KeyFrames(), KeyFrames()):
+        keys.add(camera(x=1))
+        keys.reset()
+        other = KeyFrames()
+        other.load_state_dict(keys.state_dict())
+        assert other.count == 0
+        assert other.moved(camera(), 1.0)
+        keys.add(camera(x=1))
+        other.load_state_dict(keys.state_dict())
+        assert other.count == 1
+        assert not other.moved(camera(x=1), 1.0)
+    with pytest.raises(InputError, match="count must be in a saved state"):
+        other.load_state_dict({"pose": torch.zeros(0, 4, 4, dtype=torch.float64)})
+
+
+# --- chunks
+
+
+def test_a_similarity_moves_points_and_cameras_alike():
+    similarity = Similarity(2.0, camera(turn=90)[:3, :3], torch.tensor([1.0, 0, 0], dtype=torch.float64))
+    assert torch.allclose(similarity.points(torch.tensor([[0.0, 1, 3]])), torch.tensor([[7.0, 2, 0]]), atol=1e-6)
+    pose, seen = camera(x=1, z=2, turn=30), torch.tensor([[0.5, -0.5, 4.0]], dtype=torch.float64)
+    moved = similarity.pose(pose)
+    assert rigid_fault(moved, 1e-9) is None
+    assert torch.allclose(similarity.points(transform(seen, pose)), transform(seen * 2, moved), atol=1e-9)
+
+
+number = st.floats(-5, 5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(number, number, st.floats(-180, 180), number, st.floats(-180, 180), st.floats(0.1, 10))
+def test_chaining_brings_the_boundary_camera_onto_itself(x, z, turn, other, other_turn, ratio):
+    before = Similarity(3.0, camera(turn=50)[:3, :3], torch.tensor([1.0, 2, 3], dtype=torch.float64))
+    old, new = camera(x=x, z=z, turn=turn), camera(y=other, turn=other_turn)
+    after = chained(before, ratio, old, new)
+    assert torch.allclose(after.pose(new), before.pose(old), atol=1e-9)
+    assert after.scale == pytest.approx(3 * ratio)
+
+
+def sights(old_unit=1.0, new_unit=1.0, damage=None):
+    """Frame 1 as the chunk of frame 0 sees it, and as a new chunk does."""
+    net = ScriptedNet([camera(), camera(x=0.3, turn=10)], units={0: old_unit, 1: new_unit})
+    infer, ask = Inference(net, "float32", 1.5), Ask(world=False)
+    images = [frame(i).image.permute(2, 0, 1)[None] / 255 * 2 - 1 for i in (0, 1)]
+    began = infer(infer.encode(images[0]), infer.start(), ask).state
+    old = infer(infer.encode(images[1]), began, ask)
+    net.damage = {1: damage} if damage else {}
+    return old, infer(old.tokens, infer.start(), ask)
+
+
+@pytest.mark.parametrize(("old", "new"), [(1.0, 1.0), (1.0, 4.0), (0.5, 0.1)])
+def test_the_scale_over_a_seam_is_the_ratio_of_the_depths(old, new):
+    similarity = seam(Similarity(), *sights(old, new), 1.5)
+    assert similarity.scale == pytest.approx(old / new, rel=1e-6)
+    assert torch.allclose(similarity.pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
+
+
+def test_there_is_no_seam_where_the_new_state_sees_nothing():
+    assert seam(Similarity(), *sights(damage=unsure), 1.5) is None
+
+
+def test_a_chunk_is_due_after_so_many_key_frames():
+    chunks, due = Chunks(every=3), []
+    for _ in range(7):
+        due.append(chunks.due)
+        if chunks.due:
+            chunks.begin(Similarity(scale=2.0))
+        chunks.add_key()
+    assert due == [False, False, False, True, False, False, True]
+    assert chunks.number == 2
+    other = Chunks(every=3)
+    other.load_state_dict(chunks.state_dict())
+    assert same(other.state_dict(), chunks.state_dict())
+    assert (other.number, other.keys, other.similarity.scale) == (2, 1, 2.0)
+    chunks.reset()
+    assert (chunks.number, chunks.keys, chunks.similarity.scale) == (0, 0, 1.0)
+
+
+def test_never_is_never():
+    chunks = Chunks(every=0)
+    for _ in range(100):
+        chunks.add_key()
+    assert not chunks.due
+
+
+# --- scale
+
+
+def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
+    scale, missing = GivenScale(step=0.1, enough=3), []
+    for i in range(8):
+        scale.observe(camera(x=0.05 * i), camera(y=0.01 * i), chunk=0)
+        missing.append(round(scale.missing, 3))
+    assert missing == [0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.0, 0.0]
+    assert scale.value == pytest.approx(5.0)
+
+
+def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
+    scale, given_x, net_x = GivenScale(step=0.1, enough=3, window=5), 0.0, 0.0
+    values = []
+    for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
+        given_x, net_x = given_x + metres, net_x + units
+        scale.observe(camera(x=given_x), camera(x=net_x), chunk=0)
+        values.append(scale.value)
+    assert values[3:8] == pytest.approx([2.0] * 5)
+    assert values[-1] == pytest.approx(3.0)
+
+
+def test_no_pair_reaches_over_a_seam_and_what_is_known_stays():
+    scale = GivenScale(step=0.1, enough=1)
+    scale.observe(camera(), camera(), chunk=0)
+    scale.observe(camera(x=0.2), camera(x=0.1), chunk=0)
+    scale.observe(camera(x=0.4), camera(x=9.0), chunk=1)
+    assert scale.value == pytest.approx(2.0)
+    scale.observe(camera(x=0.6), camera(x=9.1), chunk=1)
+    assert scale.value == pytest.approx(2.0)
+    assert scale.state_dict()["ratios.numbers"].shape == (2,)
+
+
+def test_a_net_that_stands_still_tells_no_scale():
+    scale = GivenScale(step=0.1, enough=1)
+    for i in range(5):
+        scale.observe(camera(x=0.2 * i), camera(), chunk=0)
+    assert scale.missing == pytest.approx(0.1)
+    assert math.isnan(scale.value)
+
+
+def test_scale_can_be_saved_at_any_time():
+    for pause in range(6):
+        once, again = GivenScale(), GivenScale()
+        for i in range(10):
+            if i == pause:
+                again.load_state_dict(once.state_dict())
+            for scale in (once, again) if i >= pause else (once,):
+                scale.observe(camera(x=0.06 * i), camera(z=0.01 * i * i), chunk=i // 7)
+        assert same(once.state_dict(), again.state_dict())
+    once.reset()
+    assert once.missing == pytest.approx(0.3)
+
+
+# --- placement
+
+
+def test_the_net_places_in_units_of_its_first_chunk():
+    pose, chunks = ModelledPose(), Chunks()
+    chunks.begin(Similarity(scale=0.5))
+    assert pose.stand_in(frame()) is None
+    place = pose(frame(), camera(x=2), chunks)
+    assert torch.equal(place.world_from_camera, camera(x=2))
+    assert (place.scale, place.held) == (0.5, "")
+    assert torch.equal(pose.stand_in(frame()), camera(x=2))
+
+
+def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
+    pose, chunks, places = GivenPose(), Chunks(), []
+    chunks.begin(Similarity(scale=0.5))
+    for i in range(5):
+        there = frame(i, world_from_camera=camera(z=0.2 * i, turn=9))
+        places.append(pose(there, camera(x=0.1 * i), chunks))
+        assert torch.equal(places[-1].world_from_camera, there.world_from_camera)
+    assert [place.held for place in places] == [
+        *(f"no scale yet: the camera must move {metres} m more" for metres in ("0.3", "0.2", "0.1")), "", "",
+    ]  # fmt: skip
+    assert places[-1].scale == pytest.approx(2.0 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("pose", "words"),
+    [
+        (None, r"frame 7 has no pose: reconstruction\.cut3r\.pose=given expects one with every frame; add odometry"),
+        (camera() * 2, r"frame 7: the pose must be a rigid 4 x 4.*off orthonormal.*leave such frames out"),
+        (camera() * math.nan, r"frame 7: the pose must be .*NaN"),
+    ],
+)
+def test_a_frame_that_brings_no_pose_is_rejected_in_one_line(pose, words):
+    with pytest.raises(FrameRejected, match=words) as rejected:
+        GivenPose().check(frame(7, world_from_camera=pose))
+    assert "\n" not in str(rejected.value)
