@@ -1,0 +1,168 @@
+"""CUT3R as a room: images in, one after the other; points, poses, F3d and A out (paper eq 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.reconstruction.cut3r.assemble import assembled, blank, carried_points, world_points
+from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, is_calibrated
+from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
+from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
+from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Outputs
+from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Place, Placement
+from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
+from moonseg3r_core.reconstruction.cut3r.state import State
+from moonseg3r_core.state import gathered, load_parts, part, plain, take, within
+from moonseg3r_core.types import Frame, Geometry, PixelGrid
+
+
+class Unusable(Exception):
+    """An image or outputs that nothing may be taken from, and why; the last good pose stands in."""
+
+
+class Cut3rReconstruction:
+    """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1); keeps CUT3R's state.
+
+    `points`: world, X_t of the world head, or self, the self head's points carried by the pose, which spares a dense
+    head. `pose`: model, the net's, in units of the first frames; or given, the frame's own: it carries the self points
+    (whatever `points` says), scaled to metres by the odometry. Points that the net trusts less than `min_confidence`
+    have confidence 0, depth likewise. Intrinsics are the frame's, else estimated. `attention` chooses A, None leaves it
+    out. Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
+    anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
+
+    A frame whose image or outputs cannot be used is held: no points, the last good pose, the state untouched, and why
+    in `Geometry.held`. Raises FrameRejected where no pose is known yet, for an image that is too small, and, with
+    pose=given, for a frame without a rigid pose.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        *,
+        points: str = "world",
+        pose: str = "model",
+        precision: str = "float32",
+        attention: StateAttention | None = None,
+        reset_every: int = 0,
+        key_translation: float = 0.02,
+        key_rotation: float = 2.0,
+        min_confidence: float = 1.5,
+    ) -> None:
+        self.net, self.min_confidence = net, min_confidence
+        self._infer = Inference(net, precision, min_confidence)
+        self._ask = Ask(world=points == "world" and pose == "model", attention=attention)
+        self._points = world_points if self._ask.world else carried_points
+        self._placement: Placement = GivenPose() if pose == "given" else ModelledPose()
+        self._images, self._camera = ImageCheck(), EstimatedCamera()
+        self._keys, self._chunks = KeyFrames(key_translation, key_rotation), Chunks(reset_every)
+        self._state = self._infer.start()
+
+    @torch.no_grad()
+    def __call__(self, frame: Frame) -> Geometry:
+        self._placement.check(frame)
+        image, grid = fit(frame.image, self.net.sizes.image_size)
+        try:
+            sight = self._look(frame, image)
+        except Unusable as fault:
+            return self._blank(frame, grid, self._stand_in(frame, fault), str(fault))
+        camera = self._chunks.similarity.pose(sight.reading.pose)
+        place = self._placement(frame, camera, self._chunks)
+        self._advance(sight, camera)
+        return self._geometry(frame, grid, place, sight.outputs)
+
+    @property
+    def key_frames(self) -> int:
+        """How many frames have changed the state."""
+        return self._keys.count
+
+    def reset(self) -> None:
+        """Forget the scene."""
+        for owner in self._parts().values():
+            owner.reset()
+        self._state = self._infer.start()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is remembered, as CPU copies by dotted name."""
+        tokens = {name: plain(tensor) for name, tensor in vars(self._state).items()}
+        return gathered(state=tokens, **{name: owner.state_dict() for name, owner in self._parts().items()})
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where a room of the same settings was. Raises InputError for a state that is not whole."""
+        with within("state"):
+            tokens, start = part(state, "state"), self._infer.start()
+            loaded = {n: take(tokens, n, like.shape, like.dtype, device=like.device) for n, like in vars(start).items()}
+        load_parts(state, **self._parts())
+        self._state = State(**loaded)
+
+    def _parts(self) -> dict[str, Any]:
+        """What remembers beside the state."""
+        return {
+            "images": self._images,
+            "camera": self._camera,
+            "keys": self._keys,
+            "chunks": self._chunks,
+            "placement": self._placement,
+        }
+
+    def _look(self, frame: Frame, image: Tensor) -> Sight:
+        """The frame through the net, the state as it is. Raises Unusable."""
+        if fault := self._images(frame.image):
+            raise Unusable(fault)
+        sight = self._infer(self._infer.encode(image), self._state, self._ask)
+        if fault := sight.reading.fault:
+            raise Unusable(fault)
+        return sight
+
+    def _advance(self, sight: Sight, camera: Tensor) -> None:
+        """A key frame changes the state, and begins a chunk where one is due."""
+        if self._keys.moved(camera, sight.reading.depth * self._chunks.similarity.scale):
+            fresh = self._begin_chunk(sight) if self._chunks.due else None
+            self._state = fresh or sight.state
+            self._chunks.add_key()
+            self._keys.add(camera)
+
+    def _begin_chunk(self, old: Sight) -> State | None:
+        """The state of a new chunk that has seen the frame at the seam; None where it saw nothing, to be tried again."""
+        new = self._infer(old.tokens, self._infer.start(), Ask(world=False))
+        similarity = seam(self._chunks.similarity, old, new, self.min_confidence)
+        if similarity is None:
+            return None
+        self._chunks.begin(similarity)
+        return new.state
+
+    def _geometry(self, frame: Frame, grid: PixelGrid, place: Place, outputs: Outputs) -> Geometry:
+        if place.held:
+            return self._blank(frame, grid, place.world_from_camera, place.held)
+        intrinsics = self._intrinsics(frame, grid, outputs.self_points[0])
+        points = self._points(outputs, place)
+        return assembled(points, outputs, place, grid, intrinsics, self.min_confidence)
+
+    def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
+        intrinsics = self._intrinsics(frame, grid, None)
+        return blank((pose, held), self.net.sizes, self._ask.attention is not None, grid, intrinsics)
+
+    def _stand_in(self, frame: Frame, fault: Unusable) -> Tensor:
+        """The pose of a held frame. Raises FrameRejected where none is known."""
+        pose = self._placement.stand_in(frame)
+        if pose is None:
+            raise FrameRejected(
+                f"frame {frame.index}: {fault}, and no frame before it could be placed; "
+                "start where the camera sees something."
+            )
+        return pose
+
+    def _intrinsics(self, frame: Frame, grid: PixelGrid, points: Tensor | None) -> Tensor:
+        """The frame's own, on the grid; else the estimate, which its points (H, W, 3) in camera axes take part in."""
+        if frame.intrinsics is not None and is_calibrated(frame.intrinsics):
+            return grid_intrinsics(frame.intrinsics, grid)
+        if points is not None:
+            self._camera.observe(points)
+        return self._camera.intrinsics(grid).to(frame.image.device)

@@ -1,0 +1,404 @@
+"""CUT3R as a room: a scripted net whose right answers are known, then the real one untrained."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from cut3r_scripted import (
+    FOCAL,
+    ScriptedNet,
+    broken_points,
+    broken_pose,
+    broken_state,
+    camera,
+    depth_of,
+    frame,
+    intrinsics,
+    unsure,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
+from moonseg3r_core.geometry import rigid_fault, transform, unproject
+from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.refinement.average import masked_average
+from moonseg3r_core.types import MaskProposals
+
+PATH = [camera(x=0.1 * i, y=0.03 * i * i, z=-0.05 * i, turn=3.0 * i) for i in range(20)]
+START = camera(x=5, y=-1, z=2, turn=40)  # the world's origin is the first camera, wherever that stands
+BLACK = torch.zeros(48, 64, 3, dtype=torch.uint8)
+
+
+def scripted(path=PATH, units=None, damage=None, **settings):
+    net = ScriptedNet([START @ pose for pose in path], units or {}, damage or {})
+    return Cut3rReconstruction(net, **settings)
+
+
+def same_bits(one, two):
+    """Whether two Geometries or two states hold the same tensors to the last bit."""
+    if dataclasses.is_dataclass(one):
+        one, two = ({f.name: getattr(g, f.name) for f in dataclasses.fields(g)} for g in (one, two))
+    return one.keys() == two.keys() and all(
+        a.numpy().tobytes() == b.numpy().tobytes() if isinstance(a, torch.Tensor) else a == b
+        for a, b in ((one[name], two[name]) for name in one if name != "features")
+    )
+
+
+def finite(geometry):
+    """Whether no tensor of a Geometry holds NaN or infinity."""
+    tensors = [t for t in vars(geometry).values() if isinstance(t, torch.Tensor)] + [geometry.features.features]
+    return all(bool(t.isfinite().all()) for t in tensors)
+
+
+# --- what a frame gives
+
+
+@pytest.mark.parametrize("points", ["world", "self"])
+def test_points_lie_where_paper_says(points):
+    room = scripted(points=points)
+    for number in range(4):
+        geometry = room(frame(number))
+        seen = transform(unproject(depth_of(number), intrinsics()), PATH[number])
+        assert torch.allclose(geometry.points, seen, atol=1e-5)
+        assert torch.allclose(geometry.world_from_camera, PATH[number], atol=1e-6)
+        assert torch.allclose(geometry.depth, depth_of(number), atol=1e-6)
+        assert geometry.confidence.unique().tolist() == [4.0 if points == "world" else 3.0]
+        assert geometry.held == ""
+        assert geometry.grid.is_image((48, 64))
+        assert geometry.state_attention is None
+    assert {ask.world for ask in room.net.asked} == {points == "world"}  # a dense head is spared
+
+
+def test_intrinsics_are_the_frames_own_or_estimated():
+    room, own = scripted(), torch.tensor([[90.0, 0, 33], [0, 91, 22], [0, 0, 1]])
+    assert torch.equal(room(frame(0, intrinsics=own)).intrinsics, own)
+    assert torch.allclose(room(frame(1)).intrinsics, intrinsics(), rtol=1e-4)
+    assert torch.allclose(room(frame(2, intrinsics=torch.zeros(3, 3))).intrinsics, intrinsics(), rtol=1e-4)
+
+
+def test_a_larger_image_is_seen_on_the_nets_grid():
+    own = torch.tensor([[2 * FOCAL, 0, 64.5], [0, 2 * FOCAL, 48.5], [0, 0, 1]])  # twice the net's camera
+    geometry = scripted()(frame(0, 96, 128, intrinsics=own))
+    assert (geometry.grid.height, geometry.grid.width, geometry.grid.scale_u, geometry.grid.offset_v) == (
+        48,
+        64,
+        2,
+        0.5,
+    )
+    assert torch.allclose(geometry.intrinsics, intrinsics(), atol=1e-5)
+
+
+def test_pixels_that_the_net_does_not_trust_have_no_point():
+    def damage(outputs, state):
+        outputs.world_confidence[0, 3, 4] = 1.4
+        outputs.world_points[0, 5, 6, 1] = math.nan
+        outputs.world_confidence[0, 7, 8] = math.inf
+        outputs.self_confidence[0, 9, 10] = 1.4
+        outputs.self_points[0, 11, 12, 2] = -1.0
+        outputs.features[0, 0, 0, 0] = math.nan
+        return outputs, state
+
+    geometry = scripted(damage={0: damage})(frame(0))
+    none = (~geometry.valid).nonzero().tolist()
+    assert none == [[3, 4], [5, 6], [7, 8]]
+    assert geometry.points[5, 6].tolist() == geometry.points[3, 4].tolist() == [0, 0, 0]
+    assert (geometry.depth == 0).nonzero().tolist() == [[9, 10], [11, 12]]
+    assert finite(geometry)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (64, 48), (100, 100), (90, 160), (200, 140)])
+def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
+    """The scripted net's F3d is the mean color of its cells: under a mask it must be the color painted there."""
+    height, width = size
+    room = scripted(attention=StateAttention())
+    room.net.sizes = dataclasses.replace(room.net.sizes, image_size=128)
+    seen = frame(0, height, width)
+    corner = torch.zeros(size, dtype=torch.bool)
+    corner[: height * 3 // 8, : width * 3 // 8] = True
+    seen.image[corner] = torch.tensor([255, 0, 204], dtype=torch.uint8)
+    geometry = room(seen)
+    labels = label_image(MaskProposals(corner[None], torch.ones(1)), geometry)
+    assert geometry.features.features.shape[:2] == (geometry.grid.height // 16, geometry.grid.width // 16)
+    inner = labels.clone()  # without the cells that the mask covers in part
+    cells = torch.nn.functional.avg_pool2d((labels == 1).float()[None], 16)[0]
+    inner[(cells < 1).repeat_interleave(16, 0).repeat_interleave(16, 1)] = 0
+    assert int((inner == 1).sum()) >= 256
+    color = masked_average(geometry.features.features, inner, 1)[0]
+    assert torch.allclose(color, torch.tensor([1.0, -1.0, 0.6]), atol=0.05)  # a smoothing filter rings
+    whole = int((inner == 1).sum()) / 256
+    assert torch.allclose(
+        state_distribution_tokens(geometry.state_attention, inner, 1), torch.full((1, 4), whole), atol=0.02
+    )
+
+
+# --- key frames and chunks
+
+
+def test_a_standing_camera_changes_nothing():
+    room = scripted([PATH[0]] * 50)
+    first, before = room(frame(0)), room.state_dict()
+    for _ in range(30):
+        assert same_bits(room(frame(0)), first)
+    assert room.key_frames == 1
+    assert all(
+        torch.equal(tensor, before[name])
+        for name, tensor in room.state_dict().items()
+        if name.split(".")[0] in ("state", "keys", "chunks", "placement")
+    )
+
+
+def test_only_key_frames_change_the_state():
+    room = scripted([camera(x=0.02 * i) for i in range(20)], key_translation=0.05, key_rotation=90.0)
+    updates = []
+    for number in range(8):
+        room(frame(number))
+        updates.append(int(room.state_dict()["state.tokens"][0, 0, 1]))
+    assert updates == [1, 1, 1, 1, 2, 2, 2, 2]  # 5% of 1.5 m is 7.5 cm
+    assert room.key_frames == 2
+
+
+@pytest.mark.parametrize("points", ["world", "self"])
+@pytest.mark.parametrize("every", [1, 2, 3, 7])
+def test_a_new_chunk_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
+    units = {number: 0.3 + (number * 0.77) % 3 for number in range(1, 20)} | {0: 1.0}
+    room = scripted(units=units, reset_every=every, key_translation=0.0, points=points)
+    for number, pose in enumerate(PATH):
+        geometry = room(frame(number))
+        seen = transform(unproject(depth_of(number), intrinsics()), pose)
+        assert torch.allclose(geometry.world_from_camera, pose, atol=1e-5)
+        assert torch.allclose(geometry.points, seen, atol=1e-4)
+        assert torch.allclose(geometry.depth, depth_of(number), atol=1e-5)
+    assert room.net.encoded == list(range(20))  # the frame at a seam once too
+    assert len(room.net.asked) == 20 + 19 // every
+    assert int(room.state_dict()["chunks.counts"][0]) == 19 // every
+
+
+def test_a_seam_where_the_new_state_sees_nothing_is_tried_again():
+    def blind(outputs, state):
+        return unsure(outputs, state) if int(state.tokens[0, 0, 1]) == 1 else (outputs, state)
+
+    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_translation=0.0)
+    chunks = []
+    for number in range(8):
+        assert torch.allclose(room(frame(number)).world_from_camera, PATH[number], atol=1e-5)
+        chunks.append(int(room.state_dict()["chunks.counts"][0]))
+    assert chunks == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+# --- frames that are held
+
+DAMAGE = {"unsure": unsure, "pose": broken_pose, "points": broken_points, "state": broken_state}
+
+
+def held_as(geometry, pose, reason):
+    return (
+        reason in geometry.held
+        and not bool(geometry.valid.any() | geometry.points.any() | geometry.depth.any())
+        and torch.equal(geometry.world_from_camera, pose)
+        and finite(geometry)
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [(BLACK, "black"), (BLACK + 128, "of one color"), (torch.nn.functional.avg_pool2d, "blurred")],
+    ids=["black", "constant", "blurred"],
+)
+def test_an_image_that_shows_nothing_is_held_without_inference(image, reason):
+    room = scripted()
+    for number in range(4):
+        last = room(frame(number))
+    if callable(image):
+        smooth = image(frame(5).image.permute(2, 0, 1).float(), 11, 1, 5, count_include_pad=False)
+        image = smooth.permute(1, 2, 0).to(torch.uint8)
+    before = room.state_dict()
+    held = room(dataclasses.replace(frame(5), image=image))
+    assert held_as(held, last.world_from_camera, reason)
+    assert room.net.encoded == [0, 1, 2, 3]
+    assert held.features.features.shape == last.features.features.shape
+    assert torch.equal(room.state_dict()["state.tokens"], before["state.tokens"])
+    assert torch.allclose(room(frame(6)).world_from_camera, PATH[6], atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_outputs_that_cannot_be_used_are_held_and_leave_no_trace(damage):
+    room = scripted(damage={2: damage}, attention=StateAttention())
+    last = [room(frame(number)) for number in range(2)][-1]
+    before = room.state_dict()
+    held = room(frame(2))
+    assert held_as(held, last.world_from_camera, "")
+    assert held.held
+    assert held.state_attention.shape == last.state_attention.shape
+    after = room.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("images."))
+    assert room(frame(3)).held == ""
+
+
+@pytest.mark.parametrize("damage", [None, *DAMAGE.values()], ids=["black", *DAMAGE.keys()])
+def test_before_any_pose_is_known_such_a_frame_is_rejected(damage):
+    room = scripted(damage={3: damage} if damage else {})
+    bad = frame(3) if damage else dataclasses.replace(frame(3), image=BLACK)
+    with pytest.raises(FrameRejected, match=r"frame 3: .*, and no frame before it could be placed; start where"):
+        room(bad)
+    assert torch.allclose(room(frame(4)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
+
+
+def test_an_image_too_small_is_rejected_and_changes_nothing():
+    room = scripted()
+    room(frame(0))
+    before = room.state_dict()
+    with pytest.raises(FrameRejected, match="at least 16 x 16"):
+        room(frame(1, 5, 64))
+    assert same_bits(room.state_dict(), before)
+
+
+# --- given poses
+
+
+def robot(number, **more):
+    """Frame `number` of a robot whose world lies elsewhere and counts in metres, four to the net's unit."""
+    pose = PATH[number].clone()
+    pose[:3, 3] *= 4
+    return frame(number, world_from_camera=camera(x=7, turn=-80) @ pose, **more)
+
+
+@pytest.mark.parametrize("points", ["world", "self"])
+def test_given_poses_place_the_points_in_metres_over_every_seam(points):
+    units = {0: 1.0, 5: 3.0, 10: 0.2, 15: 1.7}
+    room = scripted(pose="given", points=points, units=units, reset_every=5, key_translation=0.0)
+    for number in range(20):
+        geometry, there = room(robot(number)), robot(number).world_from_camera
+        assert torch.equal(geometry.world_from_camera, there)
+        if number < 3:
+            metres = ("0.3", "0.2", "0.1")[number]
+            assert held_as(geometry, there, f"no scale yet: the camera must move {metres} m more")
+            continue
+        assert geometry.held == ""
+        seen = transform(unproject(depth_of(number) * 4, intrinsics()), there)
+        assert torch.allclose(geometry.points, seen, atol=1e-3)
+        assert torch.allclose(geometry.depth, depth_of(number) * 4, atol=1e-4)
+    assert not any(ask.world for ask in room.net.asked)
+
+
+def test_the_state_learns_while_the_scale_is_unknown():
+    room = scripted(pose="given", key_translation=0.0)
+    for number in range(3):
+        assert room(robot(number)).held
+    assert room.key_frames == 3
+
+
+def test_a_black_image_with_a_pose_is_held_at_that_pose():
+    black = dataclasses.replace(robot(0), image=BLACK)
+    assert held_as(scripted(pose="given")(black), black.world_from_camera, "black")
+
+
+def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
+    room = scripted(pose="given")
+    room(robot(0))
+    before = room.state_dict()
+    with pytest.raises(FrameRejected, match=r"frame 1 has no pose: .*pose=given"):
+        room(frame(1))
+    assert same_bits(room.state_dict(), before)
+
+
+# --- going on
+
+SETTINGS = [
+    {},
+    {"reset_every": 3, "key_translation": 0.0},
+    {"points": "self", "attention": StateAttention()},
+    {"pose": "given", "reset_every": 4},
+]
+
+
+def shown(number):
+    """A walk with good frames, a black one, and a change of size."""
+    if number == 6:
+        return dataclasses.replace(robot(number), image=BLACK)
+    return robot(number, height=64, width=48) if number > 13 else robot(number)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 19), st.sampled_from(SETTINGS))
+def test_going_on_equals_never_having_stopped(pause, chosen):
+    never, again = (scripted(damage={9: unsure}, units={5: 2.0}, **chosen) for _ in range(2))
+    for number in range(pause):
+        never(shown(number))
+    again.load_state_dict(never.state_dict())
+    assert same_bits(never.state_dict(), again.state_dict())
+    for number in range(pause, 20):
+        assert same_bits(never(shown(number)), again(shown(number)))
+    assert same_bits(never.state_dict(), again.state_dict())
+
+
+def test_reset_forgets_everything():
+    room = scripted(reset_every=3, key_translation=0.0)
+    fresh = room.state_dict()
+    for number in range(8):
+        room(shown(number))
+    room.reset()
+    assert same_bits(room.state_dict(), fresh)
+    assert torch.allclose(room(frame(9)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
+
+
+def test_a_saved_state_is_a_copy_and_must_be_whole():
+    room = scripted()
+    room(frame(0))
+    state = room.state_dict()
+    kept = {name: tensor.clone() for name, tensor in state.items()}
+    for number in (1, 2, 3):
+        room(frame(number))
+    assert same_bits(state, kept)
+    for name in state:
+        with pytest.raises(InputError, match=rf"^{name} must be in a saved state"):
+            scripted().load_state_dict({n: t for n, t in state.items() if n != name})
+    with pytest.raises(InputError, match=r"state\.tokens must be \(1, 4, 3\), got \(1, 4, 7\)"):
+        scripted().load_state_dict(state | {"state.tokens": torch.zeros(1, 4, 7)})
+
+
+# --- whatever the net says
+
+WILD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e5, 3e38, -3e38, 1e-38])
+TARGETS = ["self_points", "self_confidence", "pose", "features", "world_points", "world_confidence", "attention"]
+
+
+@st.composite
+def hostile(draw):
+    """Damage to some outputs or the state: a share of the numbers of each becomes wild."""
+    names = draw(st.lists(st.sampled_from([*TARGETS, "tokens", "memory"]), min_size=1, max_size=4, unique=True))
+    values = {name: (draw(WILD), draw(st.sampled_from([0.01, 0.5, 1.0])), draw(st.integers(0, 99))) for name in names}
+
+    def spoiled(name, tensor):
+        if tensor is None or name not in values:
+            return tensor
+        value, share, seed = values[name]
+        where = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(seed)) < share
+        return torch.where(where, value, tensor)
+
+    def damage(outputs, state):
+        out = {name: spoiled(name, getattr(outputs, name)) for name in TARGETS}
+        kept = {name: spoiled(name, getattr(state, name)) for name in ("tokens", "memory")}
+        # the script reads its own chunk and frame from the first token
+        kept["tokens"] = torch.cat((state.tokens[:, :1], kept["tokens"][:, 1:]), dim=1)
+        return dataclasses.replace(outputs, **out), dataclasses.replace(state, **kept)
+
+    return damage
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(hostile(), min_size=3, max_size=3), st.sampled_from(SETTINGS))
+def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
+    room = scripted(damage=dict(enumerate(damages, start=1)), **chosen)
+    for number in range(8):
+        geometry = room(robot(number))
+        assert finite(geometry)
+        assert rigid_fault(geometry.world_from_camera) is None
+        assert bool((geometry.confidence[geometry.valid] >= 1.5).all())
+        state = room.state_dict()
+        assert all(bool(tensor.isfinite().all()) for tensor in state.values())
+    assert geometry.held == ""  # the net has come to its senses
+    assert bool(geometry.valid.all())
