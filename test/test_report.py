@@ -212,7 +212,13 @@ def test_a_run_of_nothing_still_has_a_page():
 
 
 def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
-    summary = a_summary(weights={"cut3r-512": UNTRAINED, "other": "ab12"}, held={"the image is black": 3})
+    summary = a_summary(
+        frames=3,
+        instances=0,
+        stage_ms={},
+        held={"the image is black": 3},
+        weights={"cut3r-512": UNTRAINED, "other": "ab"},
+    )
     assert "UNTRAINED: cut3r-512 has random weights" in summary.untrained
     html = page(Material(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
     assert summary.untrained in html

@@ -1,4 +1,4 @@
-"""`moonseg3r bench accuracy|speed|memory|endurance`, and what other packages add: entry points of `moonseg3r.bench`."""
+"""`moonseg3r bench accuracy|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     endurance = actions.add_parser("endurance", help="resident memory and time per frame along a synthetic loop")
     endurance.add_argument("--frames", type=positive, default=2000, metavar="N", help="frames in all (2000)")
     endurance.set_defaults(run=run_endurance)
+    cut3r = actions.add_parser("cut3r", help="the net's speed and memory, weights random; or a long run of a small one")
+    cut3r.add_argument("--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which (cut3r-512)")
+    cut3r.add_argument("--rounds", type=positive, default=3, metavar="N", help="frames per case (3)")
+    cut3r.add_argument("--long", type=positive, metavar="N", help="N frames through the room with cut3r-tiny instead")
+    cut3r.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    cut3r.set_defaults(run=run_cut3r)
     for action in (speed, endurance):
         add_config_options(action)
     for plugin in entry_points(group="moonseg3r.bench"):
@@ -95,6 +101,15 @@ def run_endurance(args: argparse.Namespace) -> int:
 
     _head()
     print(endurance_table(config_from(args), args.frames))
+    return 0
+
+
+def run_cut3r(args: argparse.Namespace) -> int:
+    from moonseg3r_core.build import choose_device
+    from moonseg3r_core.evaluation.bench_cut3r import long_table, speed_table
+
+    _head()
+    print(long_table(args.long) if args.long else speed_table(args.model, args.rounds, choose_device(args.device)))
     return 0
 
 

@@ -1,0 +1,94 @@
+"""Speed and memory of CUT3R with random weights, which cost what trained ones do, and a long run with a small net."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+from time import perf_counter, process_time
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from moonseg3r_core.build_cut3r import open_net
+from moonseg3r_core.evaluation.bench_speed import resident_kib
+from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.synthetic import SyntheticSequence
+
+CASES = {
+    "points: world": (Ask(), torch.float32),
+    "points: world, A": (Ask(attention=StateAttention()), torch.float32),
+    "points: self": (Ask(world=False), torch.float32),
+    "points: self, A": (Ask(world=False, attention=StateAttention()), torch.float32),
+    "points: self, A, bfloat16": (Ask(world=False, attention=StateAttention()), torch.bfloat16),
+}
+
+
+def speed_table(model: str, rounds: int, device: torch.device) -> Table:
+    """Seconds per frame of the net alone at its own resolution, the cases in turn within each of the rounds."""
+    net = open_net(model, "", False, "cut3r", 0, device)
+    side = net.sizes.image_size
+    image = 2 * torch.rand(1, 3, side if side == 224 else side * 3 // 4, side, device=device) - 1
+    cases = {name: partial(pass_through, net, image, *case) for name, case in CASES.items()}
+    for case in cases.values():
+        case()
+    laps = [{name: clocked(case, device) for name, case in cases.items()} for _ in range(rounds)]
+    rows: list[Row] = []
+    for name in cases:
+        wall, cpu = np.median([lap[name] for lap in laps], axis=0).tolist()
+        rows.append({"case": name, "s per frame": wall, "CPU s per frame": cpu})
+    size = f"{image.shape[3]}x{image.shape[2]}"
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    title = f"{model}, random weights, {size}, {device.type}, medians of {rounds} rounds; peak memory {peak:.2f} GiB"
+    return Table(title, rows, 3)
+
+
+def pass_through(net: Cut3r, image: Tensor, ask: Ask, precision: torch.dtype) -> None:
+    """One frame."""
+    half = torch.autocast(image.device.type, precision, enabled=precision != torch.float32)
+    with torch.inference_mode(), half:
+        net(image, net.start(), ask)
+
+
+def clocked(case: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """Seconds of wall clock and of CPU."""
+    start, begun = perf_counter(), process_time()
+    case()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return perf_counter() - start, process_time() - begun
+
+
+def long_table(frames: int, loop: int = 100, quiet: bool = False) -> Table:
+    """Time and resident memory along a loop walked again and again, by the room with the tiny net; every frame a key
+    frame, a new chunk after every 100.
+    """
+    sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
+    views = [replace(view, depth=None, intrinsics=None, world_from_camera=None) for view in islice(sequence, loop)]
+    net = open_net("cut3r-tiny", "", False, "cut3r", 0, torch.device("cpu"))
+    room = Cut3rReconstruction(
+        net, attention=StateAttention(), reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0
+    )
+    rows: list[Row] = []
+    tenth, laps = max(frames // 10, 1), []
+    for t in tqdm(range(frames), unit="frame", disable=quiet):
+        start = perf_counter()
+        room(replace(views[t % loop], index=t, stamp=t / 10))
+        laps.append(perf_counter() - start)
+        if (t + 1) % tenth == 0:
+            rows.append({
+                "frames": t + 1, "median ms": 1e3 * float(np.median(laps)), "resident MiB": resident_kib() / 1024,
+                "key frames": room.key_frames,
+            })  # fmt: skip
+            laps = []
+    for row in rows:
+        row["time ratio"] = float(row["median ms"]) / float(rows[0]["median ms"])
+        row["memory ratio"] = float(row["resident MiB"]) / float(rows[0]["resident MiB"])
+    return Table(f"cut3r-tiny over {frames} frames: a loop of {loop} at 160x120", rows)
