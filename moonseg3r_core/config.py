@@ -81,7 +81,7 @@ class Cut3rConfig:
     key_translation: float = value(
         0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0
     )
-    key_rotation: float = value(2.0, "or turned by this much, degrees; both 0: every frame is one", low=0.0)
+    key_rotation: float = value(2.0, "or turned by this much, degrees; either 0: every frame is one", low=0.0)
     min_confidence: float = value(1.5, "points that the net trusts less are left out; it gives 1 and more", low=1.0)
 
 
