@@ -24,7 +24,7 @@ TEXTURE = torch.randint(30, 226, (600, 600, 3), generator=torch.Generator().manu
 
 def frame(number=0, height=48, width=64, **known):
     """A textured image, at 48 x 64 the net's own size, with its number in the middle."""
-    image = TEXTURE[:height, :width].clone()
+    image = TEXTURE.roll(number, 0)[:height, :width].clone()
     image[height * 3 // 8 : height * 5 // 8, width * 3 // 8 : width * 5 // 8] = number
     return Frame(number, number / 30, image, **known)
 

@@ -12,7 +12,7 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.geometry import rigid_fault, transform
 from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity, chained, seam
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
-from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle, glance
 from moonseg3r_core.reconstruction.cut3r.model import Ask
 from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
@@ -43,34 +43,59 @@ def test_the_median_is_of_the_last_numbers():
 
 # --- key frames
 
+HERE, THERE = torch.full((3, 4), 100, dtype=torch.uint8), torch.full((3, 4), 110, dtype=torch.uint8)
+
 
 def test_a_key_frame_has_moved_by_a_share_of_the_depth_or_turned():
     keys = KeyFrames(translation=0.02, rotation=2.0)
-    assert keys.moved(camera(), 2.0)
-    keys.add(camera())
-    assert not keys.moved(camera(x=0.0399), 2.0)
-    assert keys.moved(camera(x=0.0401), 2.0)
-    assert not keys.moved(camera(x=0.0401), 3.0)
-    assert not keys.moved(camera(turn=1.99), 2.0)
-    assert keys.moved(camera(turn=-2.01), 2.0)
-    assert not keys.moved(camera(), 2.0)
+    assert keys.due(camera(), 2.0, HERE)
+    keys.add(camera(), HERE)
+    assert not keys.due(camera(x=0.0399), 2.0, THERE)
+    assert keys.due(camera(x=0.0401), 2.0, THERE)
+    assert not keys.due(camera(x=0.0401), 3.0, THERE)
+    assert not keys.due(camera(turn=1.99), 2.0, THERE)
+    assert keys.due(camera(turn=-2.01), 2.0, THERE)
+    assert not keys.due(camera(), 2.0, THERE)
+
+
+def test_where_the_view_stays_nothing_has_moved_whatever_the_pose_says():
+    keys = KeyFrames(translation=0.02, rotation=2.0)
+    keys.add(camera(), HERE)
+    assert not keys.due(camera(x=9, turn=90), 2.0, HERE)
+    assert not keys.due(camera(x=9), 2.0, HERE + 1)
+    assert keys.due(camera(x=9), 2.0, HERE - 2)
+    assert keys.due(camera(x=9), 2.0, HERE.T)
 
 
 def test_slow_steps_add_up_to_a_key_frame():
     keys, seen = KeyFrames(translation=0.02, rotation=2.0), []
     for step in range(10):
-        pose = camera(z=0.011 * step)
-        seen.append(keys.moved(pose, 1.0))
+        pose, view = camera(z=0.011 * step), HERE + 3 * step
+        seen.append(keys.due(pose, 1.0, view))
         if seen[-1]:
-            keys.add(pose)
+            keys.add(pose, view)
     assert seen == [True, False, True, False, True, False, True, False, True, False]
     assert keys.count == 5
 
 
 def test_with_both_at_zero_every_frame_is_a_key_frame():
     keys = KeyFrames(0.0, 0.0)
-    keys.add(camera())
-    assert keys.moved(camera(), 2.0)
+    keys.add(camera(), HERE)
+    assert keys.due(camera(), 2.0, HERE)
+
+
+def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
+    image = frame(120, 480, 600).image
+    image = torch.nn.functional.avg_pool2d(image.permute(2, 0, 1).float()[None], 31, 1, 15)[0].permute(1, 2, 0)
+    image = (image - 128) * 8 + 128  # smooth shapes of good contrast
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * 8
+    keys = KeyFrames()
+    keys.add(camera(), glance(image.clamp(0, 255).to(torch.uint8)))
+    views = {name: glance(changed.clamp(0, 255).to(torch.uint8)) for name, changed in
+             {"noise": image + noise, "flicker": image * 1.01, "turn": image.roll(12, 1)}.items()}  # fmt: skip
+    assert {name: keys.due(camera(x=1), 1.0, view) for name, view in views.items()} == {
+        "noise": False, "flicker": False, "turn": True,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("degrees", [0.0, 1e-5, 0.3, 90.0, 179.9, -40.0])
@@ -80,19 +105,21 @@ def test_the_angle_between_two_poses(degrees):
 
 
 def test_key_frames_can_be_saved_before_and_after_the_first():
-    for keys in (KeyFrames(), KeyFrames()):
-        keys.add(camera(x=1))
-        keys.reset()
-        other = KeyFrames()
-        other.load_state_dict(keys.state_dict())
-        assert other.count == 0
-        assert other.moved(camera(), 1.0)
-        keys.add(camera(x=1))
-        other.load_state_dict(keys.state_dict())
-        assert other.count == 1
-        assert not other.moved(camera(x=1), 1.0)
-    with pytest.raises(InputError, match="count must be in a saved state"):
-        other.load_state_dict({"pose": torch.zeros(0, 4, 4, dtype=torch.float64)})
+    keys, other = KeyFrames(), KeyFrames()
+    other.add(camera(), HERE)
+    other.load_state_dict(keys.state_dict())
+    assert other.count == 0
+    assert other.due(camera(), 1.0, HERE)
+    keys.add(camera(x=1), HERE)
+    other.load_state_dict(keys.state_dict())
+    assert same(other.state_dict(), keys.state_dict())
+    assert other.count == 1
+    assert not other.due(camera(x=1), 1.0, THERE)
+    assert other.due(camera(), 1.0, THERE)
+    keys.reset()
+    assert same(keys.state_dict(), KeyFrames().state_dict())
+    with pytest.raises(InputError, match="view must be in a saved state"):
+        other.load_state_dict({"pose": torch.zeros(0, 4, dtype=torch.float64)})
 
 
 # --- chunks

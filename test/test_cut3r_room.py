@@ -24,7 +24,11 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.camera import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.image import fit
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.refinement.average import masked_average
 from moonseg3r_core.types import MaskProposals
 
@@ -38,20 +42,24 @@ def scripted(path=PATH, units=None, damage=None, **settings):
     return Cut3rReconstruction(net, **settings)
 
 
+def parts(geometry):
+    """A Geometry's fields by name, the features as a tensor."""
+    return vars(geometry) | {"features": geometry.features.features}
+
+
 def same_bits(one, two):
     """Whether two Geometries or two states hold the same tensors to the last bit."""
     if dataclasses.is_dataclass(one):
-        one, two = ({f.name: getattr(g, f.name) for f in dataclasses.fields(g)} for g in (one, two))
+        one, two = parts(one), parts(two)
     return one.keys() == two.keys() and all(
         a.numpy().tobytes() == b.numpy().tobytes() if isinstance(a, torch.Tensor) else a == b
-        for a, b in ((one[name], two[name]) for name in one if name != "features")
+        for a, b in ((one[name], two[name]) for name in one)
     )
 
 
 def finite(geometry):
     """Whether no tensor of a Geometry holds NaN or infinity."""
-    tensors = [t for t in vars(geometry).values() if isinstance(t, torch.Tensor)] + [geometry.features.features]
-    return all(bool(t.isfinite().all()) for t in tensors)
+    return all(bool(t.isfinite().all()) for t in parts(geometry).values() if isinstance(t, torch.Tensor))
 
 
 # --- what a frame gives
@@ -165,7 +173,7 @@ def test_only_key_frames_change_the_state():
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_a_new_chunk_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
     units = {number: 0.3 + (number * 0.77) % 3 for number in range(1, 20)} | {0: 1.0}
-    room = scripted(units=units, reset_every=every, key_translation=0.0, points=points)
+    room = scripted(units=units, reset_every=every, key_translation=0.0, key_rotation=0.0, points=points)
     for number, pose in enumerate(PATH):
         geometry = room(frame(number))
         seen = transform(unproject(depth_of(number), intrinsics()), pose)
@@ -181,7 +189,7 @@ def test_a_seam_where_the_new_state_sees_nothing_is_tried_again():
     def blind(outputs, state):
         return unsure(outputs, state) if int(state.tokens[0, 0, 1]) == 1 else (outputs, state)
 
-    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_translation=0.0)
+    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_translation=0.0, key_rotation=0.0)
     chunks = []
     for number in range(8):
         assert torch.allclose(room(frame(number)).world_from_camera, PATH[number], atol=1e-5)
@@ -269,7 +277,7 @@ def robot(number, **more):
 @pytest.mark.parametrize("points", ["world", "self"])
 def test_given_poses_place_the_points_in_metres_over_every_seam(points):
     units = {0: 1.0, 5: 3.0, 10: 0.2, 15: 1.7}
-    room = scripted(pose="given", points=points, units=units, reset_every=5, key_translation=0.0)
+    room = scripted(pose="given", points=points, units=units, reset_every=5, key_translation=0.0, key_rotation=0.0)
     for number in range(20):
         geometry, there = room(robot(number)), robot(number).world_from_camera
         assert torch.equal(geometry.world_from_camera, there)
@@ -285,7 +293,7 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
 
 
 def test_the_state_learns_while_the_scale_is_unknown():
-    room = scripted(pose="given", key_translation=0.0)
+    room = scripted(pose="given", key_translation=0.0, key_rotation=0.0)
     for number in range(3):
         assert room(robot(number)).held
     assert room.key_frames == 3
@@ -309,7 +317,7 @@ def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
 
 SETTINGS = [
     {},
-    {"reset_every": 3, "key_translation": 0.0},
+    {"reset_every": 3, "key_translation": 0.0, "key_rotation": 0.0},
     {"points": "self", "attention": StateAttention()},
     {"pose": "given", "reset_every": 4},
 ]
@@ -336,7 +344,7 @@ def test_going_on_equals_never_having_stopped(pause, chosen):
 
 
 def test_reset_forgets_everything():
-    room = scripted(reset_every=3, key_translation=0.0)
+    room = scripted(reset_every=3, key_translation=0.0, key_rotation=0.0)
     fresh = room.state_dict()
     for number in range(8):
         room(shown(number))
@@ -402,3 +410,77 @@ def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
         assert all(bool(tensor.isfinite().all()) for tensor in state.values())
     assert geometry.held == ""  # the net has come to its senses
     assert bool(geometry.valid.all())
+
+
+# --- the real net, untrained
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    torch.manual_seed(0)
+    return Cut3r(SIZES["cut3r-tiny"]).eval().requires_grad_(False)
+
+
+def moving(number, height=96, width=128):
+    """Frame `number` of a camera that walks along the texture, given poses too."""
+    return dataclasses.replace(frame(number, height, width), world_from_camera=PATH[number])
+
+
+def test_a_camera_that_stands_leaves_the_real_nets_state_alone(tiny):
+    room = Cut3rReconstruction(tiny, attention=StateAttention(), reset_every=2)
+    room(moving(3))
+    state, second = room.state_dict(), room(moving(3))
+    noise = torch.randint(-3, 4, moving(3).image.shape, generator=torch.Generator().manual_seed(0))
+    for _ in range(20):
+        assert same_bits(room(moving(3)), second)
+        grainy = (moving(3).image.int() + noise).clamp(0, 255).to(torch.uint8)
+        room(dataclasses.replace(moving(3), image=grainy))
+    assert room.key_frames == 1
+    assert torch.equal(room.state_dict()["state.tokens"], state["state.tokens"])
+    assert torch.equal(room.state_dict()["state.memory"], state["state.memory"])
+
+
+@pytest.mark.parametrize("points", ["world", "self"])
+def test_the_room_gives_what_the_net_gives(tiny, points):
+    room = Cut3rReconstruction(tiny, points=points, attention=StateAttention((-1,)), key_translation=0, key_rotation=0)
+    state = tiny.start()
+    for number in range(3):
+        view, grid = fit(moving(number).image, 64)
+        with torch.no_grad():
+            outputs, state = tiny(view, state, Ask(attention=StateAttention((-1,))))
+        geometry = room(moving(number))
+        pose = pose_matrix(outputs.pose[0])
+        carried = transform(outputs.self_points[0], pose)
+        assert torch.allclose(geometry.points, outputs.world_points[0] if points == "world" else carried, atol=1e-5)
+        assert torch.allclose(geometry.world_from_camera, pose)
+        assert torch.equal(geometry.features.features, outputs.features[0])
+        assert torch.equal(geometry.state_attention, outputs.attention[0])
+        assert geometry.grid == grid
+    assert torch.equal(room.state_dict()["state.tokens"], state.tokens)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_inside_is_float32_outside(tiny, precision):
+    rooms = [Cut3rReconstruction(tiny, precision=p, attention=StateAttention()) for p in ("float32", precision)]
+    for number in range(3):
+        exact, half = (room(moving(number)) for room in rooms)
+        assert half.points.dtype == half.features.features.dtype == half.state_attention.dtype == torch.float32
+        assert torch.allclose(half.features.features, exact.features.features, atol=0.1)
+    assert not torch.equal(half.features.features, exact.features.features)
+    assert {t.dtype for n, t in rooms[1].state_dict().items() if n in ("state.tokens", "state.memory")} == {
+        torch.float32
+    }
+
+
+@pytest.mark.parametrize("chosen", SETTINGS)
+def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen):
+    sizes = [(96, 128), (128, 96), (48, 64), (100, 100), (96, 128), (17, 64), (90, 160)]
+    never, again = (Cut3rReconstruction(tiny, **chosen) for _ in range(2))
+    for number, size in enumerate(sizes):
+        again.load_state_dict(never.state_dict())
+        one, two = never(moving(number, *size)), again(moving(number, *size))
+        assert same_bits(one, two)
+        assert finite(one)
+        assert one.features.features.shape == (one.grid.height // 16, one.grid.width // 16, 48)
+    assert same_bits(never.state_dict(), again.state_dict())
+    assert never.key_frames == len(sizes)

@@ -90,4 +90,5 @@ class EstimatedCamera:
 
 def is_calibrated(intrinsics: Tensor) -> bool:
     """Whether these intrinsics (3, 3) can be used: ROS says with zeros that a camera is not calibrated."""
-    return bool(intrinsics.isfinite().all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0))
+    k = intrinsics.cpu()
+    return bool(k.isfinite().all() & (k[0, 0] > 0) & (k[1, 1] > 0))

@@ -8,14 +8,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from moonseg3r_core.reconstruction.cut3r.quality import small_gray
 from moonseg3r_core.state import plain, take
+
+_SIDE = 64  # pixels: coarse enough for noise to vanish
+_CHANGED = 2.0  # mean grey levels of 255; noise and flicker stay below, two degrees of turn make four and more
 
 
 class KeyFrames:
-    """The last key frame's pose, and how many there were.
+    """The last key frame's pose and view, and how many there were.
 
     A frame becomes one when the camera has moved from the last one by `translation` (share of the median depth) or
-    turned by `rotation` (degrees). Where one of them is 0 every frame does; so does the first.
+    turned by `rotation` (degrees), and the view has changed: a state that learns moves the pose a little by itself, and
+    a camera that stands must not follow. With both at 0 every frame is one; the first always is.
     """
 
     def __init__(self, translation: float = 0.02, rotation: float = 2.0) -> None:
@@ -24,27 +29,35 @@ class KeyFrames:
 
     def reset(self) -> None:
         self.count = 0
-        self._pose: Tensor | None = None
+        self._last: tuple[Tensor, Tensor] | None = None
 
-    def moved(self, pose: Tensor, depth: float) -> bool:
-        """Whether world_from_camera (4, 4) is far enough; depth in the units of the pose."""
-        if self._pose is None:
+    def due(self, pose: Tensor, depth: float, view: Tensor) -> bool:
+        """Whether a frame at world_from_camera (4, 4) is one; depth in the units of the pose, view as of `glance`."""
+        if self._last is None or self.translation == self.rotation == 0:
             return True
-        away = float((pose[:3, 3] - self._pose[:3, 3]).norm())
-        return away >= self.translation * depth or angle(pose, self._pose) >= self.rotation
+        last, seen = self._last
+        away = float((pose[:3, 3] - last[:3, 3]).norm())
+        moved = away >= self.translation * depth or angle(pose, last) >= self.rotation
+        return moved and (view.shape != seen.shape or float((view.float() - seen.float()).abs().mean()) >= _CHANGED)
 
-    def add(self, pose: Tensor) -> None:
-        """A key frame at this pose."""
-        self._pose, self.count = pose, self.count + 1
+    def add(self, pose: Tensor, view: Tensor) -> None:
+        """A key frame at this pose, with this view."""
+        self._last, self.count = (pose, view), self.count + 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        poses = torch.zeros(0, 4, 4, dtype=torch.float64) if self._pose is None else plain(self._pose[None])
-        return {"pose": poses, "count": torch.tensor([self.count])}
+        pose, view = self._last or (torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.uint8))
+        return {"pose": plain(pose), "view": plain(view), "count": torch.tensor([self.count])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        poses = take(state, "pose", ("0 or 1", 4, 4), torch.float64)
+        pose = take(state, "pose", ("0 or 4", 4), torch.float64)
+        view = take(state, "view", ("h", "w"), torch.uint8)
         self.count = int(take(state, "count", (1,)))
-        self._pose = poses[0] if len(poses) else None
+        self._last = (pose, view) if len(pose) else None
+
+
+def glance(image: Tensor) -> Tensor:
+    """What is kept of an image (H, W, 3) uint8 to see whether the view changes: gray (h, w) uint8 on the CPU, 64 wide or high."""
+    return torch.from_numpy(small_gray(image.cpu().numpy(), _SIDE))
 
 
 def angle(a: Tensor, b: Tensor) -> float:

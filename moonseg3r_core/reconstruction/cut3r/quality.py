@@ -35,7 +35,7 @@ class ImageCheck:
 
     def __call__(self, image: Tensor) -> str:
         """Image (H, W, 3) uint8 RGB."""
-        gray = small_gray(image.cpu().numpy())
+        gray = small_gray(image.cpu().numpy(), _SIDE)
         low, high = np.percentile(gray, (1, 99))
         if high < _DARK:
             return "the image is black"
@@ -58,9 +58,9 @@ class ImageCheck:
         self._sharpness.load_state_dict(state)
 
 
-def small_gray(image: np.ndarray) -> np.ndarray:
-    """Image (H, W, 3) uint8 RGB as gray (h, w) uint8 whose long side has 256 pixels."""
-    scale = _SIDE / max(image.shape[:2])
+def small_gray(image: np.ndarray, side: int) -> np.ndarray:
+    """Image (H, W, 3) uint8 RGB as gray (h, w) uint8 whose long side has so many pixels."""
+    scale = side / max(image.shape[:2])
     h, w = (max(round(side * scale), 1) for side in image.shape[:2])
     return cv2.cvtColor(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 

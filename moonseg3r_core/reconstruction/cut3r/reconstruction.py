@@ -15,7 +15,7 @@ from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, is_calib
 from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
 from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
-from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
 from moonseg3r_core.reconstruction.cut3r.model import Ask, Outputs
 from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Place, Placement
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
@@ -68,14 +68,15 @@ class Cut3rReconstruction:
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Geometry:
         self._placement.check(frame)
-        image, grid = fit(frame.image, self.net.sizes.image_size)
+        picture = frame.image.cpu()
+        image, grid = fit(picture, self.net.sizes.image_size)
         try:
-            sight = self._look(frame, image)
+            sight = self._look(picture, image.to(frame.image.device))
         except Unusable as fault:
             return self._blank(frame, grid, self._stand_in(frame, fault), str(fault))
         camera = self._chunks.similarity.pose(sight.reading.pose)
         place = self._placement(frame, camera, self._chunks)
-        self._advance(sight, camera)
+        self._advance(sight, camera, glance(picture))
         return self._geometry(frame, grid, place, sight.outputs)
 
     @property
@@ -112,22 +113,22 @@ class Cut3rReconstruction:
             "placement": self._placement,
         }
 
-    def _look(self, frame: Frame, image: Tensor) -> Sight:
+    def _look(self, picture: Tensor, image: Tensor) -> Sight:
         """The frame through the net, the state as it is. Raises Unusable."""
-        if fault := self._images(frame.image):
+        if fault := self._images(picture):
             raise Unusable(fault)
         sight = self._infer(self._infer.encode(image), self._state, self._ask)
         if fault := sight.reading.fault:
             raise Unusable(fault)
         return sight
 
-    def _advance(self, sight: Sight, camera: Tensor) -> None:
+    def _advance(self, sight: Sight, camera: Tensor, view: Tensor) -> None:
         """A key frame changes the state, and begins a chunk where one is due."""
-        if self._keys.moved(camera, sight.reading.depth * self._chunks.similarity.scale):
+        if self._keys.due(camera, sight.reading.depth * self._chunks.similarity.scale, view):
             fresh = self._begin_chunk(sight) if self._chunks.due else None
             self._state = fresh or sight.state
             self._chunks.add_key()
-            self._keys.add(camera)
+            self._keys.add(camera, view)
 
     def _begin_chunk(self, old: Sight) -> State | None:
         """The state of a new chunk that has seen the frame at the seam; None where it saw nothing, to be tried again."""
