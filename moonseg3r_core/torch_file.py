@@ -61,7 +61,7 @@ class TorchFile:
                     with archive.open(self.places[tensor.storage.key].entry) as entry:
                         while entry.read(_CHUNK):
                             pass
-                except (zipfile.BadZipFile, EOFError) as error:
+                except Exception as error:  # what damaged bytes make of their readers can be any
                     raise _damaged(self.path, f"other numbers in {name} than were written") from error
 
     def _span(self, name: str, tensor: Stored) -> range:
@@ -92,13 +92,17 @@ def open_torch_file(path: str | Path) -> TorchFile:
         raise InputError(
             f"cannot read {path}: {error.strerror or error}; give a file that torch.save wrote."
         ) from error
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise _damaged(path, _looks(path) or str(error)) from error
+    except zipfile.BadZipFile as error:
+        raise _damaged(path, _looks(path)) from error
+    except Exception as error:  # any, as above
+        raise _damaged(path, str(error)) from error
 
 
 def _read(path: Path, file: IO[bytes]) -> TorchFile:
     with zipfile.ZipFile(file) as archive:
         entries = {info.filename: info for info in archive.infolist()}
+        if any(info.header_offset < 0 for info in entries.values()):
+            raise ValueError("the end of one")
         roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
         if len(roots) != 1:
             raise ValueError("another archive")
@@ -149,9 +153,7 @@ def _looks(path: Path) -> str:
         begin = file.read(64).lstrip().lower()
     if begin.startswith((b"<!doctype", b"<html")):
         return "a web page, as a server sends instead of a file"
-    if zipfile.is_zipfile(path):
-        return ""
-    return "the beginning of one" if begin.startswith(b"pk\3\4") else "a file of another kind"
+    return "the beginning of one, or a damaged one" if begin.startswith(b"pk\3\4") else "a file of another kind"
 
 
 def _damaged(path: Path, found: str) -> InputError:

@@ -37,6 +37,7 @@ def _make(entry: Entry, source: Path, folder: Path) -> Path:
     """The folder of an entry, with the file and its record in it."""
     source_sha256 = sha256_of(source)
     _check_source(entry, source, source_sha256)
+    folder.mkdir()
     file = folder / entry.file
     module, _, name = entry.convert.partition(":")
     getattr(importlib.import_module(module), name)(source, file, entry.name)

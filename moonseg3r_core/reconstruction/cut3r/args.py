@@ -9,6 +9,7 @@ import ast
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -58,7 +59,9 @@ def parse_model(text: str) -> dict[str, Any]:
         if isinstance(outer, ast.Call) and len(outer.args) == 1 and not outer.keywords:
             inner = outer.args[0]
             if isinstance(inner, ast.Call) and not inner.args:
-                return {str(keyword.arg): _literal(keyword.value) for keyword in inner.keywords}
+                words = {keyword.arg: _literal(keyword.value) for keyword in inner.keywords if keyword.arg}
+                if len(words) == len(inner.keywords):
+                    return words
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass
     raise InputError(
@@ -141,7 +144,16 @@ def _dpt_widths(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def check_sizes(sizes: Cut3rSizes) -> None:
-    """Raises InputError unless each attention head's width is a multiple of 4, for its rotation."""
+    """Raises InputError unless these are the sizes of a net: counts from 1, known kinds, and attention heads whose
+    width is a multiple of 4, for their rotation.
+    """
+    for name, value in asdict(sizes).items():
+        for number in value if isinstance(value, tuple) else (value,) * (not isinstance(value, str)):
+            _count(name, number)
+    for name, choices in CHOICES.values():
+        _one_of(name, getattr(sizes, name), choices)
+    if len(sizes.dpt_layers) != len(Cut3rSizes.dpt_layers):
+        raise _other_net("dpt_layers", "4 widths", sizes.dpt_layers)
     for dim, heads in (("enc_dim", "enc_heads"), ("dec_dim", "dec_heads"), ("dec_dim", "state_heads")):
         if getattr(sizes, dim) % (4 * getattr(sizes, heads)):
             raise _other_net(dim, f"a multiple of 4 x {getattr(sizes, heads)} ({heads})", getattr(sizes, dim))

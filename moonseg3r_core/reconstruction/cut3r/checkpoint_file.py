@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,15 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
         safetensors.torch.save_file(tensors, part, {_HEADER: header})
+        part.chmod(0o644)  # some versions of safetensors keep it to its owner; a store may be shared
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}; choose a folder with room that can be written.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _read_official(path: Path, verify: bool) -> Checkpoint:
