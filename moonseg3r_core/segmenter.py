@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moonseg3r_core.fusion.lifting import Lift, to_image
+from moonseg3r_core.fusion.lifting import Lift
 from moonseg3r_core.fusion.store import InstanceStore
+from moonseg3r_core.grids import to_image
 from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
 from moonseg3r_core.state import State, gathered, load_parts
 from moonseg3r_core.stopwatch import Stopwatch

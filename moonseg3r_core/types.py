@@ -98,9 +98,12 @@ class PixelGrid:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Features on a coarse grid over the whole image: features (h, w, C) float32."""
+    """Features on a coarse grid: features (h, w, C) float32, laid evenly over an image of `size` (H, W), or, where that
+    is None, over the geometry's own pixels.
+    """
 
     features: Tensor
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check("feature_map.features", self.features, ("h", "w", "C"), torch.float32, {})

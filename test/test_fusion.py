@@ -16,8 +16,6 @@ from moonseg3r_core.fusion.lifting import (
     percentile_boxes,
     percentile_boxes_plain,
     state_distribution_tokens,
-    to_grid,
-    to_image,
 )
 from moonseg3r_core.fusion.match import (
     BipartiteMatch,
@@ -30,6 +28,7 @@ from moonseg3r_core.fusion.match import (
 )
 from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, merge_groups
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.grids import to_grid, to_image
 from moonseg3r_core.pooling import cell_counts
 from moonseg3r_core.types import Assignment, Geometry, MaskProposals, PixelGrid, Queries
 

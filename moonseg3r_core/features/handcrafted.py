@@ -37,7 +37,7 @@ class HandcraftedFeatures:
         h, w = (-(-size // self.cell) for size in frame.size)
         color = color_features(image, h, w, self.color_range, self.lightness)
         texture = torch.from_numpy(texture_features(image, h, w)) * self.texture
-        return FeatureMap(torch.cat((color, texture), dim=-1).to(frame.image.device))
+        return FeatureMap(torch.cat((color, texture), dim=-1).to(frame.image.device), frame.size)
 
 
 def color_features(image: np.ndarray, h: int, w: int, color_range: float, lightness: float) -> Tensor:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
-from moonseg3r_core.fusion.lifting import to_grid
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbers, to_tables
 from moonseg3r_core.fusion.shown import Shown
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
+from moonseg3r_core.grids import to_grid
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.state import State, gathered, load_parts, part, take, within
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries

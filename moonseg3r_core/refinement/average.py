@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from moonseg3r_core.grids import to_image
 from moonseg3r_core.pooling import cell_counts
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
 
@@ -16,8 +17,12 @@ class AverageRefinement:
     """q = [mean of F3d, mean of F2d] under each mask, each part scaled to unit length so that both count alike."""
 
     def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries:
-        maps = [features.features] + ([geometry.features.features] if geometry.features is not None else [])
-        parts = [normalize(masked_average(m, queries.labels, len(queries)), dim=-1) for m in reversed(maps)]
+        maps = [features] if geometry.features is None else [geometry.features, features]
+        labels = [queries.labels if m.size is None else to_image(queries.labels, geometry, m.size) for m in maps]
+        parts = [
+            normalize(masked_average(m.features, under, len(queries)), dim=-1)
+            for m, under in zip(maps, labels, strict=True)
+        ]
         return dataclasses.replace(queries, features=torch.cat(parts, dim=-1))
 
 
