@@ -34,6 +34,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "opencv-python-headless>=4.8",
+        "pillow>=9.1",  # its resize is the one that CUT3R was trained on
         "scikit-image>=0.22",
         "rosbags>=0.11.5",
         "matplotlib>=3.7",

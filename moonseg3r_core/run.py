@@ -128,7 +128,7 @@ class Log:
         self.seen.update(result.assignment.instance_ids.tolist())
         self.gallery.offer(result.index, frame.image.cpu().numpy())
         if result.geometry.held:
-            self.held[result.geometry.held] += 1
+            self.held[result.geometry.held.partition(":")[0]] += 1  # what follows a colon differs from frame to frame
         has_depth = bool(result.geometry.valid.any())
         self.without_depth += not has_depth
         self.without_masks += has_depth and not len(result.assignment)

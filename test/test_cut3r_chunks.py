@@ -269,7 +269,7 @@ def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
         places.append(pose(there, camera(x=0.1 * i), chunks))
         assert torch.equal(places[-1].world_from_camera, there.world_from_camera)
     assert [place.held for place in places] == [
-        *(f"no scale yet: the camera must move {metres} m more" for metres in ("0.3", "0.2", "0.1")), "", "",
+        *(f"the scale is not known before the camera has moved: {metres} m more" for metres in ("0.3", "0.2", "0.1")), "", "",
     ]  # fmt: skip
     assert places[-1].scale == pytest.approx(2.0 * 0.5)
 

@@ -283,7 +283,7 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
         assert torch.equal(geometry.world_from_camera, there)
         if number < 3:
             metres = ("0.3", "0.2", "0.1")[number]
-            assert held_as(geometry, there, f"no scale yet: the camera must move {metres} m more")
+            assert held_as(geometry, there, f"the scale is not known before the camera has moved: {metres} m more")
             continue
         assert geometry.held == ""
         seen = transform(unproject(depth_of(number) * 4, intrinsics()), there)

@@ -102,7 +102,7 @@ class GivenPose:
         assert given is not None, "frames are checked first"
         self._scale.observe(given.cpu(), camera, chunks.number)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
-        held = f"no scale yet: the camera must move {missing:.1f} m more" if missing else ""
+        held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
         return Place(given, scale, chunks.similarity, held)
 
     def state_dict(self) -> dict[str, Tensor]:
