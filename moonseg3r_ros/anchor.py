@@ -19,22 +19,21 @@ LONGEST = 100  # frames from a camera to its root
 class Anchor:
     """Learns the robot's tree from TF alone, and leaves out what this node said itself.
 
-    `lookup(target, source, stamp)` gives target_from_source (4, 4), or raises MoonSeg3RError. With `moving` False only
-    static transforms are heard, and a root that they lead to may be placed by somebody else.
+    `lookup(target, source, stamp)` gives target_from_source (4, 4), or raises MoonSeg3RError. With `given` poses a
+    camera right below the map is placed by somebody else, who says the same.
     """
 
     def __init__(
-        self, settings: NodeSettings, moving: bool, lookup: Callable[[str, str, float], np.ndarray], voice: Voice
+        self, settings: NodeSettings, given: bool, lookup: Callable[[str, str, float], np.ndarray], voice: Voice
     ) -> None:
-        self.settings, self.moving, self.voice = settings, moving, voice
+        self.settings, self.given, self.voice = settings, given, voice
         self._lookup = lookup
         self._parents: dict[str, str] = {}
-        self._said = settings.odom_frame
+        self._said = {settings.odom_frame}
 
     def hear(self, transforms: list[Any]) -> list[Any]:
         """Those of stamped transforms that others have said."""
-        ours = self.settings.map_frame, self._said
-        theirs = [t for t in transforms if (named(t.header.frame_id), named(t.child_frame_id)) != ours]
+        theirs = [transform for transform in transforms if not self._is_ours(transform)]
         self._parents |= {named(t.child_frame_id): named(t.header.frame_id) for t in theirs}
         return theirs
 
@@ -42,19 +41,38 @@ class Anchor:
         """The frame to place and that frame from the camera (4, 4): odom_frame, else the root above the camera, which may
         be the camera itself; "" where the tree has the camera in the map already, or not enough is known.
         """
-        camera, map_frame = camera_of(parts), self.settings.map_frame
+        camera = camera_of(parts.image)
+        child = self._child(camera)
+        if child != camera or not self.given:
+            self._said.add(child)
+        return (child, IDENTITY) if child in ("", camera) else self._placed(child, camera, parts.stamp)
+
+    def is_ready(self, image: Any, stamp: float, early: bool) -> bool:
+        """True when waiting would not tell `of` more about an image at this stamp, seconds. In the `early` first second
+        a camera that nobody has placed may still turn out to be a robot's.
+        """
+        camera = camera_of(image)
+        child = self._child(camera)
+        if child in ("", camera):
+            return child == "" or not early
+        try:
+            self._lookup(child, camera, stamp)
+        except MoonSeg3RError:
+            return False
+        return True
+
+    def _child(self, camera: str) -> str:
+        """The frame to place: the camera's own where nobody places it, or the map does; "" where the map is above."""
         if self.settings.odom_frame:
-            return self._placed(self.settings.odom_frame, camera, parts.stamp)
+            return self.settings.odom_frame
         line = self._line(camera)
-        if len(line) == 1 or line[1] == map_frame:
-            return camera, IDENTITY
-        if map_frame in line:
-            return NOTHING
-        if not self.moving:
-            self.voice.say("tf", f"no TF is published: '{camera}' has the parent '{line[1]}'; set odom_frame")
-            return NOTHING
-        self._said = line[-1]
-        return self._placed(self._said, camera, parts.stamp)
+        if len(line) == 1 or line[1] == self.settings.map_frame:
+            return camera
+        return "" if self.settings.map_frame in line else line[-1]
+
+    def _is_ours(self, transform: Any) -> bool:
+        parent, child = named(transform.header.frame_id), named(transform.child_frame_id)
+        return parent == self.settings.map_frame and child in self._said
 
     def _line(self, camera: str) -> list[str]:
         """The camera's frame, its parent, and so on up to the root."""
@@ -73,9 +91,9 @@ class Anchor:
             return NOTHING
 
 
-def camera_of(parts: Parts) -> str:
-    """The camera's frame, as TF spells it."""
-    return named(parts.image.header.frame_id) or "camera"
+def camera_of(image: Any) -> str:
+    """The frame of an image message's camera, as TF spells it."""
+    return named(image.header.frame_id) or "camera"
 
 
 def named(frame: str) -> str:

@@ -10,8 +10,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 PATIENCE = 3.0  # seconds without output until a cause is sought; discovery alone may take as long
+HELD = 0.5  # share of the frames that may be held until that is the verdict
 SLOW = 0.2  # share of the images that may be dropped until the node is called slow
 
+UNTRAINED = "UNTRAINED (reconstruction.random is set)"
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 Verdict = tuple[bytes, str]
 
@@ -49,6 +51,9 @@ class Flow:
     dropped: int = 0
     rejected: int = 0
     reason: str = ""  # of the last rejection
+    held: int = 0  # processed, but the last good pose stood in
+    why_held: str = ""  # the last time
+    held_rate: float = 0.0
     input_rate: float = 0.0
     output_rate: float = 0.0
     drop_rate: float = 0.0
@@ -75,7 +80,7 @@ class Facts:
     """All that the verdict is drawn from.
 
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
-    causes: what was complained of lately, by kind, the newest last; image_topics: others that exist; heard: published
+    others: what else is subscribed; untrained: the net is one of random numbers; causes: what was complained of lately, by kind, the newest last; image_topics: others that exist; heard: published
     topics that somebody listens to; age: seconds since the state was entered.
     """
 
@@ -83,10 +88,12 @@ class Facts:
     state: str
     image: Feed
     needs: Mapping[str, Feed] = field(default_factory=dict)
+    others: tuple[Feed, ...] = ()
     flow: Flow = Flow()
     load: Load = Load()
     fault: str = ""
     paused: bool = False
+    untrained: bool = False
     clock_missing: bool = False
     causes: Mapping[str, str] = field(default_factory=dict)
     image_topics: tuple[str, ...] = ()
@@ -97,6 +104,8 @@ class Facts:
 def verdict(facts: Facts) -> Verdict:
     """The level, and one line: all is well, or the likeliest cause of there being no output and what to do."""
     level, text = next(found for rule in _RULES if (found := rule(facts)))
+    if facts.untrained:
+        level, text = max(level, WARN), f"{UNTRAINED}: {text}"
     return level, " ".join(text.split())
 
 
@@ -110,6 +119,8 @@ def status_message(stamp: Time, facts: Facts) -> DiagnosticArray:
         "frames processed": str(flow.processed),
         "frames dropped": str(flow.dropped),
         "frames rejected": str(flow.rejected),
+        "frames held": str(flow.held),
+        "last held": flow.why_held,
         "input rate": f"{flow.input_rate:.2f}",
         "output rate": f"{flow.output_rate:.2f}",
         "latency ms": _rounded(flow.latency_ms),
@@ -122,7 +133,7 @@ def status_message(stamp: Time, facts: Facts) -> DiagnosticArray:
         "GPU MiB": f"{load.gpu_mib:.0f}",
         **{
             feed.name: f"{feed.connected} connected, {feed.messages} messages"
-            for feed in (facts.image, *facts.needs.values())
+            for feed in (facts.image, *facts.needs.values(), *facts.others)
         },
         "listened to": " ".join(facts.heard),
         "last complaint": next(reversed(list(facts.causes.values())), ""),
@@ -151,6 +162,13 @@ def _running(facts: Facts) -> Verdict | None:
     flow = facts.flow
     if flow.quiet is None or flow.quiet > PATIENCE:
         return None
+    if flow.held_rate > HELD * flow.output_rate:
+        return WARN, (
+            f"held: {flow.held_rate:.1f} of {flow.output_rate:.1f} images/s add nothing to the map, and the last good"
+            f" pose stands: {flow.why_held}"
+        )
+    if said := facts.causes.get("tf"):
+        return WARN, said
     if flow.drop_rate > SLOW * flow.input_rate:
         return WARN, (
             f"slow: {flow.output_rate:.1f} of {flow.input_rate:.1f} images/s come out, a step takes"

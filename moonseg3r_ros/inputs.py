@@ -27,7 +27,7 @@ PATIENCE = 0.5  # seconds between looks at what waits, when nothing comes
 
 @dataclass(frozen=True)
 class Needs:
-    """What the reconstruction takes beside the image."""
+    """What every image must come with. Without `info` a camera_info is used all the same, where one is published."""
 
     depth: bool
     info: bool
@@ -64,6 +64,7 @@ class Inputs:
             with_pose=needs.pose,
             world=settings.world_frame or settings.odom_frame or None,
             rectified=is_rectified(node.resolve_topic_name(image)),
+            may_go=self._may_go,
             say=voice.say,
         )
         self.anchor = Anchor(settings, needs.pose, self.assembler.transform, voice)
@@ -112,7 +113,7 @@ class Inputs:
         takers: dict[str, Callable[[Any], None]] = {image: self._image, "camera_info": self._info}
         takers |= {depth: self._depth} if needs.depth else {}
         takers |= {"/tf_static": lambda message: self._transforms(message, static=True)}
-        takers |= {"/tf": lambda message: self._transforms(message, static=False)} if needs.pose else {}
+        takers |= {"/tf": lambda message: self._transforms(message, static=False)}
         takers |= {"odom": self._odometry} if needs.pose and settings.pose_source == "odometry" else {}
         return takers
 
@@ -135,6 +136,13 @@ class Inputs:
         """Deliver the images that are whole, and those that have waited long enough."""
         for parts in self.assembler.ready(self._now()):
             self._deliver(parts)
+
+    def _may_go(self, image: Any, stamp: float, early: bool) -> bool:
+        """Whether an image may go on without what is only used where it is there: the camera_info, which is waited for in
+        the first second alone, and, beside estimated poses, the robot's TF.
+        """
+        has_info = self.assembler.has_info or not early
+        return has_info and (self.needs.pose or self.anchor.is_ready(image, stamp, early))
 
     def _now(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9

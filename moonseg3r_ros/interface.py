@@ -60,13 +60,23 @@ _TOPICS_IN = (
     Topic(
         "image/compressed", "sensor_msgs/CompressedImage", "sensor", "JPEG or PNG, when image_transport is compressed"
     ),
-    Topic("camera_info", "sensor_msgs/CameraInfo", "sensor", "intrinsics of the image"),
-    Topic("depth", "sensor_msgs/Image", "sensor", "16UC1 millimetres or 32FC1 metres, registered to the image"),
+    Topic(
+        "camera_info",
+        "sensor_msgs/CameraInfo",
+        "sensor",
+        "intrinsics of the image; cut3r does without where none is published",
+    ),
+    Topic(
+        "depth",
+        "sensor_msgs/Image",
+        "sensor",
+        "16UC1 millimetres or 32FC1 metres, registered to the image; for rgbd alone",
+    ),
     Topic(
         "depth/compressedDepth", "sensor_msgs/CompressedImage", "sensor", "PNG, when depth_transport is compressedDepth"
     ),
     Topic("odom", "nav_msgs/Odometry", "sensor", "given poses, when pose_source is odometry"),
-    Topic("/tf", "tf2_msgs/TFMessage", "tf", "given poses, and odom_frame -> camera"),
+    Topic("/tf", "tf2_msgs/TFMessage", "tf", "given poses, and the robot's tree that carries the camera"),
     Topic("/tf_static", "tf2_msgs/TFMessage", "tf_static", "where the camera sits on the robot"),
 )
 _TOPICS_OUT = (
@@ -74,7 +84,7 @@ _TOPICS_OUT = (
     Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),
     Topic("~/path", "nav_msgs/Path", "latched", "the camera's way, at map_rate"),
     Topic("~/map", "sensor_msgs/PointCloud2", "latched", "x y z rgb instance_id confidence, at map_rate"),
-    Topic("~/cloud", "sensor_msgs/PointCloud2", "large", "the frame's own points, same fields"),
+    Topic("~/cloud", "sensor_msgs/PointCloud2", "large", "the frame's own points, same fields; none for a held frame"),
     Topic("~/instances", "moonseg3r_msgs/InstanceArray", "latched", "every instance of the map, at map_rate"),
     Topic("~/detections", "vision_msgs/Detection3DArray", "latched", "the same, where vision_msgs is installed"),
     Topic("~/markers", "visualization_msgs/MarkerArray", "latched", "box, outline and label per instance, at map_rate"),

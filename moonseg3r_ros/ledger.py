@@ -19,10 +19,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rejected = self.points = self.instances = 0
-        self._received = self._processed = self._dropped = 0
-        self._reason = ""
+        self._received = self._processed = self._dropped = self._held = 0
+        self._reason = self._why_held = ""
         self._begun: float | None = None
-        self._input, self._output, self._drops = Meter(), Meter(), Meter()
+        self._input, self._output, self._drops, self._holds = Meter(), Meter(), Meter(), Meter()
         self._step, self._beyond, self._map = Meter(), Meter(), Meter(60.0)
         self._rooms: dict[str, Meter] = {}
 
@@ -53,6 +53,10 @@ class Ledger:
         self._beyond.add(1e3 * beyond)
         for room, ms in result.stage_ms.items():
             self._rooms.setdefault(room, Meter()).add(ms)
+        if result.geometry.held:
+            self._held += 1
+            self._holds.add()
+            self._why_held = result.geometry.held
         self._begun = None
 
     def mapped(self, scene: InstanceMap, seconds: float = 0.0) -> None:
@@ -75,6 +79,9 @@ class Ledger:
             dropped=self._dropped,
             rejected=self.rejected,
             reason=self._reason,
+            held=self._held,
+            why_held=self._why_held,
+            held_rate=self._holds.rate,
             input_rate=self._input.rate,
             output_rate=self._output.rate,
             drop_rate=self._drops.rate,

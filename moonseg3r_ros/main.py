@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
 
-import rclpy
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
+from moonseg3r_ros.signals import end_within, interrupt_once, leave_at_once
 
-from moonseg3r_core import InputError
-from moonseg3r_ros.signals import end_within, interrupt_once, spin
+if TYPE_CHECKING:
+    from moonseg3r_ros.node import MoonSeg3RNode
 
-ENDING = 1.5  # seconds that a step at work is waited for at the end
+ENDING = 1.5  # seconds that callbacks at work, and then a step at work, are waited for at the end
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 ended by a signal or shutdown; 2 parameters that cannot be used, one line on standard error."""
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    interrupt_once()
-    try:
-        from moonseg3r_ros.node import MoonSeg3RNode  # torch takes seconds, and a signal may come meanwhile
+    leave_at_once()  # torch takes seconds to import
+    import rclpy
+    from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+    from rclpy.signals import SignalHandlerOptions
 
-        node = MoonSeg3RNode()
+    from moonseg3r_core import InputError
+    from moonseg3r_ros.node import MoonSeg3RNode
+
+    try:
+        interrupt_once()
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        serve(MoonSeg3RNode())
     except KeyboardInterrupt:
-        rclpy.try_shutdown()
-        return 0
+        pass
     except (InputError, InvalidParameterTypeException, InvalidParameterValueException) as error:
         print(f"moonseg3r_node: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
         return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def serve(node: MoonSeg3RNode) -> None:
+    """The node's callbacks, until a signal comes."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    from moonseg3r_ros.spinning import spin
+
     executor = SingleThreadedExecutor()  # the multi-threaded one keeps a core busy while callbacks wait for a thread
     executor.add_node(node)
-    spin(executor)
+    if not spin(executor, ENDING):
+        os._exit(0)  # models that are being loaded, say: neither interrupted nor waited for
     end_within(ENDING)
     node.destroy_node()
     executor.shutdown(timeout_sec=ENDING)
-    rclpy.try_shutdown()
-    return 0
 
 
 if __name__ == "__main__":

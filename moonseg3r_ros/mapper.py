@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core import (
-    NEEDS,
     Config,
     FrameRejected,
     FrameResult,
@@ -22,6 +21,7 @@ from moonseg3r_core import (
     build_segmenter,
     frame_of,
     load_map,
+    needs,
     refit,
     save_map,
 )
@@ -95,10 +95,13 @@ class Mapper:
         stepped = perf_counter()
         map_from_world = self._origin(result, item.world)
         self.outputs.frame(
-            Placed(frame, result, map_from_world, camera_of(item.parts), item.child, item.child_from_camera)
+            Placed(frame, result, map_from_world, camera_of(item.parts.image), item.child, item.child_from_camera)
         )
-        self._newest = result.index
-        self._pace.changed()
+        if held := result.geometry.held:
+            self.voice.say("held", f"an image adds nothing to the map, and the last good pose stands: {held}")
+        else:
+            self._newest = result.index
+            self._pace.changed()
         self.ledger.took(result, step=stepped - begun, beyond=perf_counter() - item.whole - (stepped - begun))
 
     def idle(self) -> float | None:
@@ -193,7 +196,7 @@ class Mapper:
 def starts_at_camera(values: Values) -> bool:
     """True when `map` is laid out from the first camera, and is not the world in which poses are given."""
     origin = values.settings.map_origin
-    given = "poses" in NEEDS[values.config.reconstruction.kind]
+    given = "poses" in needs(values.config)
     return origin == "first_camera" or (origin == "auto" and not given)
 
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import NEEDS, Config, ConfigError, InputError, Parts, find_settled, fixed_changes
+from moonseg3r_core import Config, ConfigError, InputError, Parts, find_settled, fixed_changes, needs
+from moonseg3r_ros.diagnostics import UNTRAINED
 from moonseg3r_ros.inputs import Inputs, Needs
 from moonseg3r_ros.interface import STEADY
 from moonseg3r_ros.ledger import Ledger
@@ -58,17 +59,26 @@ class MoonSeg3RNode(LifecycleNode):
 
     @property
     def needs(self) -> Needs:
-        """What the chosen reconstruction takes beside images; with odom_frame set, where the camera is in it too."""
-        needs = NEEDS[self.values.config.reconstruction.kind]
-        placed = "poses" in needs or bool(self.values.settings.odom_frame)
-        return Needs(depth="depth" in needs, info="intrinsics" in needs, pose=placed)
+        """What the chosen reconstruction takes beside images."""
+        wanted = needs(self.values.config)
+        return Needs(depth="depth" in wanted, info="intrinsics" in wanted, pose="poses" in wanted)
+
+    @property
+    def untrained(self) -> bool:
+        """True when the reconstruction's net is one of random numbers."""
+        section = self.values.config.reconstruction
+        return section.random and section.kind != "rgbd"
 
     def feeds_of_needs(self) -> dict[str, str]:
         """What is taken beside the image -> the topic of the table that brings it."""
-        settings, needs = self.values.settings, self.needs
+        settings, wanted = self.values.settings, self.needs
         depth = "depth" if settings.depth_transport == "raw" else "depth/compressedDepth"
         pose = "/tf" if settings.pose_source == "tf" else "odom"
-        feeds = {"camera_info": (needs.info, "camera_info"), "depth": (needs.depth, depth), "pose": (needs.pose, pose)}
+        feeds = {
+            "camera_info": (wanted.info, "camera_info"),
+            "depth": (wanted.depth, depth),
+            "pose": (wanted.pose, pose),
+        }
         return {need: topic for need, (asked, topic) in feeds.items() if asked}
 
     # Lifecycle
@@ -119,6 +129,8 @@ class MoonSeg3RNode(LifecycleNode):
             self.trigger_activate()
 
     def _configure(self) -> None:
+        if self.untrained:
+            self.get_logger().warning(f"{UNTRAINED}; poses, points and instances are nonsense, for tests and timing")
         self.outputs = Outputs(self, self.values, self.voice)
         try:
             self.mapper = Mapper(self.values, self.outputs, self.ledger, self.voice)

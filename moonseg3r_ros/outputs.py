@@ -14,6 +14,7 @@ from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
 from moonseg3r_core import Frame, FrameResult, InstanceMap, frame_cloud
+from moonseg3r_ros.anchor import IDENTITY
 from moonseg3r_ros.clouds import capped, map_cloud
 from moonseg3r_ros.images import overlay_message, segmentation_message
 from moonseg3r_ros.instances import detections, instance_array
@@ -38,6 +39,30 @@ class Placed:
     @property
     def map_from_camera(self) -> np.ndarray:
         return self.map_from_world @ self.result.geometry.world_from_camera.cpu().numpy()
+
+    @property
+    def is_held(self) -> bool:
+        """True when the frame brings no points of its own and the last good pose stands in."""
+        return bool(self.result.geometry.held)
+
+
+class Standing:
+    """The robot's frame that map -> it places stays where it was while frames are held: its own TF carries the camera on."""
+
+    def __init__(self) -> None:
+        self._child, self._map_from_child = "", IDENTITY
+
+    def map_from_camera(self, placed: Placed) -> np.ndarray:
+        """Where the camera is by the last good frame, (4, 4)."""
+        if placed.child in ("", placed.camera_frame):
+            return placed.map_from_camera
+        if placed.is_held and placed.child == self._child:
+            return self._map_from_child @ placed.child_from_camera
+        self._child, self._map_from_child = (
+            placed.child,
+            placed.map_from_camera @ np.linalg.inv(placed.child_from_camera),
+        )
+        return placed.map_from_camera
 
 
 class Outputs:
@@ -65,7 +90,8 @@ class Outputs:
                 )
 
     def forget_path(self) -> None:
-        """The path starts anew."""
+        """The path starts anew, and what stood where it was is forgotten."""
+        self._standing = Standing()
         self._path: list[PoseStamped] = []
         self._path_step, self._path_count = 1, 0
 
@@ -84,18 +110,20 @@ class Outputs:
         """Publish what belongs to one frame, the poses first."""
         stamp = time_message(placed.result.index)
         in_map, in_camera = (header(stamp, name) for name in (self.values.settings.map_frame, placed.camera_frame))
+        map_from_camera = self._standing.map_from_camera(placed)
         if placed.child:
-            map_from_child = placed.map_from_camera @ np.linalg.inv(placed.child_from_camera)
+            map_from_child = map_from_camera @ np.linalg.inv(placed.child_from_camera)
             self.publish("/tf", TFMessage(transforms=[transform_message(in_map, placed.child, map_from_child)]))
-        pose = PoseStamped(header=in_map, pose=pose_message(placed.map_from_camera))
+        pose = PoseStamped(header=in_map, pose=pose_message(map_from_camera))
         self.publish("~/pose", pose)
-        self._follow(pose)
         ids = placed.result.instance_ids.cpu().numpy()
         if self._heard("~/segmentation"):
             self.publish("~/segmentation", segmentation_message(in_camera, ids))
         if self._heard("~/overlay"):
             self.publish("~/overlay", overlay_message(in_camera, placed.frame.image.cpu().numpy(), ids))
-        if self._heard("~/cloud"):
+        if not placed.is_held:
+            self._follow(pose)
+        if self._heard("~/cloud") and not placed.is_held:
             settings = self.values.settings
             scene = frame_cloud(placed.frame, placed.result, settings.cloud_points)
             self.publish("~/cloud", map_cloud(in_map, scene, placed.map_from_world, settings.map_colors))

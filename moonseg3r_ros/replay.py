@@ -9,16 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import rclpy
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
-
-from moonseg3r_core import InputError
-from moonseg3r_ros.replay_bag import Bag
-from moonseg3r_ros.replay_player import SECOND, BagClock, NoClock, Player
-from moonseg3r_ros.replay_topics import Outlets
-from moonseg3r_ros.signals import interrupt_once
+from moonseg3r_ros.signals import interrupt_once, leave_at_once
 
 BAD_INPUT = 2
 PATIENCE = 5.0  # seconds that the start waits for a subscriber unless --wait says otherwise
@@ -39,6 +30,15 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay as the arguments say. Exit status: 0 played or interrupted; 2 bad usage or input, said in one line."""
+    leave_at_once()
+    import rclpy
+    from rclpy.node import Node
+    from rclpy.signals import SignalHandlerOptions
+    from rclpy.utilities import remove_ros_args
+
+    from moonseg3r_core import InputError
+    from moonseg3r_ros.replay_run import replay
+
     arguments = list(sys.argv if argv is None else argv)
     given = build_parser().parse_args(remove_ros_args(arguments)[1:])
     try:
@@ -78,26 +78,6 @@ def build_parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("--wait-for", metavar="NODE", help="/name of the node whose subscription counts for --wait")
     return parser
-
-
-def replay(node: Node, given: argparse.Namespace) -> None:
-    """Publish the bag once, or over and over. Raises InputError for a bag, a topic or a time that is not there."""
-    log = node.get_logger()
-    bag = Bag(given.bag, log.warning)
-    start = bag.first_stamp() + round(given.start * SECOND)
-    outlets = Outlets(node, bag.topics(given.topics, with_clock=given.no_clock))
-    if next(bag.messages(outlets.publishers, start), None) is None:
-        raise InputError(f"{given.bag} has no message on these topics at or after --start {given.start:g}.")
-    player = Player(outlets.publishers, NoClock() if given.no_clock else BagClock(node), given.rate)
-    transforms = bag.static_transforms(outlets.static)
-    outlets.publish(transforms)
-    outlets.wait(given.wait, given.wait_for)
-    log.info(f"playing {given.bag} at rate {given.rate:g}: {', '.join(outlets.publishers)}")
-    while player.play(bag.messages(outlets.moving, start), start, start + given.duration * SECOND) and given.loop:
-        log.info(f"{player.report()}; again from the start")
-        outlets.publish(transforms)
-    log.info(player.report())
-    outlets.flush()
 
 
 def positive(text: str) -> float:

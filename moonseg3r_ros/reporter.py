@@ -51,16 +51,19 @@ class Reporter:
             self._state, self._entered = node.state, monotonic()
         feeds = self._feeds()
         image = next(iter(feeds.values()), _unsubscribed(node))
+        needs = node.feeds_of_needs()
         clock_missing = node.get_parameter("use_sim_time").value and node.get_clock().now().nanoseconds == 0
         return Facts(
             node=node.get_fully_qualified_name(),
             state=node.state,
             image=image,
-            needs={need: feeds[name] for need, name in node.feeds_of_needs().items() if name in feeds},
+            needs={need: feeds[name] for need, name in needs.items() if name in feeds},
+            others=tuple(feed for name, feed in feeds.items() if feed is not image and name not in needs.values()),
             flow=node.ledger.flow(),
             load=node.ledger.load(),
             fault=node.fault,
             paused=node.paused,
+            untrained=node.untrained,
             clock_missing=bool(clock_missing),
             causes=node.voice.causes(),
             image_topics=() if image.publishers else self._image_topics(),

@@ -64,8 +64,10 @@ class Waiting:
 class FrameAssembler:
     """Takes messages as they arrive and gives images, in their order, with what belongs to them.
 
-    An image goes out when all is there, or without the rest when it has waited PATIENCE. `say(topic, message)` hears
-    what is amiss, again and again. Times are seconds of one clock, which stamps a header that was never stamped.
+    An image goes out when all is there, or without the rest when it has waited PATIENCE. `may_go(message, stamp, early)`
+    can hold an image up as long for a reason of its own; `early` is True in the first second after the first image, when
+    what nobody asked for may still turn up. A camera_info is used, asked for or not. `say(topic, message)` hears what is
+    amiss, again and again. Times are seconds of one clock, which stamps a header that was never stamped.
     No message makes it raise, and it holds a bounded number of them. For one thread.
     """
 
@@ -77,10 +79,11 @@ class FrameAssembler:
         with_pose: bool,
         world: str | None = None,
         rectified: bool = False,
+        may_go: Callable[[Any, float, bool], bool] = lambda message, stamp, early: True,
         say: Callable[[str, str], None],
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
-        self.rectified = rectified
+        self.rectified, self._may_go = rectified, may_go
         self._say = say
         self._poses = CameraPoses(world)
         self._depths = DepthPairing()
@@ -102,6 +105,11 @@ class FrameAssembler:
     def world(self) -> str | None:
         """The frame in which poses are given; None until it is chosen."""
         return self._poses.world
+
+    @property
+    def has_info(self) -> bool:
+        """True when a camera_info has come."""
+        return self._info is not None
 
     def parent_of(self, frame: str) -> str | None:
         """The frame's parent in the tree of transforms, None when it has none."""
@@ -172,14 +180,15 @@ class FrameAssembler:
         return now - self._waiting[0].arrived > PATIENCE or len(self._waiting) > CAPACITY
 
     def _is_whole(self, image: Waiting, now: float) -> bool:
-        has_info = not self.with_info or self._info is not None
+        has_info = not self.with_info or self.has_info
         has_depth = not self.with_depth or self._depths.is_settled(image.stamp)
-        return has_info and has_depth and (not self.with_pose or self._is_placed(image, now))
+        has_pose = not self.with_pose or self._is_placed(image, now)
+        return has_info and has_depth and has_pose and self._may_go(image.message, image.stamp, self._is_early(now))
 
     def _is_placed(self, image: Waiting, now: float) -> bool:
         frame = image.message.header.frame_id
         try:
-            if self._is_early(image, now):
+            if self._is_unsure(image, now):
                 return False
             self._poses.settle(frame)
             self._poses.at(frame, image.stamp)
@@ -187,9 +196,12 @@ class FrameAssembler:
             return False
         return True
 
-    def _is_early(self, image: Waiting, now: float) -> bool:
+    def _is_early(self, now: float) -> bool:
+        return now - self._first < PATIENCE
+
+    def _is_unsure(self, image: Waiting, now: float) -> bool:
         """True in the first second, while the tree may grow a better world and the frame rate is hardly known."""
-        if self.world is not None or now - self._first >= PATIENCE:
+        if self.world is not None or not self._is_early(now):
             return False
         certain = not self.with_depth or self._depths.has(image.stamp)
         return not (certain and self._poses.has_best_world(image.message.header.frame_id))

@@ -18,7 +18,7 @@ PLACED = np.diag([1.0, 1.0, 1.0, 1.0])
 PLACED[0, 3] = 7.0
 
 
-def anchor(*edges, moving=True, fails=False, **settings):
+def anchor(*edges, given=False, fails=False, **settings):
     said = []
 
     def lookup(target, source, stamp):
@@ -26,7 +26,7 @@ def anchor(*edges, moving=True, fails=False, **settings):
             raise MoonSeg3RError("no such frame")
         return PLACED
 
-    made = Anchor(NodeSettings(**settings), moving, lookup, SimpleNamespace(say=lambda topic, text: said.append(text)))
+    made = Anchor(NodeSettings(**settings), given, lookup, SimpleNamespace(say=lambda topic, text: said.append(text)))
     made.hear([edge(parent, child) for parent, child in edges])
     return made, said
 
@@ -83,8 +83,39 @@ def test_no_leading_slash_goes_out_and_a_nameless_camera_has_a_name():
     assert of(anchor()[0], "") == ("camera", True)
 
 
+def test_a_camera_that_the_node_places_itself_has_no_parent_and_with_given_poses_it_may_be_anothers():
+    for given, theirs in ((False, []), (True, [edge("map", "camera")])):
+        made, _ = anchor(given=given)
+        assert of(made)[0] == "camera"
+        assert made.hear([edge("map", "camera")]) == theirs
+
+
+def test_a_tree_that_turns_up_late_is_found_though_the_node_placed_the_camera_before():
+    made, _ = anchor()
+    assert of(made)[0] == "camera"
+    made.hear([edge("odom", "base"), edge("base", "camera"), edge("map", "camera")])  # the last is an echo
+    assert of(made)[0] == "odom"
+
+
+@pytest.mark.parametrize(
+    ("edges", "fails", "early", "late"),
+    [
+        ([], False, False, True),  # nobody places it, up to now
+        ([("map", "camera")], False, False, True),
+        ([("odom", "camera")], False, True, True),
+        ([("odom", "camera")], True, False, False),  # its TF of this moment is still to come
+        ([("map", "odom"), ("odom", "camera")], True, True, True),  # nothing to place, nothing to wait for
+    ],
+)
+def test_what_an_image_waits_for(edges, fails, early, late):
+    made, said = anchor(*edges, fails=fails)
+    image = SimpleNamespace(header=SimpleNamespace(frame_id="camera"))
+    assert [made.is_ready(image, 0.0, first) for first in (True, False)] == [early, late]
+    assert not said
+
+
 def test_what_is_not_known_is_said_and_not_made_up():
-    for settings in ({"fails": True}, {"moving": False}, {"fails": True, "odom_frame": "odom"}):
+    for settings in ({"fails": True}, {"fails": True, "odom_frame": "odom"}):
         made, said = anchor(("odom", "camera"), **settings)
         assert of(made) == ("", True)
         assert said[0].startswith("no TF is published")

@@ -31,6 +31,7 @@ TOYS = (
     "Fragile",
     "Stuck",
     "Needing",
+    "Busy",
 )
 
 
@@ -172,7 +173,7 @@ def test_a_transition_at_work_ends_before_its_node_is_unloaded(graph, container)
     ("request_", "said"),
     [
         ({"plugin": "other::Plain", "package": "other"}, "package 'other' registers no component 'other::Plain' in"),
-        ({"plugin": "toys::Plane"}, "'toys::Plane' in the entry points 'rclpy_components'; it has: toys::Chatty, "),
+        ({"plugin": "toys::Plane"}, "'toys::Plane' in the entry points 'rclpy_components'; it has: toys::Busy, toys::Chatty, "),
         ({"plugin": "toys::Gone"}, "toys.gone:Node cannot be imported: ModuleNotFoundError"),
         ({"plugin": "toys::Data"}, "toys:not_a_node must be a subclass of rclpy.node.Node, got {'a': 'dictionary'}"),
         ({"plugin": "toys::Failing"}, "toys:Failing() failed: RuntimeError: no camera, no fun"),
@@ -204,6 +205,22 @@ def test_a_callback_that_raises_is_logged_and_the_others_go_on(graph, container)
     graph.until(lambda: graph.programs[0].text.count("ValueError: a callback failed") > 2, "it fails again")
     graph.until(lambda: len(words) > 2, "words")
     assert container.list() == {1: "/fragile", 2: "/plain"}
+
+
+def test_callbacks_at_work_hold_up_neither_other_nodes_nor_the_container(graph, path, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELEASE", str(tmp_path / "release"))
+    graph.start(CONTAINER)
+    container, busy = Client(graph), 2 + max(4, os.cpu_count())  # more than any pool has threads
+    for number in range(busy):
+        assert container.load("toys::Busy", node_name=f"busy_{number}").success
+    graph.until(lambda: graph.programs[0].text.count("at work") == busy, "all are at work")
+    assert container.load("toys::Plain").success
+    words = graph.listen(String, "/words")
+    graph.until(lambda: len(words) > 2, "words")
+    assert len(container.list()) == busy + 1
+    (tmp_path / "release").touch()
+    assert container.unload(1).success
+    assert len(container.list()) == busy
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])

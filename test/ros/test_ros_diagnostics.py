@@ -134,6 +134,18 @@ TABLE = {
         replace(DEAD, causes={"future stamp": "image refused: its stamp 9.000 s must not lie after now"}),
         ERROR, ["image refused: its stamp 9.000 s must not lie after now"],
     ),
+    "most frames are held": (
+        replace(WELL, flow=replace(WELL.flow, held=70, why_held="too dark", held_rate=5.0)),
+        WARN, ["held: 5.0 of 9.8 images/s", "the last good pose stands: too dark"],
+    ),
+    "few frames are held": (replace(WELL, flow=replace(WELL.flow, held=70, why_held="too dark", held_rate=4.8)), OK, ["OK:"]),
+    "images come out, TF does not": (
+        replace(WELL, causes={"tf": "no TF is published: map -> odom needs the camera in it"}), WARN, ["no TF is published"],
+    ),
+    "untrained": (replace(WELL, untrained=True), WARN, ["UNTRAINED (reconstruction.random is set): OK: 9.8 images/s"]),
+    "untrained and dead": (
+        replace(DEAD, untrained=True, image=unheard("image", IMAGE, publishers=())), ERROR, ["UNTRAINED", "no publisher on /image"],
+    ),
     "slow": (
         replace(WELL, flow=replace(WELL.flow, input_rate=30.0, output_rate=3.1, drop_rate=26.9, step_ms=322.0, dropped=807)),
         WARN, ["slow: 3.1 of 30.0 images/s come out", "322.0 ms", "807 were dropped"],
@@ -220,6 +232,7 @@ def test_the_message_holds_verdict_and_numbers():
     assert {pair.key: pair.value for pair in status.values} == {
         "state": "active",
         "frames received": "90", "frames processed": "88", "frames dropped": "1", "frames rejected": "1",
+        "frames held": "0", "last held": "",
         "input rate": "9.90", "output rate": "9.80", "latency ms": "4.2", "step ms": "61.0",
         "map ms": "", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
         **dict.fromkeys(("/image", "/camera_info", "/depth", "/tf"), "0 connected, 9 messages"),

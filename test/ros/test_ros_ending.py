@@ -1,13 +1,19 @@
 """Every program of the graph ends when it is told to, with status 0, whatever it is doing."""
 
+import re
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
+from test_ros_replay import recording, write_bag
 from test_ros_stream import SLOW, Stream
 
+PROGRAMS = ("moonseg3r_ros.main", "moonseg3r_ros.container", "moonseg3r_ros.replay")
+SOON = (0.1, 0.3, 0.8, 1.5)  # seconds: while ROS and torch are imported, or shortly after
 STEP = "60"  # seconds; longer than anything here waits
 
 
@@ -32,3 +38,23 @@ def test_two_signals_in_a_row_are_one(graph):
     node.process.send_signal(signal.SIGINT)
     assert node.end(signal.SIGINT) == 0
     assert "Traceback" not in node.text
+
+
+def hears(program):
+    """True when a process takes SIGTERM itself: our modules have been reached, ROS and torch perhaps not."""
+    status = Path(f"/proc/{program.process.pid}/status").read_text()
+    caught = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+    return caught >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells which signals a process takes")
+@pytest.mark.parametrize("module", PROGRAMS)
+@pytest.mark.parametrize(("seconds", "number"), [(0.0, signal.SIGTERM), *((s, signal.SIGINT) for s in SOON)])
+def test_a_signal_while_modules_are_imported_ends_it_like_any_other(graph, tmp_path, module, seconds, number):
+    arguments = [write_bag(tmp_path / "bag", recording()), "--wait"] if module.endswith("replay") else []
+    program = graph.start(module, *arguments)
+    graph.until(lambda: hears(program), "it takes signals", program)
+    time.sleep(seconds)
+    assert program.end(number) == 0
+    assert "Traceback" not in program.text
+    assert "KeyboardInterrupt" not in program.text

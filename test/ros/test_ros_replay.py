@@ -26,9 +26,10 @@ from tf2_msgs.msg import TFMessage
 import moonseg3r_ros.replay_player as player_module
 import moonseg3r_ros.replay_topics as topics_module
 from moonseg3r_core import InputError, Message
-from moonseg3r_ros.replay import build_parser, replay
+from moonseg3r_ros.replay import build_parser
 from moonseg3r_ros.replay_bag import Bag
 from moonseg3r_ros.replay_player import NoClock, Player
+from moonseg3r_ros.replay_run import replay
 from moonseg3r_ros.replay_topics import TF, settle
 
 REPLAY = "moonseg3r_ros.replay"

@@ -1,6 +1,8 @@
 """Components for the container's tests, each with a constructor of its own kind."""
 
+import os
 import time
+from pathlib import Path
 
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.node import Node
@@ -121,3 +123,16 @@ class Needing(Node):
 
 
 not_a_node = {"a": "dictionary"}
+
+
+class Busy(Node):
+    """Its callback is at work until the file that RELEASE names is there."""
+
+    def __init__(self):
+        super().__init__("busy")
+        self.create_timer(0.01, self.work)
+
+    def work(self):
+        print("at work", flush=True)
+        while not Path(os.environ["RELEASE"]).exists():
+            time.sleep(0.01)

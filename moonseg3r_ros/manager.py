@@ -1,0 +1,124 @@
+"""The container's own node: loads others, lists them and takes them out, each served by a thread of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from composition_interfaces.srv import ListNodes, LoadNode, UnloadNode
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+
+from moonseg3r_ros.components import ComponentError, build_component, destroy, find_component
+from moonseg3r_ros.signals import end_within
+from moonseg3r_ros.spinning import Serving, spin
+
+BRIEF = 0.2  # seconds that the end waits for a request at work
+ENDING = 1.5  # seconds that it then has for all nodes
+HURRY = 0.5  # seconds that each node's callback at work, and then its transition, has of them
+PATIENCE = 30.0  # seconds that an unloaded node's have
+
+
+@dataclass(frozen=True)
+class Component:
+    """A node with the thread that serves its callbacks: none of them holds up another node's."""
+
+    node: Node
+    serving: Serving
+
+    @classmethod
+    def of(cls, node: Node) -> Component:
+        """Begin to serve a node."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        return cls(node, Serving(executor))
+
+    @property
+    def name(self) -> str:
+        return self.node.get_fully_qualified_name()
+
+    def end(self, patience: float) -> None:
+        """Take the node down once its callback at work is done, `patience` seconds later at the latest."""
+        executor = self.serving.executor
+        if not self.serving.end(patience):
+            self.node.get_logger().warning(f"a callback takes longer than {patience:g} s; not waiting for its end")
+        executor.remove_node(self.node)
+        destroy(self.node, patience)
+        executor.shutdown(0.0)
+
+
+class ComponentContainer(Node):
+    """Loads nodes and takes them out, by its services in `executor`; ids are given once, from 1 on."""
+
+    def __init__(self, executor: Executor, node_name: str = "ComponentManager") -> None:
+        super().__init__(node_name)
+        self.components: dict[int, Component] = {}
+        self._last_id = 0
+        for kind, name, answer in (
+            (LoadNode, "load_node", self._load),
+            (UnloadNode, "unload_node", self._unload),
+            (ListNodes, "list_nodes", self._list),
+        ):
+            self.create_service(kind, f"~/_container/{name}", answer)
+        executor.add_node(self)
+
+    def destroy_node(self) -> None:
+        """Unload all and take the container down."""
+        for component in self.components.values():
+            component.serving.ask()
+        while self.components:
+            self._remove(next(iter(self.components)), HURRY)
+        super().destroy_node()
+
+    def _load(self, request: LoadNode.Request, response: LoadNode.Response) -> LoadNode.Response:
+        try:
+            kind = find_component(request.package_name, request.plugin_name)
+            node = build_component(kind, request, self.get_logger().warning)
+            response.full_node_name = self._add(node)
+        except ComponentError as error:
+            response.error_message = str(error)
+            self.get_logger().error(f"cannot load {request.plugin_name}: {error}")
+        else:
+            response.success, response.unique_id = True, self._last_id
+            self.get_logger().info(f"loaded {request.plugin_name} as {response.full_node_name}, id {self._last_id}")
+        return response
+
+    def _unload(self, request: UnloadNode.Request, response: UnloadNode.Response) -> UnloadNode.Response:
+        if request.unique_id not in self.components:
+            there = ", ".join(map(str, self.components)) or "none"
+            response.error_message = f"no node has the id {request.unique_id}; ids here: {there}"
+            return response
+        self.get_logger().info(f"unloading {self.components[request.unique_id].name}")
+        self._remove(request.unique_id, PATIENCE)
+        response.success = True
+        return response
+
+    def _list(self, request: ListNodes.Request, response: ListNodes.Response) -> ListNodes.Response:
+        response.unique_ids = list(self.components)
+        response.full_node_names = [component.name for component in self.components.values()]
+        return response
+
+    def _add(self, node: Node) -> str:
+        name = node.get_fully_qualified_name()
+        for id, other in self.components.items():
+            if other.name == name:
+                destroy(node)
+                raise ComponentError(f"a node named {name} is loaded already, id {id}; give another name or namespace")
+        self._last_id += 1
+        self.components[self._last_id] = Component.of(node)
+        return name
+
+    def _remove(self, id: int, patience: float) -> None:
+        self.components.pop(id).end(patience)
+
+
+def serve() -> None:
+    """The container and its nodes, until a signal comes."""
+    executor = SingleThreadedExecutor()
+    container = ComponentContainer(executor)
+    idle = spin(executor, BRIEF)
+    end_within(ENDING)
+    container.destroy_node()
+    if not idle:
+        os._exit(0)  # a component that is being built is neither interrupted nor waited for
+    executor.shutdown()
