@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cut3r_scripted import ScriptedNet, camera, frame, unsure
+from cut3r_scripted import ScriptedNet, broken_points, broken_pose, broken_state, camera, frame, unsure
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,8 +165,9 @@ def test_the_scale_over_a_seam_is_the_ratio_of_the_depths(old, new):
     assert torch.allclose(similarity.pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
 
 
-def test_there_is_no_seam_where_the_new_state_sees_nothing():
-    assert seam(Similarity(), *sights(damage=unsure), 1.5) is None
+@pytest.mark.parametrize("damage", [unsure, broken_pose, broken_points, broken_state])
+def test_there_is_no_seam_where_the_new_state_sees_nothing(damage):
+    assert seam(Similarity(), *sights(damage=damage), 1.5) is None
 
 
 def test_a_chunk_is_due_after_so_many_key_frames():

@@ -42,6 +42,12 @@ def scripted(path=PATH, units=None, damage=None, **settings):
     return Cut3rReconstruction(net, **settings)
 
 
+def smeared(image):
+    """As out of focus."""
+    smooth = torch.nn.functional.avg_pool2d(image.permute(2, 0, 1).float(), 11, 1, 5, count_include_pad=False)
+    return smooth.permute(1, 2, 0).to(torch.uint8)
+
+
 def parts(geometry):
     """A Geometry's fields by name, the features as a tensor."""
     return vars(geometry) | {"features": geometry.features.features}
@@ -169,6 +175,15 @@ def test_only_key_frames_change_the_state():
     assert room.key_frames == 2
 
 
+def test_key_frames_are_the_same_whatever_the_unit_of_a_chunk():
+    def keys(units):
+        room = scripted([camera(x=0.02 * i) for i in range(20)], units=units, reset_every=2, key_translation=0.05)
+        return [(room(frame(number)), room.key_frames)[1] for number in range(20)]
+
+    assert keys({}) == keys({8: 0.01}) == keys({8: 50.0})
+    assert keys({})[-1] == 5
+
+
 @pytest.mark.parametrize("points", ["world", "self"])
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_a_new_chunk_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
@@ -213,16 +228,13 @@ def held_as(geometry, pose, reason):
 
 @pytest.mark.parametrize(
     ("image", "reason"),
-    [(BLACK, "black"), (BLACK + 128, "of one color"), (torch.nn.functional.avg_pool2d, "blurred")],
+    [(BLACK, "black"), (BLACK + 128, "of one color"), (smeared(frame(5).image), "blurred")],
     ids=["black", "constant", "blurred"],
 )
 def test_an_image_that_shows_nothing_is_held_without_inference(image, reason):
     room = scripted()
     for number in range(4):
         last = room(frame(number))
-    if callable(image):
-        smooth = image(frame(5).image.permute(2, 0, 1).float(), 11, 1, 5, count_include_pad=False)
-        image = smooth.permute(1, 2, 0).to(torch.uint8)
     before = room.state_dict()
     held = room(dataclasses.replace(frame(5), image=image))
     assert held_as(held, last.world_from_camera, reason)
@@ -324,9 +336,11 @@ SETTINGS = [
 
 
 def shown(number):
-    """A walk with good frames, a black one, and a change of size."""
+    """A walk with good frames, a black one, blurred ones, and a change of size."""
     if number == 6:
         return dataclasses.replace(robot(number), image=BLACK)
+    if number in (10, 11):
+        return dataclasses.replace(robot(number), image=smeared(frame(number).image))
     return robot(number, height=64, width=48) if number > 13 else robot(number)
 
 
