@@ -6,6 +6,7 @@ import pytest
 
 from moonseg3r_core.config import load_config
 from moonseg3r_core.evaluation.bench_accuracy import accuracy_table
+from moonseg3r_core.evaluation.bench_cut3r import long_table
 from moonseg3r_core.evaluation.bench_speed import endurance_table
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -39,3 +40,9 @@ def test_regions_beat_both_baselines():
 def test_memory_stays_flat_over_a_long_loop():
     table = endurance_table(load_config(), frames=2000, quiet=True)
     assert table.rows[-1]["memory ratio"] <= 1.15
+
+
+def test_cut3r_runs_on_without_growing():
+    table = long_table(3000, quiet=True)
+    assert table.rows[-1]["key frames"] == 3000
+    assert table.rows[-1]["memory ratio"] <= 1.05
