@@ -20,7 +20,8 @@ DTYPES = {
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
     "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
 }  # fmt: skip
-_MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
+_PUT, _GET = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}, {"GET", "BINGET", "LONG_BINGET"}
+_DEEPEST = 1000
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_inert(data: bytes) -> Any:
     Raises ValueError for what is no sound pickle.
     """
     try:
-        _check_memo(data)
+        _check_steps(data)
         return _Reader(io.BytesIO(data)).load()
     except Exception as error:  # what damaged bytes make of the unpickler can be any
         raise ValueError(f"no sound pickle ({error})") from error
@@ -107,8 +108,33 @@ def _maker(module: str, name: str) -> Callable[..., Any] | None:
     return None
 
 
-def _check_memo(data: bytes) -> None:
-    """Refuse to remember under a number beyond the steps taken: the unpickler would make room for all below it."""
-    for step, (operation, number, _) in enumerate(pickletools.genops(data)):
-        if operation.name in _MEMO and int(number or 0) > step:
-            raise ValueError(f"memo {number} at step {step}")
+def _check_steps(data: bytes) -> None:
+    """Refuse what would bring the unpickler down: a memo number beyond the steps taken (it makes room for all below),
+    and deeply nested tuples (hashing one, as a key, uses the C stack). Depths are followed as they pass the stack.
+    """
+    stack: list[int | None] = []  # how deep tuples are nested in each value; None: a mark
+    memo: dict[int, int] = {}
+    for step, (operation, argument, _) in enumerate(pickletools.genops(data)):
+        taken = _take(stack, operation.stack_before)
+        depth = max(taken, default=0) + operation.name.startswith("TUPLE")
+        if operation.name in _GET:
+            depth = memo.get(int(argument or 0), 0)
+        stack += [None if made is pickletools.markobject else depth for made in operation.stack_after]
+        if operation.name in _PUT and stack:
+            number = len(memo) if argument is None else int(argument)
+            memo[number] = stack[-1] or 0
+            if number > step:
+                raise ValueError(f"memo {number} at step {step}")
+        if depth > _DEEPEST:
+            raise ValueError("deeply nested tuples")
+
+
+def _take(stack: list[int | None], kinds: list[Any]) -> list[int]:
+    """Take from the stack what an operation takes, all down to a mark where it says so; the depths taken."""
+    taken = []
+    for kind in reversed(kinds):
+        while kind is pickletools.stackslice and stack and stack[-1] is not None:
+            taken.append(stack.pop())
+        if kind is not pickletools.stackslice and stack:
+            taken.append(stack.pop())
+    return [depth for depth in taken if depth is not None]

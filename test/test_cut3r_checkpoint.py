@@ -4,6 +4,7 @@ import argparse
 import builtins
 import json
 import os
+import pickle
 import random
 import re
 import subprocess
@@ -199,8 +200,31 @@ def test_a_hostile_pickle_cannot_reach_what_reads_it():
             continue
     assert read_inert(before + b"ccollections\nOrderedDict\n)R.") == {}
     assert not hasattr(OrderedDict(), "__defaults__")
-    with pytest.raises(ValueError, match="memo"):
-        read_inert(before + b"Nr\xff\xff\xff\x7f.")
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (b"Nr\xff\xff\xff\x7f.", "memo 2147483647 at step 2"),
+        (b"})" + b"\x85" * 300_000 + b"Ns.", "deeply nested tuples"),
+        (b"})" + b"\x85q\x000h\x00" * 2000 + b"Ns.", "deeply nested tuples"),  # by way of the memo
+        (b"}" + b"(" * 2000 + b"t" * 2000 + b"Ns.", "deeply nested tuples"),
+        (b"})" + b"\x852\x86" * 2000 + b"Ns.", "deeply nested tuples"),
+    ],
+    ids=["memo", "key", "remembered", "marks", "doubled"],
+)
+def test_what_would_bring_the_unpickler_down_is_refused(steps, words):
+    with pytest.raises(ValueError, match=words):
+        read_inert(b"\x80\x02" + steps)
+
+
+def test_nested_values_are_read():
+    value = {"a": [(1, (2.5, [None, (True, "x")])), {(1, (2, 3)): frozenset({4})}], "b": OrderedDict(c=(b"", -1))}
+    for protocol in (2, 3, 4, 5):
+        read = read_inert(pickle.dumps(value, protocol))
+        assert read["a"][0] == value["a"][0]
+        assert read["b"]["c"][1] == -1
+        assert next(iter(read["a"][1])) == (1, (2, 3))
 
 
 # Every key
