@@ -19,6 +19,7 @@ from cut3r_scripted import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from walks import house
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
@@ -29,8 +30,8 @@ from moonseg3r_core.reconstruction.cut3r.image import fit
 from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
-from moonseg3r_core.refinement.average import masked_average
-from moonseg3r_core.types import MaskProposals
+from moonseg3r_core.refinement.average import AverageRefinement, masked_average
+from moonseg3r_core.types import FeatureMap, MaskProposals
 
 PATH = [camera(x=0.1 * i, y=0.03 * i * i, z=-0.05 * i, turn=3.0 * i) for i in range(20)]
 START = camera(x=5, y=-1, z=2, turn=40)  # the world's origin is the first camera, wherever that stands
@@ -498,3 +499,33 @@ def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen
         assert one.features.features.shape == (one.grid.height // 16, one.grid.width // 16, 48)
     assert same_bits(never.state_dict(), again.state_dict())
     assert never.key_frames == len(sizes)
+
+
+# --- in the hall
+
+
+@pytest.mark.parametrize("size", [(96, 128), (100, 100), (140, 64)])
+def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
+    """F2d here is the image itself: under a mask both must be the color painted there, whatever is cropped away."""
+    room, queries = scripted(), []
+    room.net.sizes = dataclasses.replace(room.net.sizes, image_size=128)
+    seen, mask = frame(1, *size), torch.zeros(size, dtype=torch.bool)
+    grid = room(seen).grid
+    edges = torch.tensor([15.5, 31.5])  # of the second cell from the left and from above
+    top, bottom = (edges * grid.scale_v + grid.offset_v + 0.5).round().int().tolist()
+    left, right = (edges * grid.scale_u + grid.offset_u + 0.5).round().int().tolist()
+    mask[top:bottom, left:right] = True
+    seen.image[..., 1] = 230
+    seen.image[mask] = torch.tensor([250, 10, 90], dtype=torch.uint8)
+
+    def spy(*given):
+        queries.append(AverageRefinement()(*given))
+        return queries[-1]
+
+    segmenter, _ = house()
+    masks, image = MaskProposals(mask[None], torch.ones(1)), FeatureMap(seen.image / 127.5 - 1, seen.size)
+    segmenter.furnish(reconstruction=room, masks=lambda *_: masks, features=lambda _: image, refinement=spy)
+    segmenter.step(seen)
+    color = torch.nn.functional.normalize(torch.tensor([250, 10, 90]) / 127.5 - 1, dim=0)
+    assert float(queries[0].features[0, :3] @ color) > 0.98  # F3d
+    assert float(queries[0].features[0, 3:] @ color) > 0.995  # F2d
