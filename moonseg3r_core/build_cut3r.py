@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.state import UPDATES
-from moonseg3r_core.weights import find
+from moonseg3r_core.weights import find, hash_of
 
 RANDOM = "set reconstruction.random=true for an untrained net, which is good for tests and timing alone"
 
@@ -42,13 +43,17 @@ def open_net(model: str, weights: str, rope_fp16: bool, state: str, seed: int | 
     """The net on a device. It remembers nothing, so that one serves all who ask for the same."""
     update = UPDATES[state]()
     if seed is None:
-        return load_cut3r(find_weights(model, weights), rope_fp16=rope_fp16, update=update).to(device)
+        path = find_weights(model, weights)
+        if not weights:
+            hash_of(path)  # what was installed is there still
+        net = load_cut3r(path, rope_fp16=rope_fp16, update=update).to(device)
+        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Cut3r(SIZES[model], rope_fp16=rope_fp16, update=update).eval().requires_grad_(False).to(device)
 
 
-def find_weights(model: str, weights: str) -> Any:
+def find_weights(model: str, weights: str) -> Path:
     """The file with a model's weights: the one named, else the installed one. Raises InputError where it is missing."""
     if not weights and model == "cut3r-tiny":
         raise ConfigError(f"reconstruction.cut3r.model=cut3r-tiny has no weights; {RANDOM}, or choose cut3r-512.")

@@ -60,7 +60,7 @@ class Cut3rConfig:
         "which CUT3R; cut3r-tiny is for tests and comes untrained only",
         choices=("cut3r-512", "cut3r-224", "cut3r-tiny"),
     )
-    weights: str = value("", "file of its weights; empty: the installed ones (moonseg3r weights get)")
+    weights: str = value("", "file of weights, whose sizes then count; empty: the installed ones (moonseg3r weights get)")
     points: str = value(
         "world",
         "world: points of the world head (paper); self: points of the self head carried by the pose, a dense head less",
