@@ -78,8 +78,9 @@ def test_slow_steps_add_up_to_a_key_frame():
     assert keys.count == 5
 
 
-def test_with_both_at_zero_every_frame_is_a_key_frame():
-    keys = KeyFrames(0.0, 0.0)
+@pytest.mark.parametrize("limits", [(0.0, 0.0), (0.02, 0.0), (0.0, 2.0)])
+def test_with_either_limit_at_zero_every_frame_is_a_key_frame(limits):
+    keys = KeyFrames(*limits)
     keys.add(camera(), HERE)
     assert keys.due(camera(), 2.0, HERE)
 
@@ -163,6 +164,11 @@ def test_the_scale_over_a_seam_is_the_ratio_of_the_depths(old, new):
     similarity = seam(Similarity(), *sights(old, new), 1.5)
     assert similarity.scale == pytest.approx(old / new, rel=1e-6)
     assert torch.allclose(similarity.pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_there_is_no_seam_to_a_chunk_out_of_all_proportion(unit):
+    assert seam(Similarity(), *sights(new_unit=unit), 1.5) is None
 
 
 @pytest.mark.parametrize("damage", [unsure, broken_pose, broken_points, broken_state])

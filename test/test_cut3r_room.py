@@ -189,7 +189,7 @@ def test_key_frames_are_the_same_whatever_the_unit_of_a_chunk():
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_a_new_chunk_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
     units = {number: 0.3 + (number * 0.77) % 3 for number in range(1, 20)} | {0: 1.0}
-    room = scripted(units=units, reset_every=every, key_translation=0.0, key_rotation=0.0, points=points)
+    room = scripted(units=units, reset_every=every, key_rotation=0.0, points=points)
     for number, pose in enumerate(PATH):
         geometry = room(frame(number))
         seen = transform(unproject(depth_of(number), intrinsics()), pose)
@@ -205,7 +205,7 @@ def test_a_seam_where_the_new_state_sees_nothing_is_tried_again():
     def blind(outputs, state):
         return unsure(outputs, state) if int(state.tokens[0, 0, 1]) == 1 else (outputs, state)
 
-    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_translation=0.0, key_rotation=0.0)
+    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_rotation=0.0)
     chunks = []
     for number in range(8):
         assert torch.allclose(room(frame(number)).world_from_camera, PATH[number], atol=1e-5)
@@ -290,7 +290,7 @@ def robot(number, **more):
 @pytest.mark.parametrize("points", ["world", "self"])
 def test_given_poses_place_the_points_in_metres_over_every_seam(points):
     units = {0: 1.0, 5: 3.0, 10: 0.2, 15: 1.7}
-    room = scripted(pose="given", points=points, units=units, reset_every=5, key_translation=0.0, key_rotation=0.0)
+    room = scripted(pose="given", points=points, units=units, reset_every=5, key_rotation=0.0)
     for number in range(20):
         geometry, there = room(robot(number)), robot(number).world_from_camera
         assert torch.equal(geometry.world_from_camera, there)
@@ -306,7 +306,7 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
 
 
 def test_the_state_learns_while_the_scale_is_unknown():
-    room = scripted(pose="given", key_translation=0.0, key_rotation=0.0)
+    room = scripted(pose="given", key_rotation=0.0)
     for number in range(3):
         assert room(robot(number)).held
     assert room.key_frames == 3
@@ -330,7 +330,7 @@ def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
 
 SETTINGS = [
     {},
-    {"reset_every": 3, "key_translation": 0.0, "key_rotation": 0.0},
+    {"reset_every": 3, "key_rotation": 0.0},
     {"points": "self", "attention": StateAttention()},
     {"pose": "given", "reset_every": 4},
 ]
@@ -359,7 +359,7 @@ def test_going_on_equals_never_having_stopped(pause, chosen):
 
 
 def test_reset_forgets_everything():
-    room = scripted(reset_every=3, key_translation=0.0, key_rotation=0.0)
+    room = scripted(reset_every=3, key_rotation=0.0)
     fresh = room.state_dict()
     for number in range(8):
         room(shown(number))
@@ -457,7 +457,7 @@ def test_a_camera_that_stands_leaves_the_real_nets_state_alone(tiny):
 
 @pytest.mark.parametrize("points", ["world", "self"])
 def test_the_room_gives_what_the_net_gives(tiny, points):
-    room = Cut3rReconstruction(tiny, points=points, attention=StateAttention((-1,)), key_translation=0, key_rotation=0)
+    room = Cut3rReconstruction(tiny, points=points, attention=StateAttention((-1,)), key_rotation=0)
     state = tiny.start()
     for number in range(3):
         view, grid = fit(moving(number).image, 64)

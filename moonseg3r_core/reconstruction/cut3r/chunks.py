@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +12,8 @@ from moonseg3r_core.reconstruction.cut3r.inference import Sight
 from moonseg3r_core.reconstruction.cut3r.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
 from moonseg3r_core.state import plain, take
+
+_MOST = 1e3  # ratio of two chunks' units; beyond it one of them is mistaken
 
 
 def _eye() -> Tensor:
@@ -96,7 +97,8 @@ def chained(before: Similarity, ratio: float, old: Tensor, new: Tensor) -> Simil
 
 
 def seam(before: Similarity, old: Sight, new: Sight, min_confidence: float) -> Similarity | None:
-    """The new chunk's similarity from the boundary frame seen by both states; None where the new one saw nothing.
+    """The new chunk's similarity from the boundary frame seen by both states; None where the new one saw nothing,
+    or all of it at a depth out of all proportion.
 
     Scale is the median ratio of the depths that both trust. The demo of TTT3R chains poses alone (facts, section 11):
     there a chunk of another scale bends the trajectory.
@@ -104,7 +106,7 @@ def seam(before: Similarity, old: Sight, new: Sight, min_confidence: float) -> S
     if new.reading.fault:
         return None
     ratio = float(_depth_ratio(old.outputs, new.outputs, min_confidence))
-    return chained(before, ratio, old.reading.pose, new.reading.pose) if 0 < ratio < math.inf else None
+    return chained(before, ratio, old.reading.pose, new.reading.pose) if 1 / _MOST < ratio < _MOST else None
 
 
 def _depth_ratio(old: Outputs, new: Outputs, min_confidence: float) -> Tensor:

@@ -20,7 +20,7 @@ class KeyFrames:
 
     A frame becomes one when the camera has moved from the last one by `translation` (share of the median depth) or
     turned by `rotation` (degrees), and the view has changed: a state that learns moves the pose a little by itself, and
-    a camera that stands must not follow. With both at 0 every frame is one; the first always is.
+    a camera that stands must not follow. With either at 0 every frame is one; the first always is.
     """
 
     def __init__(self, translation: float = 0.02, rotation: float = 2.0) -> None:
@@ -33,7 +33,7 @@ class KeyFrames:
 
     def due(self, pose: Tensor, depth: float, view: Tensor) -> bool:
         """Whether a frame at world_from_camera (4, 4) is one; depth in the units of the pose, view as of `glance`."""
-        if self._last is None or self.translation == self.rotation == 0:
+        if self._last is None or min(self.translation, self.rotation) == 0:
             return True
         last, seen = self._last
         away = float((pose[:3, 3] - last[:3, 3]).norm())
