@@ -34,6 +34,8 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
     "odom": ("", "topic of nav_msgs/Odometry that gives the poses; empty: they come from TF", []),
     "image_transport": ("", "raw or compressed; empty: as the topic's name says", ["", "raw", "compressed"]),
     "depth_transport": ("", "raw or compressedDepth; empty: as the topic's name says", ["", "raw", "compressedDepth"]),
+    "reconstruction": ("", "rgbd: depth and poses are given; cut3r: from color alone; empty: as configured",
+                       ["", "rgbd", "cut3r"]),
     "config": ("", "YAML file of the core's configuration, as `moonseg3r run --config` takes it", []),
     "params": ("", "ROS parameter file of the node; config/ros.yaml is an example. Arguments given here prevail", []),
     "name": ("moonseg3r", "name of the node, under which its topics lie", []),
@@ -133,6 +135,7 @@ def parameters(given: dict[str, str], topics: dict[str, str]) -> dict[str, Any]:
     """The node's parameters that arguments name; the rest is left to the parameter file."""
     texts = told_by(topics) | {name: given[name] for name in TOLD if given[name]}
     texts |= {"config_file": given["config"]} if given["config"] else {}
+    texts |= {"reconstruction.kind": given["reconstruction"]} if given["reconstruction"] else {}
     switches = {name: given[name] == "true" for name in ("autostart", "use_sim_time") if given[name]}
     return {name: ParameterValue(text, value_type=str) for name, text in texts.items()} | switches
 

@@ -13,6 +13,7 @@ from moonseg3r_ros.voice import Voice
 
 IDENTITY = np.eye(4)
 NOTHING = "", IDENTITY
+ODOMETRY = "odom"  # below the map by REP-105
 LONGEST = 100  # frames from a camera to its root
 
 
@@ -49,16 +50,18 @@ class Anchor:
 
     def is_ready(self, image: Any, stamp: float, early: bool) -> bool:
         """True when waiting would not tell `of` more about an image at this stamp, seconds. In the `early` first second
-        a camera that nobody has placed may still turn out to be a robot's.
+        the tree may still grow, up to where a robot's odometry begins.
         """
         camera = camera_of(image)
         child = self._child(camera)
-        if child in ("", camera):
-            return child == "" or not early
+        if child == "":
+            return True
+        if early and child not in (self.settings.odom_frame, ODOMETRY):
+            return False
         try:
             self._lookup(child, camera, stamp)
         except MoonSeg3RError:
-            return False
+            return child == camera
         return True
 
     def _child(self, camera: str) -> str:

@@ -152,6 +152,31 @@ class TestWaiting:
         assert alone.assembler.world == "odom"
         assert Stream(with_depth=False, with_info=False, world="/odom").play(events) == [0]
 
+    def test_an_image_may_be_held_up_as_long_for_a_reason_of_its_callers(self):
+        asked, free = [], set()
+
+        def may_go(message, stamp, early):
+            asked.append((int(message.data[0]), stamp, early))
+            return stamp in free
+
+        stream = Stream(with_depth=False, with_info=False, with_pose=False, may_go=may_go)
+        assert stream.play([(100.0, "image", color(0, 100.0)), (100.9, "image", color(1, 100.9))]) == []
+        assert set(asked) == {(0, 100.0, True)}
+        free.add(100.0)
+        assert stream.play([(100.95, "nothing", None)]) == [0]
+        assert stream.play([(101.0, "info", info())]) == [0]
+        assert asked[-1] == (1, 100.9, False)  # a second after the first image
+        assert stream.play([(101.9, "nothing", None)]) == [0]
+        assert stream.play([(101.91, "nothing", None)]) == [0, 1]
+        assert [parts.info is not None for _, parts in stream.out] == [False, True]  # used, though nobody asked for it
+
+    def test_what_is_needed_comes_before_the_callers_reason(self):
+        asked = []
+        stream = Stream(with_depth=False, with_pose=False, may_go=lambda *image: asked.append(image) or True)
+        assert stream.play([(100.0, "image", color(0, 100.0))]) == []
+        assert not asked
+        assert stream.play([(100.1, "info", info())]) == [0]
+
     def test_the_body_that_carries_the_camera_is_no_world(self):
         stream = Stream(with_depth=False, with_info=False)
         body = (100.0, "tf_static", tf(edge(1, 0, "base", "camera")))

@@ -18,7 +18,9 @@ _turns = count(os.getpid())  # processes begin at different ids
 
 @contextlib.contextmanager
 def own_domain():
-    """A domain id that no test of this process had before, and no other process on this machine has now."""
+    """A domain id that no test of this process had before, and no other process on this machine has now; and the file
+    descriptor that keeps it, also for a program that is handed it and outlives a test that was killed.
+    """
     for _ in range(DOMAINS):
         number = 1 + next(_turns) % DOMAINS
         with (LOCKS / f"moonseg3r-ros-domain-{number}.lock").open("a") as lock:
@@ -26,7 +28,7 @@ def own_domain():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield number
+            yield number, lock.fileno()
             return
     pytest.fail(f"all ROS domains from 1 to {DOMAINS} are taken; remove {LOCKS}/moonseg3r-ros-domain-*.lock")
 
@@ -40,8 +42,8 @@ def domain(tmp_path, monkeypatch):
         settings |= {"FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE), "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE)}
     for name in (*ELSEWHERE, "ROS_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
-    with own_domain() as own:
-        for name, value in (settings | {"ROS_DOMAIN_ID": str(own)}).items():
+    with own_domain() as (own, lock):
+        for name, value in (settings | {"ROS_DOMAIN_ID": str(own), "DOMAIN_LOCK": str(lock)}).items():
             monkeypatch.setenv(name, value)
         yield own
 

@@ -2,6 +2,7 @@
 
 import array
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Program:
 
     def __init__(self, command, log):
         self.log = log
-        self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT)
+        lock = int(os.environ["DOMAIN_LOCK"])  # the domain is taken for as long as the process lives
+        self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, pass_fds=[lock])
         self.killed = False
 
     @property
@@ -133,12 +135,13 @@ class Graph:
         return self.observer.count_subscribers(topic) > 0
 
     def until(self, true, what, program=None, seconds=PATIENCE):
-        """Wait until `true()`; fails with what the programs printed."""
+        """Wait until `true()`; fails with `what`, a text or its function, and with what the programs printed."""
         end = time.monotonic() + seconds
         while not (got := true()):
             printed = "\n".join(f"--- {p.log.name}\n{p.text[-3000:]}" for p in self.programs)
-            assert time.monotonic() < end, f"waited {seconds:g} s in vain: {what}\n{printed}"
-            assert program is None or program.process.poll() is None, f"ended before: {what}\n{printed}"
+            said = lambda: f"{what() if callable(what) else what}\n{printed}"  # noqa: B023, E731
+            assert time.monotonic() < end, f"waited {seconds:g} s in vain: {said()}"
+            assert program is None or program.process.poll() is None, f"ended before: {said()}"
             time.sleep(0.01)
         return got
 

@@ -102,6 +102,7 @@ def test_a_tree_that_turns_up_late_is_found_though_the_node_placed_the_camera_be
     [
         ([], False, False, True),  # nobody places it, up to now
         ([("map", "camera")], False, False, True),
+        ([("base", "camera")], False, False, True),  # odometry may begin
         ([("odom", "camera")], False, True, True),
         ([("odom", "camera")], True, False, False),  # its TF of this moment is still to come
         ([("map", "odom"), ("odom", "camera")], True, True, True),  # nothing to place, nothing to wait for

@@ -92,6 +92,11 @@ def seen(graph):
     return {f"{space.rstrip('/')}/{name}" for name, space in found} - {"/observer", "/ComponentManager"}
 
 
+def wait_for_nodes(graph, *names):
+    """Wait until these nodes are in the graph, and no others."""
+    graph.until(lambda: seen(graph) == set(names), lambda: f"the nodes are {names}, they are {seen(graph)}")
+
+
 @pytest.mark.parametrize("kind", ["Plain", "Keywords", "Opinionated", "Living"])
 def test_a_request_reaches_a_node_however_its_constructor_is_written(graph, container, kind):
     words = graph.listen(String, "/news", wait=False)
@@ -107,7 +112,7 @@ def test_a_request_reaches_a_node_however_its_constructor_is_written(graph, cont
     )
     assert graph.until(lambda: words, "a word")[0].data == "hello"
     assert container.list() == {1: "/a/b/reader"}
-    assert seen(graph) == {"/a/b/reader"}
+    wait_for_nodes(graph, "/a/b/reader")
 
 
 def test_a_request_without_wishes_leaves_a_node_as_it_is(graph, container):
@@ -121,7 +126,7 @@ def test_a_request_without_wishes_leaves_a_node_as_it_is(graph, container):
 
 def test_other_nodes_that_a_constructor_makes_keep_their_names(graph, container):
     assert container.load("toys::Mother", node_name="eve").full_node_name == "/eve"
-    graph.until(lambda: seen(graph) == {"/eve", "/helper", "/child"}, "all three")
+    wait_for_nodes(graph, "/eve", "/helper", "/child")
 
 
 def test_global_arguments_reach_the_container_and_on_request_a_node(graph, path):
@@ -151,7 +156,7 @@ def test_an_unloaded_node_is_gone_and_its_id_is_not_given_again(graph, container
     assert ids == [1, 2, 3]
     assert container.unload(2).success
     assert container.unload(1).success
-    graph.until(lambda: seen(graph) == {"/keywords"}, "the nodes are gone")
+    wait_for_nodes(graph, "/keywords")
     assert "shut down while unconfigured" in graph.programs[0].text
     again = container.unload(1)
     assert not again.success
@@ -166,7 +171,7 @@ def test_a_transition_at_work_ends_before_its_node_is_unloaded(graph, container)
     assert container.unload(1).success
     assert "shut down while inactive" in graph.programs[0].text
     assert "fails to shut down" not in graph.programs[0].text
-    graph.until(lambda: not seen(graph), "it is gone")
+    wait_for_nodes(graph)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +199,7 @@ def test_what_cannot_be_loaded_is_told_and_leaves_nothing(graph, container, requ
     assert said in answer.error_message
     assert "\n" not in answer.error_message
     assert container.list() == {1: "/there"}
-    graph.until(lambda: seen(graph) == {"/there"}, "nothing is left")
+    wait_for_nodes(graph, "/there")
     assert container.load("toys::Living").unique_id == 2
 
 
@@ -260,7 +265,7 @@ def test_it_carries_our_own_node_to_its_end(graph, container):
     assert (loaded.error_message, loaded.full_node_name) == ("", "/eyes")
     graph.until(lambda: graph.observer.count_subscribers("/cam"), "it has configured and activated itself")
     assert container.unload(1).success
-    graph.until(lambda: not seen(graph), "it is gone")
+    wait_for_nodes(graph)
 
 
 def test_bad_usage_is_one_line_and_status_2():

@@ -114,8 +114,8 @@ def declared(name):
 def test_every_argument_is_declared_and_says_what_it_is():
     ours, replays = declared("moonseg3r"), declared("replay")
     assert set(ours) == {
-        "image", "depth", "camera_info", "odom", "image_transport", "depth_transport", "config", "params", "name",
-        "namespace", "map_frame", "odom_frame", "map_colors", "autostart", "use_sim_time", "rviz", "bag", "rate",
+        "image", "depth", "camera_info", "odom", "image_transport", "depth_transport", "reconstruction", "config", "params",
+        "name", "namespace", "map_frame", "odom_frame", "map_colors", "autostart", "use_sim_time", "rviz", "bag", "rate",
         "loop", "container", "shared_memory", "log_level",
     }  # fmt: skip
     assert set(ours) == set(replays)
@@ -147,8 +147,13 @@ def test_topics_become_rules_and_parameters(noted):
 def test_arguments_prevail_over_the_parameter_file(noted, tmp_path):
     file = tmp_path / "params.yaml"
     file.write_text("/**:\n  ros__parameters:\n    map_frame: world\n    map_rate: 2.0\n")
-    node = noted(f"params:={file}", "map_frame:=1", "config:=paper.yaml")["moonseg3r_node"]
-    assert node["parameters"] == {"map_frame": "1", "map_rate": 2.0, "config_file": "paper.yaml"}
+    node = noted(f"params:={file}", "map_frame:=1", "config:=paper.yaml", "reconstruction:=cut3r")["moonseg3r_node"]
+    assert node["parameters"] == {
+        "map_frame": "1",
+        "map_rate": 2.0,
+        "config_file": "paper.yaml",
+        "reconstruction.kind": "cut3r",
+    }
 
 
 def test_with_a_bag_its_topics_are_read_in_its_time_when_the_node_is_there(noted, bag):

@@ -23,7 +23,7 @@ def verdict(graph, *words):
         last[:] = [graph.diagnosed()[0]]
         return all(word in last[0] for word in words)
 
-    graph.until(said, f"the verdict says {words}, it says {last}")
+    graph.until(said, lambda: f"the verdict says {words}, it says {last}")
     return last[0]
 
 
