@@ -206,7 +206,7 @@ def test_never_is_never():
 def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
     scale, missing = GivenScale(step=0.1, enough=3), []
     for i in range(8):
-        scale.observe(camera(x=0.05 * i), camera(y=0.01 * i), chunk=0)
+        scale.observe(camera(x=0.05 * i), camera(y=0.01 * i))
         missing.append(round(scale.missing, 3))
     assert missing == [0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.0, 0.0]
     assert scale.value == pytest.approx(5.0)
@@ -217,27 +217,16 @@ def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
     values = []
     for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
         given_x, net_x = given_x + metres, net_x + units
-        scale.observe(camera(x=given_x), camera(x=net_x), chunk=0)
+        scale.observe(camera(x=given_x), camera(x=net_x))
         values.append(scale.value)
     assert values[3:8] == pytest.approx([2.0] * 5)
     assert values[-1] == pytest.approx(3.0)
 
 
-def test_no_pair_reaches_over_a_seam_and_what_is_known_stays():
-    scale = GivenScale(step=0.1, enough=1)
-    scale.observe(camera(), camera(), chunk=0)
-    scale.observe(camera(x=0.2), camera(x=0.1), chunk=0)
-    scale.observe(camera(x=0.4), camera(x=9.0), chunk=1)
-    assert scale.value == pytest.approx(2.0)
-    scale.observe(camera(x=0.6), camera(x=9.1), chunk=1)
-    assert scale.value == pytest.approx(2.0)
-    assert scale.state_dict()["ratios.numbers"].shape == (2,)
-
-
 def test_a_net_that_stands_still_tells_no_scale():
     scale = GivenScale(step=0.1, enough=1)
     for i in range(5):
-        scale.observe(camera(x=0.2 * i), camera(), chunk=0)
+        scale.observe(camera(x=0.2 * i), camera())
     assert scale.missing == pytest.approx(0.1)
     assert math.isnan(scale.value)
 
@@ -249,7 +238,7 @@ def test_scale_can_be_saved_at_any_time():
             if i == pause:
                 again.load_state_dict(once.state_dict())
             for scale in (once, again) if i >= pause else (once,):
-                scale.observe(camera(x=0.06 * i), camera(z=0.01 * i * i), chunk=i // 7)
+                scale.observe(camera(x=0.06 * i), camera(z=0.01 * i * i))
         assert same(once.state_dict(), again.state_dict())
     once.reset()
     assert once.missing == pytest.approx(0.3)

@@ -305,6 +305,18 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
     assert not any(ask.world for ask in room.net.asked)
 
 
+def test_chunks_shorter_than_a_step_of_the_scale_do_not_hide_it():
+    units = {number: 1.0 + number % 3 for number in range(20)}
+    room = scripted([camera(x=0.015 * i) for i in range(20)], units, pose="given", reset_every=1, key_rotation=0.0)
+    held = []
+    for number in range(20):
+        there = camera(x=0.06 * number)  # a step of 0.1 m takes two chunks
+        geometry = room(frame(number, world_from_camera=there))
+        held.append(bool(geometry.held))
+    assert held == [True] * 6 + [False] * 14
+    assert torch.allclose(geometry.depth, depth_of(19) * 4, atol=1e-3)
+
+
 def test_the_state_learns_while_the_scale_is_unknown():
     room = scripted(pose="given", key_rotation=0.0)
     for number in range(3):

@@ -100,7 +100,7 @@ class GivenPose:
     def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place:
         given = frame.world_from_camera
         assert given is not None, "frames are checked first"
-        self._scale.observe(given.cpu(), camera, chunks.number)
+        self._scale.observe(given.cpu(), camera)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
         held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
         return Place(given, scale, chunks.similarity, held)

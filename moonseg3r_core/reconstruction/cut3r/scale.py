@@ -14,8 +14,8 @@ from moonseg3r_core.state import gathered, load_parts, take
 class GivenScale:
     """The running median of given over modelled displacement, each between frames `step` metres apart or more.
 
-    Distances are compared, which no rotation between the two worlds touches. A pair is of one chunk only; the next
-    begins where it ended. Known from `enough` pairs on, and of the last `window`.
+    Distances are compared, which no rotation between the two worlds touches. A pair may reach over a seam, which the
+    chained world has none of, and the next begins where it ended. Known from `enough` pairs on, and of the last `window`.
     """
 
     def __init__(self, step: float = 0.1, enough: int = 3, window: int = 31) -> None:
@@ -25,7 +25,6 @@ class GivenScale:
 
     def reset(self) -> None:
         self._ratios.reset()
-        self._chunk = -1
         self._start: Tensor | None = None
 
     @property
@@ -38,11 +37,11 @@ class GivenScale:
         """Metres that the camera must still move at least; 0 once the scale is known."""
         return self.step * max(self.enough - len(self._ratios), 0)
 
-    def observe(self, given: Tensor, modelled: Tensor, chunk: int) -> None:
-        """One frame's camera (4, 4) by the robot, in metres, and by the net."""
+    def observe(self, given: Tensor, modelled: Tensor) -> None:
+        """One frame's camera (4, 4) by the robot, in metres, and by the net, in the chained world."""
         here = torch.stack((given[:3, 3], modelled[:3, 3]))
-        if self._start is None or chunk != self._chunk:
-            self._start, self._chunk = here, chunk
+        if self._start is None:
+            self._start = here
             return
         metres, units = (here - self._start).norm(dim=1).tolist()
         if metres >= self.step:
@@ -52,10 +51,9 @@ class GivenScale:
 
     def state_dict(self) -> dict[str, Tensor]:
         start = torch.zeros(0, 2, 3, dtype=torch.float64) if self._start is None else self._start[None].clone()
-        return gathered(ratios=self._ratios.state_dict()) | {"start": start, "chunk": torch.tensor([self._chunk])}
+        return gathered(ratios=self._ratios.state_dict()) | {"start": start}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         starts = take(state, "start", ("0 or 1", 2, 3), torch.float64)
-        chunk = int(take(state, "chunk", (1,)))
         load_parts(state, ratios=self._ratios)
-        self._start, self._chunk = starts[0] if len(starts) else None, chunk
+        self._start = starts[0] if len(starts) else None
