@@ -140,10 +140,12 @@ def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
     """Raises SourceError when the reconstruction needs what no frame of the recording brings."""
     missing = [need for need in needs(config) if need in lacks]
     if missing:
+        kind = config.reconstruction.kind
+        setting = "reconstruction.cut3r.pose=model" if kind == "cut3r" else "reconstruction.kind=cut3r"
         raise SourceError(
-            f"reconstruction.kind={config.reconstruction.kind} expects {', '.join(needs(config))} with every image, {name} "
+            f"reconstruction.kind={kind} expects {', '.join(needs(config))} with every image, {name} "
             f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with "
-            "depth, camera_info and TF or odometry, synthetic:SEED, or set reconstruction.kind=cut3r, which needs none."
+            f"depth, camera_info and TF or odometry, synthetic:SEED, or set {setting}, which needs none."
         )
 
 

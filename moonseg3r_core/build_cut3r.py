@@ -15,7 +15,7 @@ from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.state import UPDATES
-from moonseg3r_core.weights import find, hash_of
+from moonseg3r_core.weights import find, hash_of, record_of
 
 RANDOM = "set reconstruction.random=true for an untrained net, which is good for tests and timing alone"
 
@@ -44,8 +44,8 @@ def open_net(model: str, weights: str, rope_fp16: bool, state: str, seed: int | 
     update = UPDATES[state]()
     if seed is None:
         path = find_weights(model, weights)
-        if not weights:
-            hash_of(path)  # what was installed is there still
+        if record_of(path):
+            hash_of(path)  # what was installed is there still, by whatever name it was asked for
         net = load_cut3r(path, rope_fp16=rope_fp16, update=update).to(device)
         return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=[]):
@@ -60,7 +60,7 @@ def find_weights(model: str, weights: str) -> Path:
     try:
         return find(weights or model)
     except InputError as error:
-        raise InputError(f"{error}; or {RANDOM}.") from error
+        raise InputError(f"{str(error).removesuffix('.')}; or {RANDOM}.") from error
 
 
 def state_attention(layers: str, depth: int) -> StateAttention | None:

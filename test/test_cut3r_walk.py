@@ -1,6 +1,7 @@
 """One walk through the house on color alone: images in, the whole line run by CUT3R's room, everything said that must be."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ import torch
 from PIL import Image
 
 from moonseg3r_core import build_segmenter, load_config, load_map, save_map
-from moonseg3r_core.build import needs, weights_of
+from moonseg3r_core.build import check_recording, needs, weights_of
 from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import InputError, SourceError
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 
@@ -114,7 +115,10 @@ def test_missing_weights_are_named_with_the_command_that_gets_them(images, tmp_p
     [
         ({"reconstruction__random": False}, "cut3r-tiny has no weights"),
         ({"reconstruction__cut3r__attention": "4"}, "a layer from 0 to 3, got '4'"),
-        ({"reconstruction__random": False, "reconstruction__cut3r__weights": "no.pth"}, "no.pth"),
+        (
+            {"reconstruction__random": False, "reconstruction__cut3r__weights": "no.pth"},
+            r"no\.pth.* can be had; or set",
+        ),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_in_words(settings, message):
@@ -127,3 +131,10 @@ def test_what_is_needed_of_a_recording_depends_on_whose_poses_count():
     assert needs(configured()) == ()
     assert needs(configured(reconstruction__cut3r__pose="given")) == ("poses",)
     assert weights_of(load_config()) == {}
+
+
+@pytest.mark.parametrize(("pose", "way_out"), [("given", "reconstruction.cut3r.pose=model"), ("model", "")])
+def test_what_lacks_poses_is_told_another_way(pose, way_out):
+    config = configured(reconstruction__cut3r__pose=pose)
+    with pytest.raises(SourceError, match=f"brings no poses; .*set {way_out}") if way_out else nullcontext():
+        check_recording(config, "walk.mp4", ("depth", "intrinsics", "poses"))

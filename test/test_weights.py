@@ -15,6 +15,7 @@ import pytest
 import torch
 from test_cut3r_checkpoint import model_line, official, weights
 
+from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError, MissingDependency, OutputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
@@ -399,6 +400,16 @@ def test_a_changed_file_is_noticed(installed, capsys):
     assert (status, out) == (2, "")
     assert f"error: {installed} must have the sha256 {told}" in err
     assert say(capsys, "get", "cut3r")[0] == 2
+
+
+@pytest.mark.parametrize("named", ["", "cut3r", "cut3r-512"])
+def test_a_changed_file_is_not_loaded(installed, named):
+    cpu = torch.device("cpu")
+    assert open_net("cut3r-512", named, False, "cut3r", None, cpu).sizes == TINY
+    open_net.cache_clear()
+    changed(installed)
+    with pytest.raises(InputError, match="must have the sha256"):
+        open_net("cut3r-512", named, False, "cut3r", None, cpu)
 
 
 def test_the_record_spares_reading_the_file(installed, monkeypatch):

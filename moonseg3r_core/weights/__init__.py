@@ -1,5 +1,5 @@
 """Pretrained weights: what there is and under which licence (catalog), where it is kept (store), how it gets there."""
 
-from moonseg3r_core.weights.store import find, hash_of
+from moonseg3r_core.weights.store import find, hash_of, record_of
 
-__all__ = ["find", "hash_of"]
+__all__ = ["find", "hash_of", "record_of"]
