@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from moonseg3r_core.config import load_config
 from moonseg3r_core.evaluation.bench_accuracy import accuracy_table
@@ -43,6 +44,6 @@ def test_memory_stays_flat_over_a_long_loop():
 
 
 def test_cut3r_runs_on_without_growing():
-    table = long_table(3000, quiet=True)
+    table = long_table(3000, torch.device("cpu"), quiet=True)
     assert table.rows[-1]["key frames"] == 3000
     assert table.rows[-1]["memory ratio"] <= 1.05

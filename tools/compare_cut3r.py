@@ -59,8 +59,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument(
-        "--rows", nargs="+", choices=list(SIDES), default=list(SIDES), help="what is run; all by default"
-    )
+        "--rows", nargs="+", choices=list(SIDES), default=list(SIDES),
+        help="what is run (all): ours with all outputs, lean: no colors but A, carried: neither the world head",
+    )  # fmt: skip
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)  # this process is a row's own
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -126,6 +127,12 @@ def lean(sizes: Cut3rSizes, clone: Path) -> Run:
     """Our net with what MoonSeg3R reads: no colors, and the state's attention."""
     net = fill(Cut3r(sizes, rope_fp16=True))
     return lambda frames: run_ours(net, frames, Ask(attention=StateAttention()))
+
+
+def carried(sizes: Cut3rSizes, clone: Path) -> Run:
+    """As `lean`, of the dense heads the camera's points alone (`points: self`)."""
+    net = fill(Cut3r(sizes, rope_fp16=True))
+    return lambda frames: run_ours(net, frames, Ask(world=False, attention=StateAttention()))
 
 
 def run_ours(net: Cut3r, frames: Frames, ask: Ask) -> Results:
@@ -201,7 +208,9 @@ def arguments(sizes: Cut3rSizes) -> dict[str, object]:
     }  # fmt: skip
 
 
-SIDES: dict[str, Callable[[Cut3rSizes, Path], Run]] = {"original": original, "ours": ours, "lean": lean}
+SIDES: dict[str, Callable[[Cut3rSizes, Path], Run]] = {
+    "original": original, "ours": ours, "lean": lean, "carried": carried,
+}  # fmt: skip
 
 
 # ---- what came of it ---------------------------------------------------------------------------------------------------

@@ -108,8 +108,9 @@ def run_cut3r(args: argparse.Namespace) -> int:
     from moonseg3r_core.build import choose_device
     from moonseg3r_core.evaluation.bench_cut3r import long_table, speed_table
 
+    device = choose_device(args.device)
     _head()
-    print(long_table(args.long) if args.long else speed_table(args.model, args.rounds, choose_device(args.device)))
+    print(long_table(args.long, device) if args.long else speed_table(args.model, args.rounds, device))
     return 0
 
 

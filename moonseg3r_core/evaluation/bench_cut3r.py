@@ -66,13 +66,15 @@ def clocked(case: Callable[[], None], device: torch.device) -> tuple[float, floa
     return perf_counter() - start, process_time() - begun
 
 
-def long_table(frames: int, loop: int = 100, quiet: bool = False) -> Table:
+def long_table(frames: int, device: torch.device, loop: int = 100, quiet: bool = False) -> Table:
     """Time and resident memory along a loop walked again and again, by the room with the tiny net; every frame a key
     frame, a new chunk after every 100.
     """
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
-    views = [replace(view, depth=None, intrinsics=None, world_from_camera=None) for view in islice(sequence, loop)]
-    net = open_net("cut3r-tiny", "", False, "cut3r", 0, torch.device("cpu"))
+    views = [
+        replace(view, depth=None, intrinsics=None, world_from_camera=None).to(device) for view in islice(sequence, loop)
+    ]
+    net = open_net("cut3r-tiny", "", False, "cut3r", 0, device)
     room = Cut3rReconstruction(
         net, attention=StateAttention(), reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0
     )
@@ -91,4 +93,4 @@ def long_table(frames: int, loop: int = 100, quiet: bool = False) -> Table:
     for row in rows:
         row["time ratio"] = float(row["median ms"]) / float(rows[0]["median ms"])
         row["memory ratio"] = float(row["resident MiB"]) / float(rows[0]["resident MiB"])
-    return Table(f"cut3r-tiny over {frames} frames: a loop of {loop} at 160x120", rows)
+    return Table(f"cut3r-tiny over {frames} frames, {device.type}: a loop of {loop} at 160x120", rows)
