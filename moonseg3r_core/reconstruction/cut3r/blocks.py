@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
@@ -126,6 +127,11 @@ class ModulatedBlock(nn.Module):
 def joined(x: Tensor) -> Tensor:
     """(B, heads, N, width) -> (B, N, heads * width)."""
     return x.transpose(1, 2).flatten(2)
+
+
+def learned(*shape: int) -> nn.Parameter:
+    """A token that training fills, small numbers until then."""
+    return nn.Parameter(torch.empty(shape).normal_(std=0.02))
 
 
 def repeated(make: Callable[[], nn.Module], count: int) -> nn.ModuleList:

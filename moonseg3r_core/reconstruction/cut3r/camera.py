@@ -44,7 +44,7 @@ def focal_length(points: Tensor) -> Tensor:
     along, square = x * u + y * v[:, None], x * x + y * y
     focal = along.sum() / square.sum()
     for _ in range(_STEPS):
-        weight = torch.hypot(u - focal * x, v[:, None] - focal * y).clamp(min=1e-8).reciprocal()
+        weight = 1 / torch.hypot(u - focal * x, v[:, None] - focal * y).clamp(min=1e-8)
         focal = (weight * along).sum() / (weight * square).sum()
     return focal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, repeated
+from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, learned, repeated
 from moonseg3r_core.reconstruction.cut3r.sizes import MEMORY_BLOCKS, Cut3rSizes
 
 
@@ -15,8 +15,8 @@ class LocalMemory(nn.Module):
     def __init__(self, sizes: Cut3rSizes) -> None:
         super().__init__()
         width, heads = 2 * sizes.dec_dim, sizes.dec_heads
-        self.masked_token = nn.Parameter(torch.randn(1, 1, sizes.dec_dim) * 0.02)
-        self.mem = nn.Parameter(torch.randn(1, sizes.memory_size, width) * 0.02)
+        self.masked_token = learned(1, 1, sizes.dec_dim)
+        self.mem = learned(1, sizes.memory_size, width)
         self.proj_q = nn.Linear(sizes.enc_dim, sizes.dec_dim)
         self.write_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)
         self.read_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)

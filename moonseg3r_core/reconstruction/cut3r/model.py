@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.reconstruction.cut3r.attention import AttentionRecorder, StateAttention, Unwatched, Watcher
-from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, norm, repeated
+from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, learned, norm, repeated
 from moonseg3r_core.reconstruction.cut3r.decoder import interact
 from moonseg3r_core.reconstruction.cut3r.heads import HEADS
 from moonseg3r_core.reconstruction.cut3r.memory import LocalMemory
@@ -97,12 +97,12 @@ class Cut3r(nn.Module):
             self.patch_embed_ray_map = PatchEmbed(6, enc)
             self.enc_blocks_ray_map = repeated(lambda: EncoderBlock(enc, RAY_HEADS), sizes.ray_depth)
             self.enc_norm_ray_map = norm(enc)
-            self.masked_img_token = nn.Parameter(torch.randn(1, enc) * 0.02)  # the checkpoint's; one image at a time
-            self.masked_ray_map_token = nn.Parameter(torch.randn(1, enc) * 0.02)  # never lacks either
+            self.masked_img_token = learned(1, enc)  # the checkpoint's; one image at a time
+            self.masked_ray_map_token = learned(1, enc)  # never lacks either
         self.register_tokens = nn.Embedding(sizes.state_size, enc)
         self.decoder_embed_state = nn.Linear(enc, dec)
         self.decoder_embed = nn.Linear(enc, dec)
-        self.pose_token = nn.Parameter(torch.randn(1, 1, dec) * 0.02)
+        self.pose_token = learned(1, 1, dec)
         self.pose_retriever = LocalMemory(sizes)
         self.dec_blocks = repeated(lambda: DecoderBlock(dec, sizes.dec_heads), sizes.dec_depth)
         self.dec_blocks_state = repeated(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
