@@ -60,18 +60,24 @@ class Cut3rConfig:
         "which CUT3R; cut3r-tiny is for tests and comes untrained only",
         choices=("cut3r-512", "cut3r-224", "cut3r-tiny"),
     )
-    weights: str = value("", "file of weights, whose sizes then count; empty: the installed ones (moonseg3r weights get)")
+    weights: str = value(
+        "", "file of weights, whose sizes then count; empty: the installed ones (moonseg3r weights get)"
+    )
     points: str = value(
         "world",
         "world: points of the world head (paper); self: points of the self head carried by the pose, a dense head less",
         choices=("world", "self"),
     )
-    pose: str = value("model", "model: estimated; given: the recording's or the robot's own", choices=("model", "given"))
+    pose: str = value(
+        "model", "model: estimated; given: the recording's or the robot's own", choices=("model", "given")
+    )
     precision: str = value(
         "float32", "numbers inside the net; half ones on a GPU", choices=("float32", "bfloat16", "float16")
     )
     rope_fp16: bool = value(False, "round the encoder's rotated positions to float16, as the original does on a GPU")
-    attention: str = value("mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none")
+    attention: str = value(
+        "mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none"
+    )
     state: str = value(
         "cut3r",
         "state update; cut3r: as published; ttt3r: forgets less in long sequences",

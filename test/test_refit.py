@@ -36,7 +36,9 @@ def other_value(key):
 
 
 @pytest.mark.parametrize(
-    "key", [key for key in list_settings(overlay(Config(), KINDS)) if other_value(key) is not None], ids=lambda k: k.name
+    "key",
+    [key for key in list_settings(overlay(Config(), KINDS)) if other_value(key) is not None],
+    ids=lambda k: k.name,
 )
 def test_every_setting_is_read_by_a_room(key):
     """Or a change of it would be taken and do nothing."""
