@@ -1,4 +1,6 @@
-"""The node with masks that take as long as the environment's STEP says, seconds: a heavy model's place-holder in tests."""
+"""The node with masks that take as long as the environment's STEP says, and that load as long as LOAD says, seconds: a
+heavy model's place-holder in tests.
+"""
 
 import os
 import sys
@@ -20,6 +22,8 @@ class Slow:
 
 
 def build_slow(config, build=mapper.build_segmenter):
+    print("loading", flush=True)
+    time.sleep(float(os.environ.get("LOAD", "0")))
     segmenter = build(config)
     segmenter.furnish(masks=Slow(segmenter._rooms.masks))
     return segmenter

@@ -27,6 +27,15 @@ def test_a_step_under_way_is_not_waited_for(graph, monkeypatch, number):
     assert "Traceback" not in node.text
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_models_that_are_being_loaded_are_not_waited_for(graph, monkeypatch, number):
+    monkeypatch.setenv("LOAD", STEP)
+    node = graph.node(script=SLOW, ready=False)
+    graph.until(lambda: "loading" in node.text, "it loads", node)
+    assert node.end(number) == 0
+    assert "Traceback" not in node.text
+
+
 def test_a_node_that_never_got_going_ends_too(graph):
     node = graph.node(ready=False, use_sim_time=True, autostart=False)
     graph.diagnosed()
