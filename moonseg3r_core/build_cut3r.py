@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
+from moonseg3r_core.reconstruction.cut3r.inference import with_precision
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
-from moonseg3r_core.reconstruction.cut3r.state import UPDATES
+from moonseg3r_core.reconstruction.cut3r.state import UPDATES, StateUpdate
 from moonseg3r_core.weights import find, hash_of, record_of
 
+WORDS = {"mean": StateAttention(), "last": StateAttention((-1,)), "none": None}
 RANDOM = "set reconstruction.random=true for an untrained net, which is good for tests and timing alone"
+
+_nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
 
 
 def make_cut3r(
@@ -26,6 +30,7 @@ def make_cut3r(
     rope_fp16: bool,
     state: str,
     attention: str,
+    precision: str,
     seed: int | None,
     device: torch.device,
     **room: Any,
@@ -34,23 +39,47 @@ def make_cut3r(
 
     Raises InputError for weights that are not there or not whole, ConfigError for a layer that the net does not have.
     """
-    net = open_net(model, weights, rope_fp16, state, seed, device)
-    return Cut3rReconstruction(net, attention=state_attention(attention, net.sizes.dec_depth), **room)
+    check_attention(attention)
+    net = open_net(model, weights, rope_fp16, state, seed, device, precision)
+    watched = state_attention(attention, net.sizes.dec_depth)
+    return Cut3rReconstruction(net, attention=watched, precision=precision, **room)
 
 
-@lru_cache(maxsize=1)
-def open_net(model: str, weights: str, rope_fp16: bool, state: str, seed: int | None, device: torch.device) -> Cut3r:
-    """The net on a device. It remembers nothing, so that one serves all who ask for the same."""
-    update = UPDATES[state]()
-    if seed is None:
-        path = find_weights(model, weights)
-        if record_of(path):
-            hash_of(path)  # what was installed is there still, by whatever name it was asked for
-        net = load_cut3r(path, rope_fp16=rope_fp16, update=update).to(device)
-        return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def open_net(
+    model: str,
+    weights: str,
+    rope_fp16: bool,
+    state: str,
+    seed: int | None,
+    device: torch.device,
+    precision: str = "float32",
+) -> Cut3r:
+    """The net on a device. It remembers nothing: as long as anybody holds it, it serves all who ask for the same."""
+    path = find_weights(model, weights) if seed is None else None
+    file = (path, path.stat().st_size, path.stat().st_mtime_ns) if path else model
+    key = (file, rope_fp16, state, seed, device, precision)
+    net = _nets.get(key)
+    if net is None:
+        update = UPDATES[state]()
+        net = trained(path, rope_fp16, update) if path else untrained(model, rope_fp16, update, seed or 0)
+        net = with_precision(net.to(device), precision)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _nets[key] = net
+    return net
+
+
+def trained(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
+    """With the weights of a file. Raises InputError for an installed one that is not what was installed."""
+    if record_of(path):
+        hash_of(path)
+    return load_cut3r(path, rope_fp16=rope_fp16, update=update)
+
+
+def untrained(model: str, rope_fp16: bool, update: StateUpdate, seed: int) -> Cut3r:
+    """With random weights, the same for a seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Cut3r(SIZES[model], rope_fp16=rope_fp16, update=update).eval().requires_grad_(False).to(device)
+        return Cut3r(SIZES[model], rope_fp16=rope_fp16, update=update).eval().requires_grad_(False)
 
 
 def find_weights(model: str, weights: str) -> Path:
@@ -63,10 +92,17 @@ def find_weights(model: str, weights: str) -> Path:
         raise InputError(f"{str(error).removesuffix('.')}; or {RANDOM}.") from error
 
 
+def check_attention(layers: str) -> None:
+    """Raises ConfigError for a word that no net understands, before a large one is loaded."""
+    if not (layers in WORDS or layers.isdecimal()):
+        raise ConfigError(
+            f"reconstruction.cut3r.attention must be {', '.join(WORDS)} or a layer's number from 0, got '{layers}'."
+        )
+
+
 def state_attention(layers: str, depth: int) -> StateAttention | None:
     """`mean`, `last`, a layer's number from 0, or `none`. Raises ConfigError for anything else."""
-    known: dict[str, StateAttention | None] = {str(number): StateAttention((number,)) for number in range(depth)}
-    known |= {"none": None, "mean": StateAttention(), "last": StateAttention((-1,))}
+    known = WORDS | {str(number): StateAttention((number,)) for number in range(depth)}
     if layers not in known:
         raise ConfigError(
             f"reconstruction.cut3r.attention must be mean, last, none or a layer from 0 to {depth - 1}, got '{layers}'."

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.reconstruction.cut3r import heads
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.inference import with_precision
 from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, slot_positions
 from moonseg3r_core.reconstruction.cut3r.rope import RoundedRotation, grid_positions, rotation
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
@@ -420,6 +421,21 @@ def test_reduced_precision_stays_near_and_gives_float32(sizes, rope_fp16, dtype,
     for near, far in pairs:
         assert near.dtype == torch.float32
         assert 0 < float((near - far).norm() / far.norm()) < share
+
+
+@BOTH
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_weights_kept_in_half_give_what_autocast_gives(sizes, precision):
+    dtype = getattr(torch, precision)
+    plain, kept = net(sizes), with_precision(net(sizes), precision)
+    assert kept.enc_blocks[0].attn.qkv.weight.dtype == dtype
+    assert kept.downstream_head.pose_head.mlp.fc1.weight.dtype == torch.float32
+    assert_same(plain.start(), kept.start())
+    with torch.autocast("cpu", dtype=dtype):
+        one, other = (model(image(), model.start(), EVERYTHING) for model in (plain, kept))
+    assert_same(one[0], other[0])
+    assert_same(one[1], other[1])
+    assert with_precision(plain, "float32").enc_blocks[0].attn.qkv.weight.dtype == torch.float32
 
 
 def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():

@@ -237,7 +237,7 @@ def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
         (Counts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
         (Counts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
         (Counts(used=5, without_depth=5), 0, "5 without depth"),
-        (Counts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 held at the last good pose, 3 of them: black"),
+        (Counts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 without points of their own, 3 of them: black"),
         (Counts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),
     ],
 )  # fmt: skip

@@ -406,7 +406,6 @@ def test_a_changed_file_is_noticed(installed, capsys):
 def test_a_changed_file_is_not_loaded(installed, named):
     cpu = torch.device("cpu")
     assert open_net("cut3r-512", named, False, "cut3r", None, cpu).sizes == TINY
-    open_net.cache_clear()
     changed(installed)
     with pytest.raises(InputError, match="must have the sha256"):
         open_net("cut3r-512", named, False, "cut3r", None, cpu)

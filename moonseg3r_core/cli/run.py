@@ -105,7 +105,7 @@ def tell(summary: Summary, out: OutputFolder) -> None:
         print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
     if summary.held:
         reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.held.items())
-        print(f"moonseg3r: {sum(summary.held.values())} frames held at the last good pose: {reasons}", file=sys.stderr)
+        print(f"moonseg3r: {sum(summary.held.values())} frames brought no points: {reasons}", file=sys.stderr)
     if summary.untrained:
         print(f"moonseg3r: {summary.untrained}", file=sys.stderr)
     if summary.interrupted:

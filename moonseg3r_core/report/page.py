@@ -148,9 +148,7 @@ def _times(material: Material) -> str:
 
 def _skipped(material: Material) -> str:
     s = material.summary
-    rows = [("left out", *row) for row in s.skipped.items()] + [
-        ("held at the last good pose", *row) for row in s.held.items()
-    ]
+    rows = [("left out", *row) for row in s.skipped.items()] + [("without points", *row) for row in s.held.items()]
     if not rows:
         return ""
     cells = "".join(f"<tr><td>{what}</td><td>{escape(why)}</td><td>{count}</td></tr>" for what, why, count in rows)

@@ -33,7 +33,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in figures: `frames` used, of them `held` at the last good pose by reason, frames `skipped` by reason, `instances` published and those withheld (seen
+    """A run in figures: `frames` used, of them `held` without points of their own by reason, frames `skipped` by reason, `instances` published and those withheld (seen
     too seldom or holding too little of the map), frames per second from reading to writing, median milliseconds per room, peak memory in MiB
     (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config, kind of masks, device, hashes of the weights.
     """
@@ -88,7 +88,7 @@ def verdict(counts: Counts, instances: int, withheld: int, limits: MapConfig) ->
     parts = [f"no instance: {_number(counts.used, 'frame')} used"]
     if counts.held:
         reason, number = max(counts.held.items(), key=lambda item: item[1])
-        parts.append(f"{sum(counts.held.values())} held at the last good pose, {number} of them: {reason}")
+        parts.append(f"{sum(counts.held.values())} without points of their own, {number} of them: {reason}")
     elif counts.without_depth:
         parts.append(f"{counts.without_depth} without depth in range (reconstruction.rgbd.min_depth, max_depth)")
     if counts.without_masks:

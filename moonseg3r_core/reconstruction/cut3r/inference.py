@@ -8,12 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, Outputs, Tokens
 from moonseg3r_core.reconstruction.cut3r.quality import Reading, read
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.state import State
 
 _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+_CAST = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)
 
 
 class Net(Protocol):
@@ -64,3 +65,16 @@ class Inference:
 
     def _autocast(self, like: Tensor) -> torch.autocast:
         return torch.autocast(like.device.type, dtype=self._half, enabled=self._half is not None)
+
+
+def with_precision(net: Cut3r, precision: str) -> Cut3r:
+    """The net itself, its matrices kept in half precision where autocast would cast them in every frame: same outputs.
+
+    The pose head, and what makes the first state, work in float32 and keep theirs.
+    """
+    half = _HALF.get(precision)
+    apart = {*net.downstream_head.pose_head.modules(), net.decoder_embed_state}
+    for module in net.modules() if half else ():
+        if isinstance(module, _CAST) and module not in apart:
+            module.to(half)
+    return net

@@ -39,7 +39,7 @@ class Cut3rReconstruction:
     anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
 
     A frame whose image or outputs cannot be used is held: no points, the last good pose, the state untouched, and why
-    in `Geometry.held`. Raises FrameRejected where no pose is known yet, for an image that is too small, and, with
+    in `Geometry.held`; so is one whose scale is not known yet, though the state learns from it. Raises FrameRejected where no pose is known yet, for an image that is too small, and, with
     pose=given, for a frame without a rigid pose.
     """
 
