@@ -53,7 +53,7 @@ class OnlineSegmenter:
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
-        """Take in one frame. Raises FrameRejected, and changes nothing, for a frame that cannot be used."""
+        """Take in one frame. Raises FrameRejected for one that cannot be used; the map and all in it stay as they are."""
         room = self._rooms
         self._stopwatch.lap()
         frame = frame.to(self.device)
