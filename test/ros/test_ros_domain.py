@@ -4,7 +4,7 @@ import fcntl
 import subprocess
 import sys
 
-from conftest import LOCKS, own_domain
+from domains import LOCKS, own_domain
 
 
 def is_free(number):
