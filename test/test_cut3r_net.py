@@ -49,6 +49,10 @@ def tensors(outputs):
     return {field.name: getattr(outputs, field.name) for field in fields(outputs)}
 
 
+def is_finite(state):
+    return bool(state.tokens.isfinite().all() & state.memory.isfinite().all())
+
+
 def assert_same(one, other, but=()):
     for name, value in tensors(one).items():
         assert name in but or value.equal(tensors(other)[name]), name
@@ -176,7 +180,7 @@ def test_any_grid_odd_or_upright_gives_a_value_to_every_pixel(sizes, h, w):
     }  # fmt: skip
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in tensors(outputs).values())
     assert state.tokens.shape == (2, 50, 48)
-    assert state.is_finite()
+    assert is_finite(state)
 
 
 def test_upright_is_not_lying():
@@ -278,10 +282,10 @@ def test_what_is_no_number_stays_in_its_row(update):
     spoilt[0, :, 3, 5] = float("nan")
     outputs, updated = model(spoilt, state, EVERYTHING)
     assert outputs.pose[0].isnan().all()
-    assert not updated.is_finite()
+    assert not is_finite(updated)
     assert all(value[1].equal(tensors(clean)[name][1]) for name, value in tensors(outputs).items())
     kept = updated.where(torch.tensor([False, True]), state)
-    assert kept.is_finite()
+    assert is_finite(kept)
     assert kept.tokens[0].equal(state.tokens[0])
     assert kept.tokens[1].equal(next_clean.tokens[1])
 
@@ -443,3 +447,16 @@ def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():
     state = after(exact)
     one, other = exact(image(), state)[0], rounded(image(), state)[0]
     assert 0 < float((one.features - other.features).abs().max()) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("attention", "message"),
+    [
+        (StateAttention((4,)), r"attention layers must lie in -4 to 3, got \(4,\)"),
+        (StateAttention(head=6), "attention head must lie in 0 to 5, got 6"),
+    ],
+)
+def test_attention_that_is_not_there_is_refused_in_words(attention, message):
+    model = net()
+    with pytest.raises(ValueError, match=message):
+        model(image(), model.start(), Ask(attention=attention))

@@ -52,13 +52,15 @@ class StateAttention:
     layers: tuple[int, ...] | None = None
     head: int | None = None
 
-    def watch(self, depth: int) -> AttentionRecorder:
-        """A recorder for a decoder of `depth` layers. Raises ValueError for a layer that is not there."""
+    def watch(self, depth: int, heads: int) -> AttentionRecorder:
+        """A recorder for a decoder of `depth` layers of so many heads. Raises ValueError for one that is not there."""
         chosen = range(depth) if self.layers is None else self.layers
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
             raise ValueError(
                 f"attention layers must lie in {-depth} to {depth - 1}, got {tuple(chosen)}; choose others."
             )
+        if self.head is not None and not 0 <= self.head < heads:
+            raise ValueError(f"the attention head must lie in 0 to {heads - 1}, got {self.head}; choose another.")
         return AttentionRecorder({layer % depth for layer in chosen}, self.head)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -30,7 +31,7 @@ class PoseHead(nn.Module):
         return self.mlp(token)
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """What both kinds of heads share: the pose, and the image tokens turned to the world by it."""
 
     def __init__(self, sizes: Cut3rSizes) -> None:
@@ -49,17 +50,17 @@ class Head(nn.Module):
             tokens = block(tokens, pose_token, turn)
         return tokens
 
+    @abstractmethod
     def self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Points (B, H, W, 3) in the camera's axes, confidence (B, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """The same in the first frame's axes; the last layer is the modulated one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def colors(self, layers: Layers, grid: Grid) -> Tensor:
         """(B, H, W, 3) in (-1, 1). Raises RuntimeError where the rgb head is not built."""
-        raise NotImplementedError
 
 
 class LinearHead(Head):

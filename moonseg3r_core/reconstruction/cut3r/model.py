@@ -149,7 +149,7 @@ class Cut3r(nn.Module):
         tokens = view if isinstance(view, Tokens) else self.encode(view)
         mean = tokens.features.mean(1, keepdim=True)
         pose_token = self._pose_token(mean, state)
-        recorder = ask.attention.watch(self.sizes.dec_depth) if ask.attention else None
+        recorder = ask.attention.watch(self.sizes.dec_depth, self.sizes.state_heads) if ask.attention else None
         gate = self.update.watch()
         layers, candidate = self._decode(tokens, pose_token, state, (recorder or Unwatched(), gate))
         last = self.dec_norm(layers[-1])

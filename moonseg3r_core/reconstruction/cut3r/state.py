@@ -30,10 +30,6 @@ class State:
             torch.where(mask, self.fresh, other.fresh),
         )
 
-    def is_finite(self) -> bool:
-        """False where a NaN or infinite value has got in."""
-        return bool(torch.isfinite(self.tokens).all() & torch.isfinite(self.memory).all())
-
 
 class StateUpdate(Protocol):
     """The state's tokens and the decoder's candidate (B, S, C) -> the next ones; `watch` sees the state's attention."""
