@@ -99,7 +99,7 @@ def _map(material: Material) -> str:
     note = (
         "Seen from above, with the camera's path from circle to square; instances are drawn over what belongs to none. Up "
         "is where floors and table tops lie flattest, near the cameras' own upright; what lies more than "
-        f"{topdown.HEADROOM:g} m above the camera's highest point is left out."
+        f"{topdown.HEADROOM:g} m above the camera's highest point is left out. {material.summary.unit}"
     )
     numbered = [instance.id for instance in material.published]
     return _section(

@@ -66,6 +66,13 @@ class Summary:
         names = ", ".join(name for name, hash in self.weights.items() if hash == UNTRAINED)
         return f"{UNTRAINED}: {names} has random weights; what this run says of the scene is nonsense." if names else ""
 
+    @property
+    def unit(self) -> str:
+        """What to know of lengths where poses were estimated from color, else nothing."""
+        settings = self.config.get("reconstruction", {})
+        estimated = settings.get("kind") == "cut3r" and settings["cut3r"]["pose"] == "model"
+        return "Lengths are in the net's unit, which aims at metres without a promise." if estimated else ""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         return dataclasses.asdict(self)
