@@ -27,6 +27,7 @@ setup(
     classifiers=["Topic :: Scientific/Engineering :: Image Recognition", "Framework :: Robot Framework"],
     python_requires=">=3.10",
     packages=find_packages(include=["moonseg3r_core*", "moonseg3r_ros*"]),
+    package_data={"moonseg3r_core.weights": ["*.safetensors", "*.md"]},
     install_requires=[
         # The upper bound is the release that `make` installs: where a plain CPU build of it is offered, that one serves;
         # a robot keeps the older build that its vendor supplies.

@@ -33,17 +33,22 @@ from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {
     "reconstruction": {
-        "rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction",
+        "nano": "moonseg3r_core.build_cut3r:make_nano",
         "cut3r": "moonseg3r_core.build_cut3r:make_cut3r",
+        "rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction",
     },
     "masks": {
         "precomputed": "moonseg3r_core.masks.precomputed:PrecomputedMasks",
         "regions": "moonseg3r_core.masks.regions:RegionMasks",
     },
-    "features": {"handcrafted": "moonseg3r_core.features.handcrafted:HandcraftedFeatures"},
+    "features": {
+        "handcrafted": "moonseg3r_core.features.handcrafted:HandcraftedFeatures",
+        "reconstruction": "moonseg3r_core.features.reconstruction:ReconstructionFeatures",
+    },
     "refinement": {"average": "moonseg3r_core.refinement.average:AverageRefinement"},
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
+RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
 
 def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> OnlineSegmenter:
@@ -90,7 +95,7 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     return {
         "reconstruction": reconstruction(config, device),
         "masks": tenant("masks", config.masks, min_area=config.masks.min_area),
-        "features": tenant("features", config.features, cell=config.features.cell),
+        "features": features(config),
         "memory": tenant("memory", config.memory),
         "refinement": tenant("refinement", config.refinement),
         "lift": Recipe(make_lift, _of(fusion, "boxes", "min_points") | _of(index, "cell", "merge_distance")),
@@ -109,31 +114,42 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
 def reconstruction(config: Config, device: torch.device) -> Recipe:
     """The tenant that reconstructs; one with a net finds its weights when it is made."""
     section = config.reconstruction
-    if section.kind != "cut3r":
+    if section.net is None:
         return tenant("reconstruction", section)
     seed = config.seed if section.random else None
-    return Recipe(make_tenant, {
-        "place": TENANTS["reconstruction"]["cut3r"], "settings": asdict(section.cut3r) | {"seed": seed, "device": device},
-    })  # fmt: skip
+    return tenant("reconstruction", section, seed=seed, device=device)
+
+
+def features(config: Config) -> Recipe:
+    """The tenant for F2d. Raises ConfigError where the reconstruction has no encoder to take them from."""
+    section = config.features
+    if section.kind == "handcrafted":
+        return tenant("features", section, cell=section.cell)
+    if config.reconstruction.net is None:
+        raise ConfigError(
+            "features.kind=reconstruction expects a reconstruction with a net (nano, cut3r), got "
+            f"reconstruction.kind={config.reconstruction.kind}; set one of them, or features.kind=handcrafted."
+        )
+    return tenant("features", section)
 
 
 def weights_of(config: Config) -> dict[str, str]:
     """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
-    section = config.reconstruction
-    if section.kind != "cut3r":
+    net = config.reconstruction.net
+    if net is None:
         return {}
-    if section.random:
-        return {section.cut3r.model: UNTRAINED}
-    name = section.cut3r.weights or section.cut3r.model
+    if config.reconstruction.random:
+        return {net.model: UNTRAINED}
+    name = net.weights or net.model
     return {name: hash_of(find(name))}
 
 
 def needs(config: Config) -> tuple[str, ...]:
     """What the reconstruction takes from the recording beside images: of depth, intrinsics, poses."""
-    section = config.reconstruction
-    if section.kind == "rgbd":
-        return "depth", "intrinsics", "poses"
-    return ("poses",) if section.cut3r.pose == "given" else ()
+    net = config.reconstruction.net
+    if net is None:
+        return RGBD
+    return ("poses",) if net.pose == "given" else ()
 
 
 def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
@@ -141,12 +157,19 @@ def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
     missing = [need for need in needs(config) if need in lacks]
     if missing:
         kind = config.reconstruction.kind
-        setting = "reconstruction.cut3r.pose=model" if kind == "cut3r" else "reconstruction.kind=cut3r"
+        setting = f"reconstruction.{kind}.pose=model" if config.reconstruction.net else "reconstruction.kind=nano"
         raise SourceError(
             f"reconstruction.kind={kind} expects {', '.join(needs(config))} with every image, {name} "
             f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with "
             f"depth, camera_info and TF or odometry, synthetic:SEED, or set {setting}, which needs none."
         )
+
+
+def advice(config: Config, name: str, lacks: Sequence[str]) -> str:
+    """What to know of a recording whose depth and poses are left unused; empty where there are none."""
+    if config.reconstruction.kind != "nano" or any(need in lacks for need in RGBD):
+        return ""
+    return f"{name} brings depth and poses, which nano does without; --set reconstruction.kind=rgbd takes them."
 
 
 def settle_masks(config: Config, masks_folder: Path | None) -> Config:

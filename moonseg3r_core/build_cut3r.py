@@ -1,4 +1,4 @@
-"""CUT3R's room with its net: weights found and loaded, or random ones where they are asked for."""
+"""CUT3R's room with its net, the published one or nano: weights found and loaded, or random ones where asked for."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from moonseg3r_core.config import NanoConfig
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
+from moonseg3r_core.reconstruction.cut3r.checkpoint_file import read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import with_precision
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
+from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.state import UPDATES, StateUpdate
 from moonseg3r_core.weights import find, hash_of, record_of
+from moonseg3r_core.weights.embedded import EMBEDDED
 
 WORDS = {"mean": StateAttention(), "last": StateAttention((-1,)), "none": None}
+NANO, AGAIN = NanoConfig.model, " It comes with the package: install moonseg3r again."
 RANDOM = "set reconstruction.random=true for an untrained net, which is good for tests and timing alone"
 
 _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
@@ -45,6 +49,11 @@ def make_cut3r(
     return Cut3rReconstruction(net, attention=watched, precision=precision, **room)
 
 
+def make_nano(**settings: Any) -> Cut3rReconstruction:
+    """The room as `reconstruction.nano` describes it: CUT3R's with the small net of our own. Raises as `make_cut3r`."""
+    return make_cut3r(model=NANO, rope_fp16=False, **settings)
+
+
 def open_net(
     model: str,
     weights: str,
@@ -56,12 +65,12 @@ def open_net(
 ) -> Cut3r:
     """The net on a device. It remembers nothing: as long as anybody holds it, it serves all who ask for the same."""
     path = find_weights(model, weights) if seed is None else None
-    file = (path, path.stat().st_size, path.stat().st_mtime_ns) if path else model
+    file = (path, path.stat().st_size, path.stat().st_mtime_ns) if path else (model, weights)
     key = (file, rope_fp16, state, seed, device, precision)
     net = _nets.get(key)
     if net is None:
         update = UPDATES[state]()
-        net = trained(path, rope_fp16, update) if path else untrained(model, rope_fp16, update, seed or 0)
+        net = trained(path, rope_fp16, update) if path else untrained(model, weights, rope_fp16, update, seed)
         net = with_precision(net.to(device), precision)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _nets[key] = net
@@ -72,14 +81,23 @@ def trained(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
     """With the weights of a file. Raises InputError for an installed one that is not what was installed."""
     if record_of(path):
         hash_of(path)
-    return load_cut3r(path, rope_fp16=rope_fp16, update=update)
+    try:
+        return load_cut3r(path, rope_fp16=rope_fp16, update=update)
+    except InputError as error:
+        raise InputError(f"{error}{AGAIN if path in EMBEDDED.values() else ''}") from error
 
 
-def untrained(model: str, rope_fp16: bool, update: StateUpdate, seed: int) -> Cut3r:
+def untrained(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
     """With random weights, the same for a seed."""
+    sizes = sizes_of(model, weights)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Cut3r(SIZES[model], rope_fp16=rope_fp16, update=update).eval().requires_grad_(False)
+        torch.manual_seed(seed or 0)
+        return Cut3r(sizes, rope_fp16=rope_fp16, update=update).eval().requires_grad_(False)
+
+
+def sizes_of(model: str, weights: str) -> Cut3rSizes:
+    """A published model's sizes, or nano's, which its file says. Raises InputError where that is missing."""
+    return SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
 
 
 def find_weights(model: str, weights: str) -> Path:
@@ -89,6 +107,8 @@ def find_weights(model: str, weights: str) -> Path:
     try:
         return find(weights or model)
     except InputError as error:
+        if model == NANO:
+            raise
         raise InputError(f"{str(error).removesuffix('.')}; or {RANDOM}.") from error
 
 
@@ -96,7 +116,7 @@ def check_attention(layers: str) -> None:
     """Raises ConfigError for a word that no net understands, before a large one is loaded."""
     if not (layers in WORDS or layers.isdecimal()):
         raise ConfigError(
-            f"reconstruction.cut3r.attention must be {', '.join(WORDS)} or a layer's number from 0, got '{layers}'."
+            f"the reconstruction's attention must be {', '.join(WORDS)} or a layer's number from 0, got '{layers}'."
         )
 
 
@@ -105,6 +125,6 @@ def state_attention(layers: str, depth: int) -> StateAttention | None:
     known = WORDS | {str(number): StateAttention((number,)) for number in range(depth)}
     if layers not in known:
         raise ConfigError(
-            f"reconstruction.cut3r.attention must be mean, last, none or a layer from 0 to {depth - 1}, got '{layers}'."
+            f"the reconstruction's attention must be mean, last, none or a layer from 0 to {depth - 1}, got '{layers}'."
         )
     return known[layers]

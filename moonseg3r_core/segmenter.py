@@ -59,7 +59,7 @@ class OnlineSegmenter:
         frame = frame.to(self.device)
         geometry = room.reconstruction(frame)
         proposals = room.masks(frame, geometry)
-        features = room.features(frame)
+        features = room.features(frame, geometry)
         recalled = room.memory.recall(geometry)
         queries = room.refinement(room.lift(proposals, geometry), features, geometry, recalled)
         queries = room.merge(queries)

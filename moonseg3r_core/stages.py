@@ -47,9 +47,9 @@ class Match(Protocol):
 
 
 class FeatureModel(Protocol):
-    """Frame -> FeatureMap F2d over the whole image, `cell` pixels per cell."""
+    """Frame -> FeatureMap F2d; a model may pass on what the reconstruction's encoder has made of the image already."""
 
-    def __call__(self, frame: Frame) -> FeatureMap: ...
+    def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap: ...
 
 
 class Refinement(Protocol):

@@ -120,7 +120,8 @@ class Geometry:
 
     points (H, W, 3) float32 world metres; confidence (H, W) float32, 0 = no point there; depth (H, W) float32 metres
     along the camera's z, 0 = none; world_from_camera (4, 4) float64; intrinsics (3, 3) float32 of this grid;
-    features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise.
+    features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise;
+    image_features (h, w, C), what the reconstruction's own encoder made of the image alone, likewise.
     `held` says why a frame brings no points of its own and the last good pose stands in; empty for all others.
     """
 
@@ -132,6 +133,7 @@ class Geometry:
     grid: PixelGrid
     features: FeatureMap | None = None
     state_attention: Tensor | None = None
+    image_features: FeatureMap | None = None
     held: str = ""
 
     def __post_init__(self) -> None:

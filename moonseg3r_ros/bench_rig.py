@@ -24,6 +24,7 @@ NODE = "/moonseg3r"
 TOPICS = {
     "image": "/camera/color/image_raw", "camera_info": "/camera/color/camera_info", "depth": "/camera/depth/image_raw",
 }  # fmt: skip
+EXACT = {"reconstruction.kind": "rgbd"}  # what is measured is the porch, not a net
 PATIENCE = 60.0  # seconds
 
 
@@ -43,7 +44,7 @@ class Rig:
         self._executor.add_node(self.observer)
         self.observer.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 10)
         remaps = [word for name, topic in TOPICS.items() for word in ("-r", f"{name}:={topic}")]
-        values = [word for name, value in settings.items() for word in ("-p", f"{name}:={value}")]
+        values = [word for name, value in (EXACT | settings).items() for word in ("-p", f"{name}:={value}")]
         self.node = self._start("bench_node", "--ros-args", *remaps, *values)
 
     def __enter__(self) -> Rig:

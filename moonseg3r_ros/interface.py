@@ -64,7 +64,7 @@ _TOPICS_IN = (
         "camera_info",
         "sensor_msgs/CameraInfo",
         "sensor",
-        "intrinsics of the image; cut3r does without where none is published",
+        "intrinsics of the image; nano and cut3r do without where none is published",
     ),
     Topic(
         "depth",

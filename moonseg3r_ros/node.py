@@ -67,7 +67,7 @@ class MoonSeg3RNode(LifecycleNode):
     def untrained(self) -> bool:
         """True when the reconstruction's net is one of random numbers."""
         section = self.values.config.reconstruction
-        return section.random and section.kind != "rgbd"
+        return section.random and section.net is not None
 
     def feeds_of_needs(self) -> dict[str, str]:
         """What is taken beside the image -> the topic of the table that brings it."""

@@ -57,7 +57,7 @@ class ScriptedNet:
     cameras: list
     units: dict = field(default_factory=dict)
     damage: dict = field(default_factory=dict)
-    sizes: Cut3rSizes = Cut3rSizes(dec_dim=3, state_size=4, memory_size=2, image_size=64)
+    sizes: Cut3rSizes = Cut3rSizes(enc_dim=4, dec_dim=3, state_size=4, memory_size=2, image_size=64)
     encoded: list = field(default_factory=list)
     asked: list = field(default_factory=list)
 

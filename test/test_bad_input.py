@@ -15,6 +15,7 @@ import billboards
 import cv2
 import numpy as np
 import pytest
+from walks import EXACTLY
 
 from moonseg3r_core import cli
 from moonseg3r_core.ply import read_ply
@@ -56,10 +57,10 @@ def cut(file: Path, share: float = 0.5) -> None:
 
 
 def moonseg3r(capsys, *words: object) -> tuple[int, str, str]:
-    """The command in this process: exit status, stdout, stderr."""
+    """The command in this process, a run on the recording's depth and poses: exit status, stdout, stderr."""
     capsys.readouterr()
     try:
-        status = cli.main([str(word) for word in words])
+        status = cli.main([str(word) for word in words] + (EXACTLY if words[0] == "run" else []))
     except SystemExit as end:  # argparse
         status = end.code
     shown = capsys.readouterr()
@@ -326,7 +327,7 @@ def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, capsys):
 def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     out = tmp_path / "out"
     child = subprocess.Popen(
-        [sys.executable, "-m", "moonseg3r_core.cli", "run", "synthetic:3:500", "-o", str(out)],
+        [sys.executable, "-m", "moonseg3r_core.cli", "run", "synthetic:3:500", "-o", str(out), *EXACTLY],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     while child.poll() is None and len(list(out.glob("frames/*.png"))) < 3:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from walks import EXACT
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
@@ -40,7 +41,7 @@ def test_a_table_is_markdown():
 
 @pytest.mark.parametrize("masks", ["given", "regions"])
 def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
-    table = accuracy_table([rooms, rooms / "room_1"], masks, load_config(), quiet=True)
+    table = accuracy_table([rooms, rooms / "room_1"], masks, load_config(overrides=EXACT), quiet=True)
     scores = {str(row["fusion"]): row for row in table.rows}
     assert all(0 <= row[f"{group} AP"] <= 1 for row in table.rows for group in (rooms.name, "room_1"))
     ceiling, least = scores["true ids (ceiling)"], scores["one instance per mask"]
@@ -61,13 +62,13 @@ def test_no_recording_with_truth_is_one_line(tmp_path):
 
 
 def test_speed_names_every_room(rooms):
-    table = speed_table(str(rooms / "room_1"), load_config(), frames=3)
+    table = speed_table(str(rooms / "room_1"), load_config(overrides=EXACT), frames=3)
     assert {"reconstruction", "masks", "memory", "store", "step"} <= {row["room"] for row in table.rows}
     assert "3 frames" in table.title
 
 
 def test_endurance_reports_four_times():
-    table = endurance_table(load_config(), frames=40, loop=10, quiet=True)
+    table = endurance_table(load_config(overrides=EXACT), frames=40, loop=10, quiet=True)
     assert [row["frames"] for row in table.rows] == [10, 20, 30, 40]
     assert all(row["instances"] > 0 for row in table.rows)
 
@@ -82,6 +83,7 @@ def test_memory_bench_from_the_command_line(capsys, monkeypatch):
     assert "tables" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_the_readme_example_runs():
     text = (ROOT / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.S).group(1)

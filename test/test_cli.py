@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from walks import EXACTLY
 
 from moonseg3r_core import cli
+from moonseg3r_core.cli.demo import RUNS
 from moonseg3r_core.cli.run import parse_topics
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
@@ -250,7 +252,7 @@ class Slow(FakeSource):
 
 sources.open_source = lambda *a, **k: Slow(length=1000)
 build.build_segmenter = lambda *a, **k: FakeSegmenter()
-sys.exit(cli.main(["run", "anything", "-o", {str(tmp_path / "out")!r}]))
+sys.exit(cli.main(["run", "anything", "-o", {str(tmp_path / "out")!r}, *{EXACTLY}]))
 """
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert any(line == "14\n" for line in child.stdout)
@@ -319,9 +321,13 @@ def test_a_deferred_interrupt_comes_at_the_end_of_its_block():
 # The command on real files
 
 
+def run_exactly(scene, out, *options):
+    return cli.main(["run", str(scene), "-o", str(out), "--quiet", *options, *EXACTLY])
+
+
 def test_run_on_a_recording_with_masks(tmp_path, capsys):
     scene, out = write_scene(tmp_path / "scene"), tmp_path / "out"
-    assert cli.main(["run", str(scene), "-o", str(out), "--quiet", "--set", "device=cpu"]) == 0
+    assert run_exactly(scene, out, "--set", "device=cpu") == 0
     assert "2 instances from 4 frames" in capsys.readouterr().out
     is_whole(out, [0, 1, 2, 3])
     summary = OutputFolder(out).read_summary()
@@ -335,8 +341,8 @@ def test_run_on_a_recording_with_masks(tmp_path, capsys):
 
 def test_stride_and_max_frames_and_a_second_run_into_the_same_folder(tmp_path):
     scene, out = write_scene(tmp_path / "scene", frames=5), tmp_path / "out"
-    assert cli.main(["run", str(scene), "-o", str(out), "--quiet"]) == 0
-    assert cli.main(["run", str(scene), "-o", str(out), "--quiet", "--stride", "2", "--max-frames", "2"]) == 0
+    assert run_exactly(scene, out) == 0
+    assert run_exactly(scene, out, "--stride", "2", "--max-frames", "2") == 0
     is_whole(out, [0, 2])
 
 
@@ -344,13 +350,13 @@ def test_all_void_masks_say_so(tmp_path, capsys):
     scene = write_scene(tmp_path / "scene")
     for file in (scene / "masks").iterdir():
         cv2.imwrite(str(file), np.zeros((HEIGHT, WIDTH), np.uint16))
-    assert cli.main(["run", str(scene), "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    assert run_exactly(scene, tmp_path / "out") == 0
     assert "no instance" in capsys.readouterr().err
 
 
 def test_no_depth_in_any_frame_is_bad_input(tmp_path, capsys):
     scene = write_scene(tmp_path / "scene", depth=0)
-    assert cli.main(["run", str(scene), "-o", str(tmp_path / "out"), "--quiet"]) in (0, 2)
+    assert run_exactly(scene, tmp_path / "out") in (0, 2)
     assert "no instance" in capsys.readouterr().err
 
 
@@ -389,7 +395,7 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, expecte
 
 def test_a_bad_source_destroys_no_earlier_result(tmp_path):
     scene, out = write_scene(tmp_path / "scene"), tmp_path / "out"
-    assert cli.main(["run", str(scene), "-o", str(out), "--quiet"]) == 0
+    assert run_exactly(scene, out) == 0
     assert cli.main(["run", str(tmp_path / "nowhere"), "-o", str(out)]) == 2
     assert cli.main(["run", str(scene), "-o", str(out), "--set", "device=cuda:99"]) == 2
     is_whole(out, [0, 1, 2, 3])
@@ -464,18 +470,19 @@ def test_view_without_open3d_gives_the_command_that_installs_it(tmp_path, monkey
 # The demo
 
 
+@pytest.mark.usefixtures("stand_in")
 def test_the_demo_renders_segments_scores_and_reports(tmp_path, capsys):
     out = tmp_path / "demo"
     for _ in range(2):  # an earlier demo is replaced
         assert cli.main(["demo", "-o", str(out), "--frames", "2", "--quiet"]) == 0
     shown = capsys.readouterr().out
-    assert "the room's noisy masks" in shown
-    assert "weight-free masks" in shown
-    assert str(out / "regions" / "report.html") in shown
-    for kind in ("precomputed", "regions"):
-        summary = OutputFolder(out / kind).read_summary()
-        assert (summary["frames"], summary["masks_kind"]) == (2, kind)
-        assert summary["instances"] > 5
+    for run, kind, masks in zip(RUNS, ("nano", "nano", "rgbd"), ("regions", "precomputed", "regions"), strict=True):
+        assert run.words in shown
+        assert str(out / run.folder / "report.html") in shown
+        summary = OutputFolder(out / run.folder).read_summary()
+        assert (summary["frames"], summary["masks_kind"]) == (2, masks)
+        assert summary["config"]["reconstruction"]["kind"] == kind
+    assert summary["instances"] > 5
 
 
 def test_the_demo_touches_no_folder_of_other_things(tmp_path, capsys):

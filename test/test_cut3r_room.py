@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from walks import house
 
 from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
@@ -51,7 +52,8 @@ def smeared(image):
 
 def parts(geometry):
     """A Geometry's fields by name, the features as a tensor."""
-    return vars(geometry) | {"features": geometry.features.features}
+    maps = {name: getattr(geometry, name).features for name in ("features", "image_features")}
+    return vars(geometry) | maps
 
 
 def same_bits(one, two):
@@ -536,8 +538,13 @@ def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
 
     segmenter, _ = house()
     masks, image = MaskProposals(mask[None], torch.ones(1)), FeatureMap(seen.image / 127.5 - 1, seen.size)
-    segmenter.furnish(reconstruction=room, masks=lambda *_: masks, features=lambda _: image, refinement=spy)
+    segmenter.furnish(reconstruction=room, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
+    segmenter.step(seen)
+    segmenter.reset()
+    segmenter.furnish(features=ReconstructionFeatures())
     segmenter.step(seen)
     color = torch.nn.functional.normalize(torch.tensor([250, 10, 90]) / 127.5 - 1, dim=0)
     assert float(queries[0].features[0, :3] @ color) > 0.98  # F3d
     assert float(queries[0].features[0, 3:] @ color) > 0.995  # F2d
+    tokens = torch.nn.functional.normalize(queries[1].features[0, 3:6], dim=0)
+    assert float(tokens @ color) > 0.98  # F2d of the reconstruction's encoder, laid as F3d is

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from walks import EXACT
 
 from moonseg3r_core import build_segmenter, load_config, load_map, save_map
 from moonseg3r_core.build import check_recording, needs, weights_of
@@ -127,10 +128,10 @@ def test_settings_that_cannot_be_met_are_refused_in_words(settings, message):
 
 
 def test_what_is_needed_of_a_recording_depends_on_whose_poses_count():
-    assert needs(load_config()) == ("depth", "intrinsics", "poses")
+    assert needs(load_config(overrides=EXACT)) == ("depth", "intrinsics", "poses")
     assert needs(configured()) == ()
     assert needs(configured(reconstruction__cut3r__pose="given")) == ("poses",)
-    assert weights_of(load_config()) == {}
+    assert weights_of(load_config(overrides=EXACT)) == {}
 
 
 @pytest.mark.parametrize(("pose", "way_out"), [("given", "reconstruction.cut3r.pose=model"), ("model", "")])

@@ -8,13 +8,13 @@ import torch
 
 from moonseg3r_core.features.handcrafted import HandcraftedFeatures, color_features, texture_features
 from moonseg3r_core.geometry import cosine
-from moonseg3r_core.types import Frame
+from moonseg3r_core.types import Frame, Geometry
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def features(image, **settings):
-    return HandcraftedFeatures(**settings)(Frame(0, 0.0, torch.from_numpy(image))).features
+    return HandcraftedFeatures(**settings)(Frame(0, 0.0, torch.from_numpy(image)), Geometry.empty()).features
 
 
 def plain(color, height=32, width=32):
@@ -92,7 +92,7 @@ def test_objects_of_a_rendered_room_look_more_like_themselves_than_like_others()
     def averages(index):
         image = cv2.cvtColor(cv2.imread(str(folder / f"color/{index}.jpg")), cv2.COLOR_BGR2RGB)
         ids = cv2.imread(str(folder / f"instance/{index}.png"), cv2.IMREAD_UNCHANGED)[4::8, 4::8]
-        found = model(Frame(index, 0.0, torch.from_numpy(image))).features
+        found = model(Frame(index, 0.0, torch.from_numpy(image)), Geometry.empty()).features
         names = [i for i in np.unique(ids) if (ids == i).sum() > 10]
         return names, torch.stack([found[torch.from_numpy(ids == i)].mean(0) for i in names])
 

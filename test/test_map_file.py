@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from walks import EAGER, house, split, walk
+from walks import EAGER, EXACT, configured, house, split, walk
 
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.map_file import load_map, save_map
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(10)]
-CONFIG = load_config(overrides={"masks.kind": "regions", "device": "cpu"} | EAGER)
+CONFIG = configured(**EAGER)
 HERE = Path(__file__).parent
 
 
@@ -95,14 +95,14 @@ SETTINGS = {"map.voxel": 0.05, "memory.index.cell": 8, "fusion.match_threshold":
 
 def test_other_settings_are_named(file):
     segmenter, _ = house(**EAGER)
-    other = load_config(overrides=SETTINGS)
+    other = load_config(overrides=EXACT | SETTINGS)
     with pytest.raises(InputError) as caught:
         load_map(file, segmenter, other)
     assert "but memory.index.cell is 16 there and 8 here, map.voxel is 0.02 there and 0.05 here; set" in str(
         caught.value
     )
     assert len(segmenter.snapshot()) == 0
-    load_map(file, segmenter, load_config(overrides={"fusion.match_threshold": 2.0, "seed": 3}))
+    load_map(file, segmenter, load_config(overrides=EXACT | {"fusion.match_threshold": 2.0, "seed": 3}))
     assert same(segmenter, mapped())
 
 

@@ -5,21 +5,24 @@ import numpy as np
 import pytest
 import torch
 from billboards import frame
-from walks import house, split, walk
+from walks import configured, house, split, walk
 
 from moonseg3r_core.build import build_segmenter, recipes, refit
-from moonseg3r_core.config import Config, list_settings, load_config, overlay
+from moonseg3r_core.config import Config, list_settings, overlay
 from moonseg3r_core.errors import ConfigError, InputError, MissingDependency
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(12)]
 CPU = torch.device("cpu")
-KINDS = {"masks.kind": "regions", "memory.kind": "index", "fusion.boxes": "keys"}
+KINDS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "memory.kind": "index", "fusion.boxes": "keys"}
+# Settings that another reconstruction than that of KINDS reads.
+READ_WITH = {
+    "reconstruction.nano": {"reconstruction.kind": "nano"},
+    "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
+    "reconstruction.random": {"reconstruction.kind": "nano"},
+    "features.kind": {"reconstruction.kind": "nano"},
+}
 # The publisher reads these; the other kind's folder matters to no room of KINDS.
 OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "device", "seed"}
-
-
-def configured(**settings):
-    return load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings)
 
 
 def other_value(key):
@@ -42,8 +45,7 @@ def other_value(key):
 )
 def test_every_setting_is_read_by_a_room(key):
     """Or a change of it would be taken and do nothing."""
-    of_cut3r = key.name.startswith("reconstruction.cut3r.") or key.name == "reconstruction.random"
-    config = overlay(Config(), KINDS | ({"reconstruction.kind": "cut3r"} if of_cut3r else {}))
+    config = overlay(Config(), KINDS | READ_WITH.get(key.name.rpartition(".")[0], READ_WITH.get(key.name, {})))
     changed = overlay(config, {key.name: other_value(key)})
     differ = {room for room, recipe in recipes(changed, CPU).items() if recipe != recipes(config, CPU)[room]}
     assert bool(differ) == (key.name not in OUTSIDE)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from walks import EXACT
 
 from moonseg3r_core.config import load_config
 from moonseg3r_core.evaluation.bench_accuracy import accuracy_table
@@ -16,7 +17,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data"
 
 
 def rows(masks):
-    table = accuracy_table([DATA / "kitchen", DATA / "rooms"], masks, load_config(), quiet=True)
+    table = accuracy_table([DATA / "kitchen", DATA / "rooms"], masks, load_config(overrides=EXACT), quiet=True)
     return {str(row["fusion"]): row for row in table.rows}
 
 
@@ -39,7 +40,7 @@ def test_regions_beat_both_baselines():
 
 
 def test_memory_stays_flat_over_a_long_loop():
-    table = endurance_table(load_config(), frames=2000, quiet=True)
+    table = endurance_table(load_config(overrides=EXACT), frames=2000, quiet=True)
     assert table.rows[-1]["memory ratio"] <= 1.15
 
 

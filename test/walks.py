@@ -9,6 +9,14 @@ from moonseg3r_core.config import load_config
 PATH = [(0.03 * t - 0.2, 0.01 * t, 0.0) for t in range(10)]
 EAGER = {"fusion.consensus_views": 1, "fusion.consensus_rate": 0.3}  # halves join at the first whole
 
+EXACT = {"reconstruction.kind": "rgbd", "device": "cpu"}  # the frames' own depth and poses: what comes out can be known
+EXACTLY = ["--set", "reconstruction.kind=rgbd"]  # the same for a command
+
+
+def configured(**settings):
+    """The configuration of walks on exact geometry."""
+    return load_config(overrides=EXACT | {"masks.kind": "regions"} | settings)
+
 
 class GivenMasks:
     """Masks by frame number, from ids."""
@@ -22,7 +30,7 @@ class GivenMasks:
 
 def house(**settings):
     """A segmenter whose masks are given, and the masks' room."""
-    segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
+    segmenter = build_segmenter(configured(**settings))
     given = GivenMasks()
     segmenter.furnish(masks=given)
     return segmenter, given

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from moonseg3r_core.config import Config, load_config, parse_set
 
@@ -20,9 +22,9 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def config_from(args: argparse.Namespace) -> Config:
-    """The configuration that the options ask for. Raises ConfigError."""
-    return load_config(*args.config, overrides=parse_set(args.settings))
+def config_from(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that the options ask for, over `defaults` of the command's own. Raises ConfigError."""
+    return load_config(*args.config, overrides=parse_set(args.settings), defaults=defaults)
 
 
 def positive(text: str) -> int:

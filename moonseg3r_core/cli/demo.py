@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moonseg3r_core.cli.common import say_warnings
 
@@ -15,10 +17,26 @@ if TYPE_CHECKING:
     from moonseg3r_core.report import Summary
 
 _DESCRIPTION = """\
-Render a furnished room, segment it twice - with the masks that come with it, made as noisy as a mask model's, and with
-masks found without any weights - score both against the truth, and write a report of each. No network, no GPU."""
-RUNS = {"precomputed": "the room's noisy masks", "regions": "weight-free masks"}
+Render a furnished room and segment it from its color images alone, with the net that comes with the package: once with
+masks found without any weights, once with the room's own, made as noisy as a mask model's. Then, for comparison, from its
+exact depth and poses. Score each against the truth and write a report of it. No network, no GPU."""
 _MARK = ".moonseg3r-demo"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to segment the room: its folder, what it is in words, and its settings."""
+
+    folder: str
+    words: str
+    settings: Mapping[str, Any]
+
+
+RUNS = (
+    Run("nano", "color alone", {"reconstruction.kind": "nano", "masks.kind": "regions"}),
+    Run("nano-masks", "color and noisy masks", {"reconstruction.kind": "nano", "masks.kind": "precomputed"}),
+    Run("rgbd", "color, depth and poses", {"reconstruction.kind": "rgbd", "masks.kind": "regions"}),
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -37,16 +55,16 @@ def demo_command(args: argparse.Namespace) -> int:
     out = Path(args.out)
     scene = render(claim(out) / "scene", args.seed, args.frames, args.quiet)
     rows = []
-    for number, (kind, words) in enumerate(RUNS.items(), start=2):
-        _say(f"{number}/3 segmenting with {words}")
-        summary, report = segment_and_score(scene, out / kind, kind, args.quiet)
+    for number, run in enumerate(RUNS, start=2):
+        _say(f"{number}/{len(RUNS) + 1} segmenting {run.words}")
+        summary, report = segment_and_score(scene, out / run.folder, run.settings, args.quiet)
         if summary.interrupted:
             return INTERRUPTED
-        rows.append(_row(words, summary, report))
+        rows.append(_row(run.words, summary, report))
     print(f"{'':<26}{'AP':>7}{'AP50':>7}{'AP25':>7}{'instances':>11}{'frames/s':>10}")
     print("\n".join(rows))
     print("AP: class-agnostic, protocol project, equal scores, without structure (floor, walls, ceiling)")
-    print("Open in a browser: " + "  ".join(str(out / kind / "report.html") for kind in RUNS))
+    print("Open in a browser: " + "  ".join(str(out / run.folder / "report.html") for run in RUNS))
     return 0
 
 
@@ -56,7 +74,7 @@ def claim(out: Path) -> Path:
     from moonseg3r_core.report import OutputFolder
 
     if (out / _MARK).exists():
-        for name in ("scene", *RUNS):
+        for name in ("scene", *(run.folder for run in RUNS)):
             shutil.rmtree(out / name, ignore_errors=True)
     else:
         OutputFolder(out).claim()
@@ -73,21 +91,21 @@ def render(folder: Path, seed: int, frames: int, quiet: bool) -> Path:
 
     from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
-    _say(f"1/3 rendering {frames} frames of a room")
+    _say(f"1/{len(RUNS) + 1} rendering {frames} frames of a room")
     sequence = SyntheticSequence(seed, frames)
     with tqdm(total=frames, unit="frame", disable=quiet, mininterval=0.1 if sys.stderr.isatty() else 10) as bar:
         return write_scannet(folder, sequence, progress=lambda done, _: bar.update(done - bar.n))
 
 
-def segment_and_score(scene: Path, out: Path, kind: str, quiet: bool) -> tuple[Summary, Report]:
-    """One run on the room with masks of `kind`, and its scores."""
+def segment_and_score(scene: Path, out: Path, settings: Mapping[str, Any], quiet: bool) -> tuple[Summary, Report]:
+    """One run on the room, and its scores."""
     from moonseg3r_core.cli.run import segment
     from moonseg3r_core.config import load_config
     from moonseg3r_core.evaluation.evaluate import evaluate
     from moonseg3r_core.report import OutputFolder
     from moonseg3r_core.sources import open_source
 
-    config = load_config(overrides={"masks.kind": kind})
+    config = load_config(overrides=settings)
     summary = segment(open_source(str(scene)), config, OutputFolder(out), quiet=quiet)
     return summary, evaluate(out, scene)
 

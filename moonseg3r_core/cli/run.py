@@ -47,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.build import advice
     from moonseg3r_core.cli import INTERRUPTED
     from moonseg3r_core.errors import SourceError
     from moonseg3r_core.report import OutputFolder
@@ -60,6 +61,8 @@ def run_command(args: argparse.Namespace) -> int:
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
     tell(summary, out)
+    if unused := advice(config, source.name, source.lacks):
+        print(f"moonseg3r: {unused}", file=sys.stderr)
     if summary.interrupted:
         return INTERRUPTED
     if not summary.frames:

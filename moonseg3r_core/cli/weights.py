@@ -48,6 +48,7 @@ def list_command(args: argparse.Namespace) -> int:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("nano, the default reconstruction, comes with the package (Apache-2.0) and needs none of these.")
     return 0
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from moonseg3r_core.build import build_segmenter, tenant
+from moonseg3r_core.build import build_segmenter, choose_device, reconstruction, tenant
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.average_precision import SceneMatches, match_scene, mean_of_scenes
@@ -147,11 +147,11 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     """The weight-free masks of every frame as folder/N.png."""
     folder.mkdir(parents=True)
     config = overlay(config, {"masks.kind": "regions"})
-    reconstruction = tenant("reconstruction", config.reconstruction)()
+    room = reconstruction(config, choose_device(config.device))()
     masks = tenant("masks", config.masks, min_area=config.masks.min_area)()
     for frame in open_source(str(path)):
         with suppress(FrameRejected):  # such a frame has no masks and no view
-            geometry = reconstruction(frame)
+            geometry = room(frame)
             labels = label_image(masks(frame, geometry), geometry)
             cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fourier import fourier_features
-from moonseg3r_core.types import FeatureMap, Frame
+from moonseg3r_core.types import FeatureMap, Frame, Geometry
 
 SAMPLES = 4  # color samples along a cell's edge
 LAB_CENTER = np.array([50.0, 0.0, 0.0], np.float32)
@@ -32,7 +32,7 @@ class HandcraftedFeatures:
     ) -> None:
         self.cell, self.color_range, self.lightness, self.texture = cell, color_range, lightness, texture
 
-    def __call__(self, frame: Frame) -> FeatureMap:
+    def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
         image = frame.image.cpu().numpy()
         h, w = (-(-size // self.cell) for size in frame.size)
         color = color_features(image, h, w, self.color_range, self.lightness)

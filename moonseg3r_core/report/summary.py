@@ -70,7 +70,7 @@ class Summary:
     def unit(self) -> str:
         """What to know of lengths where poses were estimated from color, else nothing."""
         settings = self.config.get("reconstruction", {})
-        estimated = settings.get("kind") == "cut3r" and settings["cut3r"]["pose"] == "model"
+        estimated = settings.get(settings.get("kind"), {}).get("pose") == "model"
         return "Lengths are in the net's unit, which aims at metres without a promise." if estimated else ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Pretrained weights: what there is and under which licence (catalog), where it is kept (store), how it gets there."""
+"""Pretrained weights: what there is and under which licence (catalog), where it is kept (store), what comes
+with the package (embedded), how the others get there (install)."""
 
 from moonseg3r_core.weights.store import find, hash_of, record_of
 

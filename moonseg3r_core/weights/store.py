@@ -10,6 +10,7 @@ from pathlib import Path
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.weights.catalog import ALIASES, CATALOG, Entry, entry_of
+from moonseg3r_core.weights.embedded import EMBEDDED, embedded
 
 FOLDER = "MOONSEG3R_WEIGHTS"
 RECORD = "record.json"
@@ -61,11 +62,13 @@ def is_installed(entry: Entry) -> bool:
 
 
 def find(weights: str | Path) -> Path:
-    """The installed file of a name in the catalog, or the file itself where a path is given.
+    """The installed file of a name in the catalog, the one in the package, or the file itself where a path is given.
 
     Raises InputError that says which file is missing, where, and the command that gets it.
     """
     name, path = str(weights), Path(weights).expanduser()
+    if name in EMBEDDED:
+        return embedded(name)
     if name not in CATALOG and name not in ALIASES and (path.suffix in _FILES or path.exists()):
         if not path.is_file():
             raise InputError(

@@ -113,7 +113,12 @@ class Graph:
 
     def node(self, ready=True, script=None, remap=(), **parameters):
         """The MoonSeg3R node with parameters (dots are written __); waits until it is there (and active)."""
-        defaults = {"device": "cpu", "masks__kind": "regions", "diagnostics_period": 0.1}
+        defaults = {
+            "reconstruction__kind": "rgbd",
+            "device": "cpu",
+            "masks__kind": "regions",
+            "diagnostics_period": 0.1,
+        }
         arguments = ["--ros-args"]
         for key, value in (defaults | parameters).items():
             text = (

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from graph import LATCHED, stamp_of
+from nano_file import write_nano
 from nav_msgs.msg import Path
 from robot import MOUNTED, Robot, driven, in_map
 from sensor_msgs.msg import PointCloud2
@@ -62,12 +63,18 @@ def test_missing_weights_are_a_fault_that_configure_tells(graph, tmp_path, monke
     assert "Traceback" not in node.text
 
 
-def test_cut3r_itself_from_images_to_a_map(graph):
+SMALL = {
+    "cut3r": {"reconstruction__cut3r__model": "cut3r-tiny", "reconstruction__cut3r__min_confidence": 1.0},
+    "nano": {"reconstruction__nano__weights": "{file}", "reconstruction__nano__min_confidence": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_net_itself_from_images_to_a_map(graph, tmp_path, kind):
     """The real net, small and untrained: nonsense geometry, right plumbing, said so."""
-    robot = Robot(
-        graph, script=None, reconstruction__random=True, reconstruction__cut3r__model="cut3r-tiny",
-        reconstruction__cut3r__min_confidence=1.0,
-    )  # fmt: skip
+    file = str(write_nano(tmp_path / "nano.safetensors"))
+    settings = {name: file if value == "{file}" else value for name, value in SMALL[kind].items()}
+    robot = Robot(graph, script=None, reconstruction__kind=kind, reconstruction__random=True, **settings)
     maps = graph.listen(PointCloud2, "/moonseg3r/map", LATCHED)
     robot.send()
     robot.pass_time()

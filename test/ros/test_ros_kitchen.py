@@ -23,7 +23,7 @@ from moonseg3r_core.sources.write_bag import write_bag
 from moonseg3r_core.synthetic import SyntheticSequence
 
 KITCHEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitchen"
-SETTINGS = {"masks.kind": "regions", "device": "cpu"}
+SETTINGS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "device": "cpu"}
 COLOR, DEPTH, INFO = "/camera/color/image_raw", "/camera/depth/image_raw", "/camera/color/camera_info"
 TOPICS = [f"image:={COLOR}", f"depth:={DEPTH}", f"camera_info:={INFO}"]
 RECORDED = (COLOR, DEPTH, INFO, "/tf")

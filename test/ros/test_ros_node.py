@@ -12,8 +12,9 @@ from nav_msgs.msg import Path
 from sensor_msgs.msg import Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import Marker, MarkerArray
+from walks import configured
 
-from moonseg3r_core import build_segmenter, load_config
+from moonseg3r_core import build_segmenter
 
 START = 5_000_000_000  # ns
 PERIOD = 100_000_000
@@ -26,7 +27,7 @@ def stamp(t):
 
 def core_walk(frames, **settings):
     """What the core alone makes of the frames: the results and the map."""
-    segmenter = build_segmenter(load_config(overrides={"masks.kind": "regions", "device": "cpu"} | settings))
+    segmenter = build_segmenter(configured(**settings))
     results = [segmenter.step(f) for f in frames]
     return results, segmenter.snapshot()
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import transform
+from moonseg3r_core.reconstruction.cut3r.inference import Sight
 from moonseg3r_core.reconstruction.cut3r.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.placement import Place
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
@@ -26,10 +27,10 @@ def carried_points(outputs: Outputs, place: Place) -> tuple[Tensor, Tensor]:
 
 
 def assembled(
-    points: tuple[Tensor, Tensor], outputs: Outputs, place: Place, grid: PixelGrid, intrinsics: Tensor, floor: float
+    points: tuple[Tensor, Tensor], sight: Sight, place: Place, grid: PixelGrid, intrinsics: Tensor, floor: float
 ) -> Geometry:
     """A frame's Geometry of points and their confidence; below the `floor`, and where not finite, there is none."""
-    world, confidence = points
+    (world, confidence), outputs = points, sight.outputs
     keep = trusted(world, confidence, floor)
     depth = outputs.self_points[0, ..., 2] * place.scale
     seen = trusted(depth[..., None], outputs.self_confidence[0], floor) & (depth > 0)
@@ -42,6 +43,7 @@ def assembled(
         grid=grid,
         features=FeatureMap(_finite(outputs.features[0])),
         state_attention=None if outputs.attention is None else _finite(outputs.attention[0]),
+        image_features=FeatureMap(_finite(sight.tokens.features[0].float().unflatten(0, sight.tokens.grid))),
     )
 
 
@@ -61,6 +63,7 @@ def blank(
         grid=grid,
         features=FeatureMap(intrinsics.new_zeros(h, w, sizes.dec_dim)),
         state_attention=intrinsics.new_zeros(sizes.state_size, h, w) if attention else None,
+        image_features=FeatureMap(intrinsics.new_zeros(h, w, sizes.enc_dim)),
         held=held,
     )
 

@@ -121,7 +121,7 @@ def _refuse(path: Path, fault: str, names: Sequence[str]) -> None:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         raise InputError(
             f"{path} must hold the weights of the net that it describes, but {len(names)} of its keys are {fault}: "
-            f"{', '.join(names[:_NAMED])}{more}; get the file again: moonseg3r weights get cut3r-512."
+            f"{', '.join(names[:_NAMED])}{more}; get the file again."
         )
 
 

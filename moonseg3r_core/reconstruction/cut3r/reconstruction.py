@@ -16,7 +16,7 @@ from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
 from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Outputs
+from moonseg3r_core.reconstruction.cut3r.model import Ask
 from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Place, Placement
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.state import State
@@ -77,7 +77,7 @@ class Cut3rReconstruction:
         camera = self._chunks.similarity.pose(sight.reading.pose)
         place = self._placement(frame, camera, self._chunks)
         self._advance(sight, camera, glance(picture))
-        return self._geometry(frame, grid, place, sight.outputs)
+        return self._geometry(frame, grid, place, sight)
 
     @property
     def key_frames(self) -> int:
@@ -139,12 +139,12 @@ class Cut3rReconstruction:
         self._chunks.begin(similarity)
         return new.state
 
-    def _geometry(self, frame: Frame, grid: PixelGrid, place: Place, outputs: Outputs) -> Geometry:
+    def _geometry(self, frame: Frame, grid: PixelGrid, place: Place, sight: Sight) -> Geometry:
         if place.held:
             return self._blank(frame, grid, place.world_from_camera, place.held)
-        intrinsics = self._intrinsics(frame, grid, outputs.self_points[0])
-        points = self._points(outputs, place)
-        return assembled(points, outputs, place, grid, intrinsics, self.min_confidence)
+        intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
+        points = self._points(sight.outputs, place)
+        return assembled(points, sight, place, grid, intrinsics, self.min_confidence)
 
     def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
         intrinsics = self._intrinsics(frame, grid, None)

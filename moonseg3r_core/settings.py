@@ -1,0 +1,176 @@
+"""Settings as frozen dataclasses, addressed by dotted names (`masks.regions.scale`): declared, listed, changed, read.
+
+Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`. `live` ones may change while a
+map exists, the others not. It knows no setting by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from moonseg3r_core.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def value(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    live: bool = False,
+) -> Any:
+    """A field with what a user must know of it: `help`, the `choices` or the range (inclusive) of its values, `live`."""
+    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "live": live})
+
+
+def live(default: Any, help: str, **facts: Any) -> Any:
+    """A `value` that may change while a map exists: what is remembered does not depend on it."""
+    return value(default, help, live=True, **facts)
+
+
+def section(cls: type) -> Any:
+    """A field that holds a nested section."""
+    return field(default_factory=cls)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One setting: its dotted name, its value, and the field's metadata."""
+
+    name: str
+    value: Any
+    type: type
+    help: str
+    choices: tuple[str, ...]
+    low: float | None
+    high: float | None
+    live: bool
+
+
+def list_settings(config: Any, prefix: str = "") -> Iterator[Key]:
+    """Every setting of a configuration in the order of its definition."""
+    hints = get_type_hints(type(config))
+    for f in fields(config):
+        item = getattr(config, f.name)
+        if is_dataclass(item):
+            yield from list_settings(item, f"{prefix}{f.name}.")
+        else:
+            yield Key(f"{prefix}{f.name}", item, hints[f.name], **f.metadata)
+
+
+def fixed_changes(old: C, new: C) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ and may not while a map exists: name -> old and new value."""
+    pairs = zip(list_settings(old), list_settings(new), strict=True)
+    return {a.name: (a.value, b.value) for a, b in pairs if a.value != b.value and not a.live}
+
+
+def overlay(config: C, settings: Mapping[str, Any], origin: str = "settings") -> C:
+    """A copy of `config` with dotted `settings` put in; text is read as the setting's own type."""
+    known = {key.name: key for key in list_settings(config)}
+    for name, given in settings.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise ConfigError(
+                f"{origin}: unknown key '{name}'; did you mean '{near[0]}'? `moonseg3r config show` lists all keys."
+            )
+        config = _replace(config, name.split("."), _convert(known[name], given, origin))
+    return config
+
+
+def parse_set(items: list[str]) -> dict[str, Any]:
+    """`["masks.kind=regions"]` as settings. Raises ConfigError for an item without `=`."""
+    pairs = [item.partition("=") for item in items]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--set expects key=value, got '{name}'; for example --set masks.kind=regions")
+    return {name.strip(): text for name, _, text in pairs}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"masks": {"kind": "regions"}}` as `{"masks.kind": "regions"}`; dotted keys may be mixed in."""
+    flat: dict[str, Any] = {}
+    for name, item in nested.items():
+        flat |= flatten(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
+    return flat
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The nested plain values, ready for YAML or JSON."""
+    return dataclasses.asdict(config)
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read config file {path}: {error.strerror}; give the path of a YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, Mapping):
+        raise ConfigError(
+            f"{path} must hold keys and values, got a {type(content).__name__}; see `moonseg3r config show`."
+        )
+    return content
+
+
+def _replace(config: Any, path: list[str], new: Any) -> Any:
+    head, *rest = path
+    return dataclasses.replace(config, **{head: _replace(getattr(config, head), rest, new) if rest else new})
+
+
+def _convert(key: Key, given: Any, origin: str) -> Any:
+    wanted = f"{origin}: {key.name} must be {_words(key)}, got {given!r}"
+    try:
+        converted = _as_type(key.type, given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{wanted}.") from error
+    if key.choices and converted not in key.choices:
+        near = difflib.get_close_matches(str(given), key.choices, n=1, cutoff=0.5)
+        raise ConfigError(f"{wanted}; did you mean {near[0]!r}?" if near else f"{wanted}.")
+    if key.type in (int, float) and not _in_range(converted, key):
+        raise ConfigError(f"{wanted}.")
+    return converted
+
+
+def _in_range(number: float, key: Key) -> bool:
+    """True for a finite number that 64 bits hold, within the key's bounds; NaN never is."""
+    low = -(2.0**63) if key.low is None else key.low
+    high = math.nextafter(2.0**63, 0) if key.high is None else key.high
+    return low <= number <= high
+
+
+def _as_type(wanted: type, given: Any) -> Any:
+    if wanted is bool:
+        return (
+            {"true": True, "false": False}[str(given).lower()] if str(given).lower() in ("true", "false") else _fail()
+        )
+    if isinstance(given, bool) or (wanted is str and not isinstance(given, str)):
+        return _fail()
+    if wanted is int and isinstance(given, float) and given != int(given):
+        return _fail()
+    return wanted(given)
+
+
+def _fail() -> Any:
+    raise ValueError
+
+
+def _words(key: Key) -> str:
+    if key.choices:
+        return "one of " + ", ".join(key.choices)
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[key.type]
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", key.low), ("<=", key.high)) if bound is not None]
+    return " ".join([kind, " and ".join(bounds)]).strip()

@@ -1,0 +1,20 @@
+"""The weights that come with the package, beside this file: of nano, the small net of our own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moonseg3r_core.errors import InputError
+
+EMBEDDED = {"nano": Path(__file__).with_name("nano.safetensors")}
+
+
+def embedded(name: str) -> Path:
+    """The file of weights of that name in the package. Raises InputError where the installation lacks it."""
+    path = EMBEDDED[name]
+    if not path.is_file():
+        raise InputError(
+            f"{name} expects its weights at {path}, where they come with the package, got no file; install moonseg3r "
+            "again, or choose another reconstruction.kind (rgbd, cut3r)."
+        )
+    return path
