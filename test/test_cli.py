@@ -476,10 +476,10 @@ def test_the_demo_renders_segments_scores_and_reports(tmp_path, capsys):
     for _ in range(2):  # an earlier demo is replaced
         assert cli.main(["demo", "-o", str(out), "--frames", "2", "--quiet"]) == 0
     shown = capsys.readouterr().out
-    for run, kind, masks in zip(RUNS, ("nano", "nano", "rgbd"), ("regions", "precomputed", "regions"), strict=True):
-        assert run.words in shown
-        assert str(out / run.folder / "report.html") in shown
-        summary = OutputFolder(out / run.folder).read_summary()
+    for way, kind, masks in zip(RUNS, ("nano", "nano", "rgbd"), ("regions", "precomputed", "regions"), strict=True):
+        assert way.words in shown
+        assert str(out / way.folder / "report.html") in shown
+        summary = OutputFolder(out / way.folder).read_summary()
         assert (summary["frames"], summary["masks_kind"]) == (2, masks)
         assert summary["config"]["reconstruction"]["kind"] == kind
     assert summary["instances"] > 5
