@@ -15,7 +15,7 @@ from torch import Tensor
 
 BOX, ELLIPSOID, FRUSTUM = 0, 1, 2
 NEAR = 1e-3  # metres; nothing is seen nearer than this
-_RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
+RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
 
 
 @dataclass(frozen=True)
@@ -94,18 +94,6 @@ def enter(kind: int, origin: Sequence[Tensor], direction: Sequence[Tensor], tape
     nearest = [o + shift * d for o, d in zip(origin, direction, strict=True)]
     low, high = (_ball if kind == ELLIPSOID else _frustum)(nearest, direction, taper)
     return _seen(low + shift, high + shift)
-
-
-def normals(kind: Tensor, hit: Tensor, half: Tensor, taper: Tensor) -> Tensor:
-    """Outward unit normals (N, 3) in the part's frame of hits (N, 3) given in the unit frame."""
-    x, y, z = hit.unbind(-1)
-    slope = (taper - 1) / 2
-    side = torch.stack((x, y, -slope * ((1 + taper) / 2 + slope * z)), -1)
-    up = torch.tensor([0.0, 0.0, 1.0], device=hit.device) * z.sign()[:, None]
-    frustum = torch.where((z.abs() > 1 - _RIM)[:, None], up, side)
-    box = torch.nn.functional.one_hot(hit.abs().argmax(-1), 3) * hit.sign()
-    is_box, is_ball = (kind == BOX)[:, None], (kind == ELLIPSOID)[:, None]
-    return torch.nn.functional.normalize(torch.where(is_box, box, torch.where(is_ball, hit, frustum)) / half, dim=-1)
 
 
 def _slabs(origin: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -34,18 +34,17 @@ class View:
         return (torch.arange(self.height, device=self.position.device) - self.cy) / self.fy
 
     def rays(self) -> Tensor:
-        """(H * W, 3) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
-        y, x = torch.meshgrid(self.y(), self.x(), indexing="ij")
-        right, down, forward = self.rotation.T
-        return (x[..., None] * right + y[..., None] * down + forward).reshape(-1, 3)
+        """(3, H * W) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
+        right, down, forward = self.rotation.T[:, :, None, None]
+        return (self.x() * right + self.y()[:, None] * down).add_(forward).reshape(3, -1)
 
 
-def trace(primitives: Primitives, room: Tensor, view: View) -> tuple[Tensor, Tensor]:
-    """Depth along z (H * W,), inf where nothing is met, and the row met (H * W,) int64; -1 there.
+def trace(primitives: Primitives, room: Tensor, view: View, rays: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth along z (H * W,), inf where nothing is met, and the row met (H * W,) int64; P + 6 there.
 
     Rows P..P + 5 are the faces -x, +x, -y, +y, -z, +z of the room, the box from room[0] to room[1] seen from inside.
     """
-    depth, met = _room(room, view, len(primitives))
+    depth, met = _room(room, view, rays, len(primitives))
     bounds = image_bounds(primitives, view)
     areas = (bounds[:, 2] - bounds[:, 0]).clamp(min=0) * (bounds[:, 3] - bounds[:, 1]).clamp(min=0)
     for kind in (BOX, ELLIPSOID, FRUSTUM):
@@ -83,15 +82,18 @@ def _cut(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(behind[..., None], a.new_tensor([0.0, 0.0, -1.0]), cut)
 
 
-def _room(room: Tensor, view: View, first_row: int) -> tuple[Tensor, Tensor]:
+def _room(room: Tensor, view: View, rays: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
     """Where rays leave the room: its depth and face."""
-    directions = view.rays()
-    ahead = torch.where(directions > 0, room[1], room[0]) - view.position
-    depth = torch.where(directions.abs() < 1e-9, torch.inf, ahead / directions)
-    nearest, axis = depth.min(-1)
-    face = 2 * axis + (directions.gather(1, axis[:, None])[:, 0] > 0).long()
+    inverse = 1 / torch.where(rays.abs() < 1e-9, 1e-9, rays)
+    middle, half = (room[0] + room[1]) / 2 - view.position, (room[1] - room[0]) / 2
+    depths = (inverse.abs() * half[:, None]).addcmul_(inverse, middle[:, None])
+    nearest = depths.amin(0)
+    x, y = depths[:2].eq_(nearest)
+    code = torch.lerp(4 - 2 * y, torch.zeros_like(x), x)  # 0, 2, 4 for x, y, z; the first of equals
+    ahead = torch.where(x > 0, rays[0], torch.where(y > 0, rays[1], rays[2]))
+    face = (code + (ahead > 0)).long()
     seen = nearest > NEAR
-    return torch.where(seen, nearest, torch.inf), torch.where(seen, first_row + face, -1)
+    return torch.where(seen, nearest, torch.inf), torch.where(seen, first_row + face, first_row + 6)
 
 
 def _batches(rows: Tensor, areas: Tensor) -> list[Tensor]:
