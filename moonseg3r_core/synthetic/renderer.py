@@ -11,9 +11,8 @@ from moonseg3r_core.synthetic.scene import ROOM_IDS, Scene
 from moonseg3r_core.synthetic.shadows import SHADOW_SIZE, Shadows
 from moonseg3r_core.synthetic.surfaces import Surfaces
 from moonseg3r_core.synthetic.textures import Paint
-from moonseg3r_core.synthetic.trace import View, trace
+from moonseg3r_core.synthetic.trace import Solids, View, trace
 
-_AWAY = 50.0  # metres: so far off the walls are for a shadow cube; they cast none in a convex room
 _GAMMA = 1 / 2.2
 
 
@@ -42,18 +41,19 @@ class Renderer:
     """One scene made ready on one device: tables of its surfaces and materials, and the shadows of its lights."""
 
     def __init__(self, scene: Scene, device: torch.device, shadow_size: int = SHADOW_SIZE) -> None:
-        self._primitives, materials = scene.primitives.to(device), scene.materials.to(device)
+        primitives = scene.primitives[scene.primitives.kind.argsort(stable=True)].to(device)
+        materials = scene.materials.to(device)
         x, y, z = scene.size
         self._room = torch.tensor([[-x / 2, -y / 2, 0.0], [x / 2, y / 2, z]], device=device)
         room_ids = torch.tensor((*ROOM_IDS, 0), dtype=torch.int32, device=device)
-        self._ids = torch.cat((self._primitives.object_id, room_ids))
-        self._surfaces = Surfaces(self._primitives)
-        self._paint = Paint(materials, torch.cat((self._primitives.material, torch.arange(7, device=device) % 6)))
+        self._ids = torch.cat((primitives.object_id, room_ids))
+        self._surfaces = Surfaces(primitives)
+        self._paint = Paint(materials, torch.cat((primitives.material, torch.arange(7, device=device) % 6)))
         self._lights = scene.lights.T[:, :, None].to(device)
         self._colors = torch.cat((scene.ambient.reshape(1, 3), scene.light_colors))[:, :, None].to(device)
-        opaque = self._primitives[materials.numbers[self._primitives.material, 2] < 0.8]
-        far = self._room + torch.tensor([[-_AWAY], [_AWAY]], device=device)
-        self._shadows = Shadows(opaque, scene.lights.to(device), far, shadow_size)
+        opaque = primitives[materials.numbers[primitives.material, 2] < 0.8]
+        self._solids = Solids(primitives)
+        self._shadows = Shadows(Solids(opaque), scene.lights.to(device), shadow_size)
 
     def __call__(
         self, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int
@@ -61,7 +61,7 @@ class Renderer:
         """As `render`."""
         view = _view(intrinsics, world_from_camera, height, width, self._room.device)
         rays = view.rays()
-        depth, met = trace(self._primitives, self._room, view, rays)
+        depth, met = trace(self._solids, self._room, view, rays)
         seen = met < len(self._ids) - 1
         depth = torch.where(seen, depth, 0.0)
         points = (rays * depth).add_(view.position[:, None])
@@ -85,7 +85,7 @@ class Renderer:
         low, high = points - self._room[0, :, None], self._room[1, :, None] - points
         x, y, z = torch.minimum(low, high)
         second = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
-        room = met >= len(self._primitives)
+        room = met >= len(self._solids)
         gap = torch.where(room, second, low[2].clamp(min=0))  # a face lies in its own plane: its second distance
         return (0.75 + 0.25 * normal[2]).mul_(1 - 0.35 * gap.mul_(-1 / 0.18).exp_())
 

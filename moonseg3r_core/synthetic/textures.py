@@ -96,12 +96,12 @@ class Paint:
 
         Where `flat` (N,) is 1 the surface is a plane along two axes: the texture has no say across it (normals (3, N)).
         """
-        scale, aspect, emission, offset, *colors = self._numbers.index_select(1, met).split((1, 1, 1, 1, 3, 3))
+        scale, aspect, emission, offset, a, b = self._numbers.index_select(1, met).split((1, 1, 1, 1, 3, 3))
         across = normals.abs().mul_(flat).gt_(0.7)
         q = torch.lerp((points + offset).div_(scale), points.new_tensor(0.5), across)
         weight = self._weights(met, q, aspect[0])
         stains = self._noise.smooth((points * 2.5).add_(offset))
-        return torch.lerp(*colors, weight).mul_(stains.mul_(0.24).add_(0.88)), emission[0]
+        return torch.lerp(a, b, weight).mul_(stains.mul_(0.24).add_(0.88)), emission[0]
 
     def _weights(self, met: Tensor, q: Tensor, aspect: Tensor) -> Tensor:
         """(N,) the second color's share at the texture's points (3, N)."""
