@@ -65,9 +65,9 @@ class Renderer:
         seen = met < len(self._ids) - 1
         depth = torch.where(seen, depth, 0.0)
         points = (rays * depth).add_(view.position[:, None])
-        color = self._shade(points, met).mul_(255 * seen).add_(0.5)
+        color = self._shade(points, met).mul_(255 * seen.float()).add_(0.5)
         image = color.to(torch.uint8).reshape(3, height, width).permute(1, 2, 0).contiguous()
-        return image, depth.reshape(height, width), self._ids[met].reshape(height, width)
+        return image, depth.reshape(height, width), self._ids.index_select(0, met).reshape(height, width)
 
     def _shade(self, points: Tensor, met: Tensor) -> Tensor:
         """(3, N) colors in [0, 1], gamma applied."""
@@ -78,7 +78,7 @@ class Renderer:
         for tint, amount in zip(self._colors, amounts, strict=True):
             light.addcmul_(tint, amount)
         radiance = light.mul_(1 - emission).add_(1.3 * emission).mul_(color)
-        return radiance.mul_(-1.6).expm1_().neg_().log_().mul_(_GAMMA).exp_()
+        return radiance.mul_(-1.6).exp_().neg_().add_(1).log_().mul_(_GAMMA).exp_()
 
     def _sky(self, points: Tensor, normal: Tensor, met: Tensor) -> Tensor:
         """(N,) the share of ambient light: more from above, less in the room's corners and near the floor."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 Color = tuple[float, float, float]
 _VOLUME = 32  # edge of the periodic lattice that all noise is read from
+_CLOSED = _VOLUME + 1  # and with its first cells again at its end
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,24 @@ class Materials:
 
 
 class Noise:
-    """Random numbers in [0, 1) on a periodic lattice (32, 32, 32), on one device."""
+    """Random numbers in [0, 1) on a periodic lattice (32, 32, 32) of cells x + 32 y + 32^2 z, on one device."""
 
     def __init__(self, device: torch.device | str = "cpu", seed: int = 0) -> None:
         edge = (_VOLUME, _VOLUME, _VOLUME)
         cells = torch.rand(edge, generator=torch.Generator().manual_seed(seed)).to(device)
         self._cells = cells.flatten()
-        self._grid = torch.nn.functional.pad(cells[None, None], (0, 1, 0, 1, 0, 1), mode="circular")
+        closed = torch.nn.functional.pad(cells[None, None], (0, 1, 0, 1, 0, 1), mode="circular").flatten()
+        self._corners = [closed[x + _CLOSED * (y + _CLOSED * z) :] for z in (0, 1) for y in (0, 1) for x in (0, 1)]
 
     def smooth(self, points: Tensor) -> Tensor:
         """Trilinear noise in [0, 1] (N,) at points (3, N) in lattice cells, periodic."""
-        where = _fraction(points / _VOLUME).mul_(2).sub_(1)
-        return torch.nn.functional.grid_sample(self._grid, where.T[None, None, None], align_corners=True).reshape(-1)
+        within = _fraction(points / _VOLUME).mul_(_VOLUME)
+        low = within.floor().clamp_(max=_VOLUME - 1)
+        x, y, z = within.sub_(low)
+        first = (low[2] * _CLOSED).add_(low[1]).mul_(_CLOSED).add_(low[0]).to(torch.int32)
+        c = [corner.index_select(0, first) for corner in self._corners]
+        front = c[0].lerp_(c[1], x).lerp_(c[2].lerp_(c[3], x), y)
+        return front.lerp_(c[4].lerp_(c[5], x).lerp_(c[6].lerp_(c[7], x), y), z)
 
     def cell(self, *cells: Tensor) -> Tensor:
         """One number in [0, 1) per integer cell."""
