@@ -15,7 +15,9 @@ import torch
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.geometry import invert, project, rigid_fault, transform, unproject
-from moonseg3r_core.synthetic import DepthNoise, MaskNoise, SyntheticSequence, furnish, render, walk, write_scannet
+from moonseg3r_core.synthetic import (
+    DepthNoise, MaskNoise, Renderer, SyntheticSequence, furnish, render, walk, write_scannet,
+)  # fmt: skip
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placed
 from moonseg3r_core.synthetic.pieces import Piece, Solid, ball, box, cup, pole, rotation_x, rotation_z
@@ -136,6 +138,16 @@ def test_two_poses_see_the_same_world() -> None:
     assert (z[there] - seen).median().abs() < 0.003
     assert same[agree].float().mean() > 0.98
     assert agree.float().mean() > 0.7  # the rest is hidden from one of them
+
+
+def test_coarser_shadows_change_shadows_alone() -> None:
+    scene = furnish(3)
+    pose = walk(scene, 5, 3)[2]
+    fine, coarse = (Renderer(scene, torch.device("cpu"), size)(INTRINSICS, pose, *SIZE) for size in (160, 24))
+    for mine, other in zip(fine[1:], coarse[1:], strict=True):
+        assert torch.equal(mine, other)
+    changed = (fine[0] != coarse[0]).any(-1).float().mean()
+    assert 0 < changed < 0.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -14,6 +14,7 @@ from moonseg3r_core.synthetic.textures import Paint
 from moonseg3r_core.synthetic.trace import Solids, View, trace
 
 _GAMMA = 1 / 2.2
+_PART = 1 << 14  # pixels that a CPU shades at once: few enough for its caches
 
 
 def render(
@@ -38,7 +39,10 @@ def _renderer(scene: Scene, device: torch.device) -> Renderer:
 
 
 class Renderer:
-    """One scene made ready on one device: tables of its surfaces and materials, and the shadows of its lights."""
+    """One scene made ready on one device: tables of its surfaces and materials, and the shadows of its lights.
+
+    shadow_size: pixels along a face of a light's shadow cube.
+    """
 
     def __init__(self, scene: Scene, device: torch.device, shadow_size: int = SHADOW_SIZE) -> None:
         primitives = scene.primitives[scene.primitives.kind.argsort(stable=True)].to(device)
@@ -65,7 +69,9 @@ class Renderer:
         seen = met < len(self._ids) - 1
         depth = torch.where(seen, depth, 0.0)
         points = (rays * depth).add_(view.position[:, None])
-        color = self._shade(points, met).mul_(255 * seen.float()).add_(0.5)
+        part = _PART if points.device.type == "cpu" else len(met)
+        color = torch.cat([self._shade(*some) for some in zip(points.split(part, 1), met.split(part), strict=True)], 1)
+        color.mul_(255 * seen.float()).add_(0.5)
         image = color.to(torch.uint8).reshape(3, height, width).permute(1, 2, 0).contiguous()
         return image, depth.reshape(height, width), self._ids.index_select(0, met).reshape(height, width)
 
