@@ -16,8 +16,15 @@ from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.geometry import invert, project, rigid_fault, transform, unproject
 from moonseg3r_core.synthetic import (
-    DepthNoise, MaskNoise, Renderer, SyntheticSequence, furnish, render, walk, write_scannet,
-)  # fmt: skip
+    DepthNoise,
+    MaskNoise,
+    Renderer,
+    SyntheticSequence,
+    furnish,
+    render,
+    walk,
+    write_scannet,
+)
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placed
 from moonseg3r_core.synthetic.pieces import Piece, Solid, ball, box, cup, pole, rotation_x, rotation_z
