@@ -15,13 +15,22 @@ import torch
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.geometry import invert, project, rigid_fault, transform, unproject
-from moonseg3r_core.synthetic import DepthNoise, MaskNoise, SyntheticSequence, furnish, render, walk, write_scannet
+from moonseg3r_core.synthetic import (
+    DepthNoise,
+    MaskNoise,
+    Renderer,
+    SyntheticSequence,
+    furnish,
+    render,
+    walk,
+    write_scannet,
+)
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placed
 from moonseg3r_core.synthetic.pieces import Piece, Solid, ball, box, cup, pole, rotation_x, rotation_z
 from moonseg3r_core.synthetic.primitives import BOX, FRUSTUM
 from moonseg3r_core.synthetic.scene import STRUCTURE, Scene, assemble
-from moonseg3r_core.synthetic.textures import FAMILIES, Material, Materials, albedo, lattice
+from moonseg3r_core.synthetic.textures import FAMILIES, Material, Materials, Paint
 
 GREY = Material("plain", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 INTRINSICS = torch.tensor([[40.0, 0, 20], [0, 40.0, 15], [0, 0, 1]])  # pixel (15, 20) looks straight ahead
@@ -136,6 +145,16 @@ def test_two_poses_see_the_same_world() -> None:
     assert (z[there] - seen).median().abs() < 0.003
     assert same[agree].float().mean() > 0.98
     assert agree.float().mean() > 0.7  # the rest is hidden from one of them
+
+
+def test_coarser_shadows_change_shadows_alone() -> None:
+    scene = furnish(3)
+    pose = walk(scene, 5, 3)[2]
+    fine, coarse = (Renderer(scene, torch.device("cpu"), size)(INTRINSICS, pose, *SIZE) for size in (160, 24))
+    for mine, other in zip(fine[1:], coarse[1:], strict=True):
+        assert torch.equal(mine, other)
+    changed = (fine[0] != coarse[0]).any(-1).float().mean()
+    assert 0 < changed < 0.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -377,9 +396,11 @@ def test_the_command_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 def test_textures_stay_within_their_colors() -> None:
     materials = Materials.of([Material(f, (0.1, 0.2, 0.3), (0.8, 0.7, 0.6), 0.1, 2.0) for f in FAMILIES])
-    points = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0))
-    normal, rows = torch.nn.functional.normalize(points, dim=-1), torch.arange(4000) % len(FAMILIES)
-    colors = albedo(materials, rows, points, normal, torch.zeros(4000, dtype=torch.bool), lattice())
+    points = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).T
+    normal, rows = torch.nn.functional.normalize(points, dim=0), torch.arange(4000) % len(FAMILIES)
+    colors, emission = Paint(materials, torch.arange(len(FAMILIES)))(rows, points, normal, torch.zeros(4000))
+    colors = colors.T
+    assert not emission.any()
     assert colors.min() >= 0.1 * 0.88 - 1e-6
     assert colors.max() <= 0.8 * 1.12 + 0.02
     spread = torch.stack([colors[rows == i].std(0).mean() for i in range(len(FAMILIES))])

@@ -1,9 +1,10 @@
-"""`moonseg3r bench accuracy|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
+"""`moonseg3r bench accuracy|reconstruction|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
 
 from __future__ import annotations
 
 import argparse
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
 
@@ -14,6 +15,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("bench", description="Measure accuracy and speed; each prints Markdown tables.")
     actions = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True, dest="benchmark")
     add_accuracy(actions)
+    add_reconstruction(actions)
     speed = actions.add_parser("speed", help="milliseconds per room and frames/s of step on a recording")
     speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
     speed.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
@@ -79,6 +81,50 @@ def run_accuracy(args: argparse.Namespace) -> int:
         _head()
         for masks in kinds:
             print(accuracy_table(paths, masks, config, args.quiet), end="\n\n", flush=True)
+    return 0
+
+
+def add_reconstruction(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "reconstruction",
+        help="depth, camera path and cloud against recordings with depth and poses",
+        description="Compare the configured reconstruction with what the recordings know; it sees only what it needs.",
+    )
+    parser.add_argument(
+        "recordings", metavar="FOLDER", nargs="+",
+        help="ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]",
+    )  # fmt: skip
+    parser.add_argument("--max-frames", "--window", type=positive, metavar="N", help="the first N frames of each (all)")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write all scores there too")
+    parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw paths, depth errors and distances as PNG")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_config_options(parser)
+    parser.set_defaults(run=run_reconstruction)
+
+
+def new_file(text: str) -> Path:
+    """A file in a folder that is there, for argparse: known before an hour's run, not after it."""
+    if not Path(text).parent.is_dir() or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, got '{text}'")
+    return Path(text)
+
+
+def run_reconstruction(args: argparse.Namespace) -> int:
+    from moonseg3r_core.evaluation.bench_reconstruction import compare_all, reconstruction_table, write, write_rows
+    from moonseg3r_core.evaluation.score_reconstruction import scores_of
+
+    say_warnings()
+    config = config_from(args)
+    compared = compare_all(args.recordings, config, args.max_frames, args.quiet)
+    scores = {name: scores_of(comparison) for name, comparison in compared.items()}
+    _head()
+    print(reconstruction_table(scores, config))
+    if args.json:
+        write_rows(args.json, scores, config)
+    if args.plot:
+        from moonseg3r_core.evaluation.reconstruction_plot import comparison_plot
+
+        write(args.plot, comparison_plot(compared))
     return 0
 
 

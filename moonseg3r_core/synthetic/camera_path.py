@@ -32,7 +32,8 @@ def walk(scene: Scene, frames: int, seed: int) -> list[Tensor]:
     rng = np.random.default_rng((seed, scene.seed, 7))
     laps = max(1, round(frames / LAP))
     time = np.linspace(0, 1, frames)
-    routes = [_route(scene, stations, rng) for stations in _STATIONS]
+    floor = _floor(scene)
+    routes = [_route(scene, floor, stations, rng) for stations in _STATIONS]
     route = min(routes, key=lambda r: abs(len(r) * _STEP - _PACE * frames / laps))
     where = np.stack([np.interp(time * laps % 1, np.linspace(0, 1, len(route)), route[:, i]) for i in (0, 1)], -1)
     height = _eyes(time, rng)
@@ -42,10 +43,10 @@ def walk(scene: Scene, frames: int, seed: int) -> list[Tensor]:
     return [torch.from_numpy(_pose(p, *angles)) for p, *angles in zip(where, yaw, pitch, roll, strict=True)]
 
 
-def _route(scene: Scene, stations: int, rng: np.random.Generator) -> np.ndarray:
+def _route(scene: Scene, floor: tuple[np.ndarray, np.ndarray], stations: int, rng: np.random.Generator) -> np.ndarray:
     """(n, 2) a closed route at an even pace, its last point the first: stations around the floor, joined, smoothed."""
     half = np.array(scene.size[:2]) / 2
-    free, cost = _floor(scene)
+    free, cost = floor
     rows, columns = np.nonzero(free)
     spots = np.stack((columns, rows), -1) * CELL + CELL / 2 - half
     middle = spots.mean(0)

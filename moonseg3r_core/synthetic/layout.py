@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -28,6 +30,14 @@ class Block:
 
     def corners(self) -> np.ndarray:
         """(4, 2) the footprint's corners."""
+        return self._corners
+
+    @cached_property
+    def _radius(self) -> float:
+        return math.hypot(self.half_x, self.half_y)
+
+    @cached_property
+    def _corners(self) -> np.ndarray:
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         along, across = np.array([c, s]) * self.half_x, np.array([-s, c]) * self.half_y
         return np.array([self.x, self.y]) + np.array([along + across, along - across, -along - across, across - along])
@@ -36,7 +46,9 @@ class Block:
         """Whether two blocks are nearer than `gap` on the plan while their heights overlap (separating axes)."""
         if self.low >= other.high - 1e-6 or other.low >= self.high - 1e-6:
             return False
-        mine, theirs = self.corners(), other.corners()
+        if math.hypot(self.x - other.x, self.y - other.y) > self._radius + other._radius + 2 * gap:
+            return False  # so far apart, one of the axes below finds its gap
+        mine, theirs = self._corners, other._corners
         for angle in (self.yaw, other.yaw):
             for axis in ((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))):
                 a, b = mine @ axis, theirs @ axis
@@ -81,10 +93,13 @@ def free_plan(half_x: float, half_y: float, blocks: Sequence[Block], margin: flo
     x, y = np.meshgrid(xs, ys)
     free = (np.abs(x) <= half_x - margin) & (np.abs(y) <= half_y - margin)
     for block in blocks:
+        reach = np.hypot(block.half_x, block.half_y) + margin + CELL
+        rows, columns = (slice(*np.searchsorted(a, (m - reach, m + reach))) for a, m in ((ys, block.y), (xs, block.x)))
+        dx, dy = x[rows, columns] - block.x, y[rows, columns] - block.y
         c, s = np.cos(block.yaw), np.sin(block.yaw)
-        along, across = c * (x - block.x) + s * (y - block.y), -s * (x - block.x) + c * (y - block.y)
+        along, across = c * dx + s * dy, -s * dx + c * dy
         off = np.hypot((np.abs(along) - block.half_x).clip(0), (np.abs(across) - block.half_y).clip(0))
-        free &= off > margin
+        free[rows, columns] &= off > margin
     return free
 
 

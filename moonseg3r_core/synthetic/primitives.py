@@ -15,7 +15,8 @@ from torch import Tensor
 
 BOX, ELLIPSOID, FRUSTUM = 0, 1, 2
 NEAR = 1e-3  # metres; nothing is seen nearer than this
-_RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
+TINY = 1e-20  # added to a ray's direction before it divides
+RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Primitives:
         return torch.where(self.kind == BOX, box, torch.where(self.kind == ELLIPSOID, ball, frustum))
 
 
-def enter(kind: int, origin: Sequence[Tensor], direction: Sequence[Tensor], taper: Tensor) -> Tensor:
-    """Where rays (x, y, z each (N,), in the unit frame) enter a unit solid of `kind`: parameters (N,), inf for a miss.
+def enter(kind: int, origin: Tensor, direction: Tensor, taper: Tensor) -> Tensor:
+    """Where rays (3, N) in the unit frame enter a unit solid of `kind`: parameters (N,), inf for a miss.
 
     A ray that starts inside a solid does not meet it.
     """
@@ -91,38 +92,23 @@ def enter(kind: int, origin: Sequence[Tensor], direction: Sequence[Tensor], tape
         return _seen(*_slabs(origin, direction))
     # From the point nearest to the center all numbers are small, so that float32 serves a thin pole far away, too.
     shift = -_dot(origin, direction) / _dot(direction, direction)
-    nearest = [o + shift * d for o, d in zip(origin, direction, strict=True)]
+    nearest = origin + shift * direction
     low, high = (_ball if kind == ELLIPSOID else _frustum)(nearest, direction, taper)
     return _seen(low + shift, high + shift)
 
 
-def normals(kind: Tensor, hit: Tensor, half: Tensor, taper: Tensor) -> Tensor:
-    """Outward unit normals (N, 3) in the part's frame of hits (N, 3) given in the unit frame."""
-    x, y, z = hit.unbind(-1)
-    slope = (taper - 1) / 2
-    side = torch.stack((x, y, -slope * ((1 + taper) / 2 + slope * z)), -1)
-    up = torch.tensor([0.0, 0.0, 1.0], device=hit.device) * z.sign()[:, None]
-    frustum = torch.where((z.abs() > 1 - _RIM)[:, None], up, side)
-    box = torch.nn.functional.one_hot(hit.abs().argmax(-1), 3) * hit.sign()
-    is_box, is_ball = (kind == BOX)[:, None], (kind == ELLIPSOID)[:, None]
-    return torch.nn.functional.normalize(torch.where(is_box, box, torch.where(is_ball, hit, frustum)) / half, dim=-1)
+def _slabs(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    inverse = 1 / (direction + TINY)
+    middle, reach = origin * inverse, inverse.abs()
+    return -(middle + reach).amin(0), (reach - middle).amin(0)
 
 
-def _slabs(origin: Sequence[Tensor], direction: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    low, high = torch.full_like(direction[0], -torch.inf), torch.full_like(direction[0], torch.inf)
-    for o, d in zip(origin, direction, strict=True):
-        inverse = 1 / torch.where(d.abs() < 1e-12, 1e-12, d)
-        middle, reach = -o * inverse, inverse.abs()
-        low, high = torch.maximum(low, middle - reach), torch.minimum(high, middle + reach)
-    return low, high
-
-
-def _ball(origin: Sequence[Tensor], direction: Sequence[Tensor], _taper: Tensor) -> tuple[Tensor, Tensor]:
+def _ball(origin: Tensor, direction: Tensor, _taper: Tensor) -> tuple[Tensor, Tensor]:
     reach = torch.sqrt((1 - _dot(origin, origin)) / _dot(direction, direction))  # NaN for a miss
     return -reach, reach
 
 
-def _frustum(origin: Sequence[Tensor], direction: Sequence[Tensor], taper: Tensor) -> tuple[Tensor, Tensor]:
+def _frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
     """The cone x^2 + y^2 <= (m + s z)^2 cut by |z| <= 1; convex there, because the radius m + s z is never negative."""
     (x, y, z), (dx, dy, dz) = origin, direction
     middle, slope = (1 + taper) / 2, (taper - 1) / 2
@@ -155,7 +141,7 @@ def _seen(low: Tensor, high: Tensor) -> Tensor:
     return torch.where((high >= low) & (low > NEAR), low, torch.inf)
 
 
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+def _dot(a: Tensor, b: Tensor) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 

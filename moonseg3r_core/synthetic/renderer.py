@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from moonseg3r_core.synthetic.primitives import BOX, Primitives, normals
 from moonseg3r_core.synthetic.scene import ROOM_IDS, Scene
-from moonseg3r_core.synthetic.textures import albedo, lattice
-from moonseg3r_core.synthetic.trace import View, trace
+from moonseg3r_core.synthetic.shadows import SHADOW_SIZE, Shadows
+from moonseg3r_core.synthetic.surfaces import Surfaces
+from moonseg3r_core.synthetic.textures import Paint
+from moonseg3r_core.synthetic.trace import Solids, View, trace
 
-SHADOW_SIZE = 160  # pixels of one face of a light's shadow cube
-_BIAS = 0.02  # metres
-_AWAY = 50.0  # metres: so far off the walls are for a shadow cube; they cast none in a convex room
 _GAMMA = 1 / 2.2
+_PART = 1 << 14  # pixels that a CPU shades at once: few enough for its caches
 
 
 def render(
@@ -41,138 +39,70 @@ def _renderer(scene: Scene, device: torch.device) -> Renderer:
 
 
 class Renderer:
-    """One scene made ready on one device: its tensors, and a shadow cube for each of its lights."""
+    """One scene made ready on one device: tables of its surfaces and materials, and the shadows of its lights.
 
-    def __init__(self, scene: Scene, device: torch.device) -> None:
-        self.primitives = scene.primitives.to(device)
-        self.materials = scene.materials.to(device)
-        self.noise = lattice().to(device)
+    shadow_size: pixels along a face of a light's shadow cube.
+    """
+
+    def __init__(self, scene: Scene, device: torch.device, shadow_size: int = SHADOW_SIZE) -> None:
+        primitives = scene.primitives[scene.primitives.kind.argsort(stable=True)].to(device)
+        materials = scene.materials.to(device)
         x, y, z = scene.size
-        self.room = torch.tensor([[-x / 2, -y / 2, 0.0], [x / 2, y / 2, z]], device=device)
-        self.ids = torch.cat(
-            (self.primitives.object_id, torch.tensor((*ROOM_IDS, 0), dtype=torch.int32, device=device))
-        )
-        self.rows = torch.cat((self.primitives.material, torch.arange(6, device=device)))
-        self.lights, self.light_colors, self.ambient = (
-            t.to(device) for t in (scene.lights, scene.light_colors, scene.ambient)
-        )
-        opaque = self.primitives[self.materials.numbers[self.primitives.material, 2] < 0.8]
-        far = self.room + torch.tensor([[-_AWAY], [_AWAY]], device=device)
-        self.shadows = [ShadowCube.of(opaque, far, light) for light in self.lights]
+        self._room = torch.tensor([[-x / 2, -y / 2, 0.0], [x / 2, y / 2, z]], device=device)
+        room_ids = torch.tensor((*ROOM_IDS, 0), dtype=torch.int32, device=device)
+        self._ids = torch.cat((primitives.object_id, room_ids))
+        self._surfaces = Surfaces(primitives)
+        self._paint = Paint(materials, torch.cat((primitives.material, torch.arange(7, device=device) % 6)))
+        self._lights = scene.lights.T[:, :, None].to(device)
+        self._colors = torch.cat((scene.ambient.reshape(1, 3), scene.light_colors))[:, :, None].to(device)
+        opaque = primitives[materials.numbers[primitives.material, 2] < 0.8]
+        self._solids = Solids(primitives)
+        self._shadows = Shadows(Solids(opaque), scene.lights.to(device), shadow_size)
 
     def __call__(
         self, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `render`."""
-        view = _view(intrinsics, world_from_camera, height, width, self.room.device)
-        depth, met = trace(self.primitives, self.room, view)
-        seen = met >= 0
+        view = _view(intrinsics, world_from_camera, height, width, self._room.device)
+        rays = view.rays()
+        depth, met = trace(self._solids, self._room, view, rays)
+        seen = met < len(self._ids) - 1
         depth = torch.where(seen, depth, 0.0)
-        color = torch.where(seen[:, None], self._shade(view, depth, met.clamp(min=0)), 0.0)
-        image = (color.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-        return image.reshape(height, width, 3), depth.reshape(height, width), self.ids[met].reshape(height, width)
+        points = (rays * depth).add_(view.position[:, None])
+        part = _PART if points.device.type == "cpu" else len(met)
+        color = torch.cat([self._shade(*some) for some in zip(points.split(part, 1), met.split(part), strict=True)], 1)
+        color.mul_(255 * seen.float()).add_(0.5)
+        image = color.to(torch.uint8).reshape(3, height, width).permute(1, 2, 0).contiguous()
+        return image, depth.reshape(height, width), self._ids.index_select(0, met).reshape(height, width)
 
-    def _shade(self, view: View, depth: Tensor, met: Tensor) -> Tensor:
-        """(H * W, 3) colors in [0, 1], gamma applied."""
-        points = view.position + depth[:, None] * view.rays()
-        local, normal_local, normal, flat = self._surface(points, met)
-        color = albedo(self.materials, self.rows[met], local, normal_local, flat, self.noise)
-        emission = self.materials.numbers[self.rows[met], 2:3]
-        light = self._sky(points, normal, met)
-        for position, power, shadow in zip(self.lights, self.light_colors, self.shadows, strict=True):
-            light = light + _diffuse(points, normal, position, shadow)[:, None] * power
-        radiance = color * (light * (1 - emission) + 1.3 * emission)
-        return (1 - torch.exp(-1.6 * radiance)) ** _GAMMA
-
-    def _surface(self, points: Tensor, met: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Points and normals in their parts' frames, normals in the world (N, 3), and where surfaces are plane (N,)."""
-        p, count = self.primitives, len(self.primitives)
-        room = met >= count
-        face = (met - count).clamp(min=0)
-        inward = torch.nn.functional.one_hot(face // 2, 3) * (1.0 - 2.0 * (face % 2))[:, None]
-        if not count:
-            return points, inward, inward, room
-        row = met.clamp(max=count - 1)
-        turn = p.rotation[row]
-        local = (turn * (points - p.center[row])[:, :, None]).sum(1)
-        outward = normals(p.kind[row], local / p.half[row], p.half[row], p.taper[row])
-        world = (turn * outward[:, None]).sum(2)
-        keep = room[:, None]
-        flat = room | (p.kind[row] == BOX)
-        return (
-            torch.where(keep, points, local),
-            torch.where(keep, inward, outward),
-            torch.where(keep, inward, world),
-            flat,
-        )
+    def _shade(self, points: Tensor, met: Tensor) -> Tensor:
+        """(3, N) colors in [0, 1], gamma applied."""
+        patch = self._surfaces(points, met)
+        color, emission = self._paint(met, patch.local, patch.normal_local, patch.flat)
+        amounts = (self._sky(points, patch.normal, met), *self._diffuse(points, patch.normal))
+        light = torch.zeros_like(color)
+        for tint, amount in zip(self._colors, amounts, strict=True):
+            light.addcmul_(tint, amount)
+        radiance = light.mul_(1 - emission).add_(1.3 * emission).mul_(color)
+        return radiance.mul_(-1.6).exp_().neg_().add_(1).log_().mul_(_GAMMA).exp_()
 
     def _sky(self, points: Tensor, normal: Tensor, met: Tensor) -> Tensor:
-        """Ambient light (N, 3): more from above, less in the room's corners and near the floor."""
-        upward = 0.75 + 0.25 * normal[:, 2]
-        low, high = points - self.room[0], self.room[1] - points
-        edge = torch.minimum(low, high).sort(-1).values
-        room = met >= len(self.primitives)
-        gap = torch.where(room, edge[:, 1], low[:, 2].clamp(min=0))  # a face lies in its own plane: its second distance
-        return ((upward * (1 - 0.35 * torch.exp(-gap / 0.18)))[:, None]) * self.ambient
+        """(N,) the share of ambient light: more from above, less in the room's corners and near the floor."""
+        low, high = points - self._room[0, :, None], self._room[1, :, None] - points
+        x, y, z = torch.minimum(low, high)
+        second = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
+        room = met >= len(self._solids)
+        gap = torch.where(room, second, low[2].clamp(min=0))  # a face lies in its own plane: its second distance
+        return (0.75 + 0.25 * normal[2]).mul_(1 - 0.35 * gap.mul_(-1 / 0.18).exp_())
 
-
-@dataclass(frozen=True)
-class ShadowCube:
-    """How far a light at `position` (3,) reaches: depths (6 * S * S,) of a cube's faces +z -z +x -x +y -y."""
-
-    position: Tensor
-    depths: Tensor
-
-    @classmethod
-    def of(cls, primitives: Primitives, room: Tensor, position: Tensor) -> ShadowCube:
-        """The nearest surfaces around a light."""
-        half, middle = SHADOW_SIZE / 2, (SHADOW_SIZE - 1) / 2
-        faces = [
-            trace(primitives, room, View(half, half, middle, middle, SHADOW_SIZE, SHADOW_SIZE, turn, position))[0]
-            for turn in _cube_faces(position)
-        ]
-        return cls(position, torch.cat(faces))
-
-    def lit(self, points: Tensor) -> Tensor:
-        """(N,) in [0, 1]: the share of the light that reaches points (N, 3); four neighbouring depths are asked."""
-        away = points - self.position
-        axis = away.abs().argmax(-1)
-        x, y, z = (away.gather(1, ((axis + i) % 3)[:, None])[:, 0] for i in (1, 2, 0))
-        face, reach = 2 * ((axis + 1) % 3) + (z < 0).long(), z.abs()
-        at = torch.stack((x, y * z.sign()), -1) / reach.clamp(min=1e-6)[:, None]
-        at = (at + 1) * (SHADOW_SIZE / 2) - 0.5
-        low = torch.floor(at)
-        share = at - low
-        lit = torch.zeros_like(reach)
-        for du, dv in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            u, v = ((low[:, i] + d).clamp(0, SHADOW_SIZE - 1).long() for i, d in enumerate((du, dv)))
-            weight = (share[:, 0] if du else 1 - share[:, 0]) * (share[:, 1] if dv else 1 - share[:, 1])
-            depth = self.depths[(face * SHADOW_SIZE + v) * SHADOW_SIZE + u]
-            lit = lit + weight * (depth > reach - _BIAS).float()
-        return lit
-
-
-def _diffuse(points: Tensor, normal: Tensor, light: Tensor, shadow: ShadowCube) -> Tensor:
-    """(N,) Lambert's cosine over the squared distance, where the light reaches."""
-    away = light - points
-    squared = away.square().sum(-1)
-    cosine = (normal * away).sum(-1) / squared.sqrt().clamp(min=1e-6)
-    return (
-        cosine.clamp(min=0) / (0.25 + squared) * shadow.lit(points + (0.01 + 0.012 * squared.sqrt()[:, None]) * normal)
-    )
-
-
-def _cube_faces(like: Tensor) -> Tensor:
-    """(6, 3, 3) world_from_camera rotations that look along +z -z +x -x +y -y."""
-    turns = []
-    for axis in (2, 0, 1):
-        for sign in (1.0, -1.0):
-            turn = torch.zeros(3, 3)
-            turn[axis, 2] = sign
-            turn[(axis + 1) % 3, 0] = 1.0
-            turn[(axis + 2) % 3, 1] = sign
-            turns.append(turn)
-    return torch.stack(turns).to(like)
+    def _diffuse(self, points: Tensor, normal: Tensor) -> Tensor:
+        """(L, N) Lambert's cosine over the squared distance, where the lights reach."""
+        away, normal = points[:, None] - self._lights, normal[:, None]
+        squared = away.square().sum(0)
+        distance = squared.sqrt()
+        cosine = (normal * away).sum(0).neg_().clamp_(min=0).div_(distance.clamp(min=1e-6))
+        lit = self._shadows.lit(away.addcmul_(normal, distance.mul_(0.012).add_(0.01)))
+        return lit.mul_(cosine).div_(squared.add_(0.25))
 
 
 def _view(intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int, device: torch.device) -> View:

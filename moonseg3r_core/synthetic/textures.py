@@ -10,6 +10,7 @@ from torch import Tensor
 
 Color = tuple[float, float, float]
 _VOLUME = 32  # edge of the periodic lattice that all noise is read from
+_CLOSED = _VOLUME + 1  # and with its first cells again at its end
 
 
 @dataclass(frozen=True)
@@ -58,100 +59,124 @@ class Materials:
         return Materials(*(t.to(device) for t in (self.family, self.axis, self.a, self.b, self.numbers)))
 
 
-def lattice(seed: int = 0) -> Tensor:
-    """The periodic random numbers in [0, 1) (32, 32, 32) that noise is read from."""
-    return torch.rand(_VOLUME, _VOLUME, _VOLUME, generator=torch.Generator().manual_seed(seed))
+class Noise:
+    """Random numbers in [0, 1) on a periodic lattice (32, 32, 32) of cells x + 32 y + 32^2 z, on one device."""
+
+    def __init__(self, device: torch.device | str = "cpu", seed: int = 0) -> None:
+        edge = (_VOLUME, _VOLUME, _VOLUME)
+        cells = torch.rand(edge, generator=torch.Generator().manual_seed(seed)).to(device)
+        self._cells = cells.flatten()
+        closed = torch.nn.functional.pad(cells[None, None], (0, 1, 0, 1, 0, 1), mode="circular").flatten()
+        self._corners = [closed[x + _CLOSED * (y + _CLOSED * z) :] for z in (0, 1) for y in (0, 1) for x in (0, 1)]
+
+    def smooth(self, points: Tensor) -> Tensor:
+        """Trilinear noise in [0, 1] (N,) at points (3, N) in lattice cells, periodic."""
+        within = _fraction(points / _VOLUME).mul_(_VOLUME)
+        low = within.floor().clamp_(max=_VOLUME - 1)
+        x, y, z = within.sub_(low)
+        first = (low[2] * _CLOSED).add_(low[1]).mul_(_CLOSED).add_(low[0]).to(torch.int32)
+        c = [corner.index_select(0, first) for corner in self._corners]
+        front = c[0].lerp_(c[1], x).lerp_(c[2].lerp_(c[3], x), y)
+        return front.lerp_(c[4].lerp_(c[5], x).lerp_(c[6].lerp_(c[7], x), y), z)
+
+    def cell(self, *cells: Tensor) -> Tensor:
+        """One number in [0, 1) per integer cell."""
+        i, j, k = (c.to(torch.int32) for c in cells)
+        a, b, c = (i + 7 * j + 3, j + 5 * k + 11, k + 3 * i + 19)
+        last = _VOLUME - 1  # all its bits are ones
+        return self._cells.index_select(0, ((a & last) * _VOLUME + (b & last)) * _VOLUME + (c & last))
 
 
-def albedo(materials: Materials, rows: Tensor, points: Tensor, normals: Tensor, flat: Tensor, noise: Tensor) -> Tensor:
-    """Colors (N, 3) in [0, 1] of points (N, 3), metres in their parts' frames, of the materials in `rows` (N,).
+class Paint:
+    """Materials on surfaces: surface i is made of row `rows[i]`, (S,) int64, of the materials."""
 
-    Where `flat` (N,) the surface is a plane along two axes: the texture has no say across it (normals (N, 3)).
-    """
-    numbers = materials.numbers[rows]
-    grain = (torch.arange(3, device=points.device) + materials.axis[rows, None] + 1) % 3  # the grain comes last
-    q = (points.gather(1, grain) + numbers[:, 3:]) / numbers[:, :1]
-    across = flat[:, None] & (normals.gather(1, grain).abs() > 0.7)
-    q = torch.where(across, 0.5, q)
-    family = materials.family[rows]
-    weight = torch.zeros(len(points), device=points.device)
-    for number, texture in enumerate(_TEXTURES):
-        mine = torch.nonzero(family == number)[:, 0]
-        if len(mine):
-            weight[mine] = texture(q[mine], numbers[mine, 1], noise)
-    color = torch.lerp(materials.a[rows], materials.b[rows], weight[:, None])
-    stains = smooth_noise(points * 2.5 + numbers[:, 3:], noise)
-    return color * (0.88 + 0.24 * stains[:, None])
+    def __init__(self, materials: Materials, rows: Tensor) -> None:
+        self._noise = Noise(rows.device)
+        self._numbers = torch.cat((materials.numbers, materials.a, materials.b), 1)[rows].T.contiguous()
+        self._family = materials.family[rows].to(torch.uint8)
+        self._families = self._family.unique().tolist()
+        axes = torch.arange(3, device=rows.device)[:, None]
+        self._grain = (axes + materials.axis[rows] + 1) % 3  # the grain comes last
 
+    def __call__(self, met: Tensor, points: Tensor, normals: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
+        """Colors (3, N) and emission (N,) in [0, 1] of points (3, N), metres in their parts' frames, on surfaces `met`.
 
-def smooth_noise(points: Tensor, noise: Tensor) -> Tensor:
-    """Trilinear noise in [0, 1] (N,) at points (N, 3) in lattice cells, periodic."""
-    grid = torch.nn.functional.pad(noise[None, None], (0, 1, 0, 1, 0, 1), mode="circular")
-    where = torch.remainder(points, _VOLUME) / _VOLUME * 2 - 1
-    return torch.nn.functional.grid_sample(grid, where[None, None, None], align_corners=True).reshape(-1)
+        Where `flat` (N,) is 1 the surface is a plane along two axes: the texture has no say across it (normals (3, N)).
+        """
+        scale, aspect, emission, offset, a, b = self._numbers.index_select(1, met).split((1, 1, 1, 1, 3, 3))
+        across = normals.abs().mul_(flat).gt_(0.7)
+        q = torch.lerp((points + offset).div_(scale), points.new_tensor(0.5), across)
+        weight = self._weights(met, q, aspect[0])
+        stains = self._noise.smooth((points * 2.5).add_(offset))
+        return torch.lerp(a, b, weight).mul_(stains.mul_(0.24).add_(0.88)), emission[0]
 
-
-def cell_noise(*cells: Tensor, noise: Tensor) -> Tensor:
-    """One number in [0, 1) per integer cell."""
-    i, j, k = (c.long() for c in cells)
-    return noise[(i + 7 * j + 3) % _VOLUME, (j + 5 * k + 11) % _VOLUME, (k + 3 * i + 19) % _VOLUME]
-
-
-def _plain(q: Tensor, _aspect: Tensor, _noise: Tensor) -> Tensor:
-    return torch.zeros(len(q), device=q.device)
+    def _weights(self, met: Tensor, q: Tensor, aspect: Tensor) -> Tensor:
+        """(N,) the second color's share at the texture's points (3, N)."""
+        weight, family = torch.zeros_like(aspect), self._family.index_select(0, met)
+        for number in self._families:
+            mine = torch.nonzero(family == number)[:, 0] if _TEXTURES[number] is not _plain else met[:0]
+            if len(mine):
+                grain = self._grain.index_select(1, met.index_select(0, mine)).mul_(len(met)).add_(mine)
+                turned = q.flatten().index_select(0, grain.flatten()).view_as(grain)
+                weight.index_copy_(0, mine, _TEXTURES[number](turned, aspect.index_select(0, mine), self._noise))
+        return weight
 
 
-def _checker(q: Tensor, _aspect: Tensor, _noise: Tensor) -> Tensor:
-    return torch.remainder(torch.floor(q).sum(-1), 2)
+def _fraction(x: Tensor) -> Tensor:
+    return x - x.floor()
 
 
-def _stripes(q: Tensor, aspect: Tensor, _noise: Tensor) -> Tensor:
-    first = torch.remainder(q[:, 0], 1) < 0.5 / aspect
-    second = torch.remainder(q[:, 1], 1) < 0.5 / aspect
-    return (first ^ second).float()
+def _plain(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+    return torch.zeros_like(q[0])
 
 
-def _wood(q: Tensor, _aspect: Tensor, noise: Tensor) -> Tensor:
-    stretched = q * torch.tensor([1.0, 1.0, 0.12], device=q.device)
-    bent = smooth_noise(stretched * 0.7, noise)
-    rings = torch.sin((torch.hypot(q[:, 0] + 3.3, q[:, 1] + 1.7) * 1.6 + 2.5 * bent) * 2 * torch.pi)
-    fibres = smooth_noise(q * torch.tensor([9.0, 9.0, 0.5], device=q.device), noise)
+def _checker(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+    return 2 * _fraction(q.floor().sum(0) / 2)
+
+
+def _stripes(q: Tensor, aspect: Tensor, _noise: Noise) -> Tensor:
+    first, second = _fraction(q[:2]).lt_(0.5 / aspect)
+    return (first - second).abs()
+
+
+def _wood(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    bent = noise.smooth(torch.cat((q[:2] * 0.7, q[2:] * 0.084)))
+    rings = torch.sin((torch.hypot(q[0] + 3.3, q[1] + 1.7) * 1.6 + 2.5 * bent) * (2 * torch.pi))
+    fibres = noise.smooth(torch.cat((q[:2] * 9, q[2:] * 0.5)))
     return 0.35 + 0.3 * rings + 0.35 * fibres
 
 
-def _clouds(q: Tensor, _aspect: Tensor, noise: Tensor) -> Tensor:
-    return 0.6 * smooth_noise(q, noise) + 0.4 * smooth_noise(q * 2.7 + 5.1, noise)
+def _clouds(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    return 0.6 * noise.smooth(q) + 0.4 * noise.smooth(q * 2.7 + 5.1)
 
 
-def _speckles(q: Tensor, _aspect: Tensor, noise: Tensor) -> Tensor:
-    return ((smooth_noise(q * 2, noise) - 0.62) * 12).clamp(0, 1)
+def _speckles(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    return ((noise.smooth(q * 2) - 0.62) * 12).clamp(0, 1)
 
 
-def _tiles(q: Tensor, aspect: Tensor, noise: Tensor) -> Tensor:
+def _tiles(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
     """Tiles (aspect 1), bricks (2), planks (6): each of its own tone, with dark joints; rows are shifted at random."""
-    rows = torch.floor(q[:, :2])
-    shift = cell_noise(rows[:, 0], rows[:, 1], torch.zeros_like(rows[:, 0]), noise=noise) * (aspect > 1)
-    along = q[:, 2] / aspect + shift
-    tone = cell_noise(rows[:, 0], rows[:, 1], torch.floor(along), noise=noise)
+    x, y = q[:2].floor()
+    along = q[2] / aspect + noise.cell(x, y, torch.zeros_like(x)) * (aspect > 1)
+    tone = noise.cell(x, y, along.floor())
     joint = 0.03 * (1 + 1 / aspect)
-    off = torch.stack((torch.remainder(q[:, 0], 1), torch.remainder(q[:, 1], 1), torch.remainder(along, 1)), -1)
-    width = torch.stack((joint, joint, joint / aspect), -1)
-    return torch.where((off < width).any(-1), 1.0, 0.55 * tone)
+    off = torch.minimum(_fraction(q[:2]).amin(0), _fraction(along) * aspect)
+    return torch.lerp(0.55 * tone, torch.ones_like(tone), off.lt_(joint))
 
 
-def _dots(q: Tensor, _aspect: Tensor, _noise: Tensor) -> Tensor:
-    return ((torch.remainder(q, 1) - 0.5).norm(dim=-1) < 0.32).float()
+def _dots(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+    return (_fraction(q) - 0.5).square_().sum(0).sqrt_().lt_(0.32)
 
 
-def _patches(q: Tensor, aspect: Tensor, noise: Tensor) -> Tensor:
+def _patches(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
     """Rectangles of many tones beside and over one another: a painting, a quilt, the windows of a screen."""
-    shift = cell_noise(*torch.floor(q * 0.31).unbind(-1), noise=noise)
-    big = cell_noise(*torch.floor(q * 0.47 + 0.3).unbind(-1), noise=noise)
-    small = cell_noise(*torch.floor(torch.stack((q[:, 0], q[:, 1], q[:, 2] / aspect), -1)).unbind(-1), noise=noise)
-    return torch.where(shift > 0.45, big, small)
+    shift = noise.cell(*(q * 0.31).floor_())
+    big = noise.cell(*(q * 0.47).add_(0.3).floor_())
+    small = noise.cell(q[0].floor(), q[1].floor(), (q[2] / aspect).floor_())
+    return torch.lerp(small, big, shift.gt_(0.45))
 
 
-_TEXTURES: tuple[Callable[[Tensor, Tensor, Tensor], Tensor], ...] = (
+_TEXTURES: tuple[Callable[[Tensor, Tensor, Noise], Tensor], ...] = (
     _plain, _checker, _stripes, _wood, _clouds, _speckles, _tiles, _dots, _patches,
 )  # fmt: skip
 FAMILIES = ("plain", "checker", "stripes", "wood", "clouds", "speckles", "tiles", "dots", "patches")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from moonseg3r_core.synthetic.primitives import BOX, ELLIPSOID, FRUSTUM, NEAR, Primitives, enter
+from moonseg3r_core.synthetic.primitives import BOX, ELLIPSOID, FRUSTUM, NEAR, TINY, Primitives, enter
 
 _BATCH = 1 << 18  # rays of primitives met at once
 
@@ -25,114 +26,134 @@ class View:
     rotation: Tensor
     position: Tensor
 
-    def x(self) -> Tensor:
-        """(W,) x of the columns' rays at z = 1."""
-        return (torch.arange(self.width, device=self.position.device) - self.cx) / self.fx
-
-    def y(self) -> Tensor:
-        """(H,) y of the rows' rays at z = 1."""
-        return (torch.arange(self.height, device=self.position.device) - self.cy) / self.fy
-
     def rays(self) -> Tensor:
-        """(H * W, 3) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
-        y, x = torch.meshgrid(self.y(), self.x(), indexing="ij")
-        right, down, forward = self.rotation.T
-        return (x[..., None] * right + y[..., None] * down + forward).reshape(-1, 3)
+        """(3, H * W) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
+        right, down, forward = self.rotation.T[:, :, None, None]
+        x = (torch.arange(self.width, device=self.position.device) - self.cx) / self.fx
+        y = (torch.arange(self.height, device=self.position.device)[:, None] - self.cy) / self.fy
+        return (x * right + y * down).add_(forward).reshape(3, -1)
 
 
-def trace(primitives: Primitives, room: Tensor, view: View) -> tuple[Tensor, Tensor]:
-    """Depth along z (H * W,), inf where nothing is met, and the row met (H * W,) int64; -1 there.
+class Solids:
+    """P primitives, sorted by kind, made ready to be met by the rays of views."""
+
+    def __init__(self, primitives: Primitives) -> None:
+        p = primitives
+        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=p.half.device)] * 3)
+        turn, center = p.rotation.double(), p.center.double()
+        corners = (signs * p.half[:, None]).double() @ turn.transpose(1, 2) + center[:, None]
+        inverse = turn.transpose(1, 2) / p.half.double()[:, :, None]
+        self._corners = corners.permute(2, 1, 0).reshape(3, -1)
+        self._inverse = inverse.transpose(0, 1).reshape(-1, 3)  # unit axis and primitive, world axis
+        self._origin = (inverse @ center[:, :, None])[..., 0].T[:, :, None]
+        self._taper = p.taper[None]
+        self._ends = [int((p.kind <= kind).sum()) for kind in (BOX, ELLIPSOID, FRUSTUM)]
+        self._edges = tuple(torch.tensor(ends, device=p.half.device) for ends in _EDGES)
+
+    def __len__(self) -> int:
+        return self._taper.shape[1]
+
+    def hits(self, view: View) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Pixels (n,) int64, the depths (n,) at which their rays enter a primitive, inf for a miss, and its row (n,)."""
+        low, high = self._bounds(view)
+        extent = (high - low).clamp(min=0)
+        area = extent[0] * extent[1]
+        start = area.cumsum(0) - area
+        table = torch.cat((self._unit(view), self._taper, extent[:1], low, start[None]))
+        sizes = area.long()
+        counts = sizes.tolist()
+        for first, last in _spans(counts):
+            ends = [sum(counts[first : max(first, min(end, last))]) for end in self._ends]
+            rows = torch.arange(first, last, device=sizes.device)
+            owner = rows.repeat_interleave(sizes[first:last], output_size=ends[-1])
+            pixel, entered = _enter(view, table.index_select(1, owner), ends, sum(counts[:first]))
+            yield pixel, entered, owner
+
+    def _bounds(self, view: View) -> tuple[Tensor, Tensor]:
+        """(2, P) first column and row, one past the last ones: bounding boxes before the near plane, projected."""
+        camera = view.rotation.double().T @ (self._corners - view.position[:, None])
+        camera = camera.float().reshape(3, 8, -1)
+        a, b = (camera.index_select(1, ends) for ends in self._edges)
+        along = b - a
+        share = ((NEAR - a[2]) / along[2]).nan_to_num_().clamp_(0, 1)  # onto the near plane, or to an end
+        points = torch.cat((camera, a.addcmul_(along, share)), 1)
+        hidden = points[2] < NEAR / 2
+        image = points[:2] / points[2]
+        scale, center, size = view.position.new_tensor(
+            [[[view.fx], [view.fy]], [[view.cx], [view.cy]], [[view.width], [view.height]]]
+        )
+        first = (image.masked_fill(hidden, torch.inf).amin(1) * scale).add_(center).sub_(0.01).floor_()
+        last = (image.masked_fill(hidden, -torch.inf).amax(1) * scale).add_(center).add_(0.01).ceil_().add_(1)
+        return torch.minimum(first.clamp_(min=0), size), torch.minimum(last.clamp_(min=0), size)
+
+    def _unit(self, view: View) -> Tensor:
+        """(12, P) in the unit frames: what a ray's x, its y and its z = 1 add to its direction, and its origin."""
+        pose = torch.cat((view.rotation, view.position[:, None]), 1).double()
+        unit = (self._inverse @ pose).reshape(3, -1, 4)
+        unit[..., 3:] -= self._origin
+        return unit.permute(2, 0, 1).reshape(12, -1).float()
+
+
+def trace(solids: Solids, room: Tensor, view: View, rays: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth along z (H * W,), inf where nothing is met, and the row met (H * W,) int64; P + 6 there.
 
     Rows P..P + 5 are the faces -x, +x, -y, +y, -z, +z of the room, the box from room[0] to room[1] seen from inside.
     """
-    depth, met = _room(room, view, len(primitives))
-    bounds = image_bounds(primitives, view)
-    areas = (bounds[:, 2] - bounds[:, 0]).clamp(min=0) * (bounds[:, 3] - bounds[:, 1]).clamp(min=0)
-    for kind in (BOX, ELLIPSOID, FRUSTUM):
-        rows = torch.nonzero((primitives.kind == kind) & (areas > 0))[:, 0]
-        for batch in _batches(rows, areas):
-            _meet(kind, primitives, batch, bounds[batch], view, depth, met)
+    depth, met = _room(room, view, rays, len(solids))
+    for pixel, entered, row in solids.hits(view):
+        depth.scatter_reduce_(0, pixel, entered, "amin")
+        won = torch.nonzero((entered == depth.index_select(0, pixel)) & (entered < torch.inf))[:, 0]
+        pixel = pixel.index_select(0, won)
+        met.index_fill_(0, pixel, -1).scatter_reduce_(0, pixel, row.index_select(0, won), "amax")
     return depth, met
 
 
-def image_bounds(primitives: Primitives, view: View) -> Tensor:
-    """(P, 4) int64 first column and row, one past the last ones: bounding boxes before the near plane, projected."""
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], device=view.position.device)] * 3)
-    offsets = (signs * primitives.half[:, None]).double() @ primitives.rotation.double().transpose(1, 2)
-    corners = offsets + primitives.center[:, None] - view.position
-    camera = (corners @ view.rotation.double()).float()
-    a, b = camera[:, _EDGES[0]], camera[:, _EDGES[1]]
-    ends = torch.cat((_cut(a, b), _cut(b, a)), dim=1)
-    low, high = torch.full_like(ends[..., 2], torch.inf), torch.full_like(ends[..., 2], -torch.inf)
-    seen = ends[..., 2] >= NEAR * 0.5
-    u = view.fx * ends[..., 0] / ends[..., 2] + view.cx
-    v = view.fy * ends[..., 1] / ends[..., 2] + view.cy
-    first = torch.stack([torch.where(seen, w, low).amin(1) for w in (u, v)], -1)
-    last = torch.stack([torch.where(seen, w, high).amax(1) for w in (u, v)], -1)
-    size = torch.tensor([view.width, view.height], device=u.device)
-    first = torch.minimum(torch.floor(first - 0.01).clamp(min=0), size)  # inf, for nothing in front, becomes empty
-    last = torch.minimum((torch.ceil(last + 0.01) + 1).clamp(min=0), size)
-    return torch.cat((first, last), -1).long()
+def reach(solids: Solids, view: View) -> Tensor:
+    """Depth along z (H * W,) of the nearest primitive alone, inf where none is met."""
+    depth = view.position.new_full((view.height * view.width,), torch.inf)
+    for pixel, entered, _ in solids.hits(view):
+        depth.scatter_reduce_(0, pixel, entered, "amin")
+    return depth
 
 
-def _cut(a: Tensor, b: Tensor) -> Tensor:
-    """Ends a of edges a-b, moved along the edge onto the near plane where they lie behind it."""
-    share = ((NEAR - a[..., 2]) / (b[..., 2] - a[..., 2])).clamp(0, 1)
-    cut = a + torch.where(a[..., 2] < NEAR, torch.nan_to_num(share), 0.0)[..., None] * (b - a)
-    behind = (a[..., 2] < NEAR) & (b[..., 2] < NEAR)
-    return torch.where(behind[..., None], a.new_tensor([0.0, 0.0, -1.0]), cut)
-
-
-def _room(room: Tensor, view: View, first_row: int) -> tuple[Tensor, Tensor]:
+def _room(room: Tensor, view: View, rays: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
     """Where rays leave the room: its depth and face."""
-    directions = view.rays()
-    ahead = torch.where(directions > 0, room[1], room[0]) - view.position
-    depth = torch.where(directions.abs() < 1e-9, torch.inf, ahead / directions)
-    nearest, axis = depth.min(-1)
-    face = 2 * axis + (directions.gather(1, axis[:, None])[:, 0] > 0).long()
-    seen = nearest > NEAR
-    return torch.where(seen, nearest, torch.inf), torch.where(seen, first_row + face, -1)
+    inverse = 1 / (rays + TINY)
+    middle, half = (room[0] + room[1]) / 2 - view.position, (room[1] - room[0]) / 2
+    depths = (inverse.abs() * half[:, None]).addcmul_(inverse, middle[:, None])
+    nearest = depths.amin(0)
+    x, y, _ = depths.eq_(nearest)
+    face_x, face_y, face_z = inverse.gt_(0).add_(torch.arange(0, 6, 2, device=rays.device)[:, None])
+    face = face_z.lerp_(face_y, y).lerp_(face_x, x).add_(first_row).long()
+    hidden = nearest <= NEAR
+    return nearest.masked_fill_(hidden, torch.inf), face.masked_fill_(hidden, first_row + 6)
 
 
-def _batches(rows: Tensor, areas: Tensor) -> list[Tensor]:
-    """Rows in batches of about `_BATCH` rays."""
-    if not len(rows):
-        return []
-    group = torch.cumsum(areas[rows], 0).div(_BATCH, rounding_mode="floor")
-    return list(rows.split(torch.unique_consecutive(group, return_counts=True)[1].tolist()))
+def _spans(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows of about `_BATCH` rays; no range where there is no ray."""
+    first, rays = 0, 0
+    for row, count in enumerate(counts):
+        rays += count
+        if rays >= _BATCH or (rays and row == len(counts) - 1):
+            yield first, row + 1
+            first, rays = row + 1, 0
 
 
-def _meet(
-    kind: int, primitives: Primitives, rows: Tensor, bounds: Tensor, view: View, depth: Tensor, met: Tensor
-) -> None:
-    """Let some primitives of one kind meet their rays; nearer ones take the pixels of `depth` and `met`."""
-    owner, column, row = _pixels(bounds)
-    some = primitives[rows]
-    inverse = some.rotation.double().transpose(1, 2) / some.half.double()[:, :, None]
-    local = inverse @ view.rotation.double()
-    origin = (inverse @ (view.position.double() - some.center.double())[:, :, None])[:, :, 0]
-    table = torch.cat((local.flatten(1), origin, some.taper[:, None]), 1).float().T.contiguous()[:, owner]
-    x, y = view.x()[column], view.y()[row]
-    direction = [table[3 * i] * x + table[3 * i + 1] * y + table[3 * i + 2] for i in range(3)]
-    entered = enter(kind, [table[9], table[10], table[11]], direction, table[12])
-    pixel = row * view.width + column
-    nearer = torch.nonzero(entered < depth[pixel])[:, 0]
-    pixel, entered, owner = pixel[nearer], entered[nearer], owner[nearer]
-    depth.scatter_reduce_(0, pixel, entered, "amin")
-    won = entered == depth[pixel]
-    pixel, winner = pixel[won], rows[owner[won]]
-    met[pixel] = -1
-    met.scatter_reduce_(0, pixel, winner, "amax")
-
-
-def _pixels(bounds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """All pixels of rectangles (P, 4): their owner, column and row, each (pixels,) int64."""
-    width = bounds[:, 2] - bounds[:, 0]
-    area = width * (bounds[:, 3] - bounds[:, 1])
-    owner = torch.repeat_interleave(torch.arange(len(bounds), device=bounds.device), area)
-    within = torch.arange(len(owner), device=bounds.device) - (torch.cumsum(area, 0) - area)[owner]
-    down = within.div(width[owner], rounding_mode="floor")
-    return owner, within - down * width[owner] + bounds[owner, 0], down + bounds[owner, 1]
+def _enter(view: View, table: Tensor, ends: Sequence[int], skipped: int) -> tuple[Tensor, Tensor]:
+    """Pixels (n,) and entered depths (n,) of rays by their columns of the table; kinds end at `ends`."""
+    width, left, top, start = table[13:]
+    within = torch.arange(table.shape[1], device=table.device, dtype=table.dtype).sub_(start).add_(skipped)
+    down = ((within + 0.5) / width).floor_()
+    column, row = within.sub_(down * width).add_(left), down.add_(top)
+    pixel = (row * view.width + column).long()
+    x, y = column.sub_(view.cx).div_(view.fx), row.sub_(view.cy).div_(view.fy)
+    direction = (table[:3] * x).addcmul_(table[3:6], y).add_(table[6:9])
+    entered = [
+        enter(kind, table[9:12, low:high], direction[:, low:high], table[12, low:high])
+        for kind, low, high in zip((BOX, ELLIPSOID, FRUSTUM), (0, *ends), ends, strict=False)
+        if high > low
+    ]
+    return pixel, torch.cat(entered)
 
 
 _CORNERS = range(8)

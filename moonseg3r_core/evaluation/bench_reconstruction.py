@@ -1,0 +1,108 @@
+"""Scores of a reconstruction on recordings with depth and poses: a table and a file of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+
+from tqdm import tqdm
+
+from moonseg3r_core.build import choose_device, needs, reconstruction, weights_of
+from moonseg3r_core.config import Config
+from moonseg3r_core.errors import OutputError, SourceError
+from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
+from moonseg3r_core.evaluation.score_reconstruction import ReconstructionScores, compare, mean_scores
+from moonseg3r_core.evaluation.table import Row, Table, machine
+from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources.names import natural_key
+
+
+def compare_all(
+    specs: Sequence[str], config: Config, max_frames: int | None = None, quiet: bool = False
+) -> dict[str, Comparison]:
+    """The configured reconstruction beside the truth of every sequence, by the sequence's name: ScanNet exports, folders
+    of such, other recordings with depth, intrinsics and poses; `max_frames` frames of each at most. What a reconstruction
+    does not need is hidden from it. Raises SourceError for a recording without truth.
+    """
+    sources = [open_source(path, max_frames=max_frames) for spec in specs for path in find_sequences(spec)]
+    for source in sources:
+        if source.lacks:
+            raise SourceError(
+                f"{source.name} must bring depth, intrinsics and poses to compare with, got no "
+                f"{' and no '.join(source.lacks)}; give a ScanNet export with all of them, or synthetic:SEED."
+            )
+    device = choose_device(config.device)
+    room = reconstruction(config, device)()
+    compared = {}
+    for source in sources:
+        frames = tqdm(source, desc=Path(source.name).name, total=source.length, unit="frame", disable=quiet)
+        compared[source.name] = compare(room, (frame.to(device) for frame in frames), needs(config))
+    return compared
+
+
+def find_sequences(spec: str) -> list[str]:
+    """The ScanNet exports in the folder that `spec` names; itself when it holds none."""
+    found = sorted((color.parent for color in Path(spec).glob("*/color")), key=lambda folder: natural_key(folder.name))
+    return [str(folder) for folder in found] or [spec]
+
+
+def reconstruction_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Table:
+    """A row for each sequence, and the mean of several."""
+    rows = [_row(Path(name).name, one) for name, one in scores.items()]
+    if len(rows) > 1:
+        rows.append(_row("mean", mean_scores(list(scores.values()))))
+    return Table(
+        f"reconstruction.kind={config.reconstruction.kind}: depth after one scale per sequence, camera and cloud after "
+        "similarity alignment; constant: best constant depth; still: a camera that never moves; accuracy and "
+        "completeness: median / mean",
+        rows,
+        3,
+    )
+
+
+def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: Config) -> None:
+    """All scores as JSON, null where there is none. Raises OutputError when the file cannot be written."""
+    rows = {"sequences": [{"sequence": name, **_plain(one)} for name, one in scores.items()]}
+    mean = {"mean": _plain(mean_scores(list(scores.values())))}
+    made = {"reconstruction": asdict(config.reconstruction), "weights": weights_of(config), "machine": machine()}
+    write(file, json.dumps(made | rows | mean, indent=2).encode())
+
+
+def write(file: Path, data: bytes) -> None:
+    """Raises OutputError when the file cannot be written."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise OutputError(f"cannot write {file}: {error.strerror}; choose a folder that can be written.") from error
+
+
+def _row(name: str, s: ReconstructionScores) -> Row:
+    return {
+        "sequence": name,
+        "frames": f"{s.frames:g}",
+        "held": f"{s.held:.3g}",
+        "rejected": f"{s.rejected:.3g}",
+        "coverage %": f"{100 * s.coverage:.1f}",
+        "abs-rel": s.abs_rel,
+        "constant": s.constant,
+        "δ<1.25": s.delta,
+        "ATE m": s.ate,
+        "ATE %": f"{100 * s.ate_share:.1f}",
+        "still m": s.still_ate,
+        "RPE m": s.rpe,
+        "RPE %": f"{100 * s.rpe_share:.0f}",
+        "RPE °": f"{s.rpe_degrees:.2f}",
+        "accuracy m": f"{s.accuracy:.3f} / {s.accuracy_mean:.3f}",
+        "completeness m": f"{s.completeness:.3f} / {s.completeness_mean:.3f}",
+        "F 5 cm": s.f_score,
+        "fps": f"{1e3 / s.ms:.1f}",
+    }
+
+
+def _plain(scores: ReconstructionScores) -> dict[str, float | None]:
+    """As JSON knows numbers."""
+    values = asdict(scores) | {"ate_share": scores.ate_share, "rpe_share": scores.rpe_share}
+    return {name: value if isfinite(value) else None for name, value in values.items()}

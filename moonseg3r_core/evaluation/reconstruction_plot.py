@@ -1,0 +1,81 @@
+"""A picture of a reconstruction beside the truth: the path from above, depth over the frames, the clouds' distances."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, joined
+from moonseg3r_core.evaluation.reconstruction_scores import abs_rel, constant_guess
+from moonseg3r_core.evaluation.score_reconstruction import NEAR
+from moonseg3r_core.report.topdown import view_from_above
+
+_TRUE, _ESTIMATED, _FAINT = "#2b2f36", "#ee6677", "#8a919c"
+_REACH = 0.5  # metres shown of the distances
+_POINTS = 20000
+
+
+def comparison_plot(compared: Mapping[str, Comparison]) -> bytes:
+    """PNG: a row of three panels for each sequence, by name."""
+    with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(13, 3.9 * len(compared)), layout="constrained")
+        panels = figure.subplots(len(compared), 3, squeeze=False)
+        for (above, depth, cloud), (name, comparison) in zip(panels, compared.items(), strict=True):
+            _from_above(above, comparison)
+            above.set_title(Path(name).name, loc="left", fontweight="bold")
+            _depth_over_frames(depth, comparison)
+            _distances(cloud, comparison)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()
+
+
+def _from_above(axis: Axes, comparison: Comparison) -> None:
+    """Both paths over what was seen, in metres."""
+    estimated, true = (poses.numpy() for poses in comparison.poses)
+    if len(true):
+        cloud = comparison.true_cloud
+        right, ahead, up = view_from_above(cloud, true)
+        low = cloud[cloud @ up < (true[:, :3, 3] @ up).max()]  # without the ceiling
+        low = low[:: len(low) // _POINTS + 1]
+        axis.plot(low @ right, low @ ahead, ".", color="#d5d8dd", markersize=0.6, rasterized=True)
+        for poses, color, label in ((true, _TRUE, "true"), (estimated, _ESTIMATED, "estimated, aligned")):
+            path = poses[:, :3, 3]
+            axis.plot(path @ right, path @ ahead, color=color, linewidth=1.4, label=label)
+            axis.plot(path[0] @ right, path[0] @ ahead, "o", color=color, markersize=4)
+        axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    axis.set(xlabel="metres", ylabel="metres", aspect="equal")
+    axis.set_adjustable("datalim")
+
+
+def _depth_over_frames(axis: Axes, comparison: Comparison) -> None:
+    """Abs-rel of every frame, after the sequence's one scale, and that of the best constant depth."""
+    guess = constant_guess(joined(comparison.depths)[1])
+    constant = [abs_rel(np.full_like(true, guess), true) for _, true in comparison.depths]
+    errors = [abs_rel(predicted, true) for predicted, true in comparison.depths]
+    axis.plot(comparison.posed, constant, color=_FAINT, linewidth=1.0, label="best constant depth")
+    axis.plot(comparison.posed, errors, color=_ESTIMATED, linewidth=1.4, label="estimated")
+    axis.set(xlabel="frame", ylabel="abs-rel", ylim=(0, None))
+    axis.legend(frameon=False, fontsize=8)
+
+
+def _distances(axis: Axes, comparison: Comparison) -> None:
+    """Share of the points whose distance to the other cloud is at most so large."""
+    for distances, color, label in zip(
+        comparison.distances, (_ESTIMATED, _TRUE), ("accuracy: estimated to true", "completeness: true to estimated"),
+        strict=True,
+    ):  # fmt: skip
+        if len(distances):
+            ordered = np.sort(distances)
+            shares = np.searchsorted(ordered, np.linspace(0, _REACH, 201), side="right") / len(ordered)
+            axis.plot(np.linspace(0, _REACH, 201), shares, color=color, linewidth=1.4, label=label)
+    axis.axvline(NEAR, color=_FAINT, linewidth=0.8, linestyle=":")
+    axis.set(xlabel="distance, metres", ylabel="share of points within", xlim=(0, _REACH), ylim=(0, 1.02))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize=8, loc="lower right")

@@ -1,0 +1,61 @@
+"""Shadows of point lights: how far each light reaches in all directions."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.synthetic.trace import Solids, View, reach
+
+SHADOW_SIZE = 160  # pixels of one face of a light's shadow cube
+_BIAS = 0.02  # metres
+
+
+class Shadows:
+    """Cubes of depths around lights (L, 3), faces +x -x +y -y +z -z of size * size pixels, bordered by their own edges."""
+
+    def __init__(self, solids: Solids, lights: Tensor, size: int = SHADOW_SIZE) -> None:
+        half, middle = size / 2, (size - 1) / 2
+        cubes = lights.new_empty(len(lights) * 6, size, size)
+        for face, (light, turn) in enumerate(product(lights, _cube_faces(lights))):
+            view = View(half, half, middle, middle, size, size, turn, light)
+            cubes[face] = reach(solids, view).view(size, size)
+        bordered = torch.arange(-1, size + 1, device=lights.device).clamp(0, size - 1)
+        self._depths = cubes[:, bordered][:, :, bordered].flatten()
+        self._size = size
+        self._first = torch.arange(len(lights), device=lights.device, dtype=torch.float32)[:, None] * 6
+
+    def lit(self, away: Tensor) -> Tensor:
+        """(L, N) in [0, 1]: the share of light that reaches the points `away` (3, L, N) from it; four depths are asked."""
+        x, y, z = away
+        sizes = away.abs()
+        far = sizes.amax(0)
+        along_x = sizes[0].eq_(far)
+        along_y = sizes[1].eq_(far).mul_(1 - along_x)
+        along_z = 1 - along_x - along_y
+        ahead = (along_x * x).addcmul_(along_y, y).addcmul_(along_z, z)
+        face = ahead.lt_(0).add_(along_y, alpha=2).add_(along_z, alpha=4).add_(self._first)
+        scale = (self._size / 2) / far.clamp(min=1e-6)
+        u = (along_x * y).addcmul_(along_y, z).addcmul_(along_z, x).mul_(scale).add_((self._size + 1) / 2)
+        v = (along_x * z).addcmul_(along_y, x).addcmul_(along_z, y).mul_(scale).add_((self._size + 1) / 2)
+        column, row, width = u.floor(), v.floor(), self._size + 2
+        index = face.mul_(width).add_(row).mul_(width).add_(column).to(torch.int32).flatten()
+        near = far.sub_(_BIAS).flatten()
+        lit = [self._depths[k:].index_select(0, index).gt_(near) for k in (0, 1, width, width + 1)]
+        across = u.sub_(column).flatten()
+        return torch.lerp(lit[0].lerp_(lit[1], across), lit[2].lerp_(lit[3], across), v.sub_(row).flatten()).view_as(u)
+
+
+def _cube_faces(like: Tensor) -> Tensor:
+    """(6, 3, 3) world_from_camera: z along +x -x +y -y +z -z, x and y along the next axes (a mirror behind)."""
+    turns = []
+    for axis in (0, 1, 2):
+        for sign in (1.0, -1.0):
+            turn = torch.zeros(3, 3)
+            turn[axis, 2] = sign
+            turn[(axis + 1) % 3, 0] = 1.0
+            turn[(axis + 2) % 3, 1] = 1.0
+            turns.append(turn)
+    return torch.stack(turns).to(like)
