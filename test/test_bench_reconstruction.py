@@ -10,6 +10,7 @@ import pytest
 import torch
 from billboards import K, frame
 from scipy.spatial.transform import Rotation
+from walks import EXACT, EXACTLY
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
@@ -213,7 +214,7 @@ def rooms(tmp_path_factory):
 
 
 def test_rgbd_is_the_truth_of_every_kind_of_source(rooms):
-    compared = compare_all([str(rooms), "synthetic:3:4"], load_config(), quiet=True)
+    compared = compare_all([str(rooms), "synthetic:3:4"], load_config(overrides=EXACT), quiet=True)
     assert [name.rpartition("/")[2] for name in compared] == ["room_1", "room_2", "synthetic:3:4"]
     for comparison in compared.values():
         assert perfect(scores_of(comparison))
@@ -235,19 +236,19 @@ def test_the_table_has_a_mean_where_there_are_several():
     two = score_sequence(Knowing(unit=3), FRAMES[:6])
     mean = mean_scores([one, two])
     assert (mean.frames, mean.path) == (7, pytest.approx((one.path + two.path) / 2))
-    table = reconstruction_table({"a": one, "b": two}, load_config())
+    table = reconstruction_table({"a": one, "b": two}, load_config(overrides=EXACT))
     assert [row["sequence"] for row in table.rows] == ["a", "b", "mean"]
     assert (table.rows[2]["frames"], table.rows[2]["ATE %"], table.rows[2]["fps"]) == (
         "7",
         "0.0",
         f"{1e3 / mean.ms:.1f}",
     )
-    assert len(reconstruction_table({"a": one}, load_config()).rows) == 1
+    assert len(reconstruction_table({"a": one}, load_config(overrides=EXACT)).rows) == 1
 
 
 def test_shares_are_of_the_path_and_of_the_true_step():
     one = replace(score_sequence(Knowing(), FRAMES), ate=0.1, path=2.0, rpe=0.03, still_rpe=0.1, coverage=0.75, ms=40.0)
-    (row,) = reconstruction_table({"folder/a": one}, load_config()).rows
+    (row,) = reconstruction_table({"folder/a": one}, load_config(overrides=EXACT)).rows
     assert (row["sequence"], row["ATE %"], row["RPE %"], row["coverage %"], row["fps"]) == (
         "a",
         "5.0",
@@ -259,7 +260,7 @@ def test_shares_are_of_the_path_and_of_the_true_step():
 
 def test_from_the_command_line(rooms, tmp_path, capsys):
     rows, plot = tmp_path / "rows.json", tmp_path / "plot.png"
-    command = ["bench", "reconstruction", str(rooms), "--max-frames", "4", "--quiet"]
+    command = ["bench", "reconstruction", str(rooms), "--max-frames", "4", "--quiet", *EXACTLY]
     assert main([*command, "--json", str(rows), "--plot", str(plot)]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["room_1", "room_2", "mean"]
@@ -275,7 +276,17 @@ def test_from_the_command_line(rooms, tmp_path, capsys):
 
 def test_what_is_open_is_null_in_the_file_and_left_out_of_the_plot(tmp_path, capsys):
     rows, plot = tmp_path / "rows.json", tmp_path / "plot.png"
-    command = ["bench", "reconstruction", "synthetic:3:2", "--quiet", "--json", str(rows), "--plot", str(plot)]
+    command = [
+        "bench",
+        "reconstruction",
+        "synthetic:3:2",
+        "--quiet",
+        "--json",
+        str(rows),
+        "--plot",
+        str(plot),
+        *EXACTLY,
+    ]
     assert main(command) == 0
     assert json.loads(rows.read_text())["sequences"][0]["ate"] is None
     assert "nan" in capsys.readouterr().out
@@ -294,7 +305,7 @@ def test_a_recording_without_truth_is_one_line(rooms, tmp_path):
     (tmp_path / "color").mkdir()
     cv2.imwrite(str(tmp_path / "color" / "0.png"), np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(SourceError, match="got no depth and no intrinsics and no poses; give"):
-        compare_all([str(tmp_path)], load_config(), quiet=True)
+        compare_all([str(tmp_path)], load_config(overrides=EXACT), quiet=True)
     assert find_sequences(str(rooms / "room_1")) == [str(rooms / "room_1")]
     assert find_sequences("synthetic:3") == ["synthetic:3"]
 

@@ -60,10 +60,11 @@ def demo_command(args: argparse.Namespace) -> int:
         summary, report = segment_and_score(scene, out / run.folder, run.settings, args.quiet)
         if summary.interrupted:
             return INTERRUPTED
-        rows.append(_row(run.words, summary, report))
-    print(f"{'':<26}{'AP':>7}{'AP50':>7}{'AP25':>7}{'instances':>11}{'frames/s':>10}")
+        rows.append(_row(run.words, summary, report, camera_error(scene, out / run.folder)))
+    print(f"{'':<26}{'AP':>7}{'AP50':>7}{'AP25':>7}{'camera m':>10}{'instances':>11}{'frames/s':>10}")
     print("\n".join(rows))
     print("AP: class-agnostic, protocol project, equal scores, without structure (floor, walls, ceiling)")
+    print("camera: RMS distance of its path from the true one after similarity alignment")
     print("Open in a browser: " + "  ".join(str(out / run.folder / "report.html") for run in RUNS))
     return 0
 
@@ -110,10 +111,24 @@ def segment_and_score(scene: Path, out: Path, settings: Mapping[str, Any], quiet
     return summary, evaluate(out, scene)
 
 
-def _row(words: str, summary: Summary, report: Report) -> str:
+def camera_error(scene: Path, out: Path) -> float:
+    """Metres by which the camera's path is off that of the scene, after similarity alignment (ATE)."""
+    import numpy as np
+    import torch
+
+    from moonseg3r_core.evaluation.reconstruction_scores import absolute_error, aligned
+    from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.trajectory import read_tum
+
+    numbers = OutputFolder(out).frame_indices()
+    true = torch.from_numpy(np.stack([np.loadtxt(scene / "pose" / f"{number}.txt") for number in numbers]))
+    return absolute_error(aligned(read_tum(out / "trajectory.tum")[1], true), true)
+
+
+def _row(words: str, summary: Summary, report: Report, error: float) -> str:
     scores = report.row(structure=False).pooled
     aps = "".join(f"{ap:>7.3f}" for ap in (scores.ap, scores.ap50, scores.ap25))
-    return f"{words:<26}{aps}{summary.instances:>11}{summary.fps:>10.1f}"
+    return f"{words:<26}{aps}{error:>10.3f}{summary.instances:>11}{summary.fps:>10.1f}"
 
 
 def _say(words: str) -> None:
