@@ -260,7 +260,7 @@ def test_a_constructor_at_work_does_not_hold_up_the_end(graph, container):
 def test_it_carries_our_own_node_to_its_end(graph, container):
     loaded = container.load(
         "moonseg3r_ros::MoonSeg3RNode", "moonseg3r_ros", node_name="eyes", remap_rules=["image:=/cam"],
-        parameters={"device": "cpu", "masks.kind": "regions"},
+        parameters={"reconstruction.kind": "rgbd", "device": "cpu", "masks.kind": "regions"},
     )  # fmt: skip
     assert (loaded.error_message, loaded.full_node_name) == ("", "/eyes")
     graph.until(lambda: graph.observer.count_subscribers("/cam"), "it has configured and activated itself")
