@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "score a result against ground truth",
     "view": "show a result's map and the camera's path in 3D",
     "bench": "measure accuracy and speed",
+    "train": "train the nets that ship with the package",
     "weights": "get pretrained weights and check them",
     "config": "show or check the configuration",
     "synthetic": "render furnished rooms with exact depth, pose and ids",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, learned, repeated
-from moonseg3r_core.reconstruction.cut3r.sizes import MEMORY_BLOCKS, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 
 
 class LocalMemory(nn.Module):
@@ -18,8 +18,8 @@ class LocalMemory(nn.Module):
         self.masked_token = learned(1, 1, sizes.dec_dim)
         self.mem = learned(1, sizes.memory_size, width)
         self.proj_q = nn.Linear(sizes.enc_dim, sizes.dec_dim)
-        self.write_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)
-        self.read_blocks = repeated(lambda: DecoderBlock(width, heads), MEMORY_BLOCKS)
+        self.write_blocks = repeated(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
+        self.read_blocks = repeated(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
 
     def read(self, image: Tensor, memory: Tensor) -> Tensor:
         """The pose token (B, 1, C) that memory (B, M, 2C) expects for an image's mean token (B, 1, Ce)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.attention import AttentionRecorder, StateAttention, Unwatched, Watcher
+from moonseg3r_core.reconstruction.cut3r.attention import StateAttention, Unwatched, Watcher
 from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, learned, norm, repeated
 from moonseg3r_core.reconstruction.cut3r.decoder import interact
 from moonseg3r_core.reconstruction.cut3r.heads import HEADS
@@ -57,6 +57,18 @@ class Outputs:
     world_confidence: Tensor | None = None
     attention: Tensor | None = None
     colors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A view between the decoder and the heads: its tokens, two of the decoder's layers (B, N, C), its normed last one
+    (B, 1 + N, C), the pose token first, and the state attention A (B, S, h, w) where it was asked for.
+    """
+
+    tokens: Tokens
+    layers: tuple[Tensor, Tensor]
+    last: Tensor
+    attention: Tensor | None = None
 
 
 class PatchEmbed(nn.Module):
@@ -147,17 +159,43 @@ class Cut3r(nn.Module):
         as it was keeps the old one.
         """
         tokens = view if isinstance(view, Tokens) else self.encode(view)
+        decoded, following = self.advance(tokens, state, ask.attention)
+        return self.read_out(decoded, ask), following
+
+    def advance(self, tokens: Tokens, state: State, attention: StateAttention | None = None) -> tuple[Decoded, State]:
+        """The recurrent half: a view's tokens and the state before it through the decoder, and the state after it."""
         mean = tokens.features.mean(1, keepdim=True)
         pose_token = self._pose_token(mean, state)
-        recorder = ask.attention.watch(self.sizes.dec_depth, self.sizes.state_heads) if ask.attention else None
+        recorder = attention.watch(self.sizes.dec_depth, self.sizes.state_heads) if attention else None
         gate = self.update.watch()
         layers, candidate = self._decode(tokens, pose_token, state, (recorder or Unwatched(), gate))
         last = self.dec_norm(layers[-1])
-        outputs = self._read_out(tokens, layers, last, ask, recorder)
-        return outputs, State(
+        early, middle, _ = self.sizes.hooks
+        seen = recorder.over_patches(*tokens.grid) if recorder else None
+        return Decoded(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), State(
             self.update(state, self.dec_norm_state(candidate).float(), gate),
             self.pose_retriever.write(state.memory, mean, last[:, :1]).float(),
             torch.zeros_like(state.fresh),
+        )
+
+    def read_out(self, decoded: Decoded, ask: Ask = Ask()) -> Outputs:
+        """The other half, the heads; it needs no state, so that many views can be read at once."""
+        head, grid = self.downstream_head, decoded.tokens.grid
+        pose_token, image = decoded.last[:, :1], decoded.last[:, 1:]
+        levels = [decoded.tokens.features, *decoded.layers]
+        turn = rotation(grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
+        modulated = head.modulated(image, pose_token, turn)
+        self_points, self_confidence = head.self_points([*levels, image], grid)
+        world_points, world_confidence = head.world_points([*levels, modulated], grid) if ask.world else (None, None)
+        return Outputs(
+            self_points,
+            self_confidence,
+            head.pose(pose_token),
+            modulated.unflatten(1, grid).float(),
+            world_points,
+            world_confidence,
+            decoded.attention,
+            head.colors([*levels, image], grid) if ask.colors else None,
         )
 
     def _pose_token(self, image: Tensor, state: State) -> Tensor:
@@ -177,29 +215,6 @@ class Cut3r(nn.Module):
         turns = [(rotation(places, width), None if slots is None else rotation(slots, width)) for width in widths]
         blocks = zip(self.dec_blocks, self.dec_blocks_state, strict=True)
         return interact(blocks, image, state.tokens, turns[0], turns[1], watchers)
-
-    def _read_out(
-        self, tokens: Tokens, layers: list[Tensor], last: Tensor, ask: Ask, recorder: AttentionRecorder | None
-    ) -> Outputs:
-        """The heads over the decoder's layers."""
-        head, grid = self.downstream_head, tokens.grid
-        pose_token, image = last[:, :1], last[:, 1:]
-        early, middle, _ = self.sizes.hooks
-        levels = [tokens.features, layers[early][:, 1:], layers[middle][:, 1:]]
-        turn = rotation(grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
-        modulated = head.modulated(image, pose_token, turn)
-        self_points, self_confidence = head.self_points([*levels, image], grid)
-        world_points, world_confidence = head.world_points([*levels, modulated], grid) if ask.world else (None, None)
-        return Outputs(
-            self_points,
-            self_confidence,
-            head.pose(pose_token),
-            modulated.unflatten(1, grid).float(),
-            world_points,
-            world_confidence,
-            recorder.over_patches(*grid) if recorder else None,
-            head.colors([*levels, image], grid) if ask.colors else None,
-        )
 
 
 def slot_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 PATCH = 16  # pixels along the edge of a token
 MLP_RATIO = 4
-MEMORY_BLOCKS = 2  # blocks that read, and that write, the pose memory
 MODULATED_BLOCKS = 2  # blocks that turn image tokens to the world (F3d is the last one's output)
 RAY_HEADS = 16
 EPS = 1e-6  # of all layer norms
@@ -17,7 +16,8 @@ class Cut3rSizes:
     """Widths, depths and heads; the defaults are those of cut3r_512_dpt_4_64.
 
     `image_size` is what `image.fit` resizes to: the long side in pixels, or, at 224, the short side of a square crop.
-    `head`: dpt or linear; the `dpt_` widths matter to the former alone.
+    `head`: dpt or linear; the `dpt_` widths matter to the former alone. `memory_blocks` read, and as many write, the
+    pose memory.
     """
 
     enc_dim: int = 1024
@@ -30,6 +30,7 @@ class Cut3rSizes:
     state_size: int = 768
     state_positions: str = "2d"
     memory_size: int = 256
+    memory_blocks: int = 2
     ray_depth: int = 2
     head: str = "dpt"
     image_size: int = 512

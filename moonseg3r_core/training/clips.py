@@ -1,0 +1,68 @@
+"""Clips: a camera on its way through one procedural room, rendered when it is asked for and never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.synthetic import Renderer, furnish, walk
+from moonseg3r_core.synthetic.sequence import pinhole
+from moonseg3r_core.training.paths import wander
+
+FIRST_SEED = 1_000_000  # rooms of lower seeds are held out: nothing is trained on them
+_WALKS = 0.25  # share of clips along a walk as the demo and the tests take it
+_LAPS = (120, 360)  # frames of such a walk's round, of which a clip is a part
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one camera in one room: images (F, H, W, 3) uint8, depth (F, H, W) float16 metres along z, poses
+    world_from_camera (F, 4, 4) float32, intrinsics (3, 3) float32.
+    """
+
+    images: Tensor
+    depth: Tensor
+    poses: Tensor
+    intrinsics: Tensor
+
+
+def make_clip(seed: int, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Clip:
+    """The clip of a seed: its room, path and field of view (50 to 90 degrees, left to right), drawn on a device."""
+    rng = np.random.default_rng((seed, 23))
+    scene = furnish(seed)
+    poses = _walked(scene, frames, rng) if rng.random() < _WALKS else wander(scene, frames, rng)
+    intrinsics = pinhole(height, width, float(rng.uniform(50, 90)))
+    world_from_camera = torch.from_numpy(poses).float()
+    renderer = Renderer(scene, torch.device(device))
+    images, depths = [], []
+    for pose in world_from_camera:
+        image, depth, _ = renderer(intrinsics, pose, height, width)
+        images.append(image)
+        depths.append(depth.half())
+    return Clip(torch.stack(images), torch.stack(depths), world_from_camera, intrinsics)
+
+
+class Clips(Dataset[Clip]):
+    """Clip number n of a run, any n: those of rank r among `ranks` are r, r + ranks, ... of the run's seed."""
+
+    def __init__(self, seed: int, frames: int, size: tuple[int, int], rank: int = 0, ranks: int = 1) -> None:
+        if not 0 <= seed < 1000:
+            raise InputError(f"a training's seed lies between 0 and 999, got {seed}; it chooses the rooms.")
+        self.first, self.frames, self.size = FIRST_SEED * (1 + seed) + rank, frames, size
+        self.ranks = ranks
+
+    def __getitem__(self, number: int) -> Clip:
+        return make_clip(self.first + number * self.ranks, self.frames, *self.size)
+
+
+def _walked(scene, frames: int, rng: np.random.Generator) -> np.ndarray:  # type: ignore[no-untyped-def]
+    """A part of a walk round the room."""
+    lap = int(rng.integers(*_LAPS))
+    poses = np.stack([pose.numpy() for pose in walk(scene, max(lap, frames), int(rng.integers(1 << 31)))])
+    start = int(rng.integers(len(poses) - frames + 1))
+    return poses[start : start + frames]

@@ -1,0 +1,111 @@
+"""Batches without end: windows of clips from a pool of rooms, of which the oldest go as new ones are rendered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+
+from moonseg3r_core.training.clips import Clip, Clips
+from moonseg3r_core.training.looks import look, mirrored
+from moonseg3r_core.training.recipe import Recipe, Stage
+
+_STRIDES = (1, 2, 3)  # frames from one of a window to the next, as far as a clip allows
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views (B, T, 3, H, W) in [-1, 1], depth (B, T, H, W) metres, intrinsics (B, 3, 3), poses (B, T, 4, 4)."""
+
+    views: Tensor
+    depth: Tensor
+    intrinsics: Tensor
+    poses: Tensor
+
+
+class Stream:
+    """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
+
+    `workers` processes render ahead on the CPU; with none, clips are rendered in this one on `device`.
+    """
+
+    def __init__(
+        self, recipe: Recipe, device: torch.device, first: int = 0, workers: int = 1, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.recipe, self.device, self.number, self.rank = recipe, device, first, rank
+        begin, end = entered(recipe, first), entered(recipe, recipe.steps)
+        clips = Clips(recipe.seed, recipe.clip, (recipe.height, recipe.width), rank, ranks)
+        numbers = Subset(clips, range(begin - recipe.rooms, end))
+        self._clips = iter(_loader(numbers, workers))
+        self._pool: deque[Clip] = deque((next(self._clips) for _ in range(recipe.rooms)), maxlen=recipe.rooms)
+        self._entered = begin
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.number < self.recipe.steps:
+            while self._entered < entered(self.recipe, self.number):
+                self._pool.append(next(self._clips))
+                self._entered += 1
+            yield self._batch()
+            self.number += 1
+
+    def _batch(self) -> Batch:
+        generator = torch.Generator().manual_seed(_mixed(self.recipe.seed, self.rank, self.number))
+        stage = self.recipe.stage(self.number)
+        chosen = torch.randperm(len(self._pool), generator=generator)[: stage.batch].tolist()
+        clips = [_window(self._pool[index], stage, generator) for index in chosen]
+        images, depth, poses, intrinsics = (
+            torch.stack(parts).to(self.device, non_blocking=True)
+            for parts in zip(*((c.images, c.depth, c.poses, c.intrinsics) for c in clips), strict=True)
+        )
+        return Batch(look(images, generator), depth.float(), intrinsics, poses)
+
+
+def entered(recipe: Recipe, step: int) -> int:
+    """How many clips have entered the pool before a step: as many as give every frame its visits."""
+    frames, left = 0, step
+    for stage in recipe.stages:
+        frames += min(left, stage.steps) * stage.batch * stage.window
+        left -= min(left, stage.steps)
+    return recipe.rooms + int(frames / (recipe.clip * recipe.visits))
+
+
+def _window(clip: Clip, stage: Stage, generator: torch.Generator) -> Clip:
+    """Some frames of a clip: from a random one on, forwards or backwards, every first to third, at times mirrored."""
+    frames = len(clip.images)
+    strides = [s for s in _STRIDES if (stage.window - 1) * s < frames]
+    stride = strides[_below(len(strides), generator)]
+    span = (stage.window - 1) * stride
+    rows = _below(frames - span, generator) + stride * torch.arange(stage.window)
+    rows = rows.flip(0) if _below(2, generator) else rows
+    images, depth, poses = clip.images[rows], clip.depth[rows], clip.poses[rows]
+    if _below(2, generator):
+        images, depth, poses = mirrored(images, depth, poses)
+    return Clip(images, depth, poses, clip.intrinsics)
+
+
+def _mixed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _below(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (1,), generator=generator))
+
+
+def _loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
+    """Clips one by one, in order."""
+    ahead = {"prefetch_factor": 8, "multiprocessing_context": "spawn"} if workers else {}
+    return DataLoader(clips, batch_size=None, num_workers=workers, worker_init_fn=_alone, collate_fn=_same, **ahead)  # type: ignore[arg-type]
+
+
+def _alone(_number: int) -> None:
+    """A worker computes on one thread: there are as many workers as cores are to spare."""
+    torch.set_num_threads(1)
+
+
+def _same(clip: Clip) -> Clip:
+    return clip
