@@ -125,9 +125,13 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _sizes(facts: Mapping[str, Any]) -> Cut3rSizes:
-    """Sizes as `asdict` gives them, through JSON. Raises ValueError unless each is there, and of its kind."""
+    """Sizes as `asdict` gives them, through JSON; one that an older file does not name is what it was then, the default.
+
+    Raises ValueError unless each is of its kind.
+    """
     default = Cut3rSizes()
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    named = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    values: dict[str, Any] = asdict(default) | named
     for field in fields(Cut3rSizes):
         if type(values.get(field.name)) is not type(getattr(default, field.name)):
             raise ValueError(f"{field.name}={values.get(field.name)!r}")
