@@ -20,10 +20,11 @@ from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, writ
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.training.heldout import HeldOut
 from moonseg3r_core.training.journal import Journal
+from moonseg3r_core.training.losses import Truth
 from moonseg3r_core.training.recipe import Recipe
 from moonseg3r_core.training.speed import compiled, fast_attention
 from moonseg3r_core.training.stream import Batch, Stream
-from moonseg3r_core.training.unroll import Unrolled
+from moonseg3r_core.training.unroll import Unrolled, losses
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
 _BETAS = (0.9, 0.95)
@@ -111,8 +112,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with fast_attention(self.fabric.device):
-            losses = self.net(batch.views, batch.depth, batch.intrinsics, batch.poses)
-            self.fabric.backward(losses["total"])
+            parts = losses(self.net(batch.views), Truth.of(batch.depth, batch.intrinsics, batch.poses))
+            self.fabric.backward(parts["total"])
         norm = self.fabric.clip_gradients(
             self.net, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
         )
@@ -121,7 +122,7 @@ class Run:
         self.optimizer.zero_grad()
         self.averaged.update_parameters(self.net.module.net)
         self.step += 1
-        self.journal.learned(self.step, batch.views.shape[:2], rate, losses | {"norm": norm}, every=_EVERY)
+        self.journal.learned(self.step, batch.views.shape[:2], rate, parts | {"norm": norm}, every=_EVERY)
 
     def save(self) -> None:
         """The checkpoint, and the mean weights as a file that `reconstruction.nano.weights` takes."""
