@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from moonseg3r_core.errors import InputError
 from moonseg3r_core.synthetic import Renderer, furnish, walk
+from moonseg3r_core.synthetic.scene import Scene
 from moonseg3r_core.synthetic.sequence import pinhole
 from moonseg3r_core.training.paths import wander
 
@@ -48,11 +48,9 @@ def make_clip(seed: int, frames: int, height: int, width: int, device: torch.dev
 
 
 class Clips(Dataset[Clip]):
-    """Clip number n of a run, any n: those of rank r among `ranks` are r, r + ranks, ... of the run's seed."""
+    """Clip number n of a run, any n: those of rank r among `ranks` are r, r + ranks, ... of the run's seed, 0 to 999."""
 
     def __init__(self, seed: int, frames: int, size: tuple[int, int], rank: int = 0, ranks: int = 1) -> None:
-        if not 0 <= seed < 1000:
-            raise InputError(f"a training's seed lies between 0 and 999, got {seed}; it chooses the rooms.")
         self.first, self.frames, self.size = FIRST_SEED * (1 + seed) + rank, frames, size
         self.ranks = ranks
 
@@ -60,7 +58,7 @@ class Clips(Dataset[Clip]):
         return make_clip(self.first + number * self.ranks, self.frames, *self.size)
 
 
-def _walked(scene, frames: int, rng: np.random.Generator) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _walked(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
     """A part of a walk round the room."""
     lap = int(rng.integers(*_LAPS))
     poses = np.stack([pose.numpy() for pose in walk(scene, max(lap, frames), int(rng.integers(1 << 31)))])

@@ -6,12 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.evaluation.reconstruction_scores import (
+    abs_rel,
+    absolute_error,
+    aligned,
+    constant_guess,
+    delta,
+    depth_scale,
+    path_length,
+)
+from moonseg3r_core.reconstruction.cut3r.camera import pose_matrix
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.recipe import Recipe
 from moonseg3r_core.training.unroll import unrolled
 
 FIRST = 500_000  # the seeds of held-out rooms of trainings; tests and the demo take lower ones
+_LAP = 160  # frames of a walk's round, of which the first are looked at
 
 
 class HeldOut:
@@ -23,45 +34,36 @@ class HeldOut:
 
     @torch.no_grad()
     def scores(self, net: Cut3r, device: torch.device) -> dict[str, float]:
-        """Means over rooms: abs-rel and delta < 1.25 of depth after one scale a walk, and the error of positions after
-        a similarity in percent of the path (ATE RMSE); the same of the best constant depth and of standing still.
-        """
+        """Means over rooms of `walk_scores`."""
         net = net.eval()
-        rows = [_scores(unrolled(net, views.to(device)[None]), depth, poses) for views, depth, poses in self._rooms]
+        rows = [walk_scores(unrolled(net, views.to(device)[None]), *truth) for views, *truth in self._rooms]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
 
-def _room(seed: int, frames: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Views (T, 3, H, W) in [-1, 1], depth (T, H, W), poses (T, 4, 4) of the first frames of a walk."""
-    walked = SyntheticSequence(seed, 160, height, width)
-    drawn = [walked[index] for index in range(min(frames, len(walked)))]
-    views = torch.stack([frame.image for frame in drawn]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    depth = torch.stack([frame.depth for frame in drawn if frame.depth is not None])
-    return views, depth, torch.stack([walked.poses[index] for index in range(len(drawn))])
+def walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, float]:
+    """What a net said of one walk beside its depth (T, H, W) metres and poses (T, 4, 4).
 
-
-def _scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, float]:
-    predicted = outputs.self_points[..., 2].cpu().clamp(min=1e-3)
-    scaled = predicted * (depth / predicted).median()
-    share = (scaled - depth).abs() / depth
-    ratio = torch.maximum(scaled / depth, depth / scaled)
-    truth = poses[:, :3, 3].double().numpy()
-    path = np.linalg.norm(np.diff(truth, axis=0), axis=-1).sum()
-    error, still = ate(outputs.pose[:, :3].cpu().double().numpy(), truth), ate(np.zeros_like(truth), truth)
+    abs-rel and delta < 1.25 of depth after one scale a walk, and the error of positions after a similarity in percent of
+    the path (ATE RMSE); the same of the best constant depth and of standing still; the median confidence.
+    """
+    predicted, true = outputs.self_points[..., 2].cpu().numpy().ravel(), depth.numpy().ravel()
+    scaled = depth_scale(predicted, true) * predicted
+    estimated, poses = torch.stack([pose_matrix(pose) for pose in outputs.pose.cpu()]), poses.double()
+    path = path_length(poses)
     return {
-        "abs_rel": float(share.mean()),
-        "delta": float((ratio < 1.25).float().mean()),
-        "constant_abs_rel": float(((depth.median() - depth).abs() / depth).mean()),
-        "ate_percent": 100 * error / path,
-        "still_percent": 100 * still / path,
+        "abs_rel": abs_rel(scaled, true),
+        "delta": delta(scaled, true),
+        "constant_abs_rel": abs_rel(np.full_like(true, constant_guess(true)), true),
+        "ate_percent": 100 * absolute_error(aligned(estimated, poses), poses) / path,
+        "still_percent": 100 * absolute_error(aligned(poses[:1].expand_as(poses), poses), poses) / path,
         "confidence": float(outputs.self_confidence.median()),
     }
 
 
-def ate(positions: np.ndarray, truth: np.ndarray) -> float:
-    """RMSE (metres) of positions (T, 3) against truth after the best similarity (Umeyama, 1991)."""
-    a, b = positions - positions.mean(0), truth - truth.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    sign = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    scale = (s * np.diag(sign)).sum() / max(np.square(a).sum(), 1e-12)
-    return float(np.sqrt(np.square(b - scale * a @ (u @ sign @ vt).T).sum(-1).mean()))
+def _room(seed: int, frames: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Views (T, 3, H, W) in [-1, 1], depth (T, H, W), poses (T, 4, 4) of the first frames of a walk."""
+    walked = SyntheticSequence(seed, _LAP, height, width)
+    drawn = [walked[index] for index in range(min(frames, len(walked)))]
+    views = torch.stack([frame.image for frame in drawn]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    depth = torch.stack([frame.depth for frame in drawn if frame.depth is not None])
+    return views, depth, torch.stack([walked.poses[index] for index in range(len(drawn))])

@@ -19,7 +19,7 @@ def look(images: Tensor, generator: torch.Generator) -> Tensor:
     x = torch.lerp(x, _blurred(x, draw), draw.chance(0.6))
     wobble = 1 + 0.06 * torch.randn(*x.shape[:2], 1, 1, 1, generator=generator).to(x)
     x = (x * wobble).clamp(0, 1)
-    grain = torch.randn(x.shape[:2] + (1, *x.shape[3:]), generator=generator).to(x)
+    grain = torch.randn((*x.shape[:2], 1, *x.shape[3:]), generator=generator).to(x)
     x = x + grain * draw.between(0.0, 0.05) * draw.chance(0.7)
     return x.clamp(0, 1) * 2 - 1
 

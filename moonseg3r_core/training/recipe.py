@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.errors import ConfigError, InputError
+from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
+from moonseg3r_core.training.yaml_facts import made, read_facts
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,11 @@ class Stage:
 class Recipe:
     """A run of `moonseg3r train reconstruction`. Equal recipes and seeds give equal runs on one machine.
 
-    sizes: the net's. height, width: of its pictures. clip: frames rendered per room; rooms: clips held at a time;
+    sizes: the net's. stages: its curriculum, one after the other. height, width: of its pictures. clip: frames rendered per room; rooms: clips held at a time;
     visits: how often a frame is trained on before its clip goes. rate: the highest learning rate, reached after
     `warmup` steps, then a cosine down to `last` of it. held: held-out rooms scored every `score_every` steps over
-    `held_frames`. save_every: steps between checkpoints.
+    `held_frames`. save_every: steps between checkpoints. decay: AdamW's; clip_norm: the longest gradient; ema: what the mean
+    of the weights keeps of itself in a step. seed: from 0 to 999; each has a million rooms of its own.
     """
 
     sizes: Cut3rSizes
@@ -68,43 +68,33 @@ class Recipe:
 def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
     """A recipe from a YAML file, some of its numbers replaced. Raises ConfigError for what it cannot be made of."""
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-        facts = {**facts, **(overrides or {})}
-        sizes = Cut3rSizes(**facts.pop("sizes"))
-        stages = tuple(Stage(**stage) for stage in facts.pop("stages"))
-        recipe = Recipe(sizes=sizes, stages=stages, **facts)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error.strerror}; give a recipe such as config/train_nano.yaml."
-        ) from error
-    except (yaml.YAMLError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(
-            f"{path} must be a recipe such as config/train_nano.yaml, got one that is none: {error}."
-        ) from error
-    check(recipe)
+        recipe = made(Recipe, {**read_facts(path), **(overrides or {})})
+        check(recipe)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return recipe
 
 
 def check(recipe: Recipe) -> None:
     """Raises ConfigError for numbers that no run can be made of."""
-    wrong = [name for name, low in _LOWEST.items() if getattr(recipe, name) < low]
-    if wrong:
-        raise ConfigError(f"{wrong[0]} must be {_LOWEST[wrong[0]]} or more, got {getattr(recipe, wrong[0])}.")
+    for name, (low, high) in _BOUNDS.items():
+        if not low <= getattr(recipe, name) <= high:
+            raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(recipe, name):g}.")
     if recipe.height % PATCH or recipe.width % PATCH:
         raise ConfigError(f"height and width must be multiples of {PATCH}, got {recipe.height} x {recipe.width}.")
     if not recipe.stages or any(s.steps < 1 or s.batch < 1 or not 1 <= s.window <= recipe.clip for s in recipe.stages):
         raise ConfigError(f"stages must have steps, a batch, and windows of 1 to {recipe.clip} frames (clip).")
     if max(s.batch for s in recipe.stages) > recipe.rooms:
-        raise ConfigError(f"rooms must be as many as the largest batch, got {recipe.rooms}.")
+        raise ConfigError(f"rooms must be as many as the largest batch or more, got {recipe.rooms}.")
+    try:
+        check_sizes(recipe.sizes)
+    except InputError as error:  # it speaks of published checkpoints
+        raise ConfigError(f"sizes: {str(error).partition(';')[0].replace('the checkpoint', 'the net')}.") from error
 
 
-_LOWEST = {
-    "clip": 1,
-    "rooms": 1,
-    "visits": 0.1,
-    "warmup": 0,
-    "held": 0,
-    "held_frames": 2,
-    "score_every": 1,
-    "save_every": 1,
-}
+_MANY = 1e9
+_BOUNDS = {
+    "height": (PATCH, 4096), "width": (PATCH, 4096), "clip": (1, _MANY), "rooms": (1, _MANY), "visits": (0.1, _MANY),
+    "rate": (0, 1), "last": (0, 1), "warmup": (0, _MANY), "decay": (0, 1), "clip_norm": (1e-6, _MANY), "ema": (0, 1),
+    "seed": (0, 999), "held": (0, _MANY), "held_frames": (2, _MANY), "score_every": (1, _MANY), "save_every": (1, _MANY),
+}  # fmt: skip

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,16 +11,20 @@ import torch
 import yaml
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.training.ending import Ending
+from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.heldout import HeldOut
 from moonseg3r_core.training.journal import Journal
+from moonseg3r_core.training.last_checkpoint import read_last, write_last
+from moonseg3r_core.training.losses import Truth
 from moonseg3r_core.training.recipe import Recipe
 from moonseg3r_core.training.speed import compiled, fast_attention
 from moonseg3r_core.training.stream import Batch, Stream
-from moonseg3r_core.training.unroll import Unrolled
+from moonseg3r_core.training.unroll import Unrolled, losses
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
 _BETAS = (0.9, 0.95)
@@ -44,107 +45,95 @@ def train(
     """Train to the recipe's last step, or until `until` seconds have gone, and give the file of weights (EMA, float16).
 
     start: weights to begin with, of the same sizes. Under torchrun every process takes its share of the rooms; a batch
-    is then `batch` per process. Raises InputError for a folder whose checkpoint is of another recipe.
+    is then `batch` per process, and the first one's clock is that of all. A Ctrl-C is answered after the step: saved,
+    then KeyboardInterrupt. Raises InputError for a folder whose checkpoint is damaged or of another recipe.
     """
-    fabric = engine(device, precision)
+    fabric = engine(device, precision, leaves_parameters_out(recipe))
     run = Run(fabric, recipe, folder, start, compile)
+    if run.step == recipe.steps:
+        run.journal.say(f"{folder} has made all {run.step} steps of this recipe; nothing is left to do.")
+        return folder / WEIGHTS
     stream = Stream(recipe, fabric.device, run.step, workers, fabric.global_rank, fabric.world_size)
-    held = HeldOut(recipe) if fabric.is_global_zero else None
-    begun = time.monotonic()
-    for batch in stream:
-        run.advance(batch)
-        if held and (run.step % recipe.score_every == 0 or run.step == recipe.steps):
-            run.journal.scored(run.step, held.scores(run.averaged.module, fabric.device))
-        over = time.monotonic() - begun > until
-        if run.step % recipe.save_every == 0 or run.step == recipe.steps or over:
-            run.save()
-        if over:
-            break
+    held = HeldOut(recipe) if fabric.is_global_zero and recipe.held else None
+    with Ending(until) as ending:
+        for batch in stream:
+            run.advance(batch)
+            done = run.step == recipe.steps
+            if held and (done or run.step % recipe.score_every == 0):
+                run.journal.scored(run.step, held.scores(run.average, fabric.device))
+            over = fabric.broadcast(ending.over())
+            if done or over or run.step % recipe.save_every == 0:
+                run.save()
+            if over:
+                break
+    if ending.interrupted:
+        raise KeyboardInterrupt
     return folder / WEIGHTS
 
 
-def engine(device: str, precision: str) -> Any:
-    """Lightning Fabric on what is here, or on what torchrun started; bf16 where the machine multiplies it fast.
-
-    Raises MissingDependency where Fabric is not installed.
+def leaves_parameters_out(recipe: Recipe) -> bool:
+    """Whether some parameters get no gradient in some steps: a DPT head has convolutions that nothing passes through,
+    and a window of one frame never reads what was written into state and memory.
     """
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise MissingDependency("training needs lightning-fabric: pip install 'moonseg3r_ros[train]'.") from error
-    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
-    if precision == "auto":
-        precision = "bf16-mixed" if accelerator == "cuda" or fast_bfloat16() else "32-true"
-    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=max(world // local, 1), precision=precision)  # type: ignore[arg-type]
-    fabric.launch()
-    return fabric
-
-
-def fast_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16."""
-    told = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("amx_bf16", False))
+    return recipe.sizes.head == "dpt" or any(stage.window == 1 for stage in recipe.stages)
 
 
 class Run:
     """What changes while a net is trained: the net, its mean over steps, the optimizer, the step; and its folder."""
 
     def __init__(self, fabric: Any, recipe: Recipe, folder: Path, start: Path | None, compile: bool) -> None:
-        self.fabric, self.recipe, self.folder, self.step = fabric, recipe, folder, 0
-        folder.mkdir(parents=True, exist_ok=True)
+        self.fabric, self.recipe, self.folder = fabric, recipe, folder
+        _make(folder)
+        last = read_last(folder / LAST, recipe, "net", "optimizer", "average")
         fabric.seed_everything(recipe.seed, verbose=False)
-        net = load_cut3r(start) if start else Cut3r(recipe.sizes)
-        if net.sizes != recipe.sizes:
-            raise InputError(f"{start} must have the recipe's sizes {recipe.sizes}, got {net.sizes}; change either.")
-        net.train().requires_grad_(True)
-        average = get_ema_multi_avg_fn(recipe.ema)
-        self.averaged = AveragedModel(net, multi_avg_fn=average).to(fabric.device)
+        net = _begin(recipe, start)
+        self.averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)).to(fabric.device)
         optimizer = torch.optim.AdamW(groups(net, recipe.decay), lr=recipe.rate, betas=_BETAS, fused=True)
         self.net, self.optimizer = fabric.setup(Unrolled(compiled(net) if compile else net), optimizer)
+        self.step = self._resume(last) if last else 0
         self.journal = Journal(folder, fabric.is_global_zero)
-        self._resume()
+        self.journal.resumed(self.step)
+
+    @property
+    def average(self) -> Cut3r:
+        """The net with the mean of its weights over the latest steps."""
+        return self.averaged.module  # type: ignore[return-value]
 
     def advance(self, batch: Batch) -> None:
-        """One optimizer step."""
+        """One optimizer step; one whose gradients are not finite is skipped."""
         rate = learning_rate(self.recipe, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with fast_attention(self.fabric.device):
-            losses = self.net(batch.views, batch.depth, batch.intrinsics, batch.poses)
-            self.fabric.backward(losses["total"])
+            parts = losses(self.net(batch.views), Truth.of(batch.depth, batch.intrinsics, batch.poses))
+            self.fabric.backward(parts["total"])
         norm = self.fabric.clip_gradients(
             self.net, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
         )
-        if bool(norm.isfinite()):  # type: ignore[union-attr]
+        finite = bool(norm.isfinite())
+        if finite:
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.averaged.update_parameters(self.net.module.net)
         self.step += 1
-        self.journal.learned(self.step, batch.views.shape[:2], rate, losses | {"norm": norm}, every=_EVERY)
+        self.journal.learned(self.step, batch.views.shape[:2], rate, parts | {"norm": norm}, _EVERY, not finite)
 
     def save(self) -> None:
         """The checkpoint, and the mean weights as a file that `reconstruction.nano.weights` takes."""
-        content = {"net": self.net, "optimizer": self.optimizer, "average": self.averaged.state_dict()}
-        part = self.folder / f".{LAST}.part"
-        self.fabric.save(part, content | {"step": self.step, "recipe": asdict(self.recipe)})
         if self.fabric.is_global_zero:
-            os.replace(part, self.folder / LAST)
-            tensors = {name: tensor.half() for name, tensor in self.averaged.module.state_dict().items()}
+            parts = {"net": self.net, "optimizer": self.optimizer, "average": self.averaged}
+            states = {name: part.state_dict() for name, part in parts.items()}
+            write_last(self.folder / LAST, self.recipe, self.step, **states)
+            tensors = {name: tensor.half() for name, tensor in self.average.state_dict().items()}
             write_checkpoint(self.folder / WEIGHTS, Checkpoint(Path(), self.recipe.sizes, tensors, "moonseg3r train"))
             (self.folder / RECIPE).write_text(yaml.safe_dump(plain(self.recipe), sort_keys=False), encoding="utf-8")
         self.fabric.barrier()
 
-    def _resume(self) -> None:
-        last = self.folder / LAST
-        if not last.exists():
-            return
-        content = {"net": self.net, "optimizer": self.optimizer}
-        rest = self.fabric.load(last, content)
-        if rest["recipe"] != asdict(self.recipe):
-            raise InputError(f"{last} must be of this recipe, got another's; take another folder with -o.")
-        self.averaged.load_state_dict(rest["average"])
-        self.step = int(rest["step"])
+    def _resume(self, last: dict[str, Any]) -> int:
+        self.net.load_state_dict(last["net"])
+        self.optimizer.load_state_dict(last["optimizer"])
+        self.averaged.load_state_dict(last["average"])
+        return int(last["step"])
 
 
 def groups(net: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -171,3 +160,18 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     facts["stages"] = [dict(stage) for stage in facts["stages"]]
     facts["sizes"] = {name: list(v) if isinstance(v, tuple) else v for name, v in facts["sizes"].items()}
     return facts
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the folder {folder}: {error.strerror}; name another one with -o.") from error
+
+
+def _begin(recipe: Recipe, start: Path | None) -> Cut3r:
+    """The net before its first step."""
+    net = load_cut3r(start) if start else Cut3r(recipe.sizes)
+    if net.sizes != recipe.sizes:
+        raise InputError(f"{start} must have the recipe's sizes {recipe.sizes}, got {net.sizes}; change either.")
+    return net.train().requires_grad_(True)

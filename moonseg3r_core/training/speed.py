@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from moonseg3r_core.errors import MissingDependency
 from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
 from moonseg3r_core.reconstruction.cut3r.heads import Head
 
+N = TypeVar("N", bound=nn.Module)
 _BLOCKS = (EncoderBlock, DecoderBlock, ModulatedBlock)
 _KINDS = 64  # compiled variants: kinds of blocks, shapes, with gradients and without
 
 
-def compiled(net: nn.Module) -> nn.Module:
-    """The net, its blocks and heads compiled when they are first used: on two cores about twice as fast, after minutes."""
-    torch._dynamo.config.recompile_limit = _KINDS
+def compiled(net: N) -> N:
+    """The net, its blocks and heads compiled when they are first used: on two cores about twice as fast, after minutes.
+
+    Raises MissingDependency without a C++ compiler.
+    """
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        raise MissingDependency("--compile needs a C++ compiler, got none; install g++, or leave --compile out.")
+    from torch._dynamo import config as dynamo  # a second of imports, for those alone who compile
+
+    limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"  # its name before torch 2.7
+    setattr(dynamo, limit, _KINDS)
     for module in net.modules():
         if isinstance(module, _BLOCKS):
             module.compile()

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.training.clips import Clip, Clips
+from moonseg3r_core.training.ending import unheard
 from moonseg3r_core.training.looks import look, mirrored
 from moonseg3r_core.training.recipe import Recipe, Stage
 
@@ -31,17 +33,20 @@ class Batch:
 class Stream:
     """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
 
-    `workers` processes render ahead on the CPU; with none, clips are rendered in this one on `device`.
+    `workers` processes render ahead, each on a core; with none, this one does. Batches lie on `device`.
     """
 
     def __init__(
         self, recipe: Recipe, device: torch.device, first: int = 0, workers: int = 1, rank: int = 0, ranks: int = 1
     ) -> None:
+        if workers < 0:
+            raise InputError(f"workers must be 0 or more, got {workers}; 0 renders rooms in the training process.")
         self.recipe, self.device, self.number, self.rank = recipe, device, first, rank
         begin, end = entered(recipe, first), entered(recipe, recipe.steps)
         clips = Clips(recipe.seed, recipe.clip, (recipe.height, recipe.width), rank, ranks)
         numbers = Subset(clips, range(begin - recipe.rooms, end))
-        self._clips = iter(_loader(numbers, workers))
+        with unheard():
+            self._clips = iter(_loader(numbers, workers))
         self._pool: deque[Clip] = deque((next(self._clips) for _ in range(recipe.rooms)), maxlen=recipe.rooms)
         self._entered = begin
 

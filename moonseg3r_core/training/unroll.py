@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -12,25 +14,31 @@ WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 1.0, "rotation": 2.0}
 
 
 class Unrolled(nn.Module):
-    """Views (B, T, 3, H, W) and what they show (see `losses.Truth.of`) -> losses by name; `total`: their weighted sum."""
+    """Views (B, T, 3, H, W) -> what the net says of them by name, float32: points (B, T, H, W, 3) and confidences
+    (B, T, H, W) in both frames, `pose` (B, T, 7).
+
+    The truth does not go in: an engine of mixed precision rounds all that does.
+    """
 
     def __init__(self, net: Cut3r) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, views: Tensor, depth: Tensor, intrinsics: Tensor, poses: Tensor) -> dict[str, Tensor]:
-        truth, outputs = Truth.of(depth, intrinsics, poses), unrolled(self.net, views)
-        folded = {name: _folded(getattr(outputs, name), views.shape[1]) for name in _READ}
-        parts = {
-            "self": confident_distance(
-                folded["self_points"], folded["self_confidence"], truth.self_points, truth.valid, truth.length
-            ),
-            "world": confident_distance(
-                folded["world_points"], folded["world_confidence"], truth.world_points, truth.valid, truth.length
-            ),
-        }
-        parts["translation"], parts["rotation"] = pose_distance(folded["pose"], truth.poses, truth.length)
-        return parts | {"total": torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()}
+    def forward(self, views: Tensor) -> dict[str, Tensor]:
+        outputs = unrolled(self.net, views)
+        return {name: _folded(getattr(outputs, name), views.shape[1]) for name in _READ}
+
+
+def losses(said: Mapping[str, Tensor], truth: Truth) -> dict[str, Tensor]:
+    """Losses () by name of what `Unrolled` said; `total`: their weighted sum."""
+    parts = {
+        frame: confident_distance(
+            said[f"{frame}_points"], said[f"{frame}_confidence"], points, truth.valid, truth.length
+        )
+        for frame, points in (("self", truth.self_points), ("world", truth.world_points))
+    }
+    parts["translation"], parts["rotation"] = pose_distance(said["pose"], truth.poses, truth.length)
+    return parts | {"total": torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()}
 
 
 _READ = ("self_points", "self_confidence", "world_points", "world_confidence", "pose")

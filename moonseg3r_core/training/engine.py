@@ -1,0 +1,43 @@
+"""What a training runs on: Lightning Fabric, which brings torchrun's processes, devices and precisions under one call."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from moonseg3r_core.errors import InputError, MissingDependency
+
+
+def engine(device: str, precision: str, partial: bool = False) -> Any:
+    """Lightning Fabric on what is here, or on what torchrun started; bf16 where the machine multiplies it fast.
+
+    partial: some steps leave parameters without a gradient, which several processes must look for. Raises InputError
+    for a device that is not here, MissingDependency where Fabric is not installed.
+    """
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise MissingDependency("training needs lightning-fabric: pip install 'moonseg3r_ros[train]'.") from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda needs a GPU that this torch can use, got none; leave it out, or say cpu.")
+    accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    if precision == "auto":
+        precision = "bf16-mixed" if accelerator == "cuda" or fast_bfloat16() else "32-true"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local,
+        num_nodes=max(world // local, 1),
+        precision=precision,  # type: ignore[arg-type]
+        strategy="ddp_find_unused_parameters_true" if partial and world > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU has matrix units for bfloat16."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # torch 2.4 does not tell
+    return bool(capabilities and capabilities().get("amx_bf16", False))

@@ -1,0 +1,50 @@
+"""`last.ckpt`, where a run stands: plain containers and tensors, written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moonseg3r_core.errors import InputError, OutputError
+
+
+def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:
+    """Where a run of a recipe (a dataclass) stands after a step, with the state dicts of its parts. Raises OutputError."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter on a full disk
+        raise OutputError(f"cannot write {path}: {error}; make room there, then run the same again.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
+    """The checkpoint in a file, None where there is none. Raises InputError for a damaged one, or another recipe's.
+
+    torch's `weights_only` reader makes tensors and plain containers only, whatever the pickle names.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        recorded, _ = content["recipe"], [content[name] for name in ("step", *parts)]
+    except Exception as error:  # what damaged bytes make of the reader can be any
+        raise InputError(
+            f"{path} must be a whole checkpoint of this command, got a damaged or another file "
+            f"({type(error).__name__}); remove it to begin again."
+        ) from error
+    others = sorted(name for name, value in asdict(recipe).items() if recorded.get(name) != value)
+    if others:
+        raise InputError(
+            f"{path} must be of this recipe, got one with another {', '.join(others)}; give the recipe that stands beside "
+            "it, or another folder with -o."
+        )
+    return content
