@@ -49,6 +49,11 @@ class RgbdConfig:
     octaves: int = value(5, "wavelengths of the position features, each half the one before", low=1, high=8)
 
 
+POSES = ("model", "tracked", "given")
+POSE = "model: the net's; tracked: by matched features, at the net's depth; given: the recording's or the robot's own"
+CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
+
+
 @dataclass(frozen=True)
 class NetConfig:
     """What a net that reconstructs from color is asked for, and how its stream becomes a map of the room."""
@@ -59,9 +64,7 @@ class NetConfig:
         "world: points of the world head (paper); self: points of the self head carried by the pose, a dense head less",
         choices=("world", "self"),
     )
-    pose: str = value(
-        "model", "model: estimated; given: the recording's or the robot's own", choices=("model", "given")
-    )
+    pose: str = value("model", POSE, choices=POSES)
     precision: str = value(
         "float32", "numbers inside the net; half ones on a GPU", choices=("float32", "bfloat16", "float16")
     )
@@ -78,13 +81,15 @@ class NetConfig:
         0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0
     )
     key_rotation: float = value(2.0, "or turned by this much, degrees; either 0: every frame is one", low=0.0)
-    min_confidence: float = value(1.5, "points that the net trusts less are left out; it gives 1 and more", low=1.0)
+    min_confidence: float = value(1.5, CONFIDENCE, low=1.0)
 
 
 @dataclass(frozen=True)
 class NanoConfig(NetConfig):
     model: ClassVar[str] = "nano"
     weights: str = value("", "file of weights, whose sizes then count; empty: those that come with the package")
+    pose: str = value("tracked", POSE, choices=POSES)
+    min_confidence: float = value(1.0, CONFIDENCE, low=1.0)
 
 
 @dataclass(frozen=True)

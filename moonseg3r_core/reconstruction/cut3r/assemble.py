@@ -32,12 +32,11 @@ def assembled(
     """A frame's Geometry of points and their confidence; below the `floor`, and where not finite, there is none."""
     (world, confidence), outputs = points, sight.outputs
     keep = trusted(world, confidence, floor)
-    depth = outputs.self_points[0, ..., 2] * place.scale
-    seen = trusted(depth[..., None], outputs.self_confidence[0], floor) & (depth > 0)
+    depth = trusted_depth(outputs, floor) * place.scale
     return Geometry(
         points=torch.where(keep[..., None], world, 0.0),
         confidence=torch.where(keep, confidence, 0.0),
-        depth=torch.where(seen, depth, 0.0),
+        depth=depth,
         world_from_camera=place.world_from_camera,
         intrinsics=intrinsics,
         grid=grid,
@@ -45,6 +44,13 @@ def assembled(
         state_attention=None if outputs.attention is None else _finite(outputs.attention[0]),
         image_features=FeatureMap(_finite(sight.tokens.features[0].float().unflatten(0, sight.tokens.grid))),
     )
+
+
+def trusted_depth(outputs: Outputs, floor: float) -> Tensor:
+    """Depth (H, W) of the self head's points, in units of the net; 0 where it is not trusted or not in front."""
+    depth = outputs.self_points[0, ..., 2]
+    seen = trusted(depth[..., None], outputs.self_confidence[0], floor) & (depth > 0)
+    return torch.where(seen, depth, 0.0)
 
 
 def blank(

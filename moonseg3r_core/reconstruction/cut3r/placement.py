@@ -1,4 +1,4 @@
-"""Where a frame's camera stands and how long the net's unit is: by the net, or by the robot's own pose."""
+"""Where a frame's camera stands and how long the net's unit is: by the net, by matched features, or by the robot."""
 
 from __future__ import annotations
 
@@ -13,25 +13,39 @@ from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import rigid_fault
 from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity
 from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
+from moonseg3r_core.reconstruction.cut3r.tracking import Tracker
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.state import gathered, load_parts, plain, take
-from moonseg3r_core.types import Frame
+from moonseg3r_core.types import Frame, PixelGrid
 
 
 @dataclass(frozen=True)
 class Place:
     """A frame's camera (4, 4), the map's units per unit of the net, and how the net's world lies in the map's; `held`
-    says why its points cannot be placed.
+    says why its points cannot be placed. `camera` (4, 4) is what tells how far it has moved, in units of the net.
     """
 
     world_from_camera: Tensor
     scale: float
     chunk: Similarity
+    camera: Tensor
     held: str = ""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the net makes of a frame: its camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown,
+    with the grid's intrinsics (3, 3).
+    """
+
+    camera: Tensor
+    depth: Tensor
+    grid: PixelGrid
+    intrinsics: Tensor
+
+
 class Placement(Stateful, Protocol):
-    """Frame and the net's camera in the chained world -> Place."""
+    """Frame and what the net makes of it -> Place."""
 
     def check(self, frame: Frame) -> None:
         """Raises FrameRejected for a frame that lacks what is needed."""
@@ -39,7 +53,7 @@ class Placement(Stateful, Protocol):
     def stand_in(self, frame: Frame) -> Tensor | None:
         """The pose of a frame whose outputs cannot be used, None where nothing is known."""
 
-    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place: ...
+    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place: ...
 
     def reset(self) -> None: ...
 
@@ -59,15 +73,48 @@ class ModelledPose:
     def stand_in(self, frame: Frame) -> Tensor | None:
         return self._last
 
-    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place:
-        self._last = camera
-        return Place(camera, chunks.similarity.scale, chunks.similarity)
+    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
+        self._last = seen.camera
+        return Place(seen.camera, chunks.similarity.scale, chunks.similarity, seen.camera)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         last = take(state, "last", ("0 or 1", 4, 4), torch.float64)
+        self._last = last[0] if len(last) else None
+
+
+class TrackedPose:
+    """By features matched with earlier views (see `tracking`); its unit is the first frame's. The last one stands in."""
+
+    def __init__(self) -> None:
+        self._tracker = Tracker()
+        self.reset()
+
+    def reset(self) -> None:
+        self._tracker.reset()
+        self._last: Tensor | None = None
+
+    def check(self, frame: Frame) -> None:
+        """Any frame will do."""
+
+    def stand_in(self, frame: Frame) -> Tensor | None:
+        return self._last
+
+    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
+        tracked = self._tracker(frame.image, seen.depth, seen.intrinsics, seen.grid)
+        self._last = tracked.pose
+        held = "" if tracked.found else "too little of the image is recognised to tell where the camera is"
+        return Place(tracked.pose, tracked.scale, chunks.similarity, tracked.pose, held)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])
+        return gathered(tracker=self._tracker.state_dict()) | {"last": last}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        last = take(state, "last", ("0 or 1", 4, 4), torch.float64)
+        load_parts(state, tracker=self._tracker)
         self._last = last[0] if len(last) else None
 
 
@@ -97,16 +144,23 @@ class GivenPose:
     def stand_in(self, frame: Frame) -> Tensor | None:
         return frame.world_from_camera
 
-    def __call__(self, frame: Frame, camera: Tensor, chunks: Chunks) -> Place:
+    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
         given = frame.world_from_camera
         assert given is not None, "frames are checked first"
-        self._scale.observe(given.cpu(), camera)
+        self._scale.observe(given.cpu(), seen.camera)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
         held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
-        return Place(given, scale, chunks.similarity, held)
+        return Place(given, scale, chunks.similarity, seen.camera, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         return gathered(scale=self._scale.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         load_parts(state, scale=self._scale)
+
+
+PLACEMENTS: Mapping[str, type[ModelledPose] | type[TrackedPose] | type[GivenPose]] = {
+    "model": ModelledPose,
+    "tracked": TrackedPose,
+    "given": GivenPose,
+}

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.reconstruction.cut3r.assemble import assembled, blank, carried_points, world_points
+from moonseg3r_core.reconstruction.cut3r.assemble import (
+    assembled,
+    blank,
+    carried_points,
+    trusted_depth,
+    world_points,
+)
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, is_calibrated
 from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
@@ -17,7 +23,7 @@ from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
 from moonseg3r_core.reconstruction.cut3r.model import Ask
-from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Place, Placement
+from moonseg3r_core.reconstruction.cut3r.placement import PLACEMENTS, Placement, Seen
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.state import State
 from moonseg3r_core.state import gathered, load_parts, part, plain, take, within
@@ -32,8 +38,9 @@ class Cut3rReconstruction:
     """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1); keeps CUT3R's state.
 
     `points`: world, X_t of the world head, or self, the self head's points carried by the pose, which spares a dense
-    head. `pose`: model, the net's, in units of the first frames; or given, the frame's own: it carries the self points
-    (whatever `points` says), scaled to metres by the odometry. Points that the net trusts less than `min_confidence`
+    head. `pose`: model, the net's, in units of the first frames; tracked, by matched features and the net's depth; or
+    given, the frame's own: these two carry the self points (whatever `points` says), scaled to the map, or to metres by
+    the odometry. Points that the net trusts less than `min_confidence`
     have confidence 0, depth likewise. Intrinsics are the frame's, else estimated. `attention` chooses A, None leaves it
     out. Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
     anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
@@ -60,7 +67,7 @@ class Cut3rReconstruction:
         self._infer = Inference(net, precision, min_confidence)
         self._ask = Ask(world=points == "world" and pose == "model", attention=attention)
         self._points = world_points if self._ask.world else carried_points
-        self._placement: Placement = GivenPose() if pose == "given" else ModelledPose()
+        self._placement: Placement = PLACEMENTS[pose]()
         self._images, self._camera = ImageCheck(), EstimatedCamera()
         self._keys, self._chunks = KeyFrames(key_translation, key_rotation), Chunks(reset_every)
         self._state = self._infer.start()
@@ -74,10 +81,14 @@ class Cut3rReconstruction:
             sight = self._look(picture, image.to(frame.image.device))
         except Unusable as fault:
             return self._blank(frame, grid, self._stand_in(frame, fault), str(fault))
+        intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
         camera = self._chunks.similarity.pose(sight.reading.pose)
-        place = self._placement(frame, camera, self._chunks)
-        self._advance(sight, camera, glance(picture))
-        return self._geometry(frame, grid, place, sight)
+        depth = trusted_depth(sight.outputs, self.min_confidence)
+        place = self._placement(frame, Seen(camera, depth, grid, intrinsics), self._chunks)
+        self._advance(sight, place.camera, glance(picture))
+        if place.held:
+            return self._blank(frame, grid, place.world_from_camera, place.held)
+        return assembled(self._points(sight.outputs, place), sight, place, grid, intrinsics, self.min_confidence)
 
     @property
     def key_frames(self) -> int:
@@ -138,13 +149,6 @@ class Cut3rReconstruction:
             return None
         self._chunks.begin(similarity)
         return new.state
-
-    def _geometry(self, frame: Frame, grid: PixelGrid, place: Place, sight: Sight) -> Geometry:
-        if place.held:
-            return self._blank(frame, grid, place.world_from_camera, place.held)
-        intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
-        points = self._points(sight.outputs, place)
-        return assembled(points, sight, place, grid, intrinsics, self.min_confidence)
 
     def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
         intrinsics = self._intrinsics(frame, grid, None)
