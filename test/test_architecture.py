@@ -69,6 +69,20 @@ def test_the_hall_knows_no_adapter():
     assert inner(CORE / "segmenter.py") <= FOUNDATION | {"fusion"}
 
 
+def test_training_sees_what_it_trains_on_and_scores_with():
+    seen = FOUNDATION | {"training", "reconstruction", "masks", "synthetic", "evaluation"}
+    for path in files(CORE / "training"):
+        assert inner(path) <= seen, path
+        adapters = {name for name in imports(path) if name.startswith("moonseg3r_core.reconstruction.")}
+        assert all(name.startswith("moonseg3r_core.reconstruction.cut3r") for name in adapters), path
+
+
+def test_the_command_alone_sees_the_training():
+    for path in files(CORE):
+        if not path.is_relative_to(CORE / "training") and not path.is_relative_to(CORE / "cli"):
+            assert "training" not in inner(path), path
+
+
 def test_importing_the_core_pulls_in_nothing_heavy():
     code = "import sys, moonseg3r_core; print(sorted({'open3d', 'matplotlib', 'skimage', 'rosbags', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
