@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.masks.affinities import OFFSETS
 
 _HEADER = "mask_net"
@@ -66,9 +68,21 @@ class Block(nn.Module):
 
 
 def write_mask_net(path: Path, net: MaskNet) -> None:
-    """A net as safetensors in float16, its widths in the header."""
+    """A net as safetensors in float16, its widths in the header; `path` is what it was until the new file is whole.
+
+    Raises OutputError where that fails.
+    """
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    safetensors.torch.save_file(tensors, path, {_HEADER: json.dumps({"widths": net.widths})})
+    part = path.with_name(f".{path.name}.part")
+    try:
+        safetensors.torch.save_file(tensors, part, {_HEADER: json.dumps({"widths": net.widths})})
+        part.chmod(0o644)  # some versions of safetensors keep it to its owner
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {path}: {error}; choose a folder that can be written.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read_mask_net(path: Path) -> MaskNet:
