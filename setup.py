@@ -46,7 +46,8 @@ setup(
     extras_require={
         "view": ["open3d>=0.18"],
         "weights": ["gdown>=5"],
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6"],
+        "train": ["lightning-fabric>=2.4"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "lightning-fabric>=2.4"],
         "lint": ["ruff>=0.17,<0.18", "codespell>=2.3", "mypy>=1.13,<2.5", "types-PyYAML", "types-tqdm"],
     },
     entry_points={

@@ -12,7 +12,8 @@ import moonseg3r_core
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "moonseg3r_core"
 ROOMS = {"reconstruction", "masks", "features", "refinement", "memory", "fusion"}
-FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "build", "build_cut3r", "run"}
+DOORS = {"build", "build_cut3r", "build_masks"}
+FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "run"} - DOORS
 PORCH = CORE.parent / "moonseg3r_ros"
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "tf2_ros", "moonseg3r_ros", "cv_bridge"}
 
@@ -66,6 +67,20 @@ def test_every_public_name_is_there():
 
 def test_the_hall_knows_no_adapter():
     assert inner(CORE / "segmenter.py") <= FOUNDATION | {"fusion"}
+
+
+def test_training_sees_what_it_trains_on_and_scores_with():
+    seen = FOUNDATION | {"training", "reconstruction", "masks", "synthetic", "evaluation"}
+    for path in files(CORE / "training"):
+        assert inner(path) <= seen, path
+        adapters = {name for name in imports(path) if name.startswith("moonseg3r_core.reconstruction.")}
+        assert all(name.startswith("moonseg3r_core.reconstruction.cut3r") for name in adapters), path
+
+
+def test_the_command_alone_sees_the_training():
+    for path in files(CORE):
+        if not path.is_relative_to(CORE / "training") and not path.is_relative_to(CORE / "cli"):
+            assert "training" not in inner(path), path
 
 
 def test_importing_the_core_pulls_in_nothing_heavy():

@@ -1,4 +1,4 @@
-"""`moonseg3r train reconstruction RECIPE -o OUT`: train a small reconstruction on rendered rooms; it goes on where it stood."""
+"""`moonseg3r train reconstruction|masks RECIPE -o OUT`: train a net on rendered rooms; it goes on where it stood."""
 
 from __future__ import annotations
 
@@ -13,24 +13,36 @@ Train a small CUT3R on procedural rooms that are rendered as they are needed; no
 weights.safetensors (the mean of the latest weights, for reconstruction.nano.weights), last.ckpt, steps.csv and heldout.csv.
 The same command goes on from OUT's last checkpoint. For several GPUs: torchrun --nproc-per-node N -m moonseg3r_core.cli train ..."""
 
+_MASKS = """\
+Train the small mask net on procedural rooms that are rendered as they are needed; nothing is downloaded or stored. OUT
+gets weights.safetensors (the mean of the latest weights, for masks.nano.weights), last.ckpt, steps.csv and heldout.csv.
+The same command goes on from OUT's last checkpoint. One process, on one device."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", description="Train the nets that ship with the package.")
     actions = parser.add_subparsers(title="nets", metavar="NET", required=True, dest="net")
     net = actions.add_parser("reconstruction", help="a small CUT3R", description=_DESCRIPTION)
-    net.add_argument("recipe", metavar="RECIPE", help="a YAML file such as config/train_nano.yaml")
-    net.add_argument("-o", "--out", metavar="OUT", required=True, help="folder of the run")
+    _add_common(net, "config/train_nano.yaml")
     net.add_argument("--start", metavar="FILE", help="begin with these weights, of the recipe's sizes")
+    net.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render rooms (1); 0: this one")
+    net.add_argument("--compile", action="store_true", help="compile the net: faster after some minutes; needs g++")
+    net.set_defaults(run=train_command)
+    net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
+    _add_common(net, "config/train_masks.yaml")
+    net.set_defaults(run=train_masks_command)
+
+
+def _add_common(net: argparse.ArgumentParser, recipe: str) -> None:
+    net.add_argument("recipe", metavar="RECIPE", help=f"a YAML file such as {recipe}")
+    net.add_argument("-o", "--out", metavar="OUT", required=True, help="folder of the run")
     net.add_argument("--seed", type=int, metavar="N", help="another seed than the recipe's, 0 to 999")
     net.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="stop after N minutes; go on later")
-    net.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render rooms (1); 0: this one")
     net.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     net.add_argument(
         "--precision", choices=("auto", "bf16-mixed", "32-true"), default="auto",
         help="bf16-mixed where the machine multiplies it fast (auto)",
     )  # fmt: skip
-    net.add_argument("--compile", action="store_true", help="compile the net: faster after some minutes; needs g++")
-    net.set_defaults(run=train_command)
 
 
 def train_command(args: argparse.Namespace) -> int:
@@ -50,4 +62,15 @@ def train_command(args: argparse.Namespace) -> int:
         until=60 * args.minutes,
     )
     print(f"Weights: {weights}")
+    return 0
+
+
+def train_masks_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.mask_recipe import read_mask_recipe
+    from moonseg3r_core.training.masks import train_masks
+
+    say_warnings()
+    recipe = read_mask_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
+    out, minutes = Path(args.out), args.minutes
+    print(f"Weights: {train_masks(recipe, out, precision=args.precision, device=args.device, until=60 * minutes)}")
     return 0

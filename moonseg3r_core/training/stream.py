@@ -17,7 +17,7 @@ from moonseg3r_core.training.ending import unheard
 from moonseg3r_core.training.looks import look, mirrored
 from moonseg3r_core.training.recipe import Recipe, Stage
 
-_STRIDES = (1, 2, 3)  # frames from one of a window to the next, as far as a clip allows
+_STRIDES = range(1, 9)  # frames from one of a window to the next, as far as a clip allows: near views and far ones
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def entered(recipe: Recipe, step: int) -> int:
 
 
 def _window(clip: Clip, stage: Stage, generator: torch.Generator) -> Clip:
-    """Some frames of a clip: from a random one on, forwards or backwards, every first to third, at times mirrored."""
+    """Some frames of a clip: from a random one on, forwards or backwards, every first to eighth, at times mirrored."""
     frames = len(clip.images)
     strides = [s for s in _STRIDES if (stage.window - 1) * s < frames]
     stride = strides[_below(len(strides), generator)]

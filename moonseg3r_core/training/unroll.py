@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Decoded, Outputs, Tokens
 from moonseg3r_core.training.losses import Truth, confident_distance, pose_distance
 
-WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 1.0, "rotation": 2.0}
+# A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.
+WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 5.0, "rotation": 10.0}
 
 
 class Unrolled(nn.Module):
@@ -47,10 +48,10 @@ _READ = ("self_points", "self_confidence", "world_points", "world_confidence", "
 def unrolled(net: Cut3r, views: Tensor) -> Outputs:
     """What the net says of views (B, T, 3, H, W), frame by frame: outputs of T * B rows, the first frame's B first."""
     state, decoded = net.start(len(views)), []
-    for view in views.unbind(1):
-        seen, state = net.advance(net.encode(view), state)
+    tokens = net.encode(views.transpose(0, 1).flatten(0, 1))
+    for features in tokens.features.split(len(views)):
+        seen, state = net.advance(Tokens(features, tokens.grid), state)
         decoded.append(seen)
-    tokens = Tokens(torch.cat([d.tokens.features for d in decoded]), decoded[0].tokens.grid)
     early, middle = (torch.cat([d.layers[i] for d in decoded]) for i in (0, 1))
     return net.read_out(Decoded(tokens, (early, middle), torch.cat([d.last for d in decoded])))
 

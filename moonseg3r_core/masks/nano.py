@@ -1,0 +1,49 @@
+"""Masks by a small net of our own: affinities between pixels, from color alone, and the regions that they agree on."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.masks.affinities import labels_of
+from moonseg3r_core.masks.filters import from_labels
+from moonseg3r_core.masks.mask_net import MaskNet
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+
+class NanoMasks:
+    """Frame, Geometry -> disjoint regions, largest first, every score 1; the geometry is not looked at.
+
+    The image is looked at with `long_side` pixels along its longer side. `smooth`, `join`: as `labels_of`.
+    """
+
+    def __init__(
+        self, net: MaskNet, min_area: int = 50, long_side: int = 256, smooth: float = 0.7, join: float = 0.5
+    ) -> None:
+        self.net, self.min_area, self.long_side = net, min_area, long_side
+        self.smooth, self.join = smooth, join
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        height, width = frame.size
+        if not height or not width:
+            return MaskProposals.empty(height, width, frame.image.device)
+        labels = labels_of(self.affinities(frame.image), self.smooth, self.join)
+        full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
+
+    @torch.no_grad()
+    def affinities(self, image: Tensor) -> np.ndarray:
+        """(C, h, w) float32 in [0, 1] of an image (H, W, 3) uint8, at the size that the net looks at."""
+        size = inner_size(image.shape[0], image.shape[1], self.long_side, self.net.step)
+        small = cv2.resize(image.cpu().numpy(), size[::-1], interpolation=cv2.INTER_AREA)
+        views = torch.from_numpy(small).to(next(self.net.parameters()).device).permute(2, 0, 1)[None]
+        return self.net(views.float() / 127.5 - 1)[0].sigmoid().cpu().numpy()
+
+
+def inner_size(height: int, width: int, long_side: int, step: int) -> tuple[int, int]:
+    """Height and width, in multiples of `step`, of a picture shrunk or grown to about `long_side`."""
+    scale = long_side / max(height, width)
+    rows, columns = (max(int(side * scale / step + 0.5), 1) * step for side in (height, width))
+    return rows, columns

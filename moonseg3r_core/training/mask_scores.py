@@ -1,0 +1,66 @@
+"""Scores of masks on pictures of rooms that are never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.masks.mask_net import MaskNet
+from moonseg3r_core.masks.nano import NanoMasks
+from moonseg3r_core.pooling import to_labels
+from moonseg3r_core.synthetic import SyntheticSequence
+from moonseg3r_core.training.heldout import FIRST
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+SMALLEST = 100  # pixels of an object that counts
+_WALK = 160  # frames of a walk, of which some are looked at
+Masks = Callable[[Frame, Geometry], MaskProposals]
+
+
+class HeldOutMasks:
+    """Some pictures of walks through held-out rooms, 320 x 240, kept in memory."""
+
+    def __init__(self, rooms: int, frames: int, first: int = FIRST) -> None:
+        self.pictures = [picture for number in range(rooms) for picture in _pictures(first + number, frames)]
+
+    def scores(self, net: MaskNet) -> dict[str, float]:
+        """As `score`, of a net's masks."""
+        masks = NanoMasks(net.eval())
+        found = score(masks, self.pictures)
+        net.train()
+        return found
+
+
+def score(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...]]]) -> dict[str, float]:
+    """Over all objects in pictures (frame, ids, ids of the structure): the mean of the best IoU that a mask has with
+    it, and the share of objects where that is above a half; then both of the structure (floor, walls, ceiling).
+    """
+    things: list[float] = []
+    structure: list[float] = []
+    for frame, ids, fixed in pictures:
+        proposals = masks(frame, Geometry.empty(*frame.size))
+        for number, iou in best_ious(to_labels(proposals), ids).items():
+            (structure if number in fixed else things).append(iou)
+    return {
+        "iou": float(np.mean(things)), "found": float(np.mean(np.array(things) > 0.5)),
+        "structure_iou": float(np.mean(structure)), "objects": float(len(things)),
+    }  # fmt: skip
+
+
+def best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
+    """Id -> the best IoU that a label has with it, of ids (H, W) > 0 with SMALLEST pixels or more."""
+    pairs, both = torch.stack((ids.flatten().long(), labels.flatten().long())).unique(dim=1, return_counts=True)
+    areas, covered = torch.bincount(ids.flatten()), torch.bincount(labels.flatten().long())
+    iou = both / (areas[pairs[0]] + covered[pairs[1]] - both)
+    iou[pairs[1] == 0] = 0
+    counted = [number for number in pairs[0].unique().tolist() if number and areas[number] >= SMALLEST]
+    return {number: float(iou[pairs[0] == number].max()) for number in counted}
+
+
+def _pictures(seed: int, frames: int) -> list[tuple[Frame, Tensor, tuple[int, ...]]]:
+    walked = SyntheticSequence(seed, _WALK)
+    chosen = np.linspace(0, len(walked) - 1, frames + 1).astype(int)[:-1].tolist()
+    return [(walked[index], walked.ids(index), walked.scene.structure_ids) for index in chosen]

@@ -1,0 +1,86 @@
+"""Pictures: some views of one procedural room with the ids of what they show, rendered when they are asked for."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from moonseg3r_core.synthetic import Renderer, furnish
+from moonseg3r_core.synthetic.sequence import pinhole
+from moonseg3r_core.training.clips import FIRST_SEED
+from moonseg3r_core.training.looks import look
+from moonseg3r_core.training.mask_recipe import MaskRecipe
+from moonseg3r_core.training.paths import wander
+
+_APART = 8  # frames of a path from one picture to the next
+_FINER = 1.25  # pictures are rendered with so many times the pixels along a side, then shrunk, as cameras' are
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Views of one room: images (F, H, W, 3) uint8, ids (F, H, W) int32."""
+
+    images: Tensor
+    ids: Tensor
+
+
+def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
+    """The pictures of a seed: its room, path and field of view (50 to 90 degrees, left to right)."""
+    rng = np.random.default_rng((seed, 29))
+    scene = furnish(seed)
+    poses = torch.from_numpy(wander(scene, frames * _APART, rng)[::_APART]).float()
+    size = round(height * _FINER), round(width * _FINER)
+    intrinsics = pinhole(*size, float(rng.uniform(50, 90)))
+    renderer = Renderer(scene, torch.device("cpu"))
+    drawn = [renderer(intrinsics, pose, *size) for pose in poses]
+    images = [cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_AREA) for image, _, _ in drawn]
+    ids = [cv2.resize(ids.numpy(), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for _, _, ids in drawn]
+    return Pictures(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(ids)))
+
+
+class PictureStream:
+    """Batches number `first`, first + 1, ... of a recipe: images (B, 3, H, W) in [-1, 1], ids (B, H, W).
+
+    Each is a function of the seed and its number: some pictures of a pool of rooms, of which the oldest go as new ones
+    are rendered.
+    """
+
+    def __init__(self, recipe: MaskRecipe, first: int = 0) -> None:
+        self.recipe, self.number = recipe, first
+        self._entered = entered(recipe, first)
+        rooms = range(self._entered - recipe.rooms, self._entered)
+        self._pool = deque((self._room(number) for number in rooms), maxlen=recipe.rooms)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while self.number < self.recipe.steps:
+            while self._entered < entered(self.recipe, self.number):
+                self._pool.append(self._room(self._entered))
+                self._entered += 1
+            yield self._batch()
+            self.number += 1
+
+    def _room(self, number: int) -> Pictures:
+        recipe = self.recipe
+        return make_pictures(FIRST_SEED * (1 + recipe.seed) + number, recipe.frames, recipe.height, recipe.width)
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        mixed = np.random.SeedSequence((self.recipe.seed, self.number)).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+        rooms = torch.randperm(len(self._pool), generator=generator)[: self.recipe.batch].tolist()
+        frames = torch.randint(self.recipe.frames, (len(rooms),), generator=generator).tolist()
+        images = torch.stack([self._pool[room].images[frame] for room, frame in zip(rooms, frames, strict=True)])
+        ids = torch.stack([self._pool[room].ids[frame] for room, frame in zip(rooms, frames, strict=True)])
+        flip = torch.rand(len(rooms), 1, 1, generator=generator) < 0.5
+        images = torch.where(flip[..., None], images.flip(2), images)
+        return look(images[:, None], generator)[:, 0], torch.where(flip, ids.flip(2), ids)
+
+
+def entered(recipe: MaskRecipe, step: int) -> int:
+    """How many rooms have entered the pool before a step: as many as give every picture its visits."""
+    return recipe.rooms + int(step * recipe.batch / (recipe.frames * recipe.visits))

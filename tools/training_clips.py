@@ -1,0 +1,41 @@
+"""A contact sheet of what a training sees: clips of its stream with their looks, a row each, and the depth of one frame.
+
+python tools/training_clips.py config/train_nano.yaml docs/training_clips.jpg
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from moonseg3r_core.training.recipe import Stage, read_recipe
+from moonseg3r_core.training.stream import Stream
+
+ROWS, FRAMES = 5, 6
+FAR = 6.0  # metres, the darkest
+
+
+def main(recipe: Path, file: Path) -> None:
+    """The first batch of a recipe's stream, of ROWS windows of FRAMES frames."""
+    shown = replace(read_recipe(recipe), stages=(Stage(1, FRAMES, ROWS),), rooms=2 * ROWS)
+    batch = next(iter(Stream(shown, torch.device("cpu"), workers=0)))
+    rows = [row(views, depth[-1]) for views, depth in zip(batch.views, batch.depth, strict=True)]
+    cv2.imwrite(str(file), np.vstack(rows)[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 82))
+
+
+def row(views: Tensor, depth: Tensor) -> np.ndarray:
+    """Views (T, 3, H, W) in [-1, 1] side by side, and the last one's depth (H, W): (H, (T + 1) * W, 3) uint8."""
+    images = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    shaded = (colormaps["viridis_r"](depth.numpy() / FAR)[..., :3] * 255).astype(np.uint8)
+    return np.hstack([*images, shaded])
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
