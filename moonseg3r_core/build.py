@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.config import Config, fixed_changes
+from moonseg3r_core.config import Config, FusionConfig, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
 from moonseg3r_core.fusion.instances import PairwiseMean, RunningMean
@@ -39,6 +39,7 @@ TENANTS = {
     },
     "masks": {
         "precomputed": "moonseg3r_core.masks.precomputed:PrecomputedMasks",
+        "nano": "moonseg3r_core.build_masks:make_nano_masks",
         "regions": "moonseg3r_core.masks.regions:RegionMasks",
     },
     "features": {
@@ -48,6 +49,8 @@ TENANTS = {
     "refinement": {"average": "moonseg3r_core.refinement.average:AverageRefinement"},
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
+# Where poses and depth are estimates, the same surface comes back elsewhere: coarser voxels, and more likeness for a match.
+SUITED = {"rgbd": (1.0, 0.05), "nano": (1.5, 0.15)}  # match_threshold, overlap_voxel
 RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
 
@@ -91,10 +94,10 @@ class Recipe:
 
 def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     """The tenant of every room in a configuration whose masks are settled."""
-    fusion, index = config.fusion, config.memory.index
+    fusion, index = suited(config), config.memory.index
     return {
         "reconstruction": reconstruction(config, device),
-        "masks": tenant("masks", config.masks, min_area=config.masks.min_area),
+        "masks": masks(config, device),
         "features": features(config),
         "memory": tenant("memory", config.memory),
         "refinement": tenant("refinement", config.refinement),
@@ -111,6 +114,15 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     }
 
 
+def suited(config: Config) -> FusionConfig:
+    """The settings of fusion, those left at 0 as they suit the reconstruction."""
+    fusion = config.fusion
+    threshold, voxel = SUITED.get(config.reconstruction.kind, SUITED["rgbd"])
+    return replace(
+        fusion, match_threshold=fusion.match_threshold or threshold, overlap_voxel=fusion.overlap_voxel or voxel
+    )
+
+
 def reconstruction(config: Config, device: torch.device) -> Recipe:
     """The tenant that reconstructs; one with a net finds its weights when it is made."""
     section = config.reconstruction
@@ -118,6 +130,13 @@ def reconstruction(config: Config, device: torch.device) -> Recipe:
         return tenant("reconstruction", section)
     seed = config.seed if section.random else None
     return tenant("reconstruction", section, seed=seed, device=device)
+
+
+def masks(config: Config, device: torch.device) -> Recipe:
+    """The tenant that makes masks; one with a net is told where to compute."""
+    section = config.masks
+    own = {"device": device} if section.kind == "nano" else {}
+    return tenant("masks", section, min_area=section.min_area, **own)
 
 
 def features(config: Config) -> Recipe:
@@ -135,13 +154,13 @@ def features(config: Config) -> Recipe:
 
 def weights_of(config: Config) -> dict[str, str]:
     """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
-    net = config.reconstruction.net
-    if net is None:
-        return {}
-    if config.reconstruction.random:
-        return {net.model: UNTRAINED}
-    name = net.weights or net.model
-    return {name: hash_of(find(name))}
+    net, names = config.reconstruction.net, list[str]()
+    if config.masks.kind == "nano":
+        names.append(config.masks.nano.weights or "nano_masks")
+    if net and not config.reconstruction.random:
+        names.append(net.weights or net.model)
+    untrained = {net.model: UNTRAINED} if net and config.reconstruction.random else {}
+    return untrained | {name: hash_of(find(name)) for name in names}
 
 
 def needs(config: Config) -> tuple[str, ...]:
@@ -173,13 +192,13 @@ def advice(config: Config, name: str, lacks: Sequence[str]) -> str:
 
 
 def settle_masks(config: Config, masks_folder: Path | None) -> Config:
-    """`masks.kind` auto decided: precomputed where the recording brings masks, else regions.
+    """`masks.kind` auto decided: precomputed where the recording brings masks, else nano.
 
     Raises ConfigError for precomputed masks without a folder.
     """
     masks = config.masks
     if masks.kind == "auto":
-        masks = replace(masks, kind="precomputed" if masks_folder or masks.precomputed.folder else "regions")
+        masks = replace(masks, kind="precomputed" if masks_folder or masks.precomputed.folder else "nano")
     if masks.kind == "precomputed" and not masks.precomputed.folder:
         if masks_folder is None:
             raise ConfigError(

@@ -146,14 +146,24 @@ class RegionsConfig:
 
 
 @dataclass(frozen=True)
+class NanoMasksConfig:
+    weights: str = live("", "file of weights (moonseg3r train masks); empty: those that come with the package")
+    long_side: int = live(256, "the image's longer side as the net looks at it, pixels", low=64)
+    smooth: float = live(0.7, "width of the smoothing of boundaries, pixels", low=0.0)
+    join: float = live(0.5, "regions with a mean affinity above this are one", low=0.0, high=1.0)
+
+
+@dataclass(frozen=True)
 class MasksConfig:
     kind: str = live(
         "auto",
-        "where 2D masks come from; auto: precomputed where the recording brings them, else regions",
-        choices=("auto", "precomputed", "regions"),
+        "where 2D masks come from; auto: precomputed where the recording brings them, else nano; nano: by the small net "
+        "in the package; regions: without weights, from color and surface",
+        choices=("auto", "precomputed", "nano", "regions"),
     )
     min_area: int = live(50, "smaller masks are dropped, pixels", low=1)
     precomputed: PrecomputedConfig = section(PrecomputedConfig)
+    nano: NanoMasksConfig = section(NanoMasksConfig)
     regions: RegionsConfig = section(RegionsConfig)
 
 
@@ -226,8 +236,15 @@ class FusionConfig:
         "paper: eq 12; overlap: eq 12 and the IoU with the map's labels in view",
         choices=("paper", "overlap"),
     )
-    match_threshold: float = live(1.0, "prune matches below this sum of three terms (paper: 1.8)", low=0.0, high=3.0)
-    overlap_voxel: float = value(0.05, "edge of the voxels in which overlap is measured, metres", low=1e-3)
+    match_threshold: float = live(
+        0.0,
+        "prune matches below this sum of three terms (paper: 1.8); 0: as suits the reconstruction",
+        low=0.0,
+        high=3.0,
+    )
+    overlap_voxel: float = value(
+        0.0, "edge of the voxels in which overlap is measured, metres; 0: as suits the reconstruction", low=0.0
+    )
     parts: str = live(
         "join",
         "a mask left over inside an instance: join: a part of it; new: an instance (paper)",

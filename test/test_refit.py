@@ -18,6 +18,7 @@ KINDS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "memory.kind": 
 READ_WITH = {
     "reconstruction.nano": {"reconstruction.kind": "nano"},
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
+    "masks.nano": {"masks.kind": "nano"},
     "reconstruction.random": {"reconstruction.kind": "nano"},
     "features.kind": {"reconstruction.kind": "nano"},
 }

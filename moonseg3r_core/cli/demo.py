@@ -33,9 +33,9 @@ class Run:
 
 
 RUNS = (
-    Run("nano", "color alone", {"reconstruction.kind": "nano", "masks.kind": "regions"}),
+    Run("nano", "color alone", {"reconstruction.kind": "nano", "masks.kind": "nano"}),
     Run("nano-masks", "color and noisy masks", {"reconstruction.kind": "nano", "masks.kind": "precomputed"}),
-    Run("rgbd", "color, depth and poses", {"reconstruction.kind": "rgbd", "masks.kind": "regions"}),
+    Run("rgbd", "color, depth and poses", {"reconstruction.kind": "rgbd", "masks.kind": "nano"}),
 )
 
 

@@ -1,4 +1,4 @@
-"""The weights that come with the package, beside this file: of nano, the small net of our own."""
+"""The weights that come with the package, beside this file: of the small nets of our own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moonseg3r_core.errors import InputError
 
-EMBEDDED = {"nano": Path(__file__).with_name("nano.safetensors")}
+EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in ("nano", "nano_masks")}
 
 
 def embedded(name: str) -> Path:
@@ -15,6 +15,6 @@ def embedded(name: str) -> Path:
     if not path.is_file():
         raise InputError(
             f"{name} expects its weights at {path}, where they come with the package, got no file; install moonseg3r "
-            "again, or choose another reconstruction.kind (rgbd, cut3r)."
+            "again, or choose another kind (reconstruction: rgbd, cut3r; masks: regions)."
         )
     return path
