@@ -476,7 +476,7 @@ def test_the_demo_renders_segments_scores_and_reports(tmp_path, capsys):
     for _ in range(2):  # an earlier demo is replaced
         assert cli.main(["demo", "-o", str(out), "--frames", "2", "--quiet"]) == 0
     shown = capsys.readouterr().out
-    for way, kind, masks in zip(RUNS, ("nano", "nano", "rgbd"), ("regions", "precomputed", "regions"), strict=True):
+    for way, kind, masks in zip(RUNS, ("nano", "nano", "rgbd"), ("nano", "precomputed", "nano"), strict=True):
         assert way.words in shown
         assert str(out / way.folder / "report.html") in shown
         summary = OutputFolder(out / way.folder).read_summary()

@@ -14,9 +14,10 @@ from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity, chain
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle, glance
 from moonseg3r_core.reconstruction.cut3r.model import Ask
-from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose
+from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Seen
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
+from moonseg3r_core.types import PixelGrid
 
 
 def same(one, two):
@@ -247,11 +248,15 @@ def test_scale_can_be_saved_at_any_time():
 # --- placement
 
 
+def seen(there):
+    return Seen(there, torch.ones(2, 2), PixelGrid(2, 2), torch.eye(3))
+
+
 def test_the_net_places_in_units_of_its_first_chunk():
     pose, chunks = ModelledPose(), Chunks()
     chunks.begin(Similarity(scale=0.5))
     assert pose.stand_in(frame()) is None
-    place = pose(frame(), camera(x=2), chunks)
+    place = pose(frame(), seen(camera(x=2)), chunks)
     assert torch.equal(place.world_from_camera, camera(x=2))
     assert (place.scale, place.held) == (0.5, "")
     assert torch.equal(pose.stand_in(frame()), camera(x=2))
@@ -262,7 +267,7 @@ def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
     chunks.begin(Similarity(scale=0.5))
     for i in range(5):
         there = frame(i, world_from_camera=camera(z=0.2 * i, turn=9))
-        places.append(pose(there, camera(x=0.1 * i), chunks))
+        places.append(pose(there, seen(camera(x=0.1 * i)), chunks))
         assert torch.equal(places[-1].world_from_camera, there.world_from_camera)
     assert [place.held for place in places] == [
         *(f"the scale is not known before the camera has moved: {metres} m more" for metres in ("0.3", "0.2", "0.1")), "", "",

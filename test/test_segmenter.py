@@ -178,7 +178,7 @@ def test_the_stopwatch_is_unseen():
 
 
 def test_masks_of_an_own_folder_come_first(tmp_path):
-    assert settle_masks(Config(), None).masks.kind == "regions"
+    assert settle_masks(Config(), None).masks.kind == "nano"
     settled = settle_masks(Config(), tmp_path)
     assert (settled.masks.kind, settled.masks.precomputed.folder) == ("precomputed", str(tmp_path))
     other = load_config(overrides={"masks.precomputed.folder": "elsewhere"})

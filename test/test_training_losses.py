@@ -13,7 +13,7 @@ from moonseg3r_core.synthetic.sequence import pinhole
 from moonseg3r_core.training.heldout import HeldOut, walk_scores
 from moonseg3r_core.training.looks import mirrored
 from moonseg3r_core.training.losses import ALPHA, Truth, confident_distance, pose_distance
-from moonseg3r_core.training.unroll import Unrolled, losses, unrolled
+from moonseg3r_core.training.unroll import WEIGHTS, Unrolled, losses, unrolled
 
 SMOOTH = 1e-3  # what a distance of zero counts, so that it has a gradient
 ONE_PIXEL = torch.ones(1, 1, 1, 1, dtype=torch.bool)
@@ -151,7 +151,7 @@ def test_who_knows_all_pays_nothing():
     assert parts["self"].item() == parts["world"].item() == 0
     assert parts["translation"].item() == pytest.approx(SMOOTH, rel=0.01)
     assert parts["rotation"].item() == pytest.approx(SMOOTH, rel=0.01)
-    assert parts["total"].item() == pytest.approx(3 * SMOOTH, rel=0.01)
+    assert parts["total"].item() == pytest.approx((WEIGHTS["translation"] + WEIGHTS["rotation"]) * SMOOTH, rel=0.01)
 
 
 @pytest.mark.parametrize("scale", [0.25, 3.0])

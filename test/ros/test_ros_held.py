@@ -65,7 +65,7 @@ def test_missing_weights_are_a_fault_that_configure_tells(graph, tmp_path, monke
 
 SMALL = {
     "cut3r": {"reconstruction__cut3r__model": "cut3r-tiny", "reconstruction__cut3r__min_confidence": 1.0},
-    "nano": {"reconstruction__nano__weights": "{file}", "reconstruction__nano__min_confidence": 1.0},
+    "nano": {"reconstruction__nano__weights": "{file}", "reconstruction__nano__pose": "model"},
 }
 
 
