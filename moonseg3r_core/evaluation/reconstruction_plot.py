@@ -28,7 +28,7 @@ def comparison_plot(compared: Mapping[str, Comparison]) -> bytes:
         panels = figure.subplots(len(compared), 3, squeeze=False)
         for (above, depth, cloud), (name, comparison) in zip(panels, compared.items(), strict=True):
             _from_above(above, comparison)
-            above.set_title(Path(name).name, loc="left", fontweight="bold")
+            above.set_title(Path(name).name, loc="left", fontweight="bold", pad=20)
             _depth_over_frames(depth, comparison)
             _distances(cloud, comparison)
         buffer = io.BytesIO()
