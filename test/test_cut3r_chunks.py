@@ -278,7 +278,7 @@ def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
 @pytest.mark.parametrize(
     ("pose", "words"),
     [
-        (None, r"frame 7 has no pose: reconstruction\.cut3r\.pose=given expects one with every frame; add odometry"),
+        (None, r"frame 7 has no pose: pose=given expects one with every frame; add odometry"),
         (camera() * 2, r"frame 7: the pose must be a rigid 4 x 4.*off orthonormal.*leave such frames out"),
         (camera() * math.nan, r"frame 7: the pose must be .*NaN"),
     ],

@@ -131,7 +131,7 @@ class GivenPose:
         pose = frame.world_from_camera
         if pose is None:
             raise FrameRejected(
-                f"frame {frame.index} has no pose: reconstruction.cut3r.pose=given expects one with every frame; "
+                f"frame {frame.index} has no pose: pose=given expects one with every frame; "
                 "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model."
             )
         fault = rigid_fault(pose)
