@@ -71,6 +71,7 @@ def test_numbers_may_be_written_as_text(tmp_path, written):
         ({"sizes": {"head": 3}}, "sizes.head must be text, got 3"),
         ({"height": 40}, "multiples of 16, got 40 x 48"),
         ({"height": 0}, "height must lie between 16"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adamw, muon, got 'sgd'"),
         ({"seed": 1000}, "seed must lie between 0 and 999, got 1000"),
     ],
 )
@@ -105,7 +106,7 @@ def test_out_must_be_a_folder(tmp_path):
 
 
 def test_another_recipe_does_not_go_on(tmp_path):
-    write_last(tmp_path / LAST, TOY, 3, net={}, optimizer={}, average={})
+    write_last(tmp_path / LAST, TOY, 3, net={}, average={}, optimizer_0={})
     with pytest.raises(InputError, match="got one with another rate, sizes; give the recipe") as refused:
         train(replace(TOY, rate=0.5, sizes=replace(TOY.sizes, enc_dim=64)), tmp_path, **CPU)
     assert len(str(refused.value).splitlines()) == 1
@@ -157,6 +158,15 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="--device cuda needs a GPU"):
         engine("cuda", "auto")
+
+
+def test_muon_needs_a_torch_that_has_it(monkeypatch, tmp_path):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(
+        MissingDependency, match=r"optimizer: muon needs torch 2\.9 or newer, got .*; say adamw\."
+    ) as refused:
+        train(replace(TOY, optimizer="muon"), tmp_path, **CPU)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_compiling_needs_a_compiler(monkeypatch, tmp_path):

@@ -19,8 +19,9 @@ from moonseg3r_core.training.journal import Journal
 from moonseg3r_core.training.last_checkpoint import read_last, write_last
 from moonseg3r_core.training.mask_recipe import MaskRecipe
 from moonseg3r_core.training.mask_scores import HeldOutMasks
+from moonseg3r_core.training.optimizers import groups
 from moonseg3r_core.training.pictures import PictureStream
-from moonseg3r_core.training.reconstruction import LAST, WEIGHTS, groups, learning_rate
+from moonseg3r_core.training.reconstruction import LAST, WEIGHTS, learning_rate
 
 _EVERY = 50  # steps from one line of the journal to the next
 _USUAL = 0.02  # share of the picture of an object whose pixels count once; of smaller ones they count more

@@ -11,6 +11,8 @@ from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.training.yaml_facts import made, read_facts
 
+OPTIMIZERS = ("adamw", "muon")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -25,11 +27,12 @@ class Stage:
 class Recipe:
     """A run of `moonseg3r train reconstruction`. Equal recipes and seeds give equal runs on one machine.
 
-    sizes: the net's. stages: its curriculum, one after the other. height, width: of its pictures. clip: frames rendered per room; rooms: clips held at a time;
-    visits: how often a frame is trained on before its clip goes. rate: the highest learning rate, reached after
-    `warmup` steps, then a cosine down to `last` of it. held: held-out rooms scored every `score_every` steps over
-    `held_frames`. save_every: steps between checkpoints. decay: AdamW's; clip_norm: the longest gradient; ema: what the mean
-    of the weights keeps of itself in a step. seed: from 0 to 999; each has a million rooms of its own.
+    sizes: the net's. stages: its curriculum, one after the other. height, width: of its pictures. clip: frames rendered
+    per room; rooms: clips held at a time; visits: how often a frame is trained on before its clip goes. optimizer: adamw
+    or muon (see `optimizers`). rate: the highest learning rate, reached after `warmup` steps, then a cosine down to `last`
+    of it. held: held-out rooms scored every `score_every` steps over `held_frames`. save_every: steps between checkpoints.
+    decay: of the weights; clip_norm: the longest gradient; ema: what the mean of the weights keeps of itself in a step.
+    seed: from 0 to 999; each has a million rooms of its own.
     """
 
     sizes: Cut3rSizes
@@ -39,6 +42,7 @@ class Recipe:
     clip: int = 24
     rooms: int = 48
     visits: float = 2.0
+    optimizer: str = "adamw"
     rate: float = 5e-4
     last: float = 0.02
     warmup: int = 500
@@ -82,6 +86,8 @@ def check(recipe: Recipe) -> None:
             raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(recipe, name):g}.")
     if recipe.height % PATCH or recipe.width % PATCH:
         raise ConfigError(f"height and width must be multiples of {PATCH}, got {recipe.height} x {recipe.width}.")
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {recipe.optimizer!r}.")
     if not recipe.stages or any(s.steps < 1 or s.batch < 1 or not 1 <= s.window <= recipe.clip for s in recipe.stages):
         raise ConfigError(f"stages must have steps, a batch, and windows of 1 to {recipe.clip} frames (clip).")
     if max(s.batch for s in recipe.stages) > recipe.rooms:

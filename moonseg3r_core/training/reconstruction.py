@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
+from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from moonseg3r_core.errors import InputError, OutputError
@@ -21,13 +21,13 @@ from moonseg3r_core.training.heldout import HeldOut
 from moonseg3r_core.training.journal import Journal
 from moonseg3r_core.training.last_checkpoint import read_last, write_last
 from moonseg3r_core.training.losses import Truth
+from moonseg3r_core.training.optimizers import optimizers
 from moonseg3r_core.training.recipe import Recipe
 from moonseg3r_core.training.speed import compiled, fast_attention
 from moonseg3r_core.training.stream import Batch, Stream
 from moonseg3r_core.training.unroll import Unrolled, losses
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
-_BETAS = (0.9, 0.95)
 _EVERY = 50  # steps from one line of the journal to the next
 
 
@@ -84,12 +84,12 @@ class Run:
     def __init__(self, fabric: Any, recipe: Recipe, folder: Path, start: Path | None, compile: bool) -> None:
         self.fabric, self.recipe, self.folder = fabric, recipe, folder
         _make(folder)
-        last = read_last(folder / LAST, recipe, "net", "optimizer", "average")
+        last = read_last(folder / LAST, recipe, "net", "average", "optimizer_0")
         fabric.seed_everything(recipe.seed, verbose=False)
         net = _begin(recipe, start)
         self.averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)).to(fabric.device)
-        optimizer = torch.optim.AdamW(groups(net, recipe.decay), lr=recipe.rate, betas=_BETAS, fused=True)
-        self.net, self.optimizer = fabric.setup(Unrolled(compiled(net) if compile else net), optimizer)
+        chosen = optimizers(net, recipe)
+        self.net, *self.optimizers = fabric.setup(Unrolled(compiled(net) if compile else net), *chosen)
         self.step = self._resume(last) if last else 0
         self.journal = Journal(folder, fabric.is_global_zero)
         self.journal.resumed(self.step)
@@ -102,18 +102,17 @@ class Run:
     def advance(self, batch: Batch) -> None:
         """One optimizer step; one whose gradients are not finite is skipped."""
         rate = learning_rate(self.recipe, self.step)
-        for group in self.optimizer.param_groups:
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
             group["lr"] = rate
         with fast_attention(self.fabric.device):
             parts = losses(self.net(batch.views), Truth.of(batch.depth, batch.intrinsics, batch.poses))
             self.fabric.backward(parts["total"])
-        norm = self.fabric.clip_gradients(
-            self.net, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
-        )
+        norm = clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)  # Fabric's own sees one optimizer's
         finite = bool(norm.isfinite())
-        if finite:
-            self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            if finite:
+                optimizer.step()
+            optimizer.zero_grad()
         self.averaged.update_parameters(self.net.module.net)
         self.step += 1
         self.journal.learned(self.step, batch.views.shape[:2], rate, parts | {"norm": norm}, _EVERY, not finite)
@@ -121,8 +120,7 @@ class Run:
     def save(self) -> None:
         """The checkpoint, and the mean weights as a file that `reconstruction.nano.weights` takes."""
         if self.fabric.is_global_zero:
-            parts = {"net": self.net, "optimizer": self.optimizer, "average": self.averaged}
-            states = {name: part.state_dict() for name, part in parts.items()}
+            states = {name: part.state_dict() for name, part in self._parts().items()}
             write_last(self.folder / LAST, self.recipe, self.step, **states)
             tensors = {name: tensor.half() for name, tensor in self.average.state_dict().items()}
             write_checkpoint(self.folder / WEIGHTS, Checkpoint(Path(), self.recipe.sizes, tensors, "moonseg3r train"))
@@ -130,20 +128,14 @@ class Run:
         self.fabric.barrier()
 
     def _resume(self, last: dict[str, Any]) -> int:
-        self.net.load_state_dict(last["net"])
-        self.optimizer.load_state_dict(last["optimizer"])
-        self.averaged.load_state_dict(last["average"])
+        for name, part in self._parts().items():
+            part.load_state_dict(last[name])
         return int(last["step"])
 
-
-def groups(net: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    """The optimizer's parameters: matrices decay, biases, norms and tokens do not."""
-    matrices = [p for name, p in net.named_parameters() if p.dim() > 1 and not name.endswith(_TOKENS)]
-    rest = [p for name, p in net.named_parameters() if p.dim() <= 1 or name.endswith(_TOKENS)]
-    return [{"params": matrices, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-_TOKENS = ("register_tokens.weight", "pose_token", "masked_token", "pose_retriever.mem")
+    def _parts(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        numbered = {f"optimizer_{n}": optimizer for n, optimizer in enumerate(self.optimizers)}
+        return {"net": self.net, "average": self.averaged, **numbered}
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
