@@ -1,123 +1,323 @@
-"""Poses by matched features at the net's depth: exact small cases, then walks through rendered rooms with exact depth."""
+"""Poses by landmarks recognised and depth made to agree with them: exact small cases, then walks through rendered rooms."""
 
+import math
+
+import cv2
 import numpy as np
 import pytest
 import torch
+from cut3r_scripted import ScriptedNet, camera, frame
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.geometry import project
+from moonseg3r_core.reconstruction.cut3r import landmarks, tracking
+from moonseg3r_core.reconstruction.cut3r.chunks import Chunks
 from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
-from moonseg3r_core.reconstruction.cut3r.tracking import Tracker, depth_ratio, lifted, moved, solve
+from moonseg3r_core.reconstruction.cut3r.placement import Seen, TrackedPose
+from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.reconstruction.cut3r.tracking import Tracker, solve
 from moonseg3r_core.synthetic import SyntheticSequence
+from moonseg3r_core.types import Frame, PixelGrid
 
-K = np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]])
+NEAR = 0.01  # of a ray
+HERE = torch.eye(4, dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
-def walk():
-    """Frames of a room, each with what the tracker is given: image, depth on the net's grid, intrinsics, grid."""
-    frames = list(SyntheticSequence(3, 160, 120, 160)[:12])
-    given = []
-    for frame in frames:
-        _, grid = fit(frame.image, 128)
-        rows = torch.arange(grid.height) * grid.scale_v + grid.offset_v
-        columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
-        depth = frame.depth[rows.round().long()][:, columns.round().long()]
-        given.append((frame.image, depth, grid_intrinsics(frame.intrinsics, grid), grid))
+def room():
+    """Frames of a room, and their cameras in the first one's axes."""
+    frames = SyntheticSequence(3, 160, 240, 320)[:9]
     poses = torch.stack([frame.world_from_camera for frame in frames])
-    return given, torch.linalg.inv(poses[0]) @ poses
+    return frames, torch.linalg.inv(poses[0]) @ poses
 
 
-def test_places_are_lifted_along_their_rays():
-    points = lifted(np.array([[64.0, 48.0], [114.0, 48.0], [0.0, 0.0]]), np.full((96, 128), 2.0), K)
-    assert np.allclose(points, [[0, 0, 2], [1, 0, 2], [-1.28, -0.96, 2]])
-    assert lifted(np.zeros((0, 2)), np.ones((4, 4)), K).shape == (0, 3)
+@pytest.fixture(scope="module")
+def walk(room):
+    """What the tracker is given of each."""
+    return [given(frame) for frame in room[0]]
+
+
+@pytest.fixture(scope="module")
+def exact(walk):
+    """What it makes of them, the net's depth being exact."""
+    tracker = Tracker()
+    return [tracker(*seen) for seen in walk]
+
+
+def given(frame, side=256):
+    """A frame as the tracker takes it: its image, depth on the net's grid, the grid's intrinsics, the grid."""
+    _, grid = fit(frame.image, side)
+    rows = torch.arange(grid.height) * grid.scale_v + grid.offset_v
+    columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
+    depth = frame.depth[rows.round().long()][:, columns.round().long()]
+    return frame.image, depth, grid_intrinsics(frame.intrinsics, grid), grid
+
+
+def tracked(tracker, walk, change=lambda n, depth: depth):
+    """What the tracker makes of a walk whose depth is changed."""
+    return [tracker(image, change(n, depth), *rest) for n, (image, depth, *rest) in enumerate(walk)]
+
+
+def apart(tracked, truth):
+    """Metres (n,) from where the cameras are."""
+    return (torch.stack([t.pose[:3, 3] for t in tracked]) - truth[: len(tracked), :3, 3]).norm(dim=1)
+
+
+def of_plain(seen):
+    """The same with nothing in the picture."""
+    image, *rest = seen
+    return torch.full_like(image, 90), *rest
+
+
+WALL = np.random.default_rng(0).integers(0, 256, (20, 80, 3), np.uint8).repeat(6, 0).repeat(6, 1)
+
+
+def passed(tracker, stops):
+    """Where along a wall, 2 m away, the tracker takes the camera to be, that stands 0.2 m on at every stop; None where
+    it is lost.
+    """
+    where = []
+    for stop in stops:
+        image = torch.from_numpy(WALL[:, 30 * stop :][:, :160].copy())  # 0.2 m at 2 m are 30 pixels
+        k = torch.tensor([[300.0, 0, 80], [0, 300, 60], [0, 0, 1]])
+        found = tracker(image, torch.full((120, 160), 2.0), k, PixelGrid(120, 160))
+        where.append(float(found.pose[0, 3]) if found.found else None)
+    return where
+
+
+# A pose from points and their rays
 
 
 def test_a_pose_is_solved_though_a_third_of_the_matches_are_wrong():
     rng = np.random.default_rng(0)
     pose = np.eye(4)
-    pose[:3, 3] = 0.3, -0.1, 0.2
-    camera = rng.uniform([-1, -1, 1.5], [1, 1, 4], (60, 3))
-    pixels = camera[:, :2] / camera[:, 2:] * 100 + K[:2, 2]
-    world = moved(camera, pose)
+    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(np.array([0.1, -0.2, 0.05]))[0], (0.3, -0.1, 0.2)
+    world = rng.uniform([-1, -1, 1.5], [1, 1, 4], (60, 3))
+    own = world @ pose[:3, :3].T + pose[:3, 3]
     world[:20] += rng.uniform(0.5, 1, (20, 3))
-    found, rows = solve(world, pixels, K, 1.0)
+    found, rows = solve(world, own[:, :2] / own[:, 2:], NEAR)
     assert np.allclose(found, pose, atol=1e-3)
     assert set(rows) >= set(range(20, 60))
 
 
-def test_too_few_matches_give_no_pose():
-    assert solve(np.ones((5, 3)), np.ones((5, 2)), K, 1.0) is None
+def test_too_few_matches_give_no_pose_nor_do_many_wrong_ones():
+    rng = np.random.default_rng(0)
+    assert solve(np.zeros((0, 3)), np.zeros((0, 2)), NEAR) is None
+    world = rng.uniform([-1, -1, 1.5], [1, 1, 4], (80, 3))
+    rays = world[:, :2] / world[:, 2:]
+    assert solve(world[:7], rays[:7], NEAR) is None
+    assert solve(world[:8], rays[:8], NEAR) is not None
+    assert solve(world, rng.permutation(rays), 0.001) is None
 
 
-def test_a_frame_of_half_the_unit_has_twice_the_scale_and_an_odd_one_none():
-    points = np.array([[0.0, 0, 2], [0, 1, 4], [1, 0, 3]])
-    assert depth_ratio(np.eye(4), points, points / 1.5) == pytest.approx(1.5)
-    assert depth_ratio(np.eye(4), points, points / 3) is None
-    assert depth_ratio(np.eye(4), points[:0], points[:0]) is None
+def test_points_that_tell_nothing_give_no_pose():
+    for points in (np.ones((20, 3)), np.full((20, 3), np.nan), np.arange(20.0)[:, None].repeat(3, axis=1)):
+        assert solve(points, np.random.default_rng(0).normal(0, 0.3, (20, 2)), NEAR) is None
 
 
-def test_a_walk_at_exact_depth_is_tracked_to_a_decimetre(walk):
-    given, truth = walk
+# Past a wall
+
+
+def test_past_a_wall_every_camera_is_where_it_was_shifted_to():
+    assert passed(Tracker(), range(8)) == pytest.approx([0.2 * n for n in range(8)], abs=0.02)
+
+
+def test_of_a_long_walk_the_oldest_views_are_forgotten_and_it_goes_on(monkeypatch):
+    monkeypatch.setattr(landmarks, "_VIEWS", 4)
     tracker = Tracker()
-    tracked = [tracker(*frame) for frame in given]
-    assert all(t.found for t in tracked)
-    errors = torch.stack([t.pose[:3, 3] for t in tracked]) - truth[:, :3, 3]
-    assert errors.norm(dim=1).max() < 0.1
-    assert all(t.scale == pytest.approx(1, abs=0.1) for t in tracked)
+    assert passed(tracker, range(10)) == pytest.approx([0.2 * n for n in range(10)], abs=0.05)
+    assert len(tracker.state_dict()["map.cameras"]) == 4
+    assert passed(tracker, [0]) == [None]
 
 
-def test_the_unit_is_that_of_the_first_frame(walk):
-    """A net that sees everything nearer by a quarter from the third frame on is scaled back."""
-    given, _ = walk
+def test_one_who_is_lost_is_found_wherever_it_has_been_before(monkeypatch):
+    """Not only near where it was last: the older views are looked through in turn."""
+    monkeypatch.setattr(tracking, "_RECENT", 1)
+    monkeypatch.setattr(tracking, "_NEAR", 1)
     tracker = Tracker()
-    tracked = [tracker(image, depth * (0.75 if n > 1 else 1), *rest) for n, (image, depth, *rest) in enumerate(given)]
-    assert [t.scale for t in tracked[2:]] == pytest.approx([4 / 3] * (len(given) - 2), abs=0.15)
+    passed(tracker, range(10))
+    looked = passed(tracker, [0] * 10)
+    assert looked[0] is None
+    assert looked[-1] == pytest.approx(0, abs=0.02)
 
 
-def test_a_frame_of_which_nothing_is_recognised_goes_on_as_before_and_the_next_is_found_again(walk):
-    given, truth = walk
+# A walk
+
+
+def test_the_first_frame_stands_at_the_origin_and_its_depth_is_the_nets(exact):
+    assert torch.equal(exact[0].pose, HERE)
+    assert exact[0].found
+    assert exact[0].unit == pytest.approx(1)
+    assert exact[0].ratios == pytest.approx(1, abs=1e-3)
+
+
+def test_a_walk_at_exact_depth_is_tracked_to_a_few_centimetres(room, walk, exact):
+    assert all(t.found for t in exact)
+    assert apart(exact, room[1]).max() < 0.04
+    assert [t.unit for t in exact] == pytest.approx([1] * len(exact), abs=0.03)
+    for (_, depth, *_), t in zip(walk, exact, strict=True):
+        assert t.ratios.shape == depth.shape
+        assert t.ratios.dtype == torch.float32
+        assert (t.ratios - 1).abs().mean() < 0.06
+
+
+def test_depth_that_errs_smoothly_by_a_fifth_gets_better_than_the_nets(room, walk):
+    def err(n, depth):
+        rough = np.random.default_rng((0, n)).normal(0, 0.2, (3, 4)).astype(np.float32)
+        return depth * torch.from_numpy(np.exp(cv2.resize(rough, depth.shape[::-1], interpolation=cv2.INTER_CUBIC)))
+
+    found = tracked(Tracker(), walk, err)
+    assert all(t.found for t in found)
+    assert apart(found, room[1]).max() < 0.08
+    after, before = [], []
+    for n, ((_, depth, *_), t) in enumerate(zip(walk, found, strict=True)):
+        seen = depth > 0
+        before.append((err(n, depth) / depth - 1)[seen].abs().mean())
+        after.append((err(n, depth) * t.ratios / depth - 1)[seen].abs().mean())
+    assert np.mean(after[2:]) < 0.75 * np.mean(before[2:])
+
+
+def test_a_frame_whose_net_sees_all_nearer_is_scaled_back(room, walk):
+    """Every second one by a fifth: the map has a unit between them, and the cameras stand where they stood."""
+    found = tracked(Tracker(), walk, lambda n, depth: depth * (0.8 if n % 2 else 1))
+    assert all(t.found for t in found)
+    assert apart(found, room[1]).max() < 0.04
+    units = np.array([t.unit for t in found])
+    assert (units[1::2] / units[:-1:2]).mean() == pytest.approx(1.25, abs=0.05)
+    assert (units > 0.9).all()
+    assert (units < 1.3).all()
+
+
+def test_a_frame_at_a_third_of_the_unit_is_not_believed_and_the_next_is(room, walk):
+    found = tracked(Tracker(), walk[:6], lambda n, depth: depth * (0.35 if n == 3 else 1))
+    assert [t.found for t in found] == [True, True, True, False, True, True]
+    assert apart(found[4:], room[1][4:]).max() < 0.04
+
+
+def test_a_lost_frame_stands_still_and_later_ones_are_found_again(room, walk):
     tracker = Tracker()
-    for frame in given[:4]:
-        tracker(*frame)
-    image, *rest = given[4]
-    lost = tracker(torch.full_like(image, 90), *rest)
-    assert not lost.found
-    assert (lost.pose[:3, 3] - truth[4, :3, 3]).norm() < 0.3
-    again = tracker(*given[5])
-    assert again.found
-    assert (again.pose[:3, 3] - truth[5, :3, 3]).norm() < 0.1
+    before = tracked(tracker, walk[:4])
+    lost = [tracker(*of_plain(seen)) for seen in walk[4:7]]
+    assert not any(t.found for t in lost)
+    assert all(torch.equal(t.pose, before[-1].pose) for t in lost)
+    assert all(t.ratios == pytest.approx(before[-1].unit, rel=1e-5) for t in lost)
+    after = tracked(tracker, walk[7:9])
+    assert all(t.found for t in after)
+    assert apart(after, room[1][7:]).max() < 0.05
+
+
+def test_a_walk_that_begins_before_a_plain_wall_begins_with_what_is_seen_then(walk):
+    tracker = Tracker()
+    for seen in (of_plain(walk[0]), of_plain(walk[1])):
+        nothing = tracker(*seen)
+        assert not nothing.found
+        assert torch.equal(nothing.pose, HERE)
+        assert torch.equal(nothing.ratios, torch.ones_like(seen[1]))
+    first = tracker(*walk[2])
+    assert first.found
+    assert torch.equal(first.pose, HERE)
+    assert tracker(*walk[3]).found
+
+
+@pytest.mark.parametrize("nothing", [0.0, math.nan])
+def test_a_frame_without_depth_is_not_found(walk, nothing):
+    tracker = Tracker()
+    for n in (0, 2):
+        image, depth, *rest = walk[n]
+        without = tracker(image, torch.full_like(depth, nothing), *rest)
+        assert not without.found
+        assert without.ratios.isfinite().all()
+        assert tracker(*walk[n + 1]).found
+
+
+def test_the_nets_size_may_change_on_the_way(room, walk):
+    tracker = Tracker()
+    found = [*tracked(tracker, walk[:4]), *(tracker(*given(frame, 128)) for frame in room[0][4:7])]
+    assert all(t.found for t in found)
+    assert found[-1].ratios.shape == (96, 128)
+    assert apart(found, room[1]).max() < 0.04
+
+
+def test_a_camera_that_stands_adds_nothing_to_the_map(walk):
+    tracker = Tracker()
+    tracker(*walk[0])
+    before = tracker.state_dict()
+    for _ in range(2):
+        still = tracker(*walk[0])
+        assert (still.pose - HERE).norm() < 1e-3
+    after = tracker.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("map."))
+
+
+# Saved and taken up again
 
 
 def test_a_tracker_taken_out_and_put_back_goes_on_alike(walk):
-    given, _ = walk
     one, two = Tracker(), Tracker()
-    for frame in given[:5]:
-        one(*frame)
+    tracked(one, walk[:4])
+    one(*of_plain(walk[4]))
     two.load_state_dict(one.state_dict())
-    for frame in given[5:8]:
-        a, b = one(*frame), two(*frame)
-        assert torch.allclose(a.pose, b.pose)
-        assert a.scale == pytest.approx(b.scale)
+    for seen in walk[5:8]:
+        a, b = one(*seen), two(*seen)
+        assert torch.equal(a.pose, b.pose)
+        assert torch.equal(a.ratios, b.ratios)
+        assert (a.unit, a.found) == (b.unit, b.found)
 
 
-def test_a_tracker_that_saw_nothing_is_saved_too():
+def test_a_tracker_that_saw_nothing_is_saved_too(walk):
     two = Tracker()
+    two(*walk[0])
     two.load_state_dict(Tracker().state_dict())
-    assert not two.state_dict()["points"].numel()
+    assert not two.state_dict()["map.points"].numel()
+    assert torch.equal(two(*walk[3]).pose, HERE)
 
 
-def test_a_damaged_state_is_refused(walk):
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("camera", lambda t: t[:3], r"camera must be \(4, 4\), got \(3, 4\)"),
+        ("map.spreads", lambda t: t[:-1], r"map\.spreads must be"),
+        ("map.landmarks", lambda t: t + 1, r"map\.landmarks must be -1 or rows of the \d+ points"),
+    ],
+)
+def test_a_damaged_state_is_refused_in_one_line(walk, name, damage, said):
     tracker = Tracker()
-    tracker(*walk[0][0])
+    tracker(*walk[0])
     state = tracker.state_dict()
-    with pytest.raises(InputError):
-        Tracker().load_state_dict(state | {"points": state["points"][:-1]})
+    with pytest.raises(InputError, match=said) as refused:
+        Tracker().load_state_dict(state | {name: damage(state[name])})
+    assert "\n" not in str(refused.value)
 
 
 def test_it_starts_anew_after_a_reset(walk):
     tracker = Tracker()
-    for frame in walk[0][:3]:
-        tracker(*frame)
+    tracked(tracker, walk[:3])
     tracker.reset()
-    assert torch.equal(tracker(*walk[0][5]).pose, torch.eye(4, dtype=torch.float64))
+    assert torch.equal(tracker(*walk[5]).pose, HERE)
+
+
+# As a placement, and in the room
+
+
+def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
+    pose, chunks = TrackedPose(), Chunks()
+    image, depth, intrinsics, grid = walk[0]
+    seen = Seen(camera(x=9), depth, grid, intrinsics)
+    assert pose.stand_in(Frame(0, 0.0, image)) is None
+    place = pose(Frame(0, 0.0, image), seen, chunks)
+    assert torch.equal(place.world_from_camera, HERE)
+    assert (place.scale.shape, place.unit, place.held) == (depth.shape, pytest.approx(1), "")
+    lost = pose(Frame(1, 0.1, of_plain(walk[1])[0]), seen, chunks)
+    assert lost.held == "too little of the image is recognised to tell where the camera is"
+    assert torch.equal(pose.stand_in(Frame(2, 0.2, image)), lost.world_from_camera)
+
+
+def test_points_lie_on_the_rays_of_the_camera_that_is_given_at_the_depth_that_is_told():
+    net = ScriptedNet([camera()])
+    k = torch.tensor([[60.0, 0, 30], [0, 62, 25], [0, 0, 1]])
+    seen = Cut3rReconstruction(net, pose="tracked")(frame(0, intrinsics=k))
+    assert not seen.held
+    pixels, z = project(seen.points[seen.valid], seen.intrinsics)
+    v, u = torch.nonzero(seen.valid, as_tuple=True)
+    assert torch.allclose(pixels, torch.stack((u, v), dim=1).float(), atol=1e-3)
+    assert torch.allclose(z, seen.depth[seen.valid])

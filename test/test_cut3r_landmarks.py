@@ -1,0 +1,266 @@
+"""The map of landmarks: a few views of a cloud whose every point is known by its number."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.reconstruction.cut3r import landmarks
+from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH
+from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Features
+from moonseg3r_core.reconstruction.cut3r.landmarks import NONE, LandmarkMap, View
+
+FOCAL = 400.0
+CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))
+
+
+def standing(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
+    """camera_from_world (4, 4)."""
+    pose = np.eye(4)
+    pose[:3, :3] = cv2.Rodrigues(np.array(turn, float))[0]
+    pose[:3, 3] = -pose[:3, :3] @ (x, y, z)
+    return pose
+
+
+PATH = [standing(0.2 * i, 0.05 * i, -0.03 * i, (0, -0.05 * i, 0.02 * i)) for i in range(24)]
+
+
+class Walk:
+    """A map, and which landmark every point of the cloud is; points are recognised without fault."""
+
+    def __init__(self, cloud=CLOUD):
+        self.cloud, self.map, self.known, self.seen = cloud, LandmarkMap(), {}, []
+
+    def look(self, camera, numbers=None, off=None, net=1.0, spoil=lambda marks: marks):
+        """Keep a view from `camera`, which is taken to be `off` it, of points by their numbers."""
+        numbers = np.arange(len(self.cloud)) if numbers is None else np.array(numbers, int)
+        own = self.cloud[numbers] @ camera[:3, :3].T + camera[:3, 3]
+        what = np.zeros((len(numbers), LENGTH), np.uint8)
+        what[:, 0] = numbers
+        features = Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
+        marks = spoil(np.array([self.known.get(n, NONE) for n in numbers.tolist()], int))
+        kept = self.map.keep(View(camera if off is None else off @ camera, 0.0, features, marks))
+        self.relearn()
+        return kept
+
+    def relearn(self):
+        """Landmarks by number, as the newest views have them."""
+        self.known = {
+            int(n): int(mark)
+            for view in self.map.views
+            for n, mark in zip(view.features.descriptors[:, 0], view.landmarks, strict=True)
+            if mark != NONE
+        }
+
+
+def errors(view, points):
+    """Pixels by which its landmarks are seen off their places."""
+    held = view.landmarks != NONE
+    own = points[view.landmarks[held]] @ view.camera[:3, :3].T + view.camera[:3, 3]
+    return np.linalg.norm(own[:, :2] / own[:, 2:] - view.features.rays[held], axis=1) * FOCAL
+
+
+# On paper
+
+
+def test_what_the_first_view_sees_is_new_and_lies_at_the_nets_depth():
+    walk = Walk()
+    kept = walk.look(PATH[0])
+    assert kept.landmarks.tolist() == list(range(60))
+    assert np.allclose(walk.map.points, CLOUD)
+    assert walk.map.spreads.tolist() == [DEPTH] * 60
+    assert np.allclose(walk.map.depths(standing(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
+
+
+def test_new_landmarks_are_laid_by_the_views_own_pose_and_unit():
+    features = Features(np.array([[0.5, 0.0]]), np.zeros((1, LENGTH), np.uint8), np.array([2.0]), FOCAL)
+    map = LandmarkMap()
+    kept = map.keep(View(standing(x=3), np.log(1.5), features, np.array([NONE])))
+    assert np.allclose(map.points, [[4.5, 0, 3]])
+    assert np.allclose(kept.pose[:3, 3], [3, 0, 0])
+
+
+def test_a_view_of_nothing_is_kept():
+    walk = Walk()
+    assert walk.look(PATH[0], []).landmarks.shape == (0,)
+    assert walk.look(PATH[1]).landmarks.tolist() == list(range(60))
+    assert walk.look(PATH[2], []).landmarks.shape == (0,)
+    assert len(walk.map.views) == 3
+
+
+# Views that share landmarks
+
+
+def test_a_view_whose_pose_is_off_is_put_right():
+    walk = Walk()
+    walk.look(PATH[0])
+    kept = walk.look(PATH[1], off=standing(0.03, -0.02, 0.04, (0.02, 0.01, -0.01)))
+    assert np.allclose(kept.camera, PATH[1], atol=1e-3)
+    assert np.array_equal(walk.map.views[0].camera, np.eye(4))
+    assert len(walk.map.points) == 60
+
+
+def test_points_that_are_new_go_with_the_view_that_saw_them_alone():
+    walk = Walk()
+    walk.look(PATH[0], range(40))
+    kept = walk.look(PATH[1], off=standing(0.1, 0, 0.05, (0, 0.03, 0)))
+    assert (kept.landmarks == np.arange(60)).all()
+    assert np.allclose(walk.map.points[40:], CLOUD[40:], atol=5e-3)
+
+
+def test_with_every_view_points_are_better_known_than_by_the_nets_depth():
+    walk, rng = Walk(), np.random.default_rng(1)
+    off, doubt = [], []
+    for camera in PATH[:6]:
+        walk.look(camera, net=np.exp(rng.normal(0, 0.2, 60)))
+        off.append(np.abs(np.log(walk.map.points[:, 2] / CLOUD[:, 2])).mean())
+        doubt.append(walk.map.spreads.mean())
+    assert off[0] > 0.1
+    assert off[-1] < 0.05
+    assert all(later < earlier for earlier, later in pairwise(doubt))
+
+
+def test_a_view_whose_net_sees_all_nearer_gets_a_larger_unit():
+    walk = Walk()
+    for n, camera in enumerate(PATH[:5]):
+        kept = walk.look(camera, net=0.8 if n == 4 else 1.0)
+    assert kept.unit - walk.map.views[0].unit > 0.5 * np.log(1.25)
+
+
+def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
+    def swapped(marks):
+        marks[[7, 8]] = marks[[8, 7]]
+        return marks
+
+    walk = Walk()
+    for n, camera in enumerate(PATH[:5]):
+        kept = walk.look(camera, spoil=swapped if n == 4 else lambda marks: marks)
+    assert np.flatnonzero(kept.landmarks == NONE).tolist() == [7, 8]
+    assert all((view.landmarks == np.arange(60)).all() for view in walk.map.views[:4])
+    walk.look(PATH[5])
+    assert (walk.map.views[-1].landmarks[[7, 8]] == [7, 8]).all()
+    assert np.allclose(walk.map.points, CLOUD, atol=0.05)
+
+
+def test_views_that_share_nothing_with_the_newest_stay_as_they_are():
+    walk = Walk()
+    for n in range(3):
+        walk.look(PATH[n], range(30), off=standing(0.01 * n))
+    points, views = walk.map.points.copy(), list(walk.map.views)
+    walk.look(PATH[10], range(30, 60))
+    assert np.array_equal(walk.map.points[:30], points)
+    assert all(one is other for one, other in zip(walk.map.views, views, strict=False))
+
+
+def test_of_many_views_the_oldest_hold_and_are_not_moved():
+    """More than are adjusted at a time: ten that look at two halves, the first of them at the one alone."""
+    walk = Walk()
+    for n in range(10):
+        walk.look(PATH[n], range(30) if n < 2 else range(60))
+    held = walk.map.views[:2]
+    walk.look(PATH[10], off=standing(0.02, 0.01, 0))
+    assert all(np.array_equal(a.camera, b.camera) for a, b in zip(walk.map.views, held, strict=False))
+    assert np.allclose(walk.map.views[-1].camera, PATH[10], atol=1e-3)
+
+
+# What is forgotten
+
+
+def test_beyond_so_many_views_the_oldest_go_with_what_they_alone_saw(monkeypatch):
+    monkeypatch.setattr(landmarks, "_VIEWS", 8)
+    along = CLOUD.repeat(4, axis=0) + np.column_stack((np.linspace(0, 4, 240), np.zeros((240, 2))))
+    walk = Walk(along)
+    for n in range(24):
+        walk.look(standing(0.15 * n, 0.01 * n), range(9 * n, 9 * n + 33))
+        assert len(walk.map.views) <= 8
+    shown = np.unique(np.concatenate([view.landmarks for view in walk.map.views]))
+    assert shown.min() >= 0
+    assert shown.max() < len(walk.map.points) == len(walk.map.spreads) < 150
+    assert max(errors(view, walk.map.points).max() for view in walk.map.views) < 0.5
+    for n, mark in walk.known.items():
+        assert np.allclose(walk.map.points[mark], along[n], atol=0.05)
+
+
+def test_what_is_no_landmark_stays_none_when_views_are_forgotten(monkeypatch):
+    monkeypatch.setattr(landmarks, "_VIEWS", 4)
+    walk = Walk()
+
+    def swapped(marks):
+        marks[[7, 8]] = marks[[8, 7]]
+        return marks
+
+    for n, camera in enumerate(PATH[:6]):
+        walk.look(camera, spoil=swapped if n == 3 else lambda marks: marks)
+    assert [(view.landmarks == NONE).sum() for view in walk.map.views] == [0, 2, 0, 0]
+
+
+# Saved and taken up again
+
+
+def walked(views=5):
+    walk = Walk()
+    for n in range(views):
+        walk.look(PATH[n], range(5 * n, 5 * n + 40), off=standing(0.01, 0, 0.01))
+    return walk
+
+
+@pytest.mark.parametrize("views", [0, 1, 5])
+def test_a_map_taken_out_and_put_back_goes_on_identically(views):
+    one, two = walked(views), Walk()
+    two.map.load_state_dict(one.map.state_dict())
+    two.relearn()
+    for n in (5, 6):
+        one.look(PATH[n], range(20, 60))
+        two.look(PATH[n], range(20, 60))
+    before, after = one.map.state_dict(), two.map.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_what_was_taken_out_does_not_change_with_the_map():
+    walk = walked()
+    state = walk.map.state_dict()
+    copy = {name: tensor.clone() for name, tensor in state.items()}
+    other = Walk()
+    other.map.load_state_dict(state)
+    other.relearn()
+    for on in (walk, other):
+        on.look(PATH[5], range(20, 60))
+    assert all(torch.equal(state[name], copy[name]) for name in state)
+
+
+def test_nothing_is_left_after_a_reset():
+    walk = walked()
+    walk.map.reset()
+    assert all(torch.equal(t, LandmarkMap().state_dict()[name]) for name, t in walk.map.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("points", lambda t: t[:-1], r"spreads must be \(59\), got \(60,\)"),
+        ("landmarks", lambda t: t + 1, r"landmarks must be -1 or rows of the 60 points, got 1 to 60; save it again"),
+        ("landmarks", lambda t: t - 2, r"landmarks must be -1 or rows of the 60 points, got -2 to 57"),
+        ("landmarks", lambda t: t.float(), r"landmarks must be torch.int64"),
+        ("counts", lambda t: t + 1, r"rays must be \(205, 2\), got \(200, 2\)"),
+        ("cameras", lambda t: t[:3], r"units must be \(3\), got \(5,\)"),
+        ("spreads", lambda t: t[:-1], r"spreads must be \(60\)"),
+        ("descriptors", lambda t: t[:, :64], r"descriptors must be \(200, 128\)"),
+    ],
+)
+def test_a_damaged_state_is_refused_in_one_line(name, damage, said):
+    state = walked().map.state_dict()
+    with pytest.raises(InputError, match=said) as refused:
+        LandmarkMap().load_state_dict(state | {name: damage(state[name])})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", LandmarkMap().state_dict())
+def test_a_state_that_lacks_something_says_what(name):
+    state = walked(2).map.state_dict()
+    del state[name]
+    with pytest.raises(InputError, match=f"{name} must be in a saved state"):
+        LandmarkMap().load_state_dict(state)
