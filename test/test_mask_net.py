@@ -10,7 +10,7 @@ from torch import nn
 
 from moonseg3r_core.build_masks import make_nano_masks
 from moonseg3r_core.cli import main
-from moonseg3r_core.errors import ConfigError, InputError
+from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.masks.affinities import OFFSETS, boundaries, joined, labels_of, pairs, views
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
 from moonseg3r_core.masks.nano import NanoMasks, inner_size
@@ -228,6 +228,17 @@ def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     with pytest.raises(InputError, match="of this recipe"):
         train_masks(MaskRecipe(widths=(8, 8), steps=9, height=32, width=32, held=0), tmp_path / "b", device="cpu")
+
+
+def test_the_recipe_of_a_run_stands_beside_its_checkpoint(tmp_path):
+    train_masks(TINY, tmp_path, device="cpu", until=0.0)
+    assert read_mask_recipe(tmp_path / "recipe.yaml") == TINY
+
+
+def test_out_must_be_a_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="cannot write the folder"):
+        train_masks(TINY, tmp_path / "out", device="cpu")
 
 
 def test_the_loss_falls(tmp_path, capsys):

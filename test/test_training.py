@@ -20,12 +20,13 @@ from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training import ending, reconstruction
+from moonseg3r_core.training import run as run_module
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.journal import Journal
 from moonseg3r_core.training.losses import Truth
-from moonseg3r_core.training.optimizers import groups, optimizers
+from moonseg3r_core.training.optimizers import adamw, groups, muon
 from moonseg3r_core.training.recipe import Stage
-from moonseg3r_core.training.reconstruction import Run, learning_rate, leaves_parameters_out, train
+from moonseg3r_core.training.reconstruction import ReconstructionRun, leaves_parameters_out, train
 from moonseg3r_core.training.stream import Stream
 from moonseg3r_core.training.unroll import Unrolled, losses
 
@@ -34,7 +35,7 @@ has_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs to
 
 
 def run_of(recipe, folder, precision="32-true"):
-    return Run(engine("cpu", precision), recipe, folder, None, False)
+    return ReconstructionRun(engine("cpu", precision, recipe.seed), recipe, folder)
 
 
 def some_batches(recipe, count):
@@ -53,7 +54,7 @@ def whole(tmp_path_factory):
 
 def test_the_rate_climbs_then_falls_as_a_cosine():
     recipe = replace(TOY, stages=(Stage(110, 2, 2),), warmup=10, rate=2.0, last=0.1)
-    rates = [learning_rate(recipe, step) for step in range(111)]
+    rates = [recipe.learning_rate(step) for step in range(111)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[9] == rates[10] == pytest.approx(2.0)
     assert rates[60] == pytest.approx((2.0 + 0.2) / 2)
@@ -71,21 +72,21 @@ def test_matrices_decay_and_nothing_else_does():
 @has_muon
 def test_muon_takes_the_matrices_and_adamw_the_rest():
     net = Cut3r(replace(SIZES, head="dpt"))
-    muon, adamw = optimizers(net, MUON)
-    (matrices,), (kernels, rest) = muon.param_groups, adamw.param_groups
-    assert isinstance(muon, torch.optim.Muon)
-    assert isinstance(adamw, torch.optim.AdamW)
+    first, second = muon(net, 1e-3, 0.05)
+    (matrices,), (kernels, rest) = first.param_groups, second.param_groups
+    assert isinstance(first, torch.optim.Muon)
+    assert isinstance(second, torch.optim.AdamW)
     assert {parameter.dim() for parameter in matrices["params"]} == {2}
     assert {parameter.dim() for parameter in kernels["params"]} == {4}
-    assert [group["weight_decay"] for group in (matrices, kernels, rest)] == [TOY.decay, TOY.decay, 0]
+    assert [group["weight_decay"] for group in (matrices, kernels, rest)] == [0.05, 0.05, 0]
     taken = [id(parameter) for group in (matrices, kernels, rest) for parameter in group["params"]]
     assert sorted(taken) == sorted(map(id, net.parameters()))
 
 
 def test_adamw_takes_every_parameter_once():
     net = Cut3r(SIZES)
-    (adamw,) = optimizers(net, TOY)
-    taken = [id(parameter) for group in adamw.param_groups for parameter in group["params"]]
+    (only,) = adamw(net, 1e-3, 0.05)
+    taken = [id(parameter) for group in only.param_groups for parameter in group["params"]]
     assert sorted(taken) == sorted(map(id, net.parameters()))
 
 
@@ -154,7 +155,7 @@ def test_a_run_out_of_time_saves_where_it_stands(tmp_path):
 
 
 def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_there(tmp_path, monkeypatch, capsys, whole):
-    made, advance = [], Run.advance
+    made, advance = [], ReconstructionRun.advance
 
     def interrupted(run, batch):
         made.append(run.step)
@@ -162,7 +163,7 @@ def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_there(tmp_path, mo
             os.kill(os.getpid(), signal.SIGINT)
         advance(run, batch)
 
-    monkeypatch.setattr(Run, "advance", interrupted)
+    monkeypatch.setattr(ReconstructionRun, "advance", interrupted)
     command = [
         "train", "reconstruction", str(written(tmp_path / "toy.yaml")), "-o", str(tmp_path / "out"),
         "--workers", "0", "--device", "cpu", "--precision", "32-true",
@@ -196,7 +197,7 @@ def test_processes_that_render_do_not_hear_ctrl_c():
 
 
 def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(reconstruction, "_EVERY", 3)
+    monkeypatch.setattr(run_module, "_EVERY", 3)
     run = run_of(TOY, tmp_path)
     good, bad, other = some_batches(TOY, 3)
     run.advance(good)
@@ -284,11 +285,11 @@ import torch
 from training_toys import CPU, SIZES, TOY
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.recipe import Stage
-from moonseg3r_core.training.reconstruction import Run, train
+from moonseg3r_core.training.reconstruction import ReconstructionRun, train
 from moonseg3r_core.training.stream import Stream
 
-out, fabric = Path(sys.argv[1]), engine("cpu", "32-true")
-run = Run(fabric, TOY, out / "even", None, False)
+out, fabric = Path(sys.argv[1]), engine("cpu", "32-true", TOY.seed)
+run = ReconstructionRun(fabric, TOY, out / "even")
 for batch in islice(Stream(TOY, fabric.device, 0, 0, fabric.global_rank, fabric.world_size), 2):
     run.advance(batch)
 torch.save((batch.views, run.net.state_dict(), run.averaged.state_dict()), out / f"{fabric.global_rank}.pt")

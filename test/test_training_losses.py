@@ -233,7 +233,7 @@ def test_perfect_outputs_have_perfect_scores_in_any_unit_and_world():
 
 def test_an_untrained_net_scores_badly_on_held_out_rooms():
     torch.manual_seed(0)
-    scores = HeldOut(replace(TOY, held=1)).scores(Cut3r(SIZES), torch.device("cpu"))
+    scores = HeldOut(replace(TOY, held=1)).scores(Cut3r(SIZES))
     assert scores["abs_rel"] > 0.1
     assert 0 < scores["ate_percent"] <= scores["still_percent"] * 1.001
 

@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,15 +17,16 @@ from moonseg3r_core.reconstruction.cut3r.model import Cut3r
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.last_checkpoint import read_last, write_last
 from moonseg3r_core.training.recipe import read_recipe
-from moonseg3r_core.training.reconstruction import plain, train
+from moonseg3r_core.training.reconstruction import train
 from moonseg3r_core.training.speed import compiled
+from moonseg3r_core.training.yaml_facts import plain
 
 LAST = "last.ckpt"
 
 
 def edited(tmp_path, **changes):
     """The toy recipe as a file, with facts of any kind put in (None: taken out)."""
-    facts = {name: value for name, value in {**plain(TOY), **changes}.items() if value is not None}
+    facts = {name: value for name, value in {**plain(asdict(TOY)), **changes}.items() if value is not None}
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(facts))
     return path
@@ -157,7 +158,7 @@ def test_weights_to_begin_with_must_be_of_the_recipes_sizes(tmp_path):
 def test_a_gpu_that_is_not_there_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="--device cuda needs a GPU"):
-        engine("cuda", "auto")
+        engine("cuda", "auto", 0)
 
 
 def test_muon_needs_a_torch_that_has_it(monkeypatch, tmp_path):

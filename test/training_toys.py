@@ -1,12 +1,12 @@
 """The smallest of trainings, for the tests of it."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import yaml
 
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 from moonseg3r_core.training.recipe import Recipe, Stage
-from moonseg3r_core.training.reconstruction import plain
+from moonseg3r_core.training.yaml_facts import plain
 
 SIZES = Cut3rSizes(
     enc_dim=32, enc_depth=1, enc_heads=2, dec_dim=32, dec_depth=2, dec_heads=2, state_heads=2, state_size=4,
@@ -21,5 +21,5 @@ CPU = {"device": "cpu", "precision": "32-true", "workers": 0}
 
 def written(path, **changes):
     """A file of the toy recipe, some of it replaced."""
-    path.write_text(yaml.safe_dump(plain(replace(TOY, **changes))))
+    path.write_text(yaml.safe_dump(plain(asdict(replace(TOY, **changes)))))
     return path

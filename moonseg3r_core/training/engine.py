@@ -10,8 +10,9 @@ import torch
 from moonseg3r_core.errors import InputError, MissingDependency
 
 
-def engine(device: str, precision: str, partial: bool = False) -> Any:
-    """Lightning Fabric on what is here, or on what torchrun started; bf16 where the machine multiplies it fast.
+def engine(device: str, precision: str, seed: int, partial: bool = False) -> Any:
+    """Lightning Fabric on what is here, or on what torchrun started, its dice at a seed; bf16 where the machine
+    multiplies it fast.
 
     partial: some steps leave parameters without a gradient, which several processes must look for. Raises InputError
     for a device that is not here, MissingDependency where Fabric is not installed.
@@ -34,6 +35,7 @@ def engine(device: str, precision: str, partial: bool = False) -> Any:
         strategy="ddp_find_unused_parameters_true" if partial and world > 1 else "auto",
     )
     fabric.launch()
+    fabric.seed_everything(seed, verbose=False)
     return fabric
 
 

@@ -33,9 +33,9 @@ class HeldOut:
         self._rooms = [_room(FIRST + number, *size) for number in range(recipe.held)]
 
     @torch.no_grad()
-    def scores(self, net: Cut3r, device: torch.device) -> dict[str, float]:
+    def scores(self, net: Cut3r) -> dict[str, float]:
         """Means over rooms of `walk_scores`."""
-        net = net.eval()
+        net, device = net.eval(), next(net.parameters()).device
         rows = [walk_scores(unrolled(net, views.to(device)[None]), *truth) for views, *truth in self._rooms]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 

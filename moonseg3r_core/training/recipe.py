@@ -9,9 +9,8 @@ from typing import Any
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
-from moonseg3r_core.training.yaml_facts import made, read_facts
-
-OPTIMIZERS = ("adamw", "muon")
+from moonseg3r_core.training.base_recipe import MANY, BaseRecipe, check_bounds, recipe_of
+from moonseg3r_core.training.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,13 @@ class Stage:
     batch: int
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A run of `moonseg3r train reconstruction`. Equal recipes and seeds give equal runs on one machine.
+@dataclass(frozen=True, kw_only=True)
+class Recipe(BaseRecipe):
+    """A run of `moonseg3r train reconstruction`.
 
     sizes: the net's. stages: its curriculum, one after the other. height, width: of its pictures. clip: frames rendered
     per room; rooms: clips held at a time; visits: how often a frame is trained on before its clip goes. optimizer: adamw
-    or muon (see `optimizers`). rate: the highest learning rate, reached after `warmup` steps, then a cosine down to `last`
-    of it. held: held-out rooms scored every `score_every` steps over `held_frames`. save_every: steps between checkpoints.
-    decay: of the weights; clip_norm: the longest gradient; ema: what the mean of the weights keeps of itself in a step.
-    seed: from 0 to 999; each has a million rooms of its own.
+    or muon (see `optimizers`). The others: see BaseRecipe.
     """
 
     sizes: Cut3rSizes
@@ -44,13 +40,9 @@ class Recipe:
     visits: float = 2.0
     optimizer: str = "adamw"
     rate: float = 5e-4
-    last: float = 0.02
     warmup: int = 500
     decay: float = 0.05
-    clip_norm: float = 1.0
     ema: float = 0.999
-    seed: int = 0
-    held: int = 6
     held_frames: int = 32
     score_every: int = 1000
     save_every: int = 500
@@ -68,39 +60,29 @@ class Recipe:
             step -= stage.steps
         return self.stages[-1]
 
+    def check(self) -> None:
+        super().check()
+        check_bounds(self, _BOUNDS)
+        if self.height % PATCH or self.width % PATCH:
+            raise ConfigError(f"height and width must be multiples of {PATCH}, got {self.height} x {self.width}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}.")
+        if not self.stages or any(s.steps < 1 or s.batch < 1 or not 1 <= s.window <= self.clip for s in self.stages):
+            raise ConfigError(f"stages must have steps, a batch, and windows of 1 to {self.clip} frames (clip).")
+        if max(s.batch for s in self.stages) > self.rooms:
+            raise ConfigError(f"rooms must be as many as the largest batch or more, got {self.rooms}.")
+        try:
+            check_sizes(self.sizes)
+        except InputError as error:  # it speaks of published checkpoints
+            raise ConfigError(f"sizes: {str(error).partition(';')[0].replace('the checkpoint', 'the net')}.") from error
+
 
 def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
-    """A recipe from a YAML file, some of its numbers replaced. Raises ConfigError for what it cannot be made of."""
-    try:
-        recipe = made(Recipe, {**read_facts(path), **(overrides or {})})
-        check(recipe)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return recipe
+    """As `recipe_of`."""
+    return recipe_of(Recipe, path, overrides)
 
 
-def check(recipe: Recipe) -> None:
-    """Raises ConfigError for numbers that no run can be made of."""
-    for name, (low, high) in _BOUNDS.items():
-        if not low <= getattr(recipe, name) <= high:
-            raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(recipe, name):g}.")
-    if recipe.height % PATCH or recipe.width % PATCH:
-        raise ConfigError(f"height and width must be multiples of {PATCH}, got {recipe.height} x {recipe.width}.")
-    if recipe.optimizer not in OPTIMIZERS:
-        raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {recipe.optimizer!r}.")
-    if not recipe.stages or any(s.steps < 1 or s.batch < 1 or not 1 <= s.window <= recipe.clip for s in recipe.stages):
-        raise ConfigError(f"stages must have steps, a batch, and windows of 1 to {recipe.clip} frames (clip).")
-    if max(s.batch for s in recipe.stages) > recipe.rooms:
-        raise ConfigError(f"rooms must be as many as the largest batch or more, got {recipe.rooms}.")
-    try:
-        check_sizes(recipe.sizes)
-    except InputError as error:  # it speaks of published checkpoints
-        raise ConfigError(f"sizes: {str(error).partition(';')[0].replace('the checkpoint', 'the net')}.") from error
-
-
-_MANY = 1e9
 _BOUNDS = {
-    "height": (PATCH, 4096), "width": (PATCH, 4096), "clip": (1, _MANY), "rooms": (1, _MANY), "visits": (0.1, _MANY),
-    "rate": (0, 1), "last": (0, 1), "warmup": (0, _MANY), "decay": (0, 1), "clip_norm": (1e-6, _MANY), "ema": (0, 1),
-    "seed": (0, 999), "held": (0, _MANY), "held_frames": (2, _MANY), "score_every": (1, _MANY), "save_every": (1, _MANY),
+    "height": (PATCH, 4096), "width": (PATCH, 4096), "clip": (1, MANY), "rooms": (1, MANY), "visits": (0.1, MANY),
+    "held_frames": (2, MANY),
 }  # fmt: skip

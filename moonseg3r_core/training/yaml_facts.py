@@ -44,6 +44,13 @@ def made(kind: type[T], facts: Any, where: str = "") -> T:
     return kind(**{name: _as(hints[name], given, where + name) for name, given in facts.items()})
 
 
+def plain(facts: Any) -> Any:
+    """Facts as YAML holds them: mappings and lists alone."""
+    if isinstance(facts, Mapping):
+        return {name: plain(fact) for name, fact in facts.items()}
+    return [plain(fact) for fact in facts] if isinstance(facts, (list, tuple)) else facts
+
+
 def _as(kind: Any, given: Any, where: str) -> Any:
     if is_dataclass(kind):
         return made(kind, given, f"{where}.")  # type: ignore[arg-type]
