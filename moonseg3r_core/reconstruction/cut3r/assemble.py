@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.geometry import transform
+from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.inference import Sight
 from moonseg3r_core.reconstruction.cut3r.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.placement import Place
@@ -14,16 +14,24 @@ from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.types import FeatureMap, Geometry, PixelGrid
 
 
-def world_points(outputs: Outputs, place: Place) -> tuple[Tensor, Tensor]:
+def world_points(outputs: Outputs, place: Place, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """The world head's points (H, W, 3), moved as the chunk lies, and their confidence (H, W)."""
     assert outputs.world_points is not None, "the world head is asked for"
     assert outputs.world_confidence is not None, "it gives both"
     return place.chunk.points(outputs.world_points[0]), outputs.world_confidence[0]
 
 
-def carried_points(outputs: Outputs, place: Place) -> tuple[Tensor, Tensor]:
+def carried_points(outputs: Outputs, place: Place, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """The self head's points (H, W, 3), scaled and carried by the camera's pose, and their confidence (H, W)."""
     return transform(outputs.self_points[0] * place.scale, place.world_from_camera), outputs.self_confidence[0]
+
+
+def lifted_points(outputs: Outputs, place: Place, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
+    """The self head's depth, scaled and lifted along the camera's rays, as points of the world (H, W, 3), and their
+    confidence (H, W).
+    """
+    own = unproject(outputs.self_points[0, ..., 2] * place.scale, intrinsics)
+    return transform(own, place.world_from_camera), outputs.self_confidence[0]
 
 
 def assembled(

@@ -21,14 +21,16 @@ from moonseg3r_core.types import Frame, PixelGrid
 
 @dataclass(frozen=True)
 class Place:
-    """A frame's camera (4, 4), the map's units per unit of the net, and how the net's world lies in the map's; `held`
-    says why its points cannot be placed. `camera` (4, 4) is what tells how far it has moved, in units of the net.
+    """A frame's camera (4, 4), the map's units per unit of the net, one number or each pixel's (h, w), and how the net's
+    world lies in the map's; `held` says why its points cannot be placed. `camera` (4, 4) is what tells how far it has
+    moved, `unit` how many of its units the net's is.
     """
 
     world_from_camera: Tensor
-    scale: float
+    scale: float | Tensor
     chunk: Similarity
     camera: Tensor
+    unit: float
     held: str = ""
 
 
@@ -75,7 +77,8 @@ class ModelledPose:
 
     def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
         self._last = seen.camera
-        return Place(seen.camera, chunks.similarity.scale, chunks.similarity, seen.camera)
+        scale = chunks.similarity.scale
+        return Place(seen.camera, scale, chunks.similarity, seen.camera, scale)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])}
@@ -86,7 +89,7 @@ class ModelledPose:
 
 
 class TrackedPose:
-    """By features matched with earlier views (see `tracking`); its unit is the first frame's. The last one stands in."""
+    """By landmarks recognised (see `tracking`); its unit is the net's in the mean. The last one stands in."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
@@ -106,7 +109,8 @@ class TrackedPose:
         tracked = self._tracker(frame.image, seen.depth, seen.intrinsics, seen.grid)
         self._last = tracked.pose
         held = "" if tracked.found else "too little of the image is recognised to tell where the camera is"
-        return Place(tracked.pose, tracked.scale, chunks.similarity, tracked.pose, held)
+        scale = tracked.ratios.to(seen.depth)
+        return Place(tracked.pose, scale, chunks.similarity, tracked.pose, tracked.unit, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])
@@ -150,7 +154,7 @@ class GivenPose:
         self._scale.observe(given.cpu(), seen.camera)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
         held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
-        return Place(given, scale, chunks.similarity, seen.camera, held)
+        return Place(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         return gathered(scale=self._scale.state_dict())

@@ -13,6 +13,7 @@ from moonseg3r_core.reconstruction.cut3r.assemble import (
     assembled,
     blank,
     carried_points,
+    lifted_points,
     trusted_depth,
     world_points,
 )
@@ -23,11 +24,14 @@ from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
 from moonseg3r_core.reconstruction.cut3r.model import Ask
-from moonseg3r_core.reconstruction.cut3r.placement import PLACEMENTS, Placement, Seen
+from moonseg3r_core.reconstruction.cut3r.placement import PLACEMENTS, Place, Placement, Seen
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.state import State
 from moonseg3r_core.state import gathered, load_parts, part, plain, take, within
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
+
+# A matched pose is found along the camera's rays, and so its points lie on them.
+_CARRIED = {"model": carried_points, "tracked": lifted_points, "given": carried_points}
 
 
 class Unusable(Exception):
@@ -38,9 +42,9 @@ class Cut3rReconstruction:
     """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1); keeps CUT3R's state.
 
     `points`: world, X_t of the world head, or self, the self head's points carried by the pose, which spares a dense
-    head. `pose`: model, the net's, in units of the first frames; tracked, by matched features and the net's depth; or
-    given, the frame's own: these two carry the self points (whatever `points` says), scaled to the map, or to metres by
-    the odometry. Points that the net trusts less than `min_confidence`
+    head. `pose`: model, the net's, in units of the first frames; tracked, by landmarks recognised, which correct the net's
+    depth too; or given, the frame's own: these two carry the self points (whatever `points` says), scaled to the map, or to
+    metres by the odometry. Points that the net trusts less than `min_confidence`
     have confidence 0, depth likewise. Intrinsics are the frame's, else estimated. `attention` chooses A, None leaves it
     out. Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
     anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
@@ -66,7 +70,7 @@ class Cut3rReconstruction:
         self.net, self.min_confidence = net, min_confidence
         self._infer = Inference(net, precision, min_confidence)
         self._ask = Ask(world=points == "world" and pose == "model", attention=attention)
-        self._points = world_points if self._ask.world else carried_points
+        self._points = world_points if self._ask.world else _CARRIED[pose]
         self._placement: Placement = PLACEMENTS[pose]()
         self._images, self._camera = ImageCheck(), EstimatedCamera()
         self._keys, self._chunks = KeyFrames(key_translation, key_rotation), Chunks(reset_every)
@@ -85,10 +89,12 @@ class Cut3rReconstruction:
         camera = self._chunks.similarity.pose(sight.reading.pose)
         depth = trusted_depth(sight.outputs, self.min_confidence)
         place = self._placement(frame, Seen(camera, depth, grid, intrinsics), self._chunks)
-        self._advance(sight, place.camera, glance(picture))
+        self._advance(sight, place, glance(picture))
         if place.held:
             return self._blank(frame, grid, place.world_from_camera, place.held)
-        return assembled(self._points(sight.outputs, place), sight, place, grid, intrinsics, self.min_confidence)
+        return assembled(
+            self._points(sight.outputs, place, intrinsics), sight, place, grid, intrinsics, self.min_confidence
+        )
 
     @property
     def key_frames(self) -> int:
@@ -133,13 +139,13 @@ class Cut3rReconstruction:
             raise Unusable(fault)
         return sight
 
-    def _advance(self, sight: Sight, camera: Tensor, view: Tensor) -> None:
+    def _advance(self, sight: Sight, place: Place, view: Tensor) -> None:
         """A key frame changes the state, and begins a chunk where one is due."""
-        if self._keys.due(camera, sight.reading.depth * self._chunks.similarity.scale, view):
+        if self._keys.due(place.camera, sight.reading.depth * place.unit, view):
             fresh = self._begin_chunk(sight) if self._chunks.due else None
             self._state = fresh or sight.state
             self._chunks.add_key()
-            self._keys.add(camera, view)
+            self._keys.add(place.camera, view)
 
     def _begin_chunk(self, old: Sight) -> State | None:
         """The state of a new chunk that has seen the frame at the seam; None where it saw nothing, to be tried again."""
