@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moonseg3r_core.reconstruction.cut3r.depth_field import ratios
+from moonseg3r_core.reconstruction.cut3r.depth_field import ratios as by_points
+from moonseg3r_core.reconstruction.cut3r.features import sampled
 
 H, W = 96, 128
 FLAT = np.full((H, W), 2.0, np.float32)
@@ -16,14 +17,13 @@ def everywhere(step=8):
     return np.column_stack((u.ravel(), v.ravel())).astype(float)
 
 
+def ratios(places, logs, spreads, depth):
+    """Of points whose net's depth is the picture's."""
+    return by_points(places, sampled(places, depth), logs, spreads, depth)
+
+
 def sure(places, spread=0.03):
     return np.full(len(places), spread)
-
-
-def test_without_points_nothing_changes():
-    field = ratios(np.zeros((0, 2)), np.zeros(0), np.zeros(0), FLAT)
-    assert field.dtype == np.float32
-    assert np.array_equal(field, np.ones((H, W)))
 
 
 @pytest.mark.parametrize("count", [1, 3, 192])
@@ -109,3 +109,11 @@ def test_a_smooth_error_of_the_net_is_taken_back():
     left = np.abs(np.log(ratios(places, off[rows, columns], sure(places), depth)) - off)
     inside = np.abs(u - 63.5) > 2
     assert left[inside].mean() < 0.1 * np.abs(off).mean()
+
+
+def test_what_a_point_tells_holds_at_the_depth_that_is_known_there():
+    """And not at that of the picture's pixel, which may lie across an edge."""
+    places, known = np.array([[63.0, 40], [70, 40]]), np.array([4.0, 1.0])
+    field = by_points(places, known, np.log([1.3, 0.8]), sure(places), TWO)
+    assert field[40, 66] > 1.1
+    assert field[40, 61] < 0.9

@@ -139,6 +139,30 @@ def test_too_few_are_not_matched():
         assert (len(one), len(other)) == (0, 0)
 
 
+def test_what_repeats_is_matched_where_only_one_is_near():
+    one, other = rows(3, 3, 50), rows(50, 3, 3)
+    assert [m.tolist() for m in matches(one, other)] == [[2], [0]]
+    near = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], bool)
+    assert [m.tolist() for m in matches(one, other, near)] == [[0, 1, 2], [2, 1, 0]]
+
+
+def test_what_is_not_near_is_not_matched_however_alike():
+    one, other = rows(3, 10, 20), rows(3, 10, 40)
+    near = ~np.eye(3, dtype=bool)
+    near[:, 2] = False
+    near[1] = False
+    assert [m.tolist() for m in matches(one, other, near)] == [[0], [1]]
+    assert not len(matches(one, other, np.zeros((3, 3), bool))[0])
+
+
+def test_where_all_are_near_it_is_as_without():
+    a, b = np.random.default_rng(1).integers(0, 60, (2, 20, LENGTH)).astype(np.uint8)
+    b[:9] = a[5:14]
+    everything, free = matches(a, b, np.ones((20, 20), bool)), matches(a, b)
+    assert len(free[0]) >= 9
+    assert np.array_equal(everything, free)
+
+
 def test_a_match_is_one_from_either_side():
     a, b = np.random.default_rng(1).integers(0, 60, (2, 50, LENGTH)).astype(np.uint8)
     b[:30] = a[10:40] + np.random.default_rng(2).integers(0, 9, (30, LENGTH)).astype(np.uint8)
