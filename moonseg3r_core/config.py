@@ -50,7 +50,7 @@ class RgbdConfig:
 
 
 POSES = ("model", "tracked", "given")
-POSE = "model: the net's; tracked: by matched features, at the net's depth; given: the recording's or the robot's own"
+POSE = "model: the net's; tracked: by landmarks adjusted with the net's depth, which they correct; given: the recording's or the robot's own"
 CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
 
 

@@ -38,14 +38,18 @@ class Walk:
     def look(self, camera, numbers=None, off=None, net=1.0, spoil=lambda marks: marks):
         """Keep a view from `camera`, which is taken to be `off` it, of points by their numbers."""
         numbers = np.arange(len(self.cloud)) if numbers is None else np.array(numbers, int)
-        own = self.cloud[numbers] @ camera[:3, :3].T + camera[:3, 3]
-        what = np.zeros((len(numbers), LENGTH), np.uint8)
-        what[:, 0] = numbers
-        features = Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
+        features = self.seen_from(camera, numbers, net)
         marks = spoil(np.array([self.known.get(n, NONE) for n in numbers.tolist()], int))
         kept = self.map.keep(View(camera if off is None else off @ camera, features, marks))
         self.relearn()
         return kept
+
+    def seen_from(self, camera, numbers=slice(None), net=1.0):
+        """Features of points by their numbers."""
+        own = self.cloud[numbers] @ camera[:3, :3].T + camera[:3, 3]
+        what = np.zeros((len(own), LENGTH), np.uint8)
+        what[:, 0] = np.arange(len(self.cloud))[numbers]
+        return Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
 
     def relearn(self):
         """Landmarks by number, as the newest views have them."""
@@ -137,6 +141,25 @@ def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
     walk.look(PATH[5])
     assert (walk.map.views[-1].landmarks[[7, 8]] == [7, 8]).all()
     assert np.allclose(walk.map.points, CLOUD, atol=0.05)
+
+
+def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
+    walk = Walk()
+    first = walk.look(PATH[0])
+    second = walk.look(PATH[1], spoil=lambda marks: np.where(np.isin(marks, [3, 4]), NONE, marks))
+    again = int(second.landmarks[3]), int(second.landmarks[4])
+    third = View(PATH[2], walk.seen_from(PATH[2]), first.landmarks, np.array([[again[0], 3], [again[1], 4]]))
+    walk.map.keep(third)
+    assert [view.landmarks[[3, 4]].tolist() for view in walk.map.views] == [[3, 4]] * 3
+
+
+def test_a_view_that_saw_both_of_what_is_one_keeps_one_sight_of_it():
+    walk = Walk()
+    first = walk.look(PATH[0])
+    walk.map.keep(View(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
+    held = walk.map.views[0].landmarks
+    assert 5 not in held
+    assert (held == 6).sum() == 1
 
 
 def test_views_that_share_nothing_with_the_newest_stay_as_they_are():

@@ -57,66 +57,46 @@ def _davenport(r):
     return k
 
 
-def cost(error, confidence, away=1.0):
-    """What a pixel costs whose true point lies `away` from the camera."""
+def distance(error, confidence, length=1.0):
     points = torch.zeros(1, 1, 1, 1, 3)
     points[..., 0] = error
-    confidence, away = (torch.full((1, 1, 1, 1), value) for value in (confidence, away))
-    return confident_distance(points, confidence, torch.zeros_like(points), ONE_PIXEL, away)
+    return confident_distance(
+        points, torch.full((1, 1, 1, 1), confidence), torch.zeros_like(points), ONE_PIXEL, torch.tensor([length])
+    )
 
 
-def test_a_pixel_costs_its_error_over_its_distance_times_confidence():
-    assert cost(3.0, 1.0).item() == pytest.approx(3.0)
-    assert cost(3.0, 1.0, away=2.0).item() == pytest.approx(1.5)
-    assert cost(3.0, 4.0).item() == pytest.approx(12 - ALPHA * math.log(4))
-
-
-def test_each_pixel_counts_by_its_own_distance():
-    wrong, away = torch.zeros(1, 1, 1, 2, 3), torch.tensor([0.5, 4.0]).reshape(1, 1, 1, 2)
-    wrong[..., 1] = 1.0
-    one = torch.ones(1, 1, 1, 2)
-    found = confident_distance(wrong, one, torch.zeros_like(wrong), one.bool(), away)
-    assert found.item() == pytest.approx((2 + 0.25) / 2)
-
-
-def test_the_distance_is_that_from_the_own_camera_but_not_too_near():
-    """One pixel along the optical axis in each of three frames, the second seen from 3 m behind."""
-    depth = torch.tensor([2.0, 6.0, 0.1]).reshape(1, 3, 1, 1)
-    poses = torch.eye(4).repeat(1, 3, 1, 1)
-    poses[0, 1, 2, 3] = -3.0
-    intrinsics = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])[None]
-    truth = Truth.of(depth, intrinsics, poses)
-    assert truth.world_points.flatten(1, 3)[0, :, 2].tolist() == pytest.approx([2.0, 3.0, 0.1])
-    assert truth.length.item() == pytest.approx(1.7)
-    assert truth.distance.flatten().tolist() == pytest.approx([2.0, 6.0, 1.7 / 4])
+def test_a_pixel_costs_its_distance_over_the_length_times_confidence():
+    assert distance(3.0, 1.0).item() == pytest.approx(3.0)
+    assert distance(3.0, 1.0, length=2.0).item() == pytest.approx(1.5)
+    assert distance(3.0, 4.0).item() == pytest.approx(12 - ALPHA * math.log(4))
 
 
 def test_the_best_confidence_of_an_error_is_alpha_over_it():
     error = 0.05
     confidence = torch.tensor(ALPHA / error).reshape(1, 1, 1, 1).requires_grad_()
     points, zero = torch.tensor([error, 0, 0]).reshape(1, 1, 1, 1, 3), torch.zeros(1, 1, 1, 1, 3)
-    confident_distance(points, confidence, zero, ONE_PIXEL, torch.ones(1, 1, 1, 1)).backward()
+    confident_distance(points, confidence, zero, ONE_PIXEL, torch.ones(1)).backward()
     assert confidence.grad.item() == pytest.approx(0, abs=1e-6)
-    best = cost(error, ALPHA / error)
-    assert best < cost(error, 0.9 * ALPHA / error)
-    assert best < cost(error, 1.1 * ALPHA / error)
+    best = distance(error, ALPHA / error)
+    assert best < distance(error, 0.9 * ALPHA / error)
+    assert best < distance(error, 1.1 * ALPHA / error)
 
 
 def test_what_is_unknown_does_not_count():
     points, valid = torch.zeros(1, 1, 1, 2, 3), torch.tensor([True, False]).reshape(1, 1, 1, 2)
     points[0, 0, 0, 0, 0], points[0, 0, 0, 1, 0] = 1.0, 1e6
-    one, zero = torch.ones(1, 1, 1, 2), torch.zeros_like(points)
-    assert confident_distance(points, one, zero, valid, one).item() == pytest.approx(1.0)
-    assert confident_distance(points, one, zero, torch.zeros_like(valid), one).item() == 0
+    args = torch.ones(1, 1, 1, 2), torch.zeros_like(points)
+    assert confident_distance(points, *args, valid, torch.ones(1)).item() == pytest.approx(1.0)
+    assert confident_distance(points, *args, torch.zeros_like(valid), torch.ones(1)).item() == 0
 
 
 def test_the_gradients_are_those_of_the_formulas():
     torch.manual_seed(0)
     points, truth = (torch.randn(1, 2, 2, 2, 3, dtype=torch.float64) for _ in range(2))
     confidence, valid = 1 + torch.rand(1, 2, 2, 2, dtype=torch.float64), torch.rand(1, 2, 2, 2) > 0.3
-    length, away = torch.tensor([2.0], dtype=torch.float64), 1 + torch.rand(1, 2, 2, 2, dtype=torch.float64)
+    length = torch.tensor([2.0], dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda p, c: confident_distance(p, c, truth, valid, away),
+        lambda p, c: confident_distance(p, c, truth, valid, length),
         (points.requires_grad_(), confidence.requires_grad_()),
     )
     pose = torch.randn(1, 2, 7, dtype=torch.float64).requires_grad_()

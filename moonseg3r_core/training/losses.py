@@ -1,9 +1,7 @@
 """CUT3R's losses as pure functions: confidence-weighted regression of points in both frames, and of the pose.
 
 Sources: DUSt3R (Wang et al., 2024) section 3.3 for the confidence; CUT3R (Wang et al., 2025) section 3.4 for the pose.
-Errors of points count by how far the true point lies from its own camera, as in MoGe (Wang et al., 2025; section 3.2):
-else what is far outweighs all that is near. Translations are divided by the clip's length: the mean distance of its true
-points from the first camera.
+All lengths are divided by the clip's own: the mean distance of its true points from the first camera.
 """
 
 from __future__ import annotations
@@ -17,14 +15,12 @@ from moonseg3r_core.geometry import quaternion_from_rotation
 
 ALPHA = 0.2  # what doubt costs: the best confidence of an error e is ALPHA / e
 _NEAREST = 1e-3  # of a clip's length: the gradient of a distance is not defined at 0
-_NEAR = 0.25  # of the clip's length: errors of points nearer than this count as if they lay there
 
 
 @dataclass(frozen=True)
 class Truth:
     """What a batch of clips shows: points in each camera's own axes and in the first camera's (B, T, H, W, 3), where
-    they are known (B, T, H, W) bool, poses first_from_camera (B, T, 4, 4), the clip's length (B,) metres, and distance
-    (B, T, H, W) metres: what an error at each point is divided by.
+    they are known (B, T, H, W) bool, poses first_from_camera (B, T, 4, 4), length (B,) metres.
     """
 
     self_points: Tensor
@@ -32,7 +28,6 @@ class Truth:
     valid: Tensor
     poses: Tensor
     length: Tensor
-    distance: Tensor
 
     @classmethod
     def of(cls, depth: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Truth:
@@ -48,17 +43,16 @@ class Truth:
         turned = torch.einsum("btij,bthwj->bthwi", poses[..., :3, :3], self_points)
         world_points = turned + poses[:, :, None, None, :3, 3]
         valid = depth > 0
-        away = torch.where(valid, world_points.norm(dim=-1), 0.0).flatten(1).sum(1)
-        length = (away / valid.flatten(1).sum(1).clamp(min=1)).clamp(min=1e-3)
-        distance = torch.maximum(self_points.norm(dim=-1), _NEAR * length[:, None, None, None])
-        return cls(self_points, world_points, valid, poses, length, distance)
+        distance = torch.where(valid, world_points.norm(dim=-1), 0.0).flatten(1).sum(1)
+        length = distance / valid.flatten(1).sum(1).clamp(min=1)
+        return cls(self_points, world_points, valid, poses, length.clamp(min=1e-3))
 
 
-def confident_distance(points: Tensor, confidence: Tensor, truth: Tensor, valid: Tensor, distance: Tensor) -> Tensor:
-    """Mean over valid points of c |p - p*| / distance - ALPHA log c, () ; points and truth (B, T, H, W, 3), confidence,
-    valid and distance (B, T, H, W).
+def confident_distance(points: Tensor, confidence: Tensor, truth: Tensor, valid: Tensor, length: Tensor) -> Tensor:
+    """Mean over valid points of c |p - p*| / length - ALPHA log c, () ; points and truth (B, T, H, W, 3), confidence
+    and valid (B, T, H, W), length (B,).
     """
-    error = (points - truth).norm(dim=-1) / distance
+    error = (points - truth).norm(dim=-1) / length[:, None, None, None]
     loss = confidence * error - ALPHA * confidence.log()
     return torch.where(valid, loss, 0.0).sum() / valid.sum().clamp(min=1)
 

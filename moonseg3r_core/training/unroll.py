@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Decoded, Outputs, Tokens
 from moonseg3r_core.training.losses import Truth, confident_distance, pose_distance
 
-# The rotation is a small number beside the points' errors.
-WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 1.0, "rotation": 2.0}
+# A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.
+WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 5.0, "rotation": 10.0}
 
 
 class Unrolled(nn.Module):
@@ -34,7 +34,7 @@ def losses(said: Mapping[str, Tensor], truth: Truth) -> dict[str, Tensor]:
     """Losses () by name of what `Unrolled` said; `total`: their weighted sum."""
     parts = {
         frame: confident_distance(
-            said[f"{frame}_points"], said[f"{frame}_confidence"], points, truth.valid, truth.distance
+            said[f"{frame}_points"], said[f"{frame}_confidence"], points, truth.valid, truth.length
         )
         for frame, points in (("self", truth.self_points), ("world", truth.world_points))
     }

@@ -1,8 +1,8 @@
-"""Bundle adjustment with depth: cameras, points and each camera's unit of depth, so that all agree with what was seen.
+"""Bundle adjustment with depth: cameras and points moved so that all agree with what was seen.
 
 Levenberg-Marquardt over a window of cameras, points eliminated by the Schur complement (Triggs et al., 2000). The depth
 that a net gives weighs as much as it is worth: where a point is seen from far apart it is found by its rays, elsewhere the
-net's depth holds it, and the map's unit is the net's in the mean.
+net's depth holds it, weakly, but wherever it is known: so the map's unit stays the net's in the mean, and does not drift.
 """
 
 from __future__ import annotations
@@ -13,24 +13,22 @@ import cv2
 import numpy as np
 
 PIXEL = 1.0  # the spread of a feature's place, in pixels of the picture that it was found in
-DEPTH = 0.3  # the spread of the log of a net's depth about a camera's own unit
-UNIT = 0.15  # the spread of the log of that unit
+DEPTH = 0.8  # the spread of the log of a net's depth: wide, for its errors in one view are alike
 _ROBUST = 2.0  # spreads beyond which an error counts less and less (Huber)
 _NEAR = 1e-2  # of a unit: points must lie so far before a camera
-_CAMERA = 7  # unknowns of one: turn, move, log of its unit
+_CAMERA = 6  # unknowns of one: turn and move
 _GENTLE, _STUBBORN = 1e-4, 1e4  # damping at first, and where the search is given up
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Cameras camera_from_world (c, 4, 4), the logs of their units (c,), which of each one's turn, move and unit may change
-    (c, 7) bool; points (p, 3) in the world; sights (n,): the camera and the point of each, no pair twice, its ray (n, 2) x / z
-    and y / z, the net's depth (n,) in the net's unit, 0 where unknown, and the focal length (n,) in pixels. All float64.
+    """Cameras camera_from_world (c, 4, 4) and which may move (c,) bool; points (p, 3) in the world; sights (n,): the camera
+    and the point of each, no pair twice, its ray (n, 2) x / z and y / z, the net's depth (n,), 0 where unknown, and the
+    focal length (n,) in pixels. All float64.
     """
 
     cameras: np.ndarray
-    units: np.ndarray
-    loose: np.ndarray
+    free: np.ndarray
     points: np.ndarray
     camera: np.ndarray
     point: np.ndarray
@@ -38,9 +36,14 @@ class Bundle:
     depths: np.ndarray
     focal: np.ndarray
 
+    def of(self, sights: np.ndarray) -> Bundle:
+        """With some sights (n,) bool alone."""
+        names = ("camera", "point", "rays", "depths", "focal")
+        return replace(self, **{name: getattr(self, name)[sights] for name in names})
+
 
 def adjusted(bundle: Bundle, steps: int = 8) -> Bundle:
-    """The bundle with cameras, units and points at (nearly) the least error; at worst as it was."""
+    """The bundle with cameras and points at (nearly) the least error; at worst as it was."""
     if not len(bundle.camera):
         return bundle
     errors = _Errors(bundle)
@@ -58,8 +61,15 @@ def adjusted(bundle: Bundle, steps: int = 8) -> Bundle:
     return errors.bundle
 
 
+def settled(bundle: Bundle) -> tuple[Bundle, np.ndarray]:
+    """The bundle adjusted, then once more without the sights (n,) bool that stray, which are told beside it."""
+    once = adjusted(bundle)
+    astray = strays(once)
+    return (adjusted(once.of(~astray)) if astray.any() else once), astray
+
+
 def doubts(bundle: Bundle) -> np.ndarray:
-    """How far each point (p,) may be off, as a share of its distance: one spread, were the cameras right."""
+    """How far each point (p,) may be off, as a share of its distance: one spread, were the cameras right; inf where none sees it."""
     return _Errors(bundle).doubts()
 
 
@@ -84,8 +94,7 @@ class _Errors:
         known = bundle.depths > 0
         times = np.bincount(bundle.point, minlength=len(bundle.points))[bundle.point]
         self.doubt = 1 / (DEPTH * np.sqrt(times))  # a net errs alike in all views of a point
-        expected = np.log(np.where(known, bundle.depths, 1.0)) + bundle.units[bundle.camera]
-        deep = np.where(known, (expected - np.log(z)) * self.doubt, 0.0)
+        deep = np.where(known, np.log(np.where(known, bundle.depths, 1.0) / z) * self.doubt, 0.0)
         self.values = np.where(self.ahead[:, None], np.column_stack((place, deep)), 0.0)
         self.z, self.projected, self.known = z, projected, known
         sizes = np.column_stack((np.linalg.norm(self.values[:, :2], axis=1), np.abs(self.values[:, 2])))
@@ -93,10 +102,7 @@ class _Errors:
         inner = sizes <= _ROBUST
         self.weights = np.where(inner, 1.0, _ROBUST / np.maximum(sizes, _ROBUST))[:, [0, 0, 1]]
         self.weights[~self.ahead] = 0.0
-        self.cost = float(
-            np.where(inner, 0.5 * sizes**2, _ROBUST * (sizes - 0.5 * _ROBUST)).sum()
-            + 0.5 * ((bundle.units / UNIT)[bundle.loose[:, 6]] ** 2).sum()
-        )
+        self.cost = float(np.where(inner, 0.5 * sizes**2, _ROBUST * (sizes - 0.5 * _ROBUST)).sum())
 
     def by_seen(self) -> np.ndarray:
         """What is predicted by the point in the camera's axes (n, 3, 3)."""
@@ -114,18 +120,14 @@ class _Errors:
         _damp(pp, 0.0)
         nearest = np.full(len(bundle.points), np.inf)
         np.minimum.at(nearest, bundle.point, self.z)
-        return np.sqrt(1 / np.linalg.eigvalsh(pp)[:, 0].clip(1e-12)) / nearest
+        spread = np.sqrt(1 / np.linalg.eigvalsh(pp)[:, 0].clip(1e-12))
+        return np.where(np.isfinite(nearest), spread / nearest, np.inf)
 
     def stepped(self, damping: float) -> Bundle:
         """The bundle after one damped step of Gauss and Newton."""
-        bundle, n = self.bundle, len(self.values)
-        count, points = len(bundle.cameras), len(bundle.points)
+        bundle, count, points = self.bundle, len(self.bundle.cameras), len(self.bundle.points)
         by_seen = self.by_seen()
-        by_camera = np.zeros((n, 3, _CAMERA))
-        by_camera[:, :, :3] = -by_seen @ _cross(self.seen)
-        by_camera[:, :, 3:6] = by_seen
-        by_camera[:, 2, 6] = np.where(self.known, -self.doubt, 0.0)
-        by_camera *= bundle.loose[bundle.camera][:, None]
+        by_camera = np.concatenate((-by_seen @ _cross(self.seen), by_seen), axis=2)
         by_point = by_seen @ bundle.cameras[:, :3, :3][bundle.camera]
         weighted = self.weights[:, :, None]
         camera_t, point_t = (by_camera * weighted).transpose(0, 2, 1), (by_point * weighted).transpose(0, 2, 1)
@@ -134,14 +136,12 @@ class _Errors:
         pp = _sums(bundle.point, point_t @ by_point, points)
         bc = _sums(bundle.camera, np.einsum("nij,nj->ni", camera_t, self.values), count)
         bp = _sums(bundle.point, np.einsum("nij,nj->ni", point_t, self.values), points)
-        cc[:, 6, 6] += UNIT**-2
-        bc[:, 6] -= np.where(bundle.loose[:, 6], bundle.units, 0.0) / UNIT**2
         _damp(cc, damping)
         _damp(pp, damping)
         cross = np.zeros((points, count, _CAMERA, 3))
         cross[bundle.point, bundle.camera] = camera_t @ by_point
 
-        free = np.flatnonzero(bundle.loose.any(1))
+        free = np.flatnonzero(bundle.free)
         size = _CAMERA * len(free)
         joint = cross[:, free].reshape(points, size, 3)
         solved = np.linalg.inv(pp)
@@ -152,11 +152,10 @@ class _Errors:
         step = np.linalg.lstsq(reduced, bc[free].ravel() - spread @ bp.ravel(), rcond=None)[0]
         shifts = np.einsum("pij,pj->pi", solved, bp - np.einsum("psj,s->pj", joint, step))
 
-        cameras, units = bundle.cameras.copy(), bundle.units.copy()
+        cameras = bundle.cameras.copy()
         for row, change in zip(free, step.reshape(-1, _CAMERA), strict=True):
-            cameras[row] = _moved(change[:6]) @ cameras[row]
-            units[row] += change[6]
-        return replace(bundle, cameras=cameras, units=units, points=bundle.points + shifts)
+            cameras[row] = _moved(change) @ cameras[row]
+        return replace(bundle, cameras=cameras, points=bundle.points + shifts)
 
 
 def _sums(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:

@@ -13,24 +13,23 @@ _POINTS = 250  # at most, the surest ones
 _STEP = 2  # pixels: the field is worked out at every second, and between them it is straight
 
 
-def ratios(places: np.ndarray, logs: np.ndarray, spreads: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """What a net's depth (h, w), 0 = unknown, is to be multiplied with (h, w) float32, from the logs of the ratios at places
-    (n, 2) in pixels and their spreads (n,); places must lie on known depth. Ones where n is 0.
+def ratios(
+    places: np.ndarray, known: np.ndarray, logs: np.ndarray, spreads: np.ndarray, depth: np.ndarray
+) -> np.ndarray:
+    """What a net's depth (h, w), 0 = unknown, is to be multiplied with (h, w) float32: from places (n, 2) in pixels, n > 0,
+    the net's depth there (n,), and the logs of the right depth over it (n,) with their spreads (n,).
     """
     height, width = depth.shape
-    if not len(places):
-        return np.ones((height, width), np.float32)
     surest = np.argsort(spreads)[:_POINTS]
-    places, logs, noise = places[surest], logs[surest], np.hypot(spreads[surest], _FLOOR) ** 2
+    logs, noise = logs[surest], np.hypot(spreads[surest], _FLOOR) ** 2
     middle = _weighted_median(logs, 1 / noise)
     reach = _REACH * max(height, width)
-    columns, rows = np.rint(places).astype(int).T
-    known = np.column_stack((places / reach, np.log(depth[rows, columns]) / _LAYER))
-    v, u = np.mgrid[0:height:_STEP, 0:width:_STEP]
+    at = np.column_stack((places[surest] / reach, np.log(known[surest]) / _LAYER))
+    v, u = np.mgrid[0:height:_STEP, 0:width:_STEP] + (_STEP - 1) / 2  # the middle of what a coarse pixel covers
     coarse = depth[::_STEP, ::_STEP]
     asked = np.stack((u / reach, v / reach, np.log(np.where(coarse > 0, coarse, 1.0)) / _LAYER), axis=-1)
-    weights = np.linalg.solve(_alike(known, known) + np.diag(noise), logs - middle)
-    field = _alike(asked.reshape(-1, 3).astype(np.float32), known.astype(np.float32)) @ weights.astype(np.float32)
+    weights = np.linalg.solve(_alike(at, at) + np.diag(noise), logs - middle)
+    field = _alike(asked.reshape(-1, 3).astype(np.float32), at.astype(np.float32)) @ weights.astype(np.float32)
     smooth = cv2.resize(field.reshape(v.shape), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.exp(smooth + np.float32(middle))
 

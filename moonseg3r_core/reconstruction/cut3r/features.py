@@ -13,6 +13,8 @@ _SIDE = 480  # pixels of the picture's long side in which features are looked fo
 _FEATURES, _CONTRAST = 800, 0.01  # rooms have plain walls: weak features are taken too
 _RATIO = 0.85  # Lowe's: a match is as much nearer than the second nearest
 LENGTH = 128  # of a descriptor
+_FAR = 1e9  # the squares of distances of descriptors, whose length is 255, are less
+_UNLIKE = 0.5 * 255**2  # and less than this where they are of one thing
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,20 @@ def sampled(places: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return out
 
 
-def matches(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (m,) of descriptors `one` (n, 128) and of `other` that are alike, each the other's nearest."""
-    if len(one) < 2 or len(other) < 2:
+def matches(one: np.ndarray, other: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (m,) of descriptors `one` (n, 128) and of `other` (k, 128) that are alike, each the other's nearest, and clearly
+    so; of the pairs that are `near` (n, k) bool, or of all.
+    """
+    if not len(one) or len(other) < 2:
         return np.zeros(0, int), np.zeros(0, int)
     a, b = one.astype(np.float32), other.astype(np.float32)
     apart = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
+    if near is not None:
+        apart[~near] = _FAR
     rows = np.arange(len(a))
     nearest = apart.argmin(1)
-    mutual = apart.argmin(0)[nearest] == rows
     first = apart[rows, nearest].copy()
-    apart[rows, nearest] = np.inf
-    clear = first < _RATIO**2 * apart.min(1)
-    good = np.flatnonzero(mutual & clear)
+    mutual = (apart.argmin(0)[nearest] == rows) & (first < _UNLIKE)
+    apart[rows, nearest] = _FAR
+    good = np.flatnonzero(mutual & (first < _RATIO**2 * apart.min(1)))
     return good, nearest[good]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH, Bundle, adjusted, doubts, strays
+from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH, Bundle, doubts, settled
 from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Features
 from moonseg3r_core.state import take
 
@@ -20,16 +20,21 @@ _WINDOW, _HOLDING = 8, 8  # views that are adjusted at a time, and views that ho
 _VIEWS = 400  # kept at most; then the older quarter goes
 
 
+def no_pairs() -> np.ndarray:
+    """Pairs (0, 2) of landmarks."""
+    return np.zeros((0, 2), int)
+
+
 @dataclass(frozen=True)
 class View:
-    """A picture in the map: camera_from_world (4, 4), the log of its unit (the map's per unit of the net's depth), its
-    features and the landmark of each (n,) int64, NONE or a row of the map's, none twice.
+    """A picture in the map: camera_from_world (4, 4), its features and the landmark of each (n,) int64, NONE or a row of
+    the map's, none twice; and pairs (k, 2) of landmarks that it shows to be the same, of which the second is kept.
     """
 
     camera: np.ndarray
-    unit: float
     features: Features
     landmarks: np.ndarray
+    same: np.ndarray = field(default_factory=no_pairs)
 
     @property
     def pose(self) -> np.ndarray:
@@ -57,18 +62,29 @@ class LandmarkMap:
         """Take a view up, its features without a landmark as new ones at the net's depth; all views that share landmarks
         with it are adjusted. Gives the view as it is then.
         """
+        self._merge(view.same)
         new = np.flatnonzero(view.landmarks == NONE)
         marks = view.landmarks.copy()
         marks[new] = len(self.points) + np.arange(len(new))
-        depth = view.features.depths[new] * np.exp(view.unit)
-        own = np.column_stack((view.features.rays[new], np.ones(len(new)))) * depth[:, None]
+        own = np.column_stack((view.features.rays[new], np.ones(len(new)))) * view.features.depths[new, None]
         self.points = np.concatenate((self.points, _carried(own, view.camera)))
         self.spreads = np.concatenate((self.spreads, np.full(len(new), DEPTH)))
         if len(self.views) == _VIEWS:
             marks = self._forget(_VIEWS // 4, marks)
-        self.views.append(replace(view, landmarks=marks))
+        self.views.append(replace(view, landmarks=marks, same=no_pairs()))
         self._adjust()
         return self.views[-1]
+
+    def _merge(self, same: np.ndarray) -> None:
+        """Of each pair of landmarks (k, 2) the second takes over the first one's sights, one in each view."""
+        rows = np.arange(len(self.points) + 1)
+        rows[same[:, 0]], rows[NONE] = same[:, 1], NONE
+        for number, view in enumerate(self.views if len(same) else ()):
+            landmarks = rows[view.landmarks]
+            own_first = np.argsort(landmarks != view.landmarks, kind="stable")
+            again = np.ones(len(landmarks), bool)
+            again[own_first[np.unique(landmarks[own_first], return_index=True)[1]]] = False
+            self.views[number] = replace(view, landmarks=np.where(again, NONE, landmarks))
 
     def _adjust(self) -> None:
         """The newest view and those that share most landmarks with it, adjusted; sights that stray are given up."""
@@ -85,47 +101,54 @@ class LandmarkMap:
         shared, point = np.unique(marks[sights], return_inverse=True)
         if not len(shared):
             return
-        loose = np.zeros((len(views), 7), bool)
-        loose[: len(free)] = True
+        may_move = np.arange(len(views)) < len(free)
         if not holding:
-            loose[int(np.argmin(chosen)), :6] = False  # the oldest stands where it is; its unit may change
+            may_move[int(np.argmin(chosen))] = False  # the oldest stands where it is
         features = [view.features for view in views]
-        before = Bundle(
-            np.stack([view.camera for view in views]),
-            np.array([view.unit for view in views]),
-            loose,
-            self.points[shared],
-            camera[sights],
-            point,
-            np.concatenate([f.rays for f in features])[sights],
-            np.concatenate([f.depths for f in features])[sights],
-            np.array([f.focal for f in features])[camera[sights]],
+        bundle, astray = settled(
+            Bundle(
+                np.stack([view.camera for view in views]),
+                may_move,
+                self.points[shared],
+                camera[sights],
+                point,
+                np.concatenate([f.rays for f in features])[sights],
+                np.concatenate([f.depths for f in features])[sights],
+                np.array([f.focal for f in features])[camera[sights]],
+            )
         )
-        after = adjusted(before)
-        astray = sights[strays(after)]
-        for number, index in enumerate(chosen):
-            landmarks = self.views[index].landmarks.copy()
-            landmarks[row[astray[camera[astray] == number]]] = NONE
-            alone = landmarks[(landmarks != NONE) & (times[landmarks] == 1)]
-            if number < len(free):
-                moved = replace(self.views[index], camera=after.cameras[number], unit=float(after.units[number]))
-                self._carry(alone, self.views[index], moved)
-                self.views[index] = moved
-            self.views[index] = replace(self.views[index], landmarks=landmarks)
-        self.points[shared], self.spreads[shared] = after.points, np.minimum(doubts(after), DEPTH)
+        alone = (
+            np.bincount(np.concatenate([v.landmarks for v in self.views]) + 1, minlength=len(self.points) + 1)[1:] == 1
+        )
+        for number, (index, view) in enumerate(zip(chosen, views, strict=True)):
+            landmarks = view.landmarks.copy()
+            landmarks[row[sights[astray & (camera[sights] == number)]]] = NONE
+            new = replace(view, camera=bundle.cameras[number], landmarks=landmarks)
+            own = view.landmarks[view.landmarks != NONE]
+            self._carry(own[alone[own]], view, new)
+            self.views[index] = new
+        self.points[shared], self.spreads[shared] = bundle.points, np.minimum(doubts(bundle), DEPTH)
 
     def _window(self) -> tuple[list[int], list[int]]:
-        """Views to adjust, the newest first, and others that hold them, by how many landmarks they share with it."""
-        newest = np.zeros(len(self.points), bool)
-        newest[self.views[-1].landmarks] = True
-        shared = np.array([newest[v.landmarks[v.landmarks != NONE]].sum() for v in self.views[:-1]], int)
-        order = [int(i) for i in np.argsort(-shared, kind="stable") if shared[i] > 0]
-        return [len(self.views) - 1, *order[: _WINDOW - 1]], order[_WINDOW - 1 :][:_HOLDING]
+        """Views to adjust, the newest first and those that share most landmarks with it; and others that share most with any
+        of these, to hold them.
+        """
+        newest = len(self.views) - 1
+        free = [newest, *self._sharing([newest])[: _WINDOW - 1]]
+        return free, self._sharing(free)[:_HOLDING]
+
+    def _sharing(self, some: Sequence[int]) -> list[int]:
+        """Other views by how many of the landmarks of some they see, the most first."""
+        theirs = np.zeros(len(self.points) + 1, bool)
+        theirs[np.concatenate([self.views[i].landmarks for i in some])] = True
+        theirs[NONE] = False
+        shared = np.array([0 if i in some else theirs[v.landmarks].sum() for i, v in enumerate(self.views)])
+        return [int(i) for i in np.argsort(-shared, kind="stable") if shared[i]]
 
     def _carry(self, landmarks: np.ndarray, old: View, new: View) -> None:
-        """Landmarks that one view alone saw go where it goes, and keep to its unit."""
+        """Landmarks that one view alone saw go where it goes."""
         own = self.points[landmarks] @ old.camera[:3, :3].T + old.camera[:3, 3]
-        self.points[landmarks] = _carried(own * np.exp(new.unit - old.unit), new.camera)
+        self.points[landmarks] = _carried(own, new.camera)
 
     def _forget(self, count: int, marks: np.ndarray) -> np.ndarray:
         """Without the first views and what they alone saw. Gives a newest view's landmarks (n,) by their new rows."""
@@ -143,7 +166,6 @@ class LandmarkMap:
         features = [view.features for view in self.views]
         return {
             "cameras": _stack([view.camera for view in self.views], (4, 4)),
-            "units": torch.tensor([view.unit for view in self.views], dtype=torch.float64),
             "focal": torch.tensor([f.focal for f in features], dtype=torch.float64),
             "counts": torch.tensor([len(f.rays) for f in features], dtype=torch.int64),
             "rays": _join([f.rays for f in features], np.zeros((0, 2))),
@@ -158,8 +180,8 @@ class LandmarkMap:
         """Take up what `state_dict` gave. Raises InputError for what is not whole."""
         cameras = take(state, "cameras", ("views", 4, 4), torch.float64).numpy()
         count = (len(cameras),)
-        units, focal = (take(state, name, count, torch.float64).tolist() for name in ("units", "focal"))
-        ends = np.cumsum([0, *take(state, "counts", count).tolist()])
+        focal = take(state, "focal", count, torch.float64).tolist()
+        ends = np.cumsum([0, *take(state, "counts", count).clamp(min=0).tolist()])
         seen = int(ends[-1])
         rays = take(state, "rays", (seen, 2), torch.float64).numpy()
         descriptors = take(state, "descriptors", (seen, LENGTH), torch.uint8).numpy()
@@ -174,8 +196,8 @@ class LandmarkMap:
             )
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self.views = [
-            View(camera, unit, Features(rays[p], descriptors[p], depths[p], f), landmarks[p])
-            for camera, unit, f, p in zip(cameras, units, focal, parts, strict=True)
+            View(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p])
+            for camera, f, p in zip(cameras, focal, parts, strict=True)
         ]
         self.points, self.spreads = points.copy(), spreads.copy()
 

@@ -110,7 +110,7 @@ class TrackedPose:
         self._last = tracked.pose
         held = "" if tracked.found else "too little of the image is recognised to tell where the camera is"
         scale = tracked.ratios.to(seen.depth)
-        return Place(tracked.pose, scale, chunks.similarity, tracked.pose, tracked.unit, held)
+        return Place(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])

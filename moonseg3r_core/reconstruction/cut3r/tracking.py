@@ -23,21 +23,21 @@ from moonseg3r_core.state import gathered, load_parts, take
 from moonseg3r_core.types import PixelGrid
 
 _NEARNESS = 6.0  # pixels: a landmark that agrees with a pose is seen so near to its place
-_AGREE, _SHARE = 8, 0.15  # landmarks, and their share of all matched, that make a pose
+_ABOUT = 40.0  # pixels from where it is expected that a landmark is looked for
+_AGREE, _SHARE = 12, 0.15  # landmarks, and their share of all matched, that make a pose
 _RECENT, _NEAR = 3, 4  # views that a frame is matched with: the last ones, and others that looked the same way
 _TURN, _MOVE = 5.0, 0.06  # degrees, share of the median depth: so far from the last view a new one is kept
-_ODD = np.log(2.0)  # the most by which the log of a frame's unit may be off the map's
+_ODD = np.log(2.5)  # the log of a frame's depth over the map's, in the median, beyond which the frame is not believed
 _WILD = 1.5  # the log of a landmark's depth over the net's that tells a false match
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """Where the camera is (4, 4) float64, in the first one's axes; the map's units per unit of the net, in the mean and
-    at each pixel (h, w) float32; whether it was `found`: else it is taken to stand where it was last.
+    """Where the camera is (4, 4) float64, in the axes of the map; what the net's depth is to be multiplied with at each
+    pixel (h, w) float32; whether it was `found`: else it is taken to stand where it was last.
     """
 
     pose: Tensor
-    unit: float
     ratios: Tensor
     found: bool
 
@@ -51,7 +51,7 @@ class Tracker:
 
     def reset(self) -> None:
         self._map.reset()
-        self._camera, self._unit, self._lost = np.eye(4), 0.0, 0
+        self._camera, self._step, self._lost = np.eye(4), np.eye(4), 0
 
     def __call__(self, image: Tensor, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> Tracked:
         """Image (H, W, 3) uint8; depth (h, w) on the grid, 0 = unknown; the grid's intrinsics (3, 3)."""
@@ -60,12 +60,13 @@ class Tracker:
         view = self._located(features) if self._map.views else self._first(features)
         if view is None:
             self._lost += 1
-            return Tracked(self._pose(), np.exp(self._unit), torch.full(net.shape, np.exp(self._unit)), found=False)
+            return Tracked(self._pose(), torch.ones(net.shape), found=False)
         if self._far(view):
             view = self._map.keep(view)
-        self._camera, self._unit, self._lost = view.camera, view.unit, 0
+        self._step = np.eye(4) if self._lost else view.camera @ np.linalg.inv(self._camera)
+        self._camera, self._lost = view.camera, 0
         field = torch.from_numpy(self._ratios(view, net, k))
-        return Tracked(self._pose(), float(np.exp(view.unit)), field, found=True)
+        return Tracked(self._pose(), field, found=True)
 
     def _pose(self) -> Tensor:
         return torch.from_numpy(np.linalg.inv(self._camera))
@@ -73,11 +74,18 @@ class Tracker:
     def _first(self, features: Features) -> View | None:
         """A view that the map can begin with; None where too little is to be seen."""
         nothing = np.full(len(features.rays), NONE)
-        return View(np.eye(4), 0.0, features, nothing) if len(nothing) >= _AGREE else None
+        return View(np.eye(4), features, nothing) if len(nothing) >= _AGREE else None
 
     def _located(self, features: Features) -> View | None:
-        """The frame where its landmarks are seen as they are; None where too few agree."""
-        rows, marks = self._recognised(features)
+        """The frame where its landmarks are seen as they are, near where it is expected if that may be; None where too few
+        agree.
+        """
+        near = None if self._lost else self._placed(features, self._step @ self._camera)
+        return near or self._placed(features, None)
+
+    def _placed(self, features: Features, expected: np.ndarray | None) -> View | None:
+        """The frame by landmarks that lie about where an expected camera, camera_from_world, sees them, or anywhere."""
+        rows, marks = self._recognised(features, expected)
         found = solve(self._map.points[marks], features.rays[rows], _NEARNESS / features.focal)
         if found is None:
             return None
@@ -86,33 +94,43 @@ class Tracker:
         depths = self._map.depths(camera, marks)
         logs = np.log(depths.clip(1e-9) / features.depths[rows])
         usual = np.abs(logs) < _WILD
-        unit = float(np.median(logs[usual])) if usual.any() else np.inf
-        if abs(unit) > _ODD:
+        if usual.sum() < _AGREE or abs(np.median(logs[usual])) > _ODD:
             return None
-        landmarks = np.full(len(features.rays), NONE)
-        for row, mark in self._surest(rows[usual], marks[usual]):
-            landmarks[row] = mark
-        return View(camera, unit, features, landmarks)
+        return View(camera, features, *self._surest(rows[usual], marks[usual], len(features.rays)))
 
-    def _recognised(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+    def _recognised(self, features: Features, expected: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Rows (m,) of features and the landmarks that they look like, no pair twice."""
         pairs = [np.zeros((0, 2), int)]
         for view in self._alike():
-            own, there = matches(features.descriptors, view.features.descriptors)
+            near = None if expected is None else self._near(features, view, expected)
+            own, there = matches(features.descriptors, view.features.descriptors, near)
             known = view.landmarks[there] != NONE
             pairs.append(np.column_stack((own, view.landmarks[there]))[known])
         return tuple(np.unique(np.concatenate(pairs), axis=0).T)
 
-    def _surest(self, rows: np.ndarray, marks: np.ndarray) -> Sequence[tuple[int, int]]:
-        """Of pairs of a feature and a landmark those where each is in one alone, the surest landmark's first."""
-        pairs, features, landmarks = [], set(), set()
-        for i in np.argsort(self._map.spreads[marks], kind="stable"):
-            row, mark = int(rows[i]), int(marks[i])
-            if row not in features and mark not in landmarks:
-                pairs.append((row, mark))
-                features.add(row)
-                landmarks.add(mark)
-        return pairs
+    def _near(self, features: Features, view: View, expected: np.ndarray) -> np.ndarray:
+        """Which features (n,) lie about where an expected camera sees the landmarks of a view (m,): (n, m) bool."""
+        own = self._map.points[view.landmarks] @ expected[:3, :3].T + expected[:3, 3]
+        rays = np.where(own[:, 2:] > 0, own[:, :2] / np.maximum(own[:, 2:], 1e-9), np.inf)
+        apart = [features.rays[:, None, axis] - rays[None, :, axis] for axis in (0, 1)]
+        return (np.hypot(*apart) < _ABOUT / features.focal) & (view.landmarks != NONE)
+
+    def _surest(self, rows: np.ndarray, marks: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of pairs of a feature and a landmark the surest landmark of each feature (n,), and pairs (k, 2) of landmarks, the
+        surer one second, that one feature shows to be the same.
+        """
+        landmarks, taken, same = np.full(features, NONE), set(), []
+        order = np.argsort(self._map.spreads[marks], kind="stable")
+        pairs = list(zip(rows[order].tolist(), marks[order].tolist(), strict=True))
+        for row, mark in pairs:
+            if landmarks[row] == NONE and mark not in taken:
+                landmarks[row] = mark
+                taken.add(mark)
+        for row, mark in pairs:
+            if mark not in taken:
+                same.append((mark, landmarks[row]))
+                taken.add(mark)
+        return landmarks, np.array(same, int).reshape(-1, 2)
 
     def _alike(self) -> Sequence[View]:
         """The last views and those before them that looked most nearly as the camera did last; while it is lost, others in turn."""
@@ -131,23 +149,25 @@ class Tracker:
         if not self._map.views:
             return True
         now, last = (torch.from_numpy(v.pose) for v in (view, self._map.views[-1]))
-        depth = float(np.median(view.features.depths)) * np.exp(view.unit)
+        depth = float(np.median(view.features.depths))
         return angle(now, last) > _TURN or float((now[:3, 3] - last[:3, 3]).norm()) > _MOVE * depth
 
     def _ratios(self, view: View, net: np.ndarray, k: np.ndarray) -> np.ndarray:
         """What the net's depth is to be multiplied with (h, w), by the landmarks that the view sees."""
         rows = np.flatnonzero(view.landmarks != NONE)
-        marks = view.landmarks[rows]
-        logs = np.log(self._map.depths(view.camera, marks).clip(1e-9) / view.features.depths[rows])
+        marks, depths = view.landmarks[rows], view.features.depths[rows]
+        logs = np.log(self._map.depths(view.camera, marks).clip(1e-9) / depths)
         usual = np.abs(logs) < _WILD
+        if not usual.any():
+            return np.ones(net.shape, np.float32)
         places = view.features.rays[rows] * (k[0, 0], k[1, 1]) + k[:2, 2]
-        return ratios(places[usual], logs[usual], self._map.spreads[marks[usual]], net)
+        return ratios(places[usual], depths[usual], logs[usual], self._map.spreads[marks[usual]], net)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The map, and where the camera was last."""
         last = {
             "camera": torch.from_numpy(self._camera.copy()),
-            "unit": torch.tensor([self._unit], dtype=torch.float64),
+            "step": torch.from_numpy(self._step.copy()),
             "lost": torch.tensor([self._lost]),
         }
         return gathered(map=self._map.state_dict()) | last
@@ -155,10 +175,10 @@ class Tracker:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave."""
         camera = take(state, "camera", (4, 4), torch.float64).numpy()
-        unit = float(take(state, "unit", (1,), torch.float64))
+        step = take(state, "step", (4, 4), torch.float64).numpy()
         lost = int(take(state, "lost", (1,)))
         load_parts(state, map=self._map)
-        self._camera, self._unit, self._lost = camera, unit, lost
+        self._camera, self._step, self._lost = camera, step, lost
 
 
 def solve(points: np.ndarray, rays: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray] | None:
