@@ -15,6 +15,7 @@ from walks import EXACT, EXACTLY
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import FrameRejected, InputError, SourceError
+from moonseg3r_core.evaluation import bench_reconstruction
 from moonseg3r_core.evaluation.bench_reconstruction import (
     compare_all,
     find_sequences,
@@ -229,6 +230,24 @@ def test_an_untrained_net_is_far_from_it_and_worse_than_a_guess(rooms, tmp_path)
     assert one.still_ate >= one.ate > 0.2 * one.still_ate  # no scale is worse than the scale 0
     write_rows(tmp_path / "rows.json", scores, config)
     assert json.loads((tmp_path / "rows.json").read_text())["weights"] == {"cut3r-tiny": "UNTRAINED"}
+
+
+@pytest.mark.parametrize(("given", "seen"), [([], True), (["--uncalibrated"], False)])
+def test_intrinsics_are_shown_unless_they_are_to_be_hidden(given, seen, monkeypatch, capsys):
+    """A reconstruction that notes what it is shown, and knows nothing."""
+    shown = []
+
+    class Nothing:
+        def reset(self):
+            pass
+
+        def __call__(self, frame):
+            shown.append((frame.intrinsics is not None, frame.depth is not None, frame.world_from_camera is not None))
+            raise FrameRejected("nothing is known")
+
+    monkeypatch.setattr(bench_reconstruction, "reconstruction", lambda config, device: Nothing)
+    assert main(["bench", "reconstruction", "synthetic:3:3", "--quiet", *given]) == 0
+    assert shown == [(seen, False, False)] * 3
 
 
 def test_the_table_has_a_mean_where_there_are_several():

@@ -88,13 +88,15 @@ def add_reconstruction(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "reconstruction",
         help="depth, camera path and cloud against recordings with depth and poses",
-        description="Compare the configured reconstruction with what the recordings know; it sees only what it needs.",
+        description="Compare the configured reconstruction with what the recordings know. It sees images and, as in a run, their "
+        "intrinsics; depth and poses if its settings need them.",
     )
     parser.add_argument(
         "recordings", metavar="FOLDER", nargs="+",
         help="ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]",
     )  # fmt: skip
     parser.add_argument("--max-frames", "--window", type=positive, metavar="N", help="the first N frames of each (all)")
+    parser.add_argument("--uncalibrated", action="store_true", help="hide the intrinsics: it estimates them")
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write all scores there too")
     parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw paths, depth errors and distances as PNG")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -115,7 +117,8 @@ def run_reconstruction(args: argparse.Namespace) -> int:
 
     say_warnings()
     config = config_from(args)
-    compared = compare_all(args.recordings, config, args.max_frames, args.quiet)
+    shown = () if args.uncalibrated else ("intrinsics",)
+    compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown)
     scores = {name: scores_of(comparison) for name, comparison in compared.items()}
     _head()
     print(reconstruction_table(scores, config))

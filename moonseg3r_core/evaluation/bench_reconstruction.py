@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -21,11 +21,15 @@ from moonseg3r_core.sources.names import natural_key
 
 
 def compare_all(
-    specs: Sequence[str], config: Config, max_frames: int | None = None, quiet: bool = False
+    specs: Sequence[str],
+    config: Config,
+    max_frames: int | None = None,
+    quiet: bool = False,
+    shown: Collection[str] = ("intrinsics",),
 ) -> dict[str, Comparison]:
     """The configured reconstruction beside the truth of every sequence, by the sequence's name: ScanNet exports, folders
-    of such, other recordings with depth, intrinsics and poses; `max_frames` frames of each at most. What a reconstruction
-    does not need is hidden from it. Raises SourceError for a recording without truth.
+    of such, other recordings with depth, intrinsics and poses; `max_frames` frames of each at most. Of what the recordings
+    know it sees what it needs, and what is `shown`. Raises SourceError for a recording without truth.
     """
     sources = [open_source(path, max_frames=max_frames) for spec in specs for path in find_sequences(spec)]
     for source in sources:
@@ -39,7 +43,7 @@ def compare_all(
     compared = {}
     for source in sources:
         frames = tqdm(source, desc=Path(source.name).name, total=source.length, unit="frame", disable=quiet)
-        compared[source.name] = compare(room, (frame.to(device) for frame in frames), needs(config))
+        compared[source.name] = compare(room, (frame.to(device) for frame in frames), {*needs(config), *shown})
     return compared
 
 
