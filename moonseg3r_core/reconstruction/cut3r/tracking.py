@@ -111,9 +111,9 @@ class Tracker:
     def _near(self, features: Features, view: View, expected: np.ndarray) -> np.ndarray:
         """Which features (n,) lie about where an expected camera sees the landmarks of a view (m,): (n, m) bool."""
         own = self._map.points[view.landmarks] @ expected[:3, :3].T + expected[:3, 3]
-        rays = np.where(own[:, 2:] > 0, own[:, :2] / np.maximum(own[:, 2:], 1e-9), np.inf)
-        apart = [features.rays[:, None, axis] - rays[None, :, axis] for axis in (0, 1)]
-        return (np.hypot(*apart) < _ABOUT / features.focal) & (view.landmarks != NONE)
+        rays = np.where(own[:, 2:] > 0, own[:, :2] / np.maximum(own[:, 2:], 1e-9), np.inf).astype(np.float32)
+        right, down = (features.rays[:, None, axis].astype(np.float32) - rays[None, :, axis] for axis in (0, 1))
+        return (right * right + down * down < (_ABOUT / features.focal) ** 2) & (view.landmarks != NONE)
 
     def _surest(self, rows: np.ndarray, marks: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
         """Of pairs of a feature and a landmark the surest landmark of each feature (n,), and pairs (k, 2) of landmarks, the
