@@ -205,6 +205,15 @@ def test_a_frame_at_a_seventh_of_the_depth_is_not_believed_and_the_next_is(room,
     assert apart(found[4:], room[1][4:]).max() < 0.04
 
 
+def test_a_first_view_that_nothing_is_ever_like_gives_way(walk):
+    """A lens cap's noise is full of features; a walk must not hang on it."""
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 255, walk[0][0].shape, dtype=np.uint8))
+    tracker = Tracker()
+    found = [one.found for one in tracked(tracker, [(noise, *walk[0][1:]), *walk])]
+    patience = tracking._PATIENCE
+    assert found == [True, *[False] * patience, *[True] * (len(walk) - patience)]
+
+
 def test_a_lost_frame_stands_still_and_later_ones_are_found_again(room, walk):
     tracker = Tracker()
     before = tracked(tracker, walk[:4])

@@ -27,6 +27,7 @@ _ABOUT = 40.0  # pixels from where it is expected that a landmark is looked for
 _AGREE, _SHARE = 12, 0.15  # landmarks, and their share of all matched, that make a pose
 _RECENT, _NEAR = 3, 4  # views that a frame is matched with: the last ones, and others that looked the same way
 _TURN, _MOVE = 5.0, 0.06  # degrees, share of the median depth: so far from the last view a new one is kept
+_PATIENCE = 3  # frames that a map of one view is tried on before another takes its place
 _ODD = np.log(2.5)  # the log of a frame's depth over the map's, in the median, beyond which the frame is not believed
 _WILD = 1.5  # the log of a landmark's depth over the net's that tells a false match
 
@@ -57,6 +58,8 @@ class Tracker:
         """Image (H, W, 3) uint8; depth (h, w) on the grid, 0 = unknown; the grid's intrinsics (3, 3)."""
         net, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(image.cpu().numpy(), net, k, grid)
+        if len(self._map.views) == 1 and self._lost >= _PATIENCE:
+            self._map.reset()  # one view that nothing was ever like is no map: a lens cap, a frame out of its time
         view = self._located(features) if self._map.views else self._first(features)
         if view is None:
             self._lost += 1
