@@ -1,0 +1,40 @@
+"""How alike the queries of different instances are: medians and deciles of all pairs, of the query and of its state token.
+
+python tools/query_likeness.py SOURCE [--max-frames N] [--set KEY=VALUE ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from moonseg3r_core.build import build_segmenter, settle_masks
+from moonseg3r_core.config import load_config
+from moonseg3r_core.geometry import cosine
+from moonseg3r_core.sources import open_source
+from moonseg3r_core.state import part
+
+
+def main() -> None:
+    """Cosines of all pairs of instances once the recording is through."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", help="a recording, as for `moonseg3r run`")
+    parser.add_argument("--max-frames", type=int, help="the first N frames (all)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
+    args = parser.parse_args()
+    source = open_source(args.source, max_frames=args.max_frames)
+    config = settle_masks(load_config(overrides=dict(pair.split("=", 1) for pair in args.set)), source.masks_folder)
+    segmenter = build_segmenter(config, masks_folder=source.masks_folder)
+    for frame in source:
+        segmenter.step(frame)
+    instances = part(segmenter.state_dict(), "store.instances")
+    for name in ("features", "state_tokens"):
+        values = instances[name]
+        apart = ~torch.eye(len(values), dtype=torch.bool)
+        low, middle, high = cosine(values, values)[apart].quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
+        print(f"{name}: median {middle:.2f}, deciles {low:.2f} and {high:.2f}, {len(values)} instances")
+
+
+if __name__ == "__main__":
+    main()
