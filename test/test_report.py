@@ -1,5 +1,6 @@
 """What a run leaves behind: the folder, the pictures, the page."""
 
+import dataclasses
 import json
 import re
 
@@ -303,8 +304,39 @@ def test_the_map_and_its_instances_survive_their_files(tmp_path):
     assert torch.equal(read_ply(tmp_path / "map.ply").instance_ids, map.instance_ids)
     assert torch.allclose(read_tum(tmp_path / "trajectory.tum")[1], torch.from_numpy(upright_poses(2)), atol=1e-6)
     assert [set(row) for row in json.loads((tmp_path / "instances.json").read_text())] == [
-        {"id", "points", "centroid", "box_min", "box_max", "score", "first_frame", "last_frame", "observations"}
+        {
+            "id",
+            "points",
+            "centroid",
+            "box_min",
+            "box_max",
+            "score",
+            "first_frame",
+            "last_frame",
+            "observations",
+            "descriptor",
+        }
     ] * 2
+
+
+def test_queries_are_kept_as_directions_and_none_where_there_is_none(tmp_path):
+    out = OutputFolder(tmp_path)
+    queries = {7: [3.0, 4.0], 9: [0.0, 0.0], 11: [torch.nan, 1.0], 12: [1.0, 2.0]}
+    map = a_map(tuple(an_instance(id) for id in (7, 8, 9, 11, 12)))
+    out.write_map(dataclasses.replace(map, descriptors={id: torch.tensor(query) for id, query in queries.items()}))
+    written = {row["id"]: row["descriptor"] for row in json.loads((tmp_path / "instances.json").read_text())}
+    assert written == {7: [0.6, 0.8], 8: None, 9: None, 11: None, 12: [0.44721, 0.89443]}
+    read = out.read_descriptors()
+    assert list(read) == [7, 12]
+    np.testing.assert_allclose(read[12], np.array([1, 2]) / np.sqrt(5), atol=1e-5)
+    np.testing.assert_allclose([np.linalg.norm(values) for values in read.values()], 1, atol=1e-12)
+
+
+def test_a_map_without_instances_is_an_empty_list(tmp_path):
+    out = OutputFolder(tmp_path)
+    out.write_map(a_map())
+    assert json.loads((tmp_path / "instances.json").read_text()) == []
+    assert (out.read_instances(), out.read_descriptors()) == ((), {})
 
 
 def test_an_earlier_result_is_replaced_and_nothing_else_touched(tmp_path):

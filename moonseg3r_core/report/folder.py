@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.ply import write_ply
+from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, descriptors_of, instance_of, to_text
 from moonseg3r_core.report.summary import Summary
 from moonseg3r_core.trajectory import write_tum
 from moonseg3r_core.types import Instance, InstanceMap
@@ -22,6 +22,7 @@ from moonseg3r_core.types import Instance, InstanceMap
 FILES = ("summary.json", "instances.json", "map.ply", "trajectory.tum", "report.html")
 FRAMES = "frames"
 MAX_ID = 65535
+T = TypeVar("T")
 _SIGNATURE = ("source", "frames", "stage_ms", "config")
 
 
@@ -106,7 +107,7 @@ class OutputFolder:
         """`map.ply` and `instances.json`."""
         with self._replacing("map.ply") as temporary:
             write_ply(temporary, map)
-        self._write_text("instances.json", json.dumps([dataclasses.asdict(i) for i in map.instances], indent=1))
+        self._write_text("instances.json", to_text(map))
 
     def write_trajectory(self, stamps: Sequence[float], poses: Sequence[Tensor]) -> None:
         """`trajectory.tum`, world_from_camera."""
@@ -131,11 +132,27 @@ class OutputFolder:
 
     def read_instances(self) -> tuple[Instance, ...]:
         """`instances.json`."""
+        return self._from_rows(lambda rows: tuple(instance_of(row) for row in rows))
+
+    def read_descriptors(self) -> dict[int, np.ndarray]:
+        """What instances look like, from `instances.json`: by id (D,) float64 at unit length, where there is one."""
+        if self._from_rows(lambda rows: any(DESCRIPTOR not in row for row in rows)):
+            raise OutputError(
+                f"{self.path / 'instances.json'} must give each instance's descriptor, got a file of an older version without; run again."
+            )
+        return self._from_rows(descriptors_of)
+
+    def _from_rows(self, take: Callable[[list[Row]], T]) -> T:
+        """What `take` makes of the rows of `instances.json`."""
+        path = self.path / "instances.json"
         try:
-            rows = json.loads((self.path / "instances.json").read_text(encoding="utf-8"))
-            return tuple(_instance(row) for row in rows)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise OutputError(f"cannot read {self.path / 'instances.json'}: {error}; run again.") from error
+            return take(json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise OutputError(
+                f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no instances.json there."
+            ) from error
+        except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+            raise OutputError(f"cannot read {path}: {error}; run again.") from error
 
     def _frame_files(self) -> list[Path]:
         folder = self.path / FRAMES
@@ -180,11 +197,6 @@ def _final_table(final_ids: Mapping[int, int]) -> np.ndarray:
     for old in (id for id in final_ids if id <= MAX_ID):
         table[old] = final_ids[old]
     return table
-
-
-def _instance(row: dict[str, Any]) -> Instance:
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return Instance(**values)
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

@@ -1,0 +1,63 @@
+"""`moonseg3r similar OUT ID`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from moonseg3r_core.cli.common import positive
+
+if TYPE_CHECKING:
+    from moonseg3r_core.report.similar import Alike
+
+_DESCRIPTION = """\
+List the instances of a result (OUT) that look most like one of them: by the cosine of their descriptors in
+OUT/instances.json, best first. All are compared, also those that report.html leaves out for being seen seldom."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "similar", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", metavar="OUT", help="folder that `moonseg3r run -o` wrote")
+    parser.add_argument("id", metavar="ID", type=positive, help="the instance that the others are compared with")
+    parser.add_argument("--top", metavar="N", type=positive, default=10, help="how many to list (10)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=similar_command)
+
+
+def similar_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.report.similar import similar
+
+    found = similar(OutputFolder(args.out), args.id, args.top)
+    print(as_json(args.id, found) if args.json else as_table(found))
+    return 0
+
+
+def as_json(id: int, found: Sequence[Alike]) -> str:
+    """The id asked for, and a row for each that is like it."""
+    rows = [
+        {
+            "id": alike.instance.id,
+            "similarity": round(alike.similarity, 4),
+            "centroid": alike.instance.centroid,
+            "points": alike.instance.points,
+            "observations": alike.instance.observations,
+        }
+        for alike in found
+    ]
+    return json.dumps({"id": id, "similar": rows}, indent=2)
+
+
+def as_table(found: Sequence[Alike]) -> str:
+    """A line for each, under the columns' names; the names alone where nothing is to compare."""
+    rows: list[tuple[object, ...]] = [("id", "similarity", "centroid", "points", "observations")]
+    for alike in found:
+        instance = alike.instance
+        centroid = " ".join(f"{value:.2f}" for value in instance.centroid)
+        rows.append((instance.id, f"{alike.similarity:.3f}", centroid, instance.points, instance.observations))
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{n}}" for cell, n in zip(row, widths, strict=True)) for row in rows)
