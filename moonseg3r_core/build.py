@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from moonseg3r_core.build_queries import query_weights
 from moonseg3r_core.config import Config, FusionConfig, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
@@ -46,7 +47,10 @@ TENANTS = {
         "handcrafted": "moonseg3r_core.features.handcrafted:HandcraftedFeatures",
         "reconstruction": "moonseg3r_core.features.reconstruction:ReconstructionFeatures",
     },
-    "refinement": {"average": "moonseg3r_core.refinement.average:AverageRefinement"},
+    "refinement": {
+        "average": "moonseg3r_core.refinement.average:AverageRefinement",
+        "learned": "moonseg3r_core.build_queries:make_learned",
+    },
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
 # Where poses and depth are estimates, the same surface comes back elsewhere: coarser voxels, and more likeness for a match.
@@ -100,7 +104,7 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
         "masks": masks(config, device),
         "features": features(config),
         "memory": tenant("memory", config.memory),
-        "refinement": tenant("refinement", config.refinement),
+        "refinement": refinement(config, device),
         "lift": Recipe(make_lift, _of(fusion, "boxes", "min_points") | _of(index, "cell", "merge_distance")),
         "merge": Recipe(make_merge, _of(fusion, "merge", "merge_threshold")),
         "match": Recipe(make_match, _of(fusion, "match", "match_threshold", "parts", "parts_share")),
@@ -152,11 +156,21 @@ def features(config: Config) -> Recipe:
     return tenant("features", section)
 
 
+def refinement(config: Config, device: torch.device) -> Recipe:
+    """The tenant that makes queries; a trained one finds its weights when it is made."""
+    if config.refinement.kind == "average":
+        return tenant("refinement", config.refinement)
+    learned = replace(config.refinement.learned, weights=query_weights(config))
+    return tenant("refinement", replace(config.refinement, learned=learned), device=device)
+
+
 def weights_of(config: Config) -> dict[str, str]:
     """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
     net, names = config.reconstruction.net, list[str]()
     if config.masks.kind == "nano":
         names.append(config.masks.nano.weights or "nano_masks")
+    if config.refinement.kind == "learned":
+        names.append(query_weights(config))
     if net and not config.reconstruction.random:
         names.append(net.weights or net.model)
     untrained = {net.model: UNTRAINED} if net and config.reconstruction.random else {}

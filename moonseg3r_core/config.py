@@ -51,6 +51,7 @@ class RgbdConfig:
 
 POSES = ("model", "tracked", "given")
 POSE = "model: the net's; tracked: by landmarks adjusted with the net's depth, which they correct; given: the recording's or the robot's own"
+GEOMETRIC = "F3d; modulation: the net's tokens before its world head (paper); positions: where the points lie"
 CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
 
 
@@ -71,6 +72,7 @@ class NetConfig:
     attention: str = value(
         "mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none"
     )
+    geometric: str = value("modulation", GEOMETRIC, choices=("modulation", "positions"))
     state: str = value(
         "cut3r",
         "state update; cut3r: as published; ttt3r: forgets less in long sequences",
@@ -89,6 +91,7 @@ class NanoConfig(NetConfig):
     model: ClassVar[str] = "nano"
     weights: str = value("", "file of weights, whose sizes then count; empty: those that come with the package")
     pose: str = value("tracked", POSE, choices=POSES)
+    geometric: str = value("positions", GEOMETRIC, choices=("modulation", "positions"))
     min_confidence: float = value(1.0, CONFIDENCE, low=1.0)
 
 
@@ -186,14 +189,28 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True)
+class LearnedConfig:
+    weights: str = value(
+        "", "file of weights (moonseg3r train queries); empty: those in the package for the reconstruction's kind"
+    )
+
+
+@dataclass(frozen=True)
 class RefinementConfig:
-    kind: str = value("average", "how masks become queries; average: masked average pooling", choices=("average",))
+    kind: str = value(
+        "average",
+        "how masks become queries; average: masked average pooling; learned: by a trained net (paper eq 2-4)",
+        choices=("average", "learned"),
+    )
+    learned: LearnedConfig = section(LearnedConfig)
 
 
 @dataclass(frozen=True)
 class IndexMemoryConfig:
-    cell: int = value(16, "pixels along a cell's edge; each cell gives one spatial key", low=1)
-    merge_distance: float = value(0.3, "keys nearer than this are merged (delta), metres", low=1e-3)
+    cell: int = value(
+        0, "pixels along a cell's edge; each cell gives one spatial key; 0: 40 cells from left to right", low=0
+    )
+    merge_distance: float = value(0.1, "keys nearer than this are merged (delta; paper: 0.3), metres", low=1e-3)
     update: str = live(
         "paper", "paper: as the supplement words it; grid: also one new key per cell", choices=("paper", "grid")
     )

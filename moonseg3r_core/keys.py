@@ -9,6 +9,8 @@ from torch import Tensor
 
 from moonseg3r_core.types import Geometry, check
 
+_ACROSS = 40
+
 
 @dataclass(frozen=True)
 class SpatialKeys:
@@ -27,13 +29,14 @@ class SpatialKeys:
 
 
 def spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_distance: float) -> SpatialKeys:
-    """One key per cell of `cell` x `cell` pixels that has points and straddles no depth edge.
+    """One key per cell of `cell` x `cell` pixels (0: 40 cells from left to right) that has points and straddles no depth edge.
 
     labels (H, W) int32 as in `types.Queries`. A cell's points on its surface are those within 2 `merge_distance` of
     the median depth; more than half must be, and the key is their mean. A key lies in the mask that more than half
     of its cell's pixels belong to.
     """
     check("labels", labels, (geometry.grid.height, geometry.grid.width), torch.int32, {})
+    cell = cell or -(-geometry.grid.width // _ACROSS) or 1
     depth = _cells(torch.where(geometry.valid & (geometry.depth > 0), geometry.depth, torch.nan), cell)
     valid = depth.isfinite()
     surface = (depth - _median(depth)[:, None]).abs() <= 2 * merge_distance

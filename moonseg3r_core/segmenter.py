@@ -41,6 +41,11 @@ class OnlineSegmenter:
         self._rooms = rooms
         self.furnish(**vars(rooms))
 
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms with their tenants."""
+        return self._rooms
+
     def furnish(self, **tenants: Any) -> None:
         """Put other tenants into rooms, by the room's name: `furnish(masks=my_model)`."""
         self._rooms = replace(self._rooms, **self._stopwatch.watch(tenants))

@@ -12,7 +12,7 @@ import moonseg3r_core
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "moonseg3r_core"
 ROOMS = {"reconstruction", "masks", "features", "refinement", "memory", "fusion"}
-DOORS = {"build", "build_cut3r", "build_masks"}
+DOORS = {"build", "build_cut3r", "build_masks", "build_queries"}
 FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "run"} - DOORS
 PORCH = CORE.parent / "moonseg3r_ros"
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "tf2_ros", "moonseg3r_ros", "cv_bridge"}
@@ -70,7 +70,8 @@ def test_the_hall_knows_no_adapter():
 
 
 def test_training_sees_what_it_trains_on_and_scores_with():
-    seen = FOUNDATION | {"training", "reconstruction", "masks", "synthetic", "evaluation"}
+    seen = FOUNDATION | {"training", "reconstruction", "masks", "refinement", "synthetic", "evaluation"}
+    seen |= {"build", "sources", "report"}  # its frozen models, what they look at, and colors
     for path in files(CORE / "training"):
         assert inner(path) <= seen, path
         adapters = {name for name in imports(path) if name.startswith("moonseg3r_core.reconstruction.")}

@@ -98,7 +98,7 @@ def test_other_settings_are_named(file):
     other = load_config(overrides=EXACT | SETTINGS)
     with pytest.raises(InputError) as caught:
         load_map(file, segmenter, other)
-    assert "but memory.index.cell is 16 there and 8 here, map.voxel is 0.02 there and 0.05 here; set" in str(
+    assert "but memory.index.cell is 0 there and 8 here, map.voxel is 0.02 there and 0.05 here; set" in str(
         caught.value
     )
     assert len(segmenter.snapshot()) == 0

@@ -20,6 +20,7 @@ READ_WITH = {
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
     "masks.nano": {"masks.kind": "nano"},
     "reconstruction.random": {"reconstruction.kind": "nano"},
+    "refinement.learned": {"refinement.kind": "learned"},
     "features.kind": {"reconstruction.kind": "nano"},
 }
 # The publisher reads these; the other kind's folder matters to no room of KINDS.

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.fourier import directions, fourier_features
 from moonseg3r_core.geometry import cosine, transform
-from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, depth_edges, position_features
+from moonseg3r_core.positions import position_features
+from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, depth_edges
 from moonseg3r_core.types import Frame
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -1,4 +1,4 @@
-"""`moonseg3r bench accuracy|reconstruction|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
+"""`moonseg3r bench accuracy|ablation|queries|reconstruction|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
+from moonseg3r_core.cli.common import add_config_options, add_set_option, config_from, positive, say_warnings
 
+HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that nothing is trained or chosen on
 MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry and no net, so that what is measured is the house itself
 
 
@@ -15,6 +16,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("bench", description="Measure accuracy and speed; each prints Markdown tables.")
     actions = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True, dest="benchmark")
     add_accuracy(actions)
+    add_ablation(actions)
+    add_queries(actions)
     add_reconstruction(actions)
     speed = actions.add_parser("speed", help="milliseconds per room and frames/s of step on a recording")
     speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
@@ -81,6 +84,88 @@ def run_accuracy(args: argparse.Namespace) -> int:
         _head()
         for masks in kinds:
             print(accuracy_table(paths, masks, config, args.quiet), end="\n\n", flush=True)
+    return 0
+
+
+def add_ablation(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "ablation",
+        help="what each part of the method adds (paper Table 2): trains and scores it",
+        description="Train the queries of each row on procedural rooms, for several seeds, and score the paper's fusion with them on the "
+        "given masks of recordings. Runs are kept in RUNS and not made again.",
+    )
+    parser.add_argument(
+        "recordings", metavar="FOLDER", nargs="*",
+        help="ScanNet exports with masks/ and gt.npz, or folders of such; none: held-out rendered rooms",
+    )  # fmt: skip
+    parser.add_argument(
+        "--config", metavar="RECIPE", nargs="+", required=True, dest="recipes", help="as of train queries"
+    )
+    parser.add_argument("--runs", metavar="RUNS", required=True, help="folder of the trainings and of their clips")
+    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (3)")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="others than the recipe's")
+    parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw it as PNG")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    add_set_option(parser)
+    parser.set_defaults(run=run_ablation)
+
+
+def run_ablation(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from moonseg3r_core.evaluation.bench_accuracy import PAPER, render_rooms
+    from moonseg3r_core.evaluation.bench_reconstruction import write
+    from moonseg3r_core.settings import parse_set
+    from moonseg3r_core.training.ablation import ablation, ablation_plot, trained_in
+    from moonseg3r_core.training.query_recipe import read_query_recipe
+
+    say_warnings()
+    settings = {**PAPER, **parse_set(args.settings)}
+    changed = {"epochs": args.epochs} if args.epochs else {}
+    recipes = [replace(read_query_recipe(Path(file)), **changed) for file in args.recipes]
+    with TemporaryDirectory() as scratch:
+        paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
+        _head()
+        scored = [
+            ablation(paths, recipe, args.seeds, trained_in(Path(args.runs)), settings, args.quiet) for recipe in recipes
+        ]
+    for each in scored:
+        print(each.table(), end="\n\n")
+    if args.plot:
+        write(args.plot, ablation_plot(scored))
+    return 0
+
+
+def add_queries(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "queries",
+        help="splits that the merge repairs, objects known again, and the refinement's cost",
+        description="What queries do, part by part. Without FOLDER, splits are counted in held-out rendered rooms.",
+    )
+    parser.add_argument(
+        "recordings", metavar="FOLDER", nargs="*", help="exports with masks/, instance/ and gt.npz, or folders of such"
+    )
+    add_config_options(parser)
+    parser.set_defaults(run=run_queries)
+
+
+def run_queries(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
+    from moonseg3r_core.evaluation.bench_accuracy import render_rooms
+    from moonseg3r_core.evaluation.bench_queries import cost_table, repairs_table, returns_table
+    from moonseg3r_core.refinement.learned import QuerySizes
+
+    say_warnings()
+    config = config_from(args, MEASURED)
+    with TemporaryDirectory() as scratch:
+        _head()
+        paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
+        print(repairs_table(paths, config), end="\n\n", flush=True)
+    print(returns_table(HELD_OUT, config), end="\n\n", flush=True)
+    for width in (128, 256):
+        print(cost_table(QuerySizes(160, 77, width=width, heads=width // 32)), end="\n\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`moonseg3r train reconstruction|masks RECIPE -o OUT`: train a net on rendered rooms; it goes on where it stood."""
+"""`moonseg3r train reconstruction|masks|queries`: train a net; the same command goes on where it stood."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ Train the small mask net on procedural rooms that are rendered as they are neede
 gets weights.safetensors (the mean of the latest weights, for masks.nano.weights), last.ckpt, steps.csv and heldout.csv.
 The same command goes on from OUT's last checkpoint. One process, on one device."""
 
+_QUERIES = """\
+Train the queries of one stack of frozen models (the recipe's `stack`) on their masks, without a label (paper 3.3, 3.4). DATA:
+recordings as `moonseg3r run` takes them (ScanNet exports, videos, folders of images, bags, synthetic:SEED), folders of such, or
+the word `rooms` for as many procedural rooms as the recipe's `scenes` says. OUT gets weights.safetensors (the mean of the latest
+weights, for refinement.learned.weights), pictures/epoch_N.png, last.ckpt, steps.csv and heldout.csv. The same command goes on
+from OUT's last checkpoint. For several GPUs: torchrun --nproc-per-node N -m moonseg3r_core.cli train queries ..."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("train", description="Train the nets that ship with the package.")
@@ -31,10 +38,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
     _add_common(net, "config/train_masks.yaml")
     net.set_defaults(run=train_masks_command)
+    net = actions.add_parser("queries", help="the 3D queries of a stack of models", description=_QUERIES)
+    net.add_argument("data", metavar="DATA", nargs="+", help="recordings, folders of such, or: rooms")
+    net.add_argument(
+        "--config", metavar="RECIPE", required=True, help="a YAML file such as config/train_paper.yaml", dest="recipe"
+    )
+    net.add_argument("--cache", metavar="FOLDER", help="keep there what the frozen models say, once computed")
+    _add_run(net)
+    net.set_defaults(run=train_queries_command)
 
 
 def _add_common(net: argparse.ArgumentParser, recipe: str) -> None:
     net.add_argument("recipe", metavar="RECIPE", help=f"a YAML file such as {recipe}")
+    _add_run(net)
+
+
+def _add_run(net: argparse.ArgumentParser) -> None:
     net.add_argument("-o", "--out", metavar="OUT", required=True, help="folder of the run")
     net.add_argument("--seed", type=int, metavar="N", help="another seed than the recipe's, 0 to 999")
     net.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="stop after N minutes; go on later")
@@ -73,4 +92,23 @@ def train_masks_command(args: argparse.Namespace) -> int:
     recipe = read_mask_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
     out, minutes = Path(args.out), args.minutes
     print(f"Weights: {train_masks(recipe, out, precision=args.precision, device=args.device, until=60 * minutes)}")
+    return 0
+
+
+def train_queries_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.queries import train_queries
+    from moonseg3r_core.training.query_recipe import read_query_recipe
+
+    say_warnings()
+    recipe = read_query_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
+    weights = train_queries(
+        recipe,
+        args.data,
+        Path(args.out),
+        cache=Path(args.cache) if args.cache else None,
+        precision=args.precision,
+        device=args.device,
+        until=60 * args.minutes,
+    )
+    print(f"Weights: {weights}")
     return 0

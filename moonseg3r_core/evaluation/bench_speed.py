@@ -10,16 +10,15 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from moonseg3r_core.build import build_segmenter, check_recording
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
 from moonseg3r_core.evaluation.table import Row, Table
 from moonseg3r_core.sources import open_source
-from moonseg3r_core.synthetic import MaskNoise, SyntheticSequence
-from moonseg3r_core.types import Frame, Geometry, MaskProposals
+from moonseg3r_core.synthetic import SyntheticSequence
 
 _PAGE_KIB = resource.getpagesize() / 1024
 
@@ -58,14 +57,12 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
     views = [(sequence[i], sequence.ids(i)) for i in range(loop)]
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    masks = NoisyMasks()
-    segmenter.furnish(masks=masks)
+    segmenter.furnish(masks=DrawnMasks(lambda index: views[index % loop][1]))
     rows: list[Row] = []
     quarter = max(frames // 4, 1)
     start = perf_counter()
     for t in tqdm(range(frames), unit="frame", disable=quiet):
-        frame, masks.ids = views[t % loop]
-        segmenter.step(replace(frame, index=t, stamp=t / 10))
+        segmenter.step(replace(views[t % loop][0], index=t, stamp=t / 10))
         if (t + 1) % quarter == 0:
             instances = len(segmenter.snapshot().instances)
             mib = resident_kib() / 1024
@@ -75,19 +72,6 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     for row in rows:
         row["memory ratio"] = float(row["resident MiB"]) / float(rows[0]["resident MiB"])
     return Table(f"endurance: a loop of {loop} frames at 160x120, walked {frames // loop} times", rows)
-
-
-class NoisyMasks:
-    """The truth of the frame at hand, made as poor as a mask model's, anew in every frame."""
-
-    def __init__(self) -> None:
-        self.ids = torch.zeros(0, 0, dtype=torch.int32)
-        self.noise = MaskNoise()
-
-    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        labels = self.noise(self.ids, seed=0, index=frame.index)
-        masks = labels == torch.arange(1, int(labels.max()) + 1)[:, None, None]
-        return MaskProposals(masks, torch.ones(len(masks)))
 
 
 def resident_kib() -> float:

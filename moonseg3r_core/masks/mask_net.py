@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.masks.affinities import OFFSETS
+from moonseg3r_core.net_file import read_net, write_net
 
-_HEADER = "mask_net"
+_KIND = "mask_net"
 _SMALL = 0.2  # of what a block adds at first, against He's initialization
 
 
@@ -68,36 +63,10 @@ class Block(nn.Module):
 
 
 def write_mask_net(path: Path, net: MaskNet) -> None:
-    """A net as safetensors in float16, its widths in the header; `path` is what it was until the new file is whole.
-
-    Raises OutputError where that fails.
-    """
-    tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
-    try:
-        safetensors.torch.save_file(tensors, part, {_HEADER: json.dumps({"widths": net.widths})})
-        part.chmod(0o644)  # some versions of safetensors keep it to its owner
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}; choose a folder that can be written.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    """A net's file, its widths in the header. Raises OutputError."""
+    write_net(path, _KIND, net, {"widths": net.widths})
 
 
 def read_mask_net(path: Path) -> MaskNet:
-    """The net of a file, in float32, ready to be asked. Raises InputError for a file that is none of a mask net."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = (file.metadata() or {})[_HEADER]
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        net = MaskNet(json.loads(header)["widths"])
-        net.load_state_dict(tensors)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give a file of mask weights.") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path} must hold a mask net as `moonseg3r train masks` writes it, got one that does not: "
-            f"{' '.join(str(error).split())[:200]}."
-        ) from error
-    return net.eval().requires_grad_(False)
+    """The net of a file. Raises InputError for a file that is none of a mask net."""
+    return read_net(path, _KIND, lambda facts: MaskNet(facts["widths"]), "moonseg3r train masks")

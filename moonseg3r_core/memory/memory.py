@@ -17,6 +17,10 @@ from moonseg3r_core.memory.rasterizer import NEAR, Raster, make_rasterizer
 from moonseg3r_core.state import gathered, load_parts
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
+_MARGIN = (
+    0.3  # metres: what lies so far behind a measured depth is hidden, twice as far off a cell's median no part of it
+)
+
 
 class IndexMemory:
     """Query bank and key index map (eq 7-9); the settings are those of `config.IndexMemoryConfig`."""
@@ -60,7 +64,7 @@ class IndexMemory:
 
     def remember(self, queries: Queries, geometry: Geometry) -> None:
         """Append the frame's queries to the bank (eq 7) and its keys to the map (eq 8)."""
-        keys = spatial_keys(geometry, queries.labels, self.cell, self.merge_distance)
+        keys = spatial_keys(geometry, queries.labels, self.cell, _MARGIN)
         masks = keys.masks.cpu()
         if len(masks) and not (int(masks.min()) >= -1 and int(masks.max()) < len(queries)):
             raise ValueError(
@@ -95,7 +99,7 @@ class IndexMemory:
         # At 3/4 of a sample every key in view covers the centre of one, however far it is.
         radius = half_spacing.clamp(max=self.max_radius).clamp(min=0.75 * self.stride) / self.stride
         raster = self._rasterize(points, k, depth.shape[0], depth.shape[1], radius)
-        hidden = self._hidden(raster.depth, depth, self.merge_distance)
+        hidden = self._hidden(raster.depth, depth, _MARGIN)
         return slots, Raster(raster.index.masked_fill(hidden, -1), raster.depth)
 
     def _key_hidden(self, points: Tensor, geometry: Geometry) -> Tensor:
@@ -107,7 +111,7 @@ class IndexMemory:
         u, v = torch.where(inside[:, None], pixels, 0.0).round().long().unbind(-1)
         depth = geometry.depth.new_zeros(len(points))
         depth[inside] = geometry.depth[v[inside], u[inside]]
-        return self._hidden(z, depth, self.merge_distance)
+        return self._hidden(z, depth, _MARGIN)
 
     def _index_map(self, slots: Tensor, raster: Raster, keys: Tensor, offsets: Tensor, geometry: Geometry) -> Tensor:
         """Rows (H, W) int32 of the visible keys that have queries, every sample spread over its pixels."""

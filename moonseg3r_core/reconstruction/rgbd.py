@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.fourier import fourier_features
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
+from moonseg3r_core.positions import position_features
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 
@@ -47,15 +48,20 @@ class RgbdReconstruction:
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)
-        return Geometry(
+        bare = Geometry(
             points=points,
             confidence=valid.float(),
             depth=depth,
             world_from_camera=pose,
             intrinsics=intrinsics,
             grid=PixelGrid(*frame.size),
-            features=FeatureMap(position_features(points, valid, self.cell, self.longest, self.octaves)),
         )
+        return self.encoded(bare)
+
+    def encoded(self, geometry: Geometry) -> Geometry:
+        """With the F3d of its points."""
+        features = position_features(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
+        return replace(geometry, features=FeatureMap(features))
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -80,24 +86,6 @@ def depth_edges(depth: Tensor, share: float) -> Tensor:
         edges.narrow(axis, 0, depth.shape[axis] - 1).logical_or_(jump)
         edges.narrow(axis, 1, depth.shape[axis] - 1).logical_or_(jump)
     return edges
-
-
-def position_features(points: Tensor, valid: Tensor, cell: int, longest: float, octaves: int) -> Tensor:
-    """F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), four along each edge of a cell.
-
-    h = ceil(H / cell); the grid is laid evenly over the image. A cell without a point is zero.
-    """
-    height, width = valid.shape
-    h, w = -(-height // cell), -(-width // cell)
-    step = max(cell // 4, 1)
-    rows = torch.arange(min(step // 2, height - 1), height, step, device=points.device)
-    columns = torch.arange(min(step // 2, width - 1), width, step, device=points.device)
-    keep = valid[rows[:, None], columns[None, :]]
-    cells = (rows * h // height * w)[:, None] + (columns * w // width)[None, :]
-    encoded = fourier_features(points[rows[:, None], columns[None, :]][keep], longest, octaves)
-    sums = torch.zeros(h * w, encoded.shape[-1], device=points.device).index_add_(0, cells[keep], encoded)
-    counts = torch.bincount(cells[keep], minlength=h * w)
-    return (sums / counts.clamp(min=1)[:, None]).view(h, w, -1)
 
 
 def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,7 +39,7 @@ def made(kind: type[T], facts: Any, where: str = "") -> T:
             near = difflib.get_close_matches(str(name), hints, n=1, cutoff=0.0)[0]
             raise ConfigError(f"unknown key '{where}{name}'; did you mean '{where}{near}'?")
     for field in fields(kind):  # type: ignore[arg-type]
-        if field.default is MISSING and field.name not in facts:
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in facts:
             raise ConfigError(f"{where}{field.name} is missing; see config/train_nano.yaml.")
     return kind(**{name: _as(hints[name], given, where + name) for name, given in facts.items()})
 
@@ -54,6 +54,8 @@ def plain(facts: Any) -> Any:
 def _as(kind: Any, given: Any, where: str) -> Any:
     if is_dataclass(kind):
         return made(kind, given, f"{where}.")  # type: ignore[arg-type]
+    if get_origin(kind) is dict:
+        return dict(_mapping(given, where))
     if get_origin(kind) is tuple:
         if not isinstance(given, list):
             raise ConfigError(f"{where} must be a list, got {given!r}.")

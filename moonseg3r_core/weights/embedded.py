@@ -6,7 +6,8 @@ from pathlib import Path
 
 from moonseg3r_core.errors import InputError
 
-EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in ("nano", "nano_masks")}
+NAMES = ("nano", "nano_masks", "nano_queries", "rgbd_queries")
+EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in NAMES}
 
 
 def embedded(name: str) -> Path:
@@ -15,6 +16,6 @@ def embedded(name: str) -> Path:
     if not path.is_file():
         raise InputError(
             f"{name} expects its weights at {path}, where they come with the package, got no file; install moonseg3r "
-            "again, or choose another kind (reconstruction: rgbd, cut3r; masks: regions)."
+            "again, or choose another kind (reconstruction: rgbd, cut3r; masks: regions; refinement: average)."
         )
     return path

@@ -20,6 +20,7 @@ from moonseg3r_core.reconstruction.cut3r.assemble import (
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, is_calibrated
 from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
+from moonseg3r_core.reconstruction.cut3r.geometric import GEOMETRIC
 from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
@@ -46,7 +47,7 @@ class Cut3rReconstruction:
     depth too; or given, the frame's own: these two carry the self points (whatever `points` says), scaled to the map, or to
     metres by the odometry. Points that the net trusts less than `min_confidence`
     have confidence 0, depth likewise. Intrinsics are the frame's, else estimated. `attention` chooses A, None leaves it
-    out. Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
+    out; `geometric` chooses F3d (see `geometric`). Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
     anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
 
     A frame whose image or outputs cannot be used is held: no points, the last good pose, the state untouched, and why
@@ -62,6 +63,7 @@ class Cut3rReconstruction:
         pose: str = "model",
         precision: str = "float32",
         attention: StateAttention | None = None,
+        geometric: str = "modulation",
         reset_every: int = 0,
         key_translation: float = 0.02,
         key_rotation: float = 2.0,
@@ -71,6 +73,7 @@ class Cut3rReconstruction:
         self._infer = Inference(net, precision, min_confidence)
         self._ask = Ask(world=points == "world" and pose == "model", attention=attention)
         self._points = world_points if self._ask.world else _CARRIED[pose]
+        self.encoded = GEOMETRIC[geometric]
         self._placement: Placement = PLACEMENTS[pose]()
         self._images, self._camera = ImageCheck(), EstimatedCamera()
         self._keys, self._chunks = KeyFrames(key_translation, key_rotation), Chunks(reset_every)
@@ -92,9 +95,8 @@ class Cut3rReconstruction:
         self._advance(sight, place, glance(picture))
         if place.held:
             return self._blank(frame, grid, place.world_from_camera, place.held)
-        return assembled(
-            self._points(sight.outputs, place, intrinsics), sight, place, grid, intrinsics, self.min_confidence
-        )
+        points = self._points(sight.outputs, place, intrinsics)
+        return self.encoded(assembled(points, sight, place, grid, intrinsics, self.min_confidence))
 
     @property
     def key_frames(self) -> int:
@@ -158,7 +160,8 @@ class Cut3rReconstruction:
 
     def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
         intrinsics = self._intrinsics(frame, grid, None)
-        return blank((pose, held), self.net.sizes, self._ask.attention is not None, grid, intrinsics)
+        watched = self._ask.attention is not None
+        return self.encoded(blank((pose, held), self.net.sizes, watched, grid, intrinsics))
 
     def _stand_in(self, frame: Frame, fault: Unusable) -> Tensor:
         """The pose of a held frame. Raises FrameRejected where none is known."""

@@ -1,0 +1,104 @@
+"""Training queries on what frozen models say (paper 3.3, 3.4): `train_queries(recipe, data, folder)` goes on where the
+folder's checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.refinement.learned import QuerySizes, write_query_net
+from moonseg3r_core.training.clips import FIRST_SEED
+from moonseg3r_core.training.engine import engine
+from moonseg3r_core.training.heldout import FIRST
+from moonseg3r_core.training.optimizers import adamw
+from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched
+from moonseg3r_core.training.query_learner import QueryLearner
+from moonseg3r_core.training.query_pictures import picture, write_picture
+from moonseg3r_core.training.query_recipe import QueryRecipe
+from moonseg3r_core.training.query_scenes import RoomScene, Scene, find_scenes
+from moonseg3r_core.training.query_scores import HeldOutQueries
+from moonseg3r_core.training.query_stream import ClipShelf, QueryStream
+from moonseg3r_core.training.run import Run
+
+_BETAS = (0.9, 0.999)  # the paper names none: AdamW's own
+PICTURES = "pictures"
+
+
+def train_queries(
+    recipe: QueryRecipe,
+    data: Sequence[str],
+    folder: Path,
+    *,
+    cache: Path | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    until: float = math.inf,
+) -> Path:
+    """Train as `Run.train` does, and give the file of weights (EMA, float16).
+
+    data: see `find_scenes`. cache: a folder that keeps what the frozen models said. Under torchrun every process takes
+    its share of the scenes. Raises InputError for a folder whose checkpoint is damaged or of another recipe, and what
+    `build_segmenter` raises for the recipe's models.
+    """
+    scenes = find_scenes(data, recipe.scenes, FIRST_SEED)
+    fabric = engine(device, precision, recipe.seed)
+    recipe = replace(recipe, scenes=len(scenes), processes=fabric.world_size)
+    shelf = ClipShelf(recipe, fabric.device, cache)
+    held = [clip for n in range(recipe.held) if (clip := shelf(RoomScene(FIRST + n), 0, recipe.held_frames))]
+    run = QueryRun(fabric, recipe, folder, _sizes(recipe, held[:1] or _first(shelf, scenes)), held)
+    if run.finished():
+        return run.weights
+    scores = HeldOutQueries([batched([clip]).to(fabric.device) for clip in held]).scores if run.keeps_score else None
+    return run.train(QueryStream(recipe, scenes, shelf, run.step, fabric.global_rank), scores, until)
+
+
+class QueryRun(Run[QueryLearner]):
+    """A run that learns eta, phi and psi; its file is one that `refinement.learned.weights` takes."""
+
+    def __init__(
+        self, fabric: Any, recipe: QueryRecipe, folder: Path, sizes: QuerySizes, held: Sequence[QueryClip] = ()
+    ) -> None:
+        self._weights = {name: getattr(recipe, name) for name in ("seg", "dist", "xseg")}
+        self._shown, self._epoch_steps = held[:1], recipe.epoch_steps
+        learner = QueryLearner(sizes)
+        super().__init__(fabric, recipe, folder, learner, adamw(learner, recipe.rate, recipe.decay, _BETAS))
+
+    def advance(self, batch: QueryBatch) -> None:
+        losses: dict[str, Tensor] = self.net(batch)
+        total = torch.stack([self._weights[name] * loss for name, loss in losses.items()]).sum()
+        self.learn(total, {**losses, "total": total}, batch.shares.shape[:2])
+        if self.step % self._epoch_steps == 0 and self.fabric.is_global_zero:
+            self._draw(self.step // self._epoch_steps)
+
+    def write(self, path: Path) -> None:
+        write_query_net(path, self.average.net)
+
+    def _draw(self, epoch: int) -> None:
+        for clip in self._shown:
+            write_picture(self.folder / PICTURES / f"epoch_{epoch:04d}.png", picture(self.average, clip))
+
+
+def _first(shelf: ClipShelf, scenes: Sequence[Scene]) -> list[QueryClip]:
+    """The first clip that the scenes have. Raises InputError where they have none."""
+    for scene in scenes:
+        if clip := shelf(scene, 0, shelf.recipe.frames):
+            return [clip]
+    names = ", ".join(scene.name for scene in scenes[:5])
+    raise InputError(
+        f"scenes must have windows of two usable frames or more, got none in {names}; `moonseg3r run` says why."
+    )
+
+
+def _sizes(recipe: QueryRecipe, clips: Sequence[QueryClip]) -> QuerySizes:
+    """The net's sizes, as many channels as the models' features have."""
+    geometric, semantic = (clips[0].geometric.shape[-1], clips[0].semantic.shape[-1])
+    chosen = {name: getattr(recipe, name) for name in ("width", "heads", "layers", "hidden")}
+    return QuerySizes(geometric, semantic, **chosen, context=recipe.xseg > 0)

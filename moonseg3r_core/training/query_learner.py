@@ -1,0 +1,65 @@
+"""The nets that learn together, and their losses along clips (paper 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, ReferenceNet, concatenated
+from moonseg3r_core.training.query_clips import QueryBatch
+from moonseg3r_core.training.query_losses import (
+    context_map,
+    distillation_loss,
+    likeness,
+    segmentation_loss,
+)
+
+_SLOPE, _OFFSET = 10.0, -4.0  # where likeness begins
+
+
+class QueryLearner(nn.Module):
+    """eta and phi, which are kept, and psi with the slope and offset of likeness, which are for training alone.
+
+    A batch -> the losses () by name, not weighted: seg, dist, and xseg for a net that looks at its context.
+    """
+
+    def __init__(self, sizes: QuerySizes) -> None:
+        super().__init__()
+        self.net, self.reference = QueryNet(sizes), ReferenceNet(sizes)
+        self.log_slope = nn.Parameter(torch.full((2,), math.log(_SLOPE)))
+        self.offset = nn.Parameter(torch.full((2,), _OFFSET))
+
+    def forward(self, batch: QueryBatch) -> dict[str, Tensor]:
+        features = concatenated(batch.geometric, batch.semantic)
+        queries, reference = self.queries(features, batch), self.reference(features)
+        cells = batch.cells[:, None].expand(batch.seen.shape)
+        shares = batch.shares.flatten(0, 1)
+        losses = {
+            "seg": segmentation_loss(self._logits(0, queries, reference), shares, cells.flatten(0, 1).float()),
+            "dist": distillation_loss(
+                *(part.flatten(0, 1) for part in (reference, batch.semantic, batch.geometric, cells))
+            ),
+        }
+        if self.net.sizes.context:
+            past = context_map(batch.context, queries.flatten(1, 2)[:, None])
+            losses["xseg"] = segmentation_loss(self._logits(1, queries, past), shares, batch.seen.flatten(0, 1))
+        return losses
+
+    def queries(self, features: Tensor, batch: QueryBatch) -> Tensor:
+        """Queries (B, T, M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before."""
+        frames = range(features.shape[1])
+        if not self.net.sizes.context:
+            rows = [part.flatten(0, 1) for part in (features, batch.shown)]
+            none = features.new_zeros(len(rows[0]), 0, self.net.sizes.width)
+            return self.net(*rows, none, none[..., 0].bool()).unflatten(0, features.shape[:2])
+        bank = [features.new_zeros(len(features), 0, self.net.sizes.width)]
+        for t in frames:
+            past = torch.cat(bank, dim=1)
+            bank.append(self.net(features[:, t], batch.shown[:, t], past, batch.known[:, t, : past.shape[1]]))
+        return torch.stack(bank[1:], dim=1)
+
+    def _logits(self, which: int, queries: Tensor, reference: Tensor) -> Tensor:
+        slope, offset = self.log_slope[which].exp(), self.offset[which]
+        return likeness(queries.flatten(0, 1), reference.flatten(0, 1), slope, offset)

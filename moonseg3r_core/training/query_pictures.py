@@ -1,0 +1,82 @@
+"""What a training of queries looks like after an epoch: reference features as colors (paper Figure 4), and what the
+queries of one frame find in others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from moonseg3r_core.errors import OutputError
+from moonseg3r_core.refinement.learned import concatenated
+from moonseg3r_core.report.palette import colors
+from moonseg3r_core.training.query_clips import QueryClip, batched
+from moonseg3r_core.training.query_learner import QueryLearner
+
+_TALL = 120  # pixels of a frame in the picture
+_COLUMNS, _QUERIES = 5, 3
+
+
+@torch.no_grad()
+def picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
+    """RGB uint8: a column for each of five frames of a clip; from above, the frame, its masks, the first three principal
+    components of its reference features, and, for three masks of the first frame, how like their query each cell is.
+    """
+    device = learner.offset.device
+    batch = batched([clip]).to(device)
+    features = concatenated(batch.geometric, batch.semantic)
+    reference = learner.reference(features)[0]
+    queries, shares = learner.queries(features, batch)[0], batch.shares[0]
+    frames = torch.linspace(0, len(clip) - 1, _COLUMNS).long().unique().tolist()
+    chosen = shares[0].sum(-1).topk(min(_QUERIES, shares.shape[1])).indices
+    likeness = normalize(queries[0, chosen], dim=-1) @ normalize(reference, dim=-1).transpose(1, 2)
+    tall = [clip.pictures, _masks(shares), _components(reference)]
+    tall += [_heat(likeness[:, row]) for row in range(len(chosen))]
+    size = tuple(clip.size.tolist())
+    return np.concatenate([_row(images, frames, size, clip.pictures.shape[1:3]) for images in tall])
+
+
+def write_picture(path: Path, image: np.ndarray) -> None:
+    """As PNG. Raises OutputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; make room there.") from error
+
+
+def _row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:
+    """Frames side by side of images (T, H, W, 3), or of their cells (T, N, 3), in the shape of the camera's."""
+    wide = round(_TALL * shape[1] / shape[0])
+    kept = images[frames].cpu()
+    kept = kept if kept.dim() == 4 else kept[:, : cells[0] * cells[1]].unflatten(1, cells)
+    drawn = [cv2.resize(image.numpy(), (wide, _TALL), interpolation=cv2.INTER_NEAREST) for image in kept]
+    return np.concatenate(drawn, axis=1)
+
+
+def _masks(shares: Tensor) -> Tensor:
+    """The mask that most of a cell is of, (T, N, 3) uint8, grey where there is none."""
+    share, mask = shares.max(1)
+    return torch.from_numpy(colors(torch.where(share > 0, mask + 1, 0).cpu().numpy()))
+
+
+def _components(features: Tensor) -> Tensor:
+    """The first three principal components of features (T, N, D), of all frames together, as colors (T, N, 3) uint8."""
+    rows = normalize(features, dim=-1).flatten(0, 1)
+    centered = rows - rows.mean(0)
+    _, _, axes = torch.linalg.svd(centered, full_matrices=False)
+    values = centered @ axes[:3].T
+    low, high = (values.quantile(share, dim=0) for share in (0.02, 0.98))
+    scaled = ((values - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return (255 * scaled).byte().unflatten(0, features.shape[:2])
+
+
+def _heat(cosines: Tensor) -> Tensor:
+    """Cosines (T, N) from 0, black, to 1, white."""
+    return (255 * cosines.clamp(0, 1)).byte()[..., None].expand(-1, -1, 3).contiguous()

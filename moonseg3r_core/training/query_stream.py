@@ -1,0 +1,135 @@
+"""Batches of clips for the training of queries, computed by the frozen models or read from where they were kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from moonseg3r_core.build import weights_of
+from moonseg3r_core.config import Config
+from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, in_part, make_query_clip
+from moonseg3r_core.training.query_recipe import QueryRecipe
+from moonseg3r_core.training.query_scenes import Scene
+
+_VERSION = 1  # of what a clip holds, and how it is computed
+_LOG = logging.getLogger("moonseg3r")
+
+
+class ClipShelf:
+    """The clips of scenes: each computed when it is asked for; with a folder, kept there and computed once.
+
+    A file is found by all that the clip depends on: the scene's name, the window, the settings and weights of the models.
+    Raises OutputError for a folder that cannot be written.
+    """
+
+    def __init__(self, recipe: QueryRecipe, device: torch.device, folder: Path | None = None) -> None:
+        self.recipe, self.device, self.folder = recipe, device, folder
+        self._models = _facts(recipe.config)
+        if folder:
+            _make(folder)
+
+    def __call__(self, scene: Scene, window: int, frames: int) -> QueryClip | None:
+        """The clip of a scene's window; None for one without two usable frames, which is said."""
+        file = self._file(scene, window, frames)
+        if file and (kept := _read(file)):
+            return kept
+        view = scene.window(window, frames, self.recipe.stride)
+        clip = make_query_clip(view, self.recipe.config, self.device)
+        if clip is None:
+            _LOG.warning("%s: window %d has less than two usable frames; it is left out.", scene.name, window)
+        elif file:
+            _write(file, clip)
+        return clip
+
+    def _file(self, scene: Scene, window: int, frames: int) -> Path | None:
+        named = json.dumps([scene.name, window, frames, self.recipe.stride, self._models])
+        return self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors" if self.folder else None
+
+
+class QueryStream:
+    """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
+
+    An epoch takes every scene once, in an order of its own; its clip is the window whose turn it is.
+    """
+
+    def __init__(
+        self, recipe: QueryRecipe, scenes: Sequence[Scene], shelf: ClipShelf, first: int = 0, rank: int = 0
+    ) -> None:
+        self.recipe, self.scenes, self.shelf, self.number, self.rank = recipe, scenes, shelf, first, rank
+
+    def __iter__(self) -> Iterator[QueryBatch]:
+        while self.number < self.recipe.steps:
+            yield self._batch(self.number).to(self.shelf.device)
+            self.number += 1
+
+    def _batch(self, number: int) -> QueryBatch:
+        recipe, (epoch, step) = self.recipe, divmod(number, self.recipe.epoch_steps)
+        order = torch.randperm(len(self.scenes), generator=torch.Generator().manual_seed(1000 * epoch + recipe.seed))
+        start = (step * recipe.processes + self.rank) * recipe.batch
+        turn = order[
+            torch.arange(start, start + recipe.batch) % len(order)
+        ].tolist()  # an epoch's last batch is full too
+        taken = [self.shelf(self.scenes[n], epoch % recipe.windows, recipe.frames) for n in turn]
+        clips = [clip for clip in taken if clip is not None]
+        if not clips:
+            names = ", ".join(self.scenes[n].name for n in turn)
+            raise InputError(
+                f"scenes must have windows of two usable frames or more, got none in {names}; leave them out."
+            )
+        dice = torch.Generator().manual_seed(_mixed(recipe.seed, number, self.rank))
+        batch = batched(clips, [in_part(clip, recipe.part, dice) for clip in clips])
+        recalls = torch.rand(batch.known.shape[:2], generator=dice) >= recipe.forget
+        return batch._replace(known=batch.known & recalls[..., None])
+
+
+def _mixed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _facts(config: Config) -> str:
+    """What the frozen models are, and what else a clip depends on."""
+    sections = {name: asdict(getattr(config, name)) for name in ("reconstruction", "masks", "features", "memory")}
+    lift = {name: getattr(config.fusion, name) for name in ("boxes", "min_points")}
+    return json.dumps([sections, lift, weights_of(config), _VERSION], sort_keys=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the folder {folder}: {error.strerror}; name another with --cache.") from error
+
+
+def _read(file: Path) -> QueryClip | None:
+    """The clip in a file; None where there is none, or none that is whole."""
+    if not file.exists():
+        return None
+    try:
+        return QueryClip(**safetensors.torch.load_file(file))
+    except (SafetensorError, OSError, TypeError) as error:
+        _LOG.warning("%s is damaged (%s); it is computed again.", file, error)
+        return None
+
+
+def _write(file: Path, clip: QueryClip) -> None:
+    part = file.with_name(f".{os.getpid()}.{file.name}.part")
+    try:
+        safetensors.torch.save_file(vars(clip), part)
+        os.replace(part, file)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {file}: {error}; make room there, or leave --cache out.") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

@@ -1,0 +1,220 @@
+"""The ablation and what it stands on: frozen models replayed, rows scored for several seeds, queries counted in the house."""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from walks import EXACT
+
+from moonseg3r_core.config import load_config, overlay
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.evaluation.average_precision import Scores, mean_of_scenes
+from moonseg3r_core.evaluation.bench_accuracy import PAPER, open_recording, segment
+from moonseg3r_core.evaluation.bench_queries import cost_table, repairs_table, returns_table
+from moonseg3r_core.evaluation.replay import Replay
+from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, frame_features, write_query_net
+from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
+
+pytest.importorskip("lightning_fabric")
+
+from moonseg3r_core.training.ablation import PARTS, Ablation, ablation, ablation_plot, trained_in
+from moonseg3r_core.training.query_recipe import QueryRecipe
+
+FRAMES = 6
+RGBD = QueryRecipe(stack=EXACT, width=16, heads=2, layers=1)
+ROWS = ["F2d + F3d", "+ query refinement", "+ SSD", "+ QIM", "+ SDT"]
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A small recording with noisy masks and truth, one frame of which has no depth."""
+    folder = tmp_path_factory.mktemp("rooms") / "room"
+    write_scannet(folder, SyntheticSequence(2, frames=FRAMES, height=90, width=120))
+    blank = folder / "depth" / "3.png"
+    cv2.imwrite(str(blank), 0 * cv2.imread(str(blank), cv2.IMREAD_UNCHANGED))
+    return folder
+
+
+def opened(room, config, tmp_path):
+    return open_recording(room, "given", tmp_path, config)
+
+
+def same_maps(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def query_file(path, replay, seed=0, **changes):
+    """A file of random queries for the features of a replay."""
+    torch.manual_seed(seed)
+    cells = frame_features(replay.said[0].features, replay.said[0].geometry)
+    sizes = QuerySizes(cells.geometric.shape[-1], cells.semantic.shape[-1], width=16, heads=2, layers=1)
+    write_query_net(path, QueryNet(dataclasses.replace(sizes, **changes)))
+    return path
+
+
+# Frozen models replayed
+
+
+def test_a_replay_gives_the_id_maps_of_the_whole_house(room, tmp_path):
+    config = load_config(overrides=EXACT)
+    recording = opened(room, config, tmp_path)
+    replay = Replay.of(recording, config)
+    assert [said.frame.index for said in replay.said] == [0, 1, 2, 4, 5]
+    weights = query_file(tmp_path / "net.safetensors", replay)
+    learned = {"refinement.kind": "learned", "refinement.learned.weights": str(weights)}
+    for settings in ({}, PAPER, learned, {**PAPER, **learned}, {"memory.kind": "none"}):
+        chosen = overlay(config, settings)
+        found = replay.id_maps(chosen)
+        same_maps(found, segment(recording, chosen))
+        same_maps(replay.id_maps(chosen), found)  # and again, for nothing is remembered between two
+        assert max(int(ids.max()) for ids in found) > 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_replay_of_a_net_is_the_house_with_its_state_tokens_or_without(room, tmp_path):
+    config = load_config(overrides={"reconstruction.kind": "nano", "device": "cpu"})
+    recording = opened(room, config, tmp_path)
+    replay = Replay.of(recording, config)
+    same_maps(replay.id_maps(config), segment(recording, config))
+    without = overlay(config, {"reconstruction.nano.attention": "none"})
+    same_maps(replay.id_maps(config, tokens=False), segment(recording, without))
+
+
+def test_a_replay_of_no_usable_frame_has_blank_maps(tmp_path):
+    folder = write_scannet(tmp_path / "dark", SyntheticSequence(2, frames=2, height=90, width=120))
+    for file in (folder / "depth").iterdir():
+        cv2.imwrite(str(file), np.zeros((90, 120), np.uint16))
+    config = load_config(overrides=EXACT)
+    replay = Replay.of(opened(folder, config, tmp_path), config)
+    assert replay.said == ()
+    assert not any(ids.any() for ids in replay.id_maps(config))
+
+
+# The table
+
+
+def scores(ap, ap25=1.0):
+    return Scores((ap,) * 9 + (ap25,))
+
+
+def test_the_table_shows_means_and_the_spread_of_seeds():
+    scored = {
+        ("first", "rooms"): [scores(0.25, 0.75)],
+        ("second", "rooms"): [scores(0.4), scores(0.6)],
+        ("first", "walks"): [scores(0.0)],
+        ("second", "walks"): [scores(0.5, 0.5)] * 3,
+    }
+    table = Ablation("nano", scored).table()
+    assert table.rows == [
+        {
+            "nano": "first", "rooms AP": "25.0", "rooms AP50": "25.0", "rooms AP25": "75.0",
+            "walks AP": "0.0", "walks AP50": "0.0", "walks AP25": "100.0",
+        },
+        {  # 0.4 and 0.6 deviate by 0.1 each: sqrt(2 * 0.1^2 / (2 - 1)) = 0.1414
+            "nano": "second", "rooms AP": "50.0 ± 14.1", "rooms AP50": "50.0 ± 14.1", "rooms AP25": "100.0 ± 0.0",
+            "walks AP": "50.0 ± 0.0", "walks AP50": "50.0 ± 0.0", "walks AP25": "50.0 ± 0.0",
+        },
+    ]  # fmt: skip
+    assert "| second | 50.0 ± 14.1 |" in str(table)
+    assert ablation_plot([Ablation("nano", scored), Ablation("rgbd", scored)])[1:4] == b"PNG"
+
+
+def test_the_rows_are_those_of_the_papers_table():
+    assert [part.name for part in PARTS] == ROWS
+    assert [part.name for part in PARTS if part.tokens] == ["+ SDT"]
+    assert PARTS[0].recipe is None
+
+
+class Stub:
+    """In place of a training: a random net with the recipe's context and seed, and a note of what was asked."""
+
+    def __init__(self, folder, replay):
+        self.folder, self.replay, self.asked = folder, replay, {}
+
+    def __call__(self, recipe, name):
+        assert self.asked.setdefault(name, recipe) == recipe, "one name, one recipe"
+        return query_file(self.folder / name, self.replay, recipe.seed, context=recipe.xseg > 0)
+
+
+def test_an_ablation_has_a_row_for_every_part_of_its_stack(room, tmp_path):
+    config = load_config(overrides=EXACT)
+    train = Stub(tmp_path, Replay.of(opened(room, config, tmp_path), config))
+    found = ablation([room, room.parent], RGBD, 2, train, quiet=True)
+    assert found.stack == "rgbd"
+    assert list(dict.fromkeys(name for name, _ in found.scores)) == ROWS[:4], "rgbd has no state tokens"
+    assert {group for _, group in found.scores} == {"room", room.parent.name}
+    assert {name: len(found.scores[name, "room"]) for name in ROWS[:4]} == dict(
+        zip(ROWS[:4], (1, 2, 2, 2), strict=True)
+    )
+    assert all(0 <= score.ap <= score.ap25 <= 1 for seeds in found.scores.values() for score in seeds)
+    assert found.scores["+ QIM", "room"] == found.scores["+ QIM", room.parent.name]
+    assert len(found.table().rows) == 4
+    weights = {(recipe.dist, recipe.xseg, recipe.seed) for recipe in train.asked.values()}
+    assert weights == {(dist, xseg, seed) for dist, xseg in ((0, 0), (0.1, 0), (0.1, 0.5)) for seed in (0, 1)}
+    assert len(train.asked) == 6
+
+
+def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
+    config = load_config(overrides=EXACT)
+    recording = opened(room, config, tmp_path)
+    found = ablation([room], RGBD, 1, Stub(tmp_path, Replay.of(recording, config)), quiet=True)
+    maps = segment(recording, overlay(config, {**PAPER, "memory.kind": "none"}))
+    assert found.scores["F2d + F3d", "room"] == [mean_of_scenes([recording.score(maps)])]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_stack_with_a_net_has_its_state_tokens_in_the_last_row(room, tmp_path):
+    recipe = dataclasses.replace(RGBD, stack={"reconstruction.kind": "nano", "device": "cpu"})
+    train = Stub(tmp_path, Replay.of(opened(room, recipe.config, tmp_path), recipe.config))
+    found = ablation([room], recipe, 1, train, quiet=True)
+    assert found.stack == "nano"
+    assert [name for name, _ in found.scores] == ROWS
+    assert len(train.asked) == 3, "the last two rows share their weights"
+
+
+def test_runs_that_were_made_are_not_made_again(tmp_path, capsys):
+    recipe = dataclasses.replace(
+        RGBD, scenes=1, frames=2, batch=1, epochs=1, held=0, warmup=0, score_every=1, save_every=1
+    )
+    weights = trained_in(tmp_path)(recipe, "run")
+    assert weights.parent == tmp_path / "run"
+    before, _ = weights.stat().st_mtime_ns, capsys.readouterr()
+    assert trained_in(tmp_path)(recipe, "run") == weights
+    assert weights.stat().st_mtime_ns == before
+    assert "has made all 1 steps" in capsys.readouterr().out
+
+
+# What queries do
+
+
+def test_repairs_are_counted_in_recordings_with_exact_ids(room, tmp_path):
+    (row,) = repairs_table([room], load_config(overrides={**EXACT, "fusion.merge": "none"})).rows
+    assert (row["recording"], row["whole after"], row["wrong per object"]) == ("room", 0, 0)
+    assert row["objects"] > row["split"] > 0
+    every = {**EXACT, "fusion.merge": "similarity", "fusion.merge_threshold": -1.0}
+    (joined,) = repairs_table([room.parent], load_config(overrides=every)).rows
+    assert joined["whole after"] == 1
+    assert joined["wrong per object"] > 0.5
+    assert joined["objects"] == row["objects"]
+
+    bare = write_scannet(tmp_path / "bare", SyntheticSequence(2, frames=2, height=90, width=120))
+    for file in (bare / "instance").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="must bring exact ids for every frame") as refused:
+        repairs_table([bare], load_config(overrides=EXACT))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_returns_are_counted_in_walks():
+    *rows, total = returns_table([5], load_config(overrides=EXACT), frames=4, away=1).rows
+    assert [row["room"] for row in rows] == [5]
+    assert total == {"room": "all", "returns": 0, "known again": 0, "share": 0}
+
+
+def test_the_cost_of_a_refinement_is_measured():
+    (row,) = cost_table(QuerySizes(3, 5, 16, 2, 1), masks=2, context=3, repeats=3).rows
+    assert 0 < row["best ms"] <= row["median ms"]

@@ -1,0 +1,55 @@
+"""What a training sees of a clip is what the house sees of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from moonseg3r_core.build import find_settled, recipes
+from moonseg3r_core.config import load_config
+from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
+from moonseg3r_core.training.query_clips import batched, make_query_clip, moved
+from moonseg3r_core.training.query_learner import QueryLearner
+from moonseg3r_core.training.query_scenes import RoomScene
+
+FRAMES = 5
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config(overrides={"reconstruction.kind": "rgbd"})
+
+
+def window():
+    return RoomScene(1_000_003).window(0, FRAMES, 1)
+
+
+def test_queries_of_a_clip_are_those_that_the_house_makes_of_its_frames(config):
+    clip = make_query_clip(window(), config, CPU)
+    torch.manual_seed(0)
+    learner = QueryLearner(QuerySizes(clip.geometric.shape[-1], clip.semantic.shape[-1], width=16, heads=2)).eval()
+    torch.nn.init.normal_(learner.net.nothing)
+    batch = batched([clip])
+    with torch.no_grad():
+        trained = learner.queries(concatenated(batch.geometric, batch.semantic), batch)[0]
+    for t, made in enumerate(walked(window(), config, LearnedRefinement(learner.net))):
+        assert len(made) == int(clip.masks[t])
+        assert torch.allclose(trained[t, : len(made)], made.features, atol=0.03)  # clips are kept in float16
+    assert t == FRAMES - 1
+
+
+def walked(seen, config, refinement):
+    """The queries of a window's frames, by the house's rooms, without a merge."""
+    rooms = {name: recipe() for name, recipe in recipes(find_settled(config, None), CPU).items() if name in NEEDED}
+    for frame in seen.frames:
+        geometry = rooms["reconstruction"](frame)
+        proposals = seen.masks(frame, geometry)
+        geometry = rooms["reconstruction"].encoded(moved(geometry, seen.motion))
+        features, recalled = rooms["features"](frame, geometry), rooms["memory"].recall(geometry)
+        queries = refinement(rooms["lift"](proposals, geometry), features, geometry, recalled)
+        rooms["memory"].remember(queries, geometry)
+        yield queries
+
+
+NEEDED = ("reconstruction", "features", "memory", "lift")
