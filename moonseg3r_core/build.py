@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.build_queries import query_weights
+from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, FusionConfig, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
@@ -25,7 +25,7 @@ from moonseg3r_core.fusion.match import (
     StateSimilarity,
     Term,
 )
-from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge
+from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, TouchingMerge
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
@@ -55,6 +55,7 @@ TENANTS = {
 }
 # Where poses and depth are estimates, the same surface comes back elsewhere: coarser voxels, and more likeness for a match.
 SUITED = {"rgbd": (1.0, 0.05), "nano": (1.5, 0.15)}  # match_threshold, overlap_voxel
+LEARNED = {"nano": 1.25}  # match_threshold with learned queries, which are less alike
 RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
 
@@ -98,6 +99,7 @@ class Recipe:
 
 def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     """The tenant of every room in a configuration whose masks are settled."""
+    config = settle_refinement(config)
     fusion, index = suited(config), config.memory.index
     return {
         "reconstruction": reconstruction(config, device),
@@ -122,6 +124,8 @@ def suited(config: Config) -> FusionConfig:
     """The settings of fusion, those left at 0 as they suit the reconstruction."""
     fusion = config.fusion
     threshold, voxel = SUITED.get(config.reconstruction.kind, SUITED["rgbd"])
+    if config.refinement.kind == "learned":
+        threshold = LEARNED.get(config.reconstruction.kind, threshold)
     return replace(
         fusion, match_threshold=fusion.match_threshold or threshold, overlap_voxel=fusion.overlap_voxel or voxel
     )
@@ -166,7 +170,8 @@ def refinement(config: Config, device: torch.device) -> Recipe:
 
 def weights_of(config: Config) -> dict[str, str]:
     """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
-    net, names = config.reconstruction.net, list[str]()
+    config, names = settle_refinement(config), list[str]()
+    net = config.reconstruction.net
     if config.masks.kind == "nano":
         names.append(config.masks.nano.weights or "nano_masks")
     if config.refinement.kind == "learned":
@@ -257,7 +262,9 @@ def make_lift(boxes: str, min_points: int, cell: int, merge_distance: float) -> 
 
 def make_merge(merge: str, merge_threshold: float) -> Merge:
     """The merge of alike masks within a frame, or none."""
-    return SimilarityMerge(merge_threshold) if merge == "similarity" else NoMerge()
+    if merge == "none":
+        return NoMerge()
+    return SimilarityMerge(merge_threshold) if merge == "similarity" else TouchingMerge(merge_threshold)
 
 
 def make_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:

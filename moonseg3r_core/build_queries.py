@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from moonseg3r_core.config import Config
@@ -15,6 +17,17 @@ EMBEDDED_FOR = {"rgbd": "rgbd_queries", "nano": "nano_queries"}  # by reconstruc
 def make_learned(weights: str, device: torch.device) -> LearnedRefinement:
     """The room as `refinement.learned` describes it. Raises InputError for weights that are not there or not whole."""
     return LearnedRefinement(read_query_net(find(weights)).to(device))
+
+
+def settle_refinement(config: Config) -> Config:
+    """The configuration with refinement.kind=auto made average or learned: learned where that is measured to be better
+    (docs/benchmarks.md) and the features are those that the weights in the package were trained on.
+    """
+    if config.refinement.kind != "auto":
+        return config
+    fit = config.features.kind == "handcrafted" and config.reconstruction.nano.geometric == "positions"
+    learned = (config.reconstruction.kind == "nano" and fit) or bool(config.refinement.learned.weights)
+    return replace(config, refinement=replace(config.refinement, kind="learned" if learned else "average"))
 
 
 def query_weights(config: Config) -> str:

@@ -198,9 +198,10 @@ class LearnedConfig:
 @dataclass(frozen=True)
 class RefinementConfig:
     kind: str = value(
-        "average",
-        "how masks become queries; average: masked average pooling; learned: by a trained net (paper eq 2-4)",
-        choices=("average", "learned"),
+        "auto",
+        "how masks become queries; average: masked average pooling; learned: by a trained net (paper eq 2-4); auto: learned "
+        "with nano and the features its queries were trained on, else average",
+        choices=("auto", "average", "learned"),
     )
     learned: LearnedConfig = section(LearnedConfig)
 
@@ -244,8 +245,8 @@ class FusionConfig:
     min_points: int = live(10, "masks with fewer 3D points have no place and are left out", low=1)
     merge: str = live(
         "none",
-        "within-frame merge of alike masks; weight-free queries are not fit for it",
-        choices=("similarity", "none"),
+        "within-frame merge of alike masks; touching: of those side by side; similarity: of all (paper)",
+        choices=("touching", "similarity", "none"),
     )
     merge_threshold: float = live(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
     match: str = live(

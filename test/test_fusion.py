@@ -26,7 +26,7 @@ from moonseg3r_core.fusion.match import (
     StateSimilarity,
     solve,
 )
-from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, merge_groups
+from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, TouchingMerge, merge_groups, touching
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.grids import to_grid, to_image
 from moonseg3r_core.pooling import cell_counts
@@ -213,6 +213,26 @@ def test_merging_each_with_itself_changes_nothing():
     torch.testing.assert_close(same.features, q.features)
     assert same.labels.equal(q.labels)
     assert same.boxes.equal(q.boxes)
+
+
+def test_masks_touch_within_an_eightieth_of_the_width():
+    labels = torch.zeros(20, 160, dtype=torch.int32)
+    labels[:, :10], labels[:, 11:20], labels[:, 30:40], labels[12:, 60:70], labels[:10, 60:70] = 1, 2, 3, 4, 5
+    near = touching(labels, 5)
+    assert {(int(a), int(b)) for a, b in near.triu(1).nonzero()} == {(0, 1)}, "a gap of one pixel, not of two"
+    assert torch.equal(near, near.T)
+    assert touching(labels, 6)[5].sum() == 0
+    assert touching(torch.zeros(0, 0, dtype=torch.int32), 0).shape == (0, 0)
+
+
+def test_alike_masks_merge_where_they_touch():
+    labels = torch.zeros(8, 80, dtype=torch.int32)
+    labels[:, 0:10], labels[:, 10:20], labels[:, 20:30], labels[:, 50:60] = 1, 2, 3, 4
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])
+    queries = Queries(features, labels, torch.full((4,), 80), torch.zeros(4, 2, 3), torch.ones(4))
+    merged = TouchingMerge(0.9)(queries)
+    assert [int(merged.labels[0, column]) for column in (5, 15, 25, 55)] == [1, 1, 2, 3]
+    assert len(SimilarityMerge(0.9)(queries)) == 2, "which joins the one far off as well"
 
 
 def test_merge_of_a_mask_without_a_box():

@@ -36,9 +36,11 @@ def seeded():
 
 
 def query_net(**changes):
-    """A net that says something of everything: its token of nothing too is drawn at random."""
+    """A net that says something of everything: what is zero before training is drawn at random."""
     net = QueryNet(dataclasses.replace(SIZES, **changes)).eval().requires_grad_(False)
-    torch.nn.init.normal_(net.nothing)
+    for parameter in net.parameters():
+        if parameter.dim() > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.3)
     return net
 
 
@@ -386,3 +388,12 @@ def test_a_map_of_one_value_stays_so():
     features = FeatureMap(torch.full((3, 5, 2), 7.0), (30, 50))
     geometry = dataclasses.replace(Geometry.empty(20, 20), grid=PixelGrid(20, 20, 3.0, 2.0, -4.0, 1.5))
     close(on_cells(features, geometry, 4, 7), torch.full((4, 7, 2), 7.0))
+
+
+def test_an_untrained_net_gives_prototypes():
+    net = QueryNet(SIZES).eval()
+    features, shares, context, known = looked_at()
+    with torch.no_grad():
+        queries = net(features, shares, context, known)
+        turned = torch.nn.functional.layer_norm(net.project(prototypes(features, shares)), (SIZES.width,))
+    torch.testing.assert_close(queries, turned)

@@ -26,6 +26,7 @@ from moonseg3r_core.weights.store import sha256_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = EMBEDDED["nano"]
+QUERIES = {"nano_queries": sha256_of(EMBEDDED["nano_queries"])}
 LARGEST = 25_000_000  # bytes
 ALL = ("depth", "intrinsics", "poses")
 FRAMES = list(SyntheticSequence(7, frames=5, height=96, width=128))
@@ -77,7 +78,7 @@ def test_other_weights_take_the_place_of_the_embedded_ones(tmp_path):
     file = write_nano(tmp_path / "mine.safetensors", larger)
     config = configured(reconstruction__nano__weights=str(file))
     assert net_of(config).sizes == larger
-    assert weights_of(config) == {str(file): sha256_of(file)}
+    assert weights_of(config) == QUERIES | {str(file): sha256_of(file)}
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -86,7 +87,7 @@ def test_a_random_net_has_the_sizes_that_its_file_says():
     net = net_of(config)
     assert net.sizes == SIZES
     assert not net.pose_token.equal(net_of(configured()).pose_token)
-    assert weights_of(config) == {"nano": "UNTRAINED"}
+    assert weights_of(config) == QUERIES | {"nano": "UNTRAINED"}
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -100,7 +101,7 @@ def test_features_may_be_the_tokens_of_its_encoder_which_runs_once(monkeypatch):
     assert result.geometry.image_features.features.shape == (3, 4, 32)
     assert result.geometry.image_features.features.flatten(0, 1).equal(encoded[1].features[0])
     queries = segmenter.state_dict()["store.instances.features"]
-    assert queries.shape[1] == 48 + 32  # F3d and F2d
+    assert queries.shape[1] == 160 + 32  # F3d, where the points lie, and F2d
 
 
 def test_features_of_an_encoder_that_is_not_there_are_refused():
@@ -165,7 +166,7 @@ def test_a_run_on_images_alone(tmp_path, capfd):
     assert main(["run", str(images), "-o", str(out), "--quiet", "--set", *settings]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["frames"], summary["skipped"], summary["held"]) == (5, {}, {})
-    assert summary["weights"] == {str(file): sha256_of(file)}
+    assert summary["weights"] == QUERIES | {str(file): sha256_of(file)}
     assert len(np.loadtxt(out / "trajectory.tum")) == 5
     assert "net's unit" in (out / "report.html").read_text()
     assert "rgbd" not in capfd.readouterr().err
@@ -212,5 +213,5 @@ def test_the_shipped_weights_load_strictly_and_walk():
     segmenter = build_segmenter(load_config(overrides={"device": "cpu"}))
     results = [segmenter.step(frame) for frame in SyntheticSequence(7, 120)[:5]]
     assert all(result.geometry.valid.any() and not result.geometry.held for result in results)
-    assert weights_of(load_config()) == {"nano": sha256_of(SHIPPED)}
+    assert weights_of(load_config()) == QUERIES | {"nano": sha256_of(SHIPPED)}
     assert SHIPPED.with_suffix(".md").read_text().startswith("# nano")

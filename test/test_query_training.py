@@ -25,7 +25,7 @@ pytest.importorskip("lightning_fabric")
 from moonseg3r_core.training import query_stream
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.queries import QueryRun, train_queries
-from moonseg3r_core.training.query_clips import QueryClip, batched, in_part, make_query_clip, moved
+from moonseg3r_core.training.query_clips import QueryClip, batched, cut_up, make_query_clip, moved
 from moonseg3r_core.training.query_learner import QueryLearner
 from moonseg3r_core.training.query_recipe import QueryRecipe, read_query_recipe
 from moonseg3r_core.training.query_scenes import ROOMS, RoomScene, find_scenes
@@ -122,7 +122,9 @@ def toy_learner(**changes):
     torch.manual_seed(0)
     sizes = replace(QuerySizes(3, 5, width=16, heads=2, layers=1), **changes)
     learner = QueryLearner(sizes)
-    torch.nn.init.normal_(learner.net.nothing)
+    for parameter in learner.net.parameters():
+        if parameter.dim() > 1 and not parameter.any():  # what is zero before training
+            torch.nn.init.normal_(parameter, std=0.3)
     return learner
 
 
@@ -146,7 +148,7 @@ def test_every_epoch_has_its_picture(whole):
     for path in pictures:
         image = cv2.imread(str(path))
         assert image.shape == (6 * 120, FRAMES * 160, 3)  # frame, masks, components, three queries
-        assert all(image[row : row + 120].std() > 5 for row in range(0, 6 * 120, 120))
+        assert all(image[row : row + 120].std() > 5 for row in range(0, 3 * 120, 120))
 
 
 def test_the_weights_are_those_that_a_segmenter_takes(whole):
@@ -486,26 +488,27 @@ def test_scenes_without_a_clip_are_left_out_of_their_batch():
 # Batches, and what is learned of them
 
 
-def test_masks_are_shown_in_part():
-    clip = toy_clip([2, 0, 30], cells=24)
-    clip = replace(clip, size=torch.tensor([4, 6]))
+def test_masks_are_cut_in_two():
+    clip = replace(toy_clip([2, 0, 30], cells=24), size=torch.tensor([4, 6]))
     shares = clip.shares.float()
-    assert torch.equal(in_part(clip, 0.0, dice(0)), shares)
-    shown = in_part(clip, 1.0, dice(0))
-    kept = shown > 0
-    assert torch.equal(shown[kept], shares[kept])
-    assert kept.any(1).all(), "something of every mask"
-    assert (~kept).any(1).sum() > 20
-    assert torch.equal(shown, in_part(clip, 1.0, dice(0)))
-    assert not torch.equal(shown, in_part(clip, 1.0, dice(1)))
-    some = (in_part(clip, 0.5, dice(0)) != shares).any(1)
+    kept, off = cut_up(clip, 0.0, dice(0))
+    assert torch.equal(kept, shares)
+    assert not off.any()
+    kept, off = cut_up(clip, 1.0, dice(0))
+    assert torch.equal(kept + off, shares)
+    assert not ((kept > 0) & (off > 0)).any()
+    assert (kept > 0).any(1).all(), "something of every mask"
+    assert (off > 0).any(1).sum() > 20
+    assert torch.equal(kept, cut_up(clip, 1.0, dice(0))[0])
+    assert not torch.equal(kept, cut_up(clip, 1.0, dice(1))[0])
+    some = (cut_up(clip, 0.5, dice(0))[1] > 0).any(1)
     assert 0 < some.sum() < len(shares)
 
 
 def test_a_mask_is_cut_by_a_line():
     clip = replace(toy_clip([40], cells=24), size=torch.tensor([4, 6]))
     places = np.stack((np.arange(24) // 6, np.arange(24) % 6, np.ones(24)), 1)
-    for kept in (in_part(clip, 1.0, dice(0)) > 0).numpy():
+    for kept in (cut_up(clip, 1.0, dice(0))[0] > 0).numpy():
         sides = np.where(kept, -1.0, 1.0)[:, None] * places
         line = linprog(np.zeros(3), A_ub=sides, b_ub=np.full(24, -1e-3), bounds=(-99, 99))
         assert line.status == 0, "there is a line with what is kept on one side"
@@ -515,17 +518,33 @@ def dice(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_stream_shows_masks_in_part_and_knows_them_whole():
-    recipe = replace(TOY, scenes=2, epochs=3, part=1.0)
+def test_a_stream_shows_masks_in_pieces_and_knows_them_whole():
+    recipe = replace(TOY, scenes=2, epochs=3, cut=1.0)
     batches, again = (list(QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting())) for _ in range(2))
     for batch, same in zip(batches, again, strict=True):
         assert torch.equal(batch.shown, same.shown)
-        assert (batch.shown <= batch.shares).all()
-        assert not torch.equal(batch.shown, batch.shares)
+        kept, off = batch.shown.chunk(2, dim=2)
+        torch.testing.assert_close(kept + off, batch.shares)
+        assert not torch.equal(kept, batch.shares)
     other = next(iter(QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting(), first=1)))
     assert torch.equal(other.shown, batches[1].shown)
-    whole = next(iter(QueryStream(replace(recipe, part=0.0), [RoomScene(0), RoomScene(1)], Noting())))
-    assert torch.equal(whole.shown, whole.shares)
+    whole = next(iter(QueryStream(replace(recipe, cut=0.0), [RoomScene(0), RoomScene(1)], Noting())))
+    assert torch.equal(whole.shown.chunk(2, dim=2)[0], whole.shares)
+
+
+def test_a_stream_forgets_by_chance():
+    recipe = replace(TOY, scenes=2, epochs=4, forget=0.5)
+    every, some, none = (
+        torch.cat([batch.known.any(-1)[:, 1:].flatten() for batch in stream_of(replace(recipe, forget=chance))])
+        for chance in (0.0, 0.5, 1.0)
+    )
+    assert every.all()
+    assert 0 < some.sum() < len(some)
+    assert not none.any()
+
+
+def stream_of(recipe):
+    return QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting())
 
 
 def test_clips_side_by_side_are_padded():
@@ -546,7 +565,7 @@ def test_clips_side_by_side_are_padded():
 
 
 def test_a_clip_of_no_masks_is_shown_as_it_is():
-    assert in_part(toy_clip([0, 0]), 1.0, dice(0)).shape == (0, 4)
+    assert cut_up(toy_clip([0, 0]), 1.0, dice(0))[0].shape == (0, 4)
 
 
 def test_clips_of_no_masks_make_a_batch():

@@ -110,11 +110,20 @@ class QueryNet(nn.Module):
     def __init__(self, sizes: QuerySizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.project = mlp(sizes.channels, sizes.width, sizes.width)
+        self.project = nn.Linear(sizes.channels, sizes.width)
         self.embed = mlp(sizes.channels, sizes.width)
         self.nothing = nn.Parameter(torch.zeros(1, 1, sizes.width))
         self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.width)
+        self._begin_with_prototypes()
+
+    def _begin_with_prototypes(self) -> None:
+        """An untrained net gives prototypes whose cosines are near those of F: layers add nothing yet, eta turns F only."""
+        nn.init.orthogonal_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        for name, parameter in self.layers.named_parameters():
+            if ".out." in name or name.endswith(("feed_forward.1.2.weight", "feed_forward.1.2.bias")):
+                nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, shares: Tensor, context: Tensor, known: Tensor) -> Tensor:
         """Queries (B, M, D), normed, of features (B, N, C), the masks' shares (B, M, N) of the cells, and

@@ -57,7 +57,7 @@ class QueryClip:
 
 class QueryBatch(NamedTuple):
     """B clips of T frames side by side, padded to the most masks and cells of any: geometric (B, T, N, C3), semantic
-    (B, T, N, C2), shares (B, T, M, N), and what queries see of them, shown (B, T, M, N); cells (B, N) bool, those that are any; seen (B, T, N); context (B, T, N, T M) and
+    (B, T, N, C2), shares (B, T, M, N), and what queries see of them, shown (B, T, P M, N), in P pieces, one after another; cells (B, N) bool, those that are any; seen (B, T, N); context (B, T, N, T M) and
     known (B, T, T M) bool, by frame and row of the query; owners (B, T, M) int32.
     """
 
@@ -190,42 +190,45 @@ def _little(image: Tensor) -> Tensor:
     return image[::step, ::step].contiguous()
 
 
-def in_part(clip: QueryClip, chance: float, generator: torch.Generator) -> Tensor:
-    """The shares (m, N) of a clip's masks, of some of which, by chance, only what lies on one side of a line through one
-    of their cells is left: a query has to find all of a mask from a part of it, as of an object that masks split.
+def cut_up(clip: QueryClip, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The shares (m, N) of a clip's masks, some of them, by chance, cut in two by a line through one of their cells, and
+    what was cut off (m, N), zero for the others.
+
+    Each piece has to find all of its mask, as those of an object that masks split have to find one another.
     """
     shares = clip.shares.float()
     if not len(shares):
-        return shares
+        return shares, shares
     w, cells = int(clip.size[1]), torch.arange(shares.shape[1])
     places = torch.stack((cells // w, cells % w), dim=1).float()
     pivot = places[torch.multinomial(shares, 1, generator=generator)[:, 0]]
     angle = 2 * torch.pi * torch.rand(len(shares), generator=generator)
     side = (places[None] - pivot[:, None]) @ torch.stack((angle.cos(), angle.sin()), dim=1)[..., None]
     cut = torch.rand(len(shares), generator=generator) < chance
-    return torch.where(cut[:, None] & (side[..., 0] < -0.5), 0.0, shares)
+    off = torch.where(cut[:, None] & (side[..., 0] < -0.5), shares, 0.0)
+    return shares - off, off
 
 
-def batched(clips: Sequence[QueryClip], shown: Sequence[Tensor] | None = None) -> QueryBatch:
-    """Clips of the same models side by side, each cut to the frames of the shortest; of whose masks queries see `shown`
-    (m, N), or all.
+def batched(clips: Sequence[QueryClip], pieces: Sequence[tuple[Tensor, ...]] | None = None) -> QueryBatch:
+    """Clips of the same models side by side, each cut to the frames of the shortest; of whose masks queries see `pieces`
+    (m, N), as many of each, or all.
     """
-    seen = shown or [clip.shares for clip in clips]
+    seen = pieces or [(clip.shares,) for clip in clips]
     frames, most = min(map(len, clips)), max(int(clip.masks.max()) for clip in clips)
     cells = max(clip.shares.shape[1] for clip in clips)
     rows = [_rows(clip, part, frames, max(most, 1), cells) for clip, part in zip(clips, seen, strict=True)]
     return QueryBatch(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def _rows(clip: QueryClip, shown: Tensor, frames: int, most: int, cells: int) -> dict[str, Tensor]:
+def _rows(clip: QueryClip, pieces: tuple[Tensor, ...], frames: int, most: int, cells: int) -> dict[str, Tensor]:
     """A clip's part of a batch of `frames`, `most` masks a frame and `cells`."""
     spare = cells - clip.shares.shape[1]
     masks = clip.masks[:frames]
     total = int(masks.sum())
     place = torch.cat([t * most + torch.arange(count) for t, count in enumerate(masks.tolist())])
-    shares, owners = torch.zeros(2, frames * most, cells), torch.zeros(frames * most, dtype=torch.int32)
-    shares[:, place, : cells - spare] = torch.stack((clip.shares[:total].float(), shown[:total].float()))
-    owners[place] = clip.owners[:total]
+    shares, owners = torch.zeros(1 + len(pieces), frames * most, cells), torch.zeros(frames * most, dtype=torch.int32)
+    held = [part[:total].float() for part in (clip.shares, *pieces)]
+    shares[:, place, : cells - spare], owners[place] = torch.stack(held), clip.owners[:total]
     context, known = torch.zeros(frames, cells, frames * most), torch.zeros(frames, frames * most, dtype=torch.bool)
     t, n, q = clip.context[clip.context[:, 0] < frames].long().unbind(1)
     context[t, n, place[q]] = clip.context_shares[: len(t)].float()
@@ -235,7 +238,7 @@ def _rows(clip: QueryClip, shown: Tensor, frames: int, most: int, cells: int) ->
         "geometric": pad(clip.geometric[:frames].float(), (0, 0, 0, spare)),
         "semantic": pad(clip.semantic[:frames].float(), (0, 0, 0, spare)),
         "shares": shares[0].view(frames, most, cells),
-        "shown": shares[1].view(frames, most, cells),
+        "shown": shares[1:].unflatten(1, (frames, most)).transpose(0, 1).flatten(1, 2),
         "cells": torch.arange(cells) < cells - spare,
         "seen": pad(clip.seen[:frames].float(), (0, spare)),
         "context": context,

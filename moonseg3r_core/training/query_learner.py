@@ -35,31 +35,43 @@ class QueryLearner(nn.Module):
         features = concatenated(batch.geometric, batch.semantic)
         queries, reference = self.queries(features, batch), self.reference(features)
         cells = batch.cells[:, None].expand(batch.seen.shape)
-        shares = batch.shares.flatten(0, 1)
+        pieces = batch.shown.shape[2] // max(batch.shares.shape[2], 1)
+        shares = batch.shares.repeat(1, 1, max(pieces, 1), 1) * (batch.shown.sum(-1, keepdim=True) > 0)
+        shares = shares.flatten(0, 1)
         losses = {
-            "seg": segmentation_loss(self._logits(0, queries, reference), shares, cells.flatten(0, 1).float()),
+            "seg": segmentation_loss(
+                self._logits(0, queries.flatten(0, 1), reference.flatten(0, 1)), shares, cells.flatten(0, 1).float()
+            ),
             "dist": distillation_loss(
                 *(part.flatten(0, 1) for part in (reference, batch.semantic, batch.geometric, cells))
             ),
         }
         if self.net.sizes.context:
-            past = context_map(batch.context, queries.flatten(1, 2)[:, None])
-            losses["xseg"] = segmentation_loss(self._logits(1, queries, past), shares, batch.seen.flatten(0, 1))
+            first = queries[:, :, : batch.shares.shape[2]]
+            past = context_map(batch.context, first.flatten(1, 2)[:, None])
+            losses["xseg"] = segmentation_loss(
+                self._logits(1, queries.flatten(0, 1), past.flatten(0, 1)), shares, batch.seen.flatten(0, 1)
+            )
         return losses
 
     def queries(self, features: Tensor, batch: QueryBatch) -> Tensor:
-        """Queries (B, T, M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before."""
+        """Queries (B, T, P M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before, where
+        the first piece of a mask stands for it.
+        """
         frames = range(features.shape[1])
         if not self.net.sizes.context:
             rows = [part.flatten(0, 1) for part in (features, batch.shown)]
             none = features.new_zeros(len(rows[0]), 0, self.net.sizes.width)
             return self.net(*rows, none, none[..., 0].bool()).unflatten(0, features.shape[:2])
-        bank = [features.new_zeros(len(features), 0, self.net.sizes.width)]
+        made, past = list[Tensor](), features.new_zeros(len(features), 0, self.net.sizes.width)
         for t in frames:
-            past = torch.cat(bank, dim=1)
-            bank.append(self.net(features[:, t], batch.shown[:, t], past, batch.known[:, t, : past.shape[1]]))
-        return torch.stack(bank[1:], dim=1)
+            made.append(self.net(features[:, t], batch.shown[:, t], past, batch.known[:, t, : past.shape[1]]))
+            past = torch.cat((past, made[-1][:, : batch.shares.shape[2]]), dim=1)
+        return torch.stack(made, dim=1)
+
+    def found(self, queries: Tensor, reference: Tensor) -> Tensor:
+        """The masks (B, M, N) in [0, 1] that queries (B, M, D) find in reference features (B, N, D), eq 5."""
+        return self._logits(0, queries, reference).sigmoid()
 
     def _logits(self, which: int, queries: Tensor, reference: Tensor) -> Tensor:
-        slope, offset = self.log_slope[which].exp(), self.offset[which]
-        return likeness(queries.flatten(0, 1), reference.flatten(0, 1), slope, offset)
+        return likeness(queries, reference, self.log_slope[which].exp(), self.offset[which])

@@ -26,7 +26,7 @@ _COLUMNS, _QUERIES = 5, 3
 @torch.no_grad()
 def picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
     """RGB uint8: a column for each of five frames of a clip; from above, the frame, its masks, the first three principal
-    components of its reference features, and, for three masks of the first frame, how like their query each cell is.
+    components of its reference features, and what the queries of three masks of the first frame find in it (eq 5).
     """
     device = learner.offset.device
     batch = batched([clip]).to(device)
@@ -35,9 +35,9 @@ def picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
     queries, shares = learner.queries(features, batch)[0], batch.shares[0]
     frames = torch.linspace(0, len(clip) - 1, _COLUMNS).long().unique().tolist()
     chosen = shares[0].sum(-1).topk(min(_QUERIES, shares.shape[1])).indices
-    likeness = normalize(queries[0, chosen], dim=-1) @ normalize(reference, dim=-1).transpose(1, 2)
+    found = learner.found(queries[:1, chosen].expand(len(clip), -1, -1), reference).transpose(0, 1)
     tall = [clip.pictures, _masks(shares), _components(reference)]
-    tall += [_heat(likeness[:, row]) for row in range(len(chosen))]
+    tall += [_heat(each) for each in found]
     size = tuple(clip.size.tolist())
     return np.concatenate([_row(images, frames, size, clip.pictures.shape[1:3]) for images in tall])
 
@@ -77,6 +77,6 @@ def _components(features: Tensor) -> Tensor:
     return (255 * scaled).byte().unflatten(0, features.shape[:2])
 
 
-def _heat(cosines: Tensor) -> Tensor:
-    """Cosines (T, N) from 0, black, to 1, white."""
-    return (255 * cosines.clamp(0, 1)).byte()[..., None].expand(-1, -1, 3).contiguous()
+def _heat(chances: Tensor) -> Tensor:
+    """Chances (T, N) from 0, black, to 1, white."""
+    return (255 * chances).byte()[..., None].expand(-1, -1, 3).contiguous()

@@ -17,7 +17,7 @@ class QueryRecipe(BaseRecipe):
 
     stack: settings by dotted names, of the frozen models that the queries are for. width, heads, layers, hidden: the
     net's (see `QuerySizes`). epochs: walks through all scenes, each giving a clip of `frames` adjacent frames, every
-    `stride`-th of a recording, one of its `windows`. batch: clips per step of a process, of which there are `processes`. part: the chance that a query sees a part of its mask (see `in_part`); forget: that those of a frame recall nothing. seg, dist, xseg: weights of the
+    `stride`-th of a recording, one of its `windows`. batch: clips per step of a process, of which there are `processes`. cut: the chance that a mask is cut in two (see `cut_up`); forget: that those of a frame recall nothing. seg, dist, xseg: weights of the
     losses; with xseg 0 queries see no context, in training and after it. scenes: how many procedural rooms, where the data
     names them; a run records how many scenes of all kinds it has, and its processes. The others: see BaseRecipe; `score_every` and `save_every` count steps.
     """
@@ -34,7 +34,7 @@ class QueryRecipe(BaseRecipe):
     batch: int = 4
     scenes: int = 0
     processes: int = 1
-    part: float = 0.5
+    cut: float = 0.5
     forget: float = 0.5
     seg: float = 1.0
     dist: float = 0.1
@@ -83,6 +83,6 @@ def read_query_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Qu
 
 _BOUNDS = {
     "width": (8, 4096), "heads": (1, 64), "layers": (1, 64), "hidden": (1, 16), "epochs": (1, MANY), "frames": (2, 1024),
-    "stride": (1, MANY), "windows": (1, MANY), "batch": (1, MANY), "scenes": (0, MANY), "part": (0, 1), "forget": (0, 1), "processes": (1, MANY), "seg": (0, MANY),
+    "stride": (1, MANY), "windows": (1, MANY), "batch": (1, MANY), "scenes": (0, MANY), "cut": (0, 1), "forget": (0, 1), "processes": (1, MANY), "seg": (0, MANY),
     "dist": (0, MANY), "xseg": (0, MANY), "held_frames": (2, 1024),
 }  # fmt: skip

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from moonseg3r_core.build import weights_of
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, in_part, make_query_clip
+from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import Scene
 
@@ -89,7 +89,7 @@ class QueryStream:
                 f"scenes must have windows of two usable frames or more, got none in {names}; leave them out."
             )
         dice = torch.Generator().manual_seed(_mixed(recipe.seed, number, self.rank))
-        batch = batched(clips, [in_part(clip, recipe.part, dice) for clip in clips])
+        batch = batched(clips, [cut_up(clip, recipe.cut, dice) for clip in clips])
         recalls = torch.rand(batch.known.shape[:2], generator=dice) >= recipe.forget
         return batch._replace(known=batch.known & recalls[..., None])
 
