@@ -19,7 +19,7 @@ from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.training.ablation import PARTS, Ablation, ablation, ablation_plot, trained_in
+from moonseg3r_core.training.ablation import FUSION, PARTS, Ablation, ablation, ablation_plot, trained_in
 from moonseg3r_core.training.query_recipe import QueryRecipe
 
 FRAMES = 6
@@ -162,7 +162,7 @@ def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
     found = ablation([room], RGBD, 1, Stub(tmp_path, Replay.of(recording, config)), quiet=True)
-    maps = segment(recording, overlay(config, {**PAPER, "memory.kind": "none"}))
+    maps = segment(recording, overlay(config, {**FUSION, "memory.kind": "none"}))
     assert found.scores["F2d + F3d", "room"] == [mean_of_scenes([recording.score(maps)])]
 
 

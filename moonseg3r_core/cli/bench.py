@@ -114,14 +114,14 @@ def run_ablation(args: argparse.Namespace) -> int:
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.evaluation.bench_accuracy import PAPER, render_rooms
+    from moonseg3r_core.evaluation.bench_accuracy import render_rooms
     from moonseg3r_core.evaluation.bench_reconstruction import write
     from moonseg3r_core.settings import parse_set
-    from moonseg3r_core.training.ablation import ablation, ablation_plot, trained_in
+    from moonseg3r_core.training.ablation import FUSION, ablation, ablation_plot, trained_in
     from moonseg3r_core.training.query_recipe import read_query_recipe
 
     say_warnings()
-    settings = {**PAPER, **parse_set(args.settings)}
+    settings = {**FUSION, **parse_set(args.settings)}
     changed = {"epochs": args.epochs} if args.epochs else {}
     recipes = [replace(read_query_recipe(Path(file)), **changed) for file in args.recipes]
     with TemporaryDirectory() as scratch:

@@ -36,6 +36,8 @@ PAPER: Mapping[str, Any] = {
     "fusion.match_threshold": 1.8,
     "fusion.parts": "new",
     "fusion.consensus": "none",
+    "memory.index.cell": 16,
+    "memory.index.merge_distance": 0.3,
 }
 FUSIONS: Mapping[str, Mapping[str, Any]] = {
     "paper (eq 12)": PAPER,

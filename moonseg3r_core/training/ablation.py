@@ -40,6 +40,8 @@ PARTS = (
     Part("+ QIM", {}),
     Part("+ SDT", {}, tokens=True),
 )
+# The paper's fusion; its memory is the one that the queries were trained with.
+FUSION = {name: value for name, value in PAPER.items() if name.startswith("fusion.")}
 Train = Callable[[QueryRecipe, str], Path]
 
 
@@ -67,7 +69,7 @@ class Ablation:
 
 
 def ablation(
-    recordings: Sequence[str | Path], recipe: QueryRecipe, seeds: int, train: Train, settings: Mapping[str, Any] = PAPER,
+    recordings: Sequence[str | Path], recipe: QueryRecipe, seeds: int, train: Train, settings: Mapping[str, Any] = FUSION,
     quiet: bool = False,
 ) -> Ablation:  # fmt: skip
     """Every row's scores with the given masks and the paper's fusion (or other `settings`) on recordings and folders of
