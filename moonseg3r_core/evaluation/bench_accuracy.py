@@ -118,8 +118,15 @@ def segment(recording: Recording, config: Config) -> list[np.ndarray]:
     for frame in open_source(str(recording.path)):
         with suppress(FrameRejected):
             id_maps[frame.index] = segmenter.step(frame).instance_ids.cpu().numpy()
-    final = np.arange(1 + max(int(ids.max()) for ids in id_maps.values()))
-    for old, new in segmenter.final_ids.items():
+    return finally_named(id_maps, segmenter.final_ids, recording)
+
+
+def finally_named(
+    id_maps: Mapping[int, np.ndarray], final_ids: Mapping[int, int], recording: Recording
+) -> list[np.ndarray]:
+    """Id maps by frame under the ids that instances go by in the end, one per view; 0 in a frame that was rejected."""
+    final = np.arange(1 + max((int(ids.max()) for ids in id_maps.values()), default=0))
+    for old, new in final_ids.items():
         final[old] = new
     blank = np.zeros(recording.data.size, np.int32)
     return [final[id_maps.get(index, blank)] for index in recording.indices()]

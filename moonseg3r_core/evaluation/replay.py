@@ -13,7 +13,7 @@ import torch
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.evaluation.bench_accuracy import Recording
+from moonseg3r_core.evaluation.bench_accuracy import Recording, finally_named
 from moonseg3r_core.segmenter import OnlineSegmenter
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.types import FeatureMap, Frame, FrameResult, Geometry, MaskProposals
@@ -55,11 +55,7 @@ class Replay:
         """The final id maps, one per view of the recording; 0 in a frame that was rejected."""
         segmenter, results = self.results(config, tokens)
         maps = {result.index: result.instance_ids.cpu().numpy() for result in results}
-        final = np.arange(1 + max((int(ids.max()) for ids in maps.values()), default=0))
-        for old, new in segmenter.final_ids.items():
-            final[old] = new
-        blank = np.zeros(self.recording.data.size, np.int32)
-        return [final[maps.get(index, blank)] for index in self.recording.indices()]
+        return finally_named(maps, segmenter.final_ids, self.recording)
 
 
 class _Spoken:

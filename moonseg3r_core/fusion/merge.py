@@ -11,7 +11,7 @@ from torch import Tensor
 from moonseg3r_core.geometry import cosine
 from moonseg3r_core.types import Queries
 
-_BORDERS = 80
+_BORDERS = 80  # a picture is as many times as wide as the gap between masks that touch
 
 
 class SimilarityMerge:
@@ -27,7 +27,7 @@ class SimilarityMerge:
 
 class TouchingMerge:
     """As SimilarityMerge, but only masks that touch are joined: what split an object left its parts side by side. Not in
-    the paper, whose queries were trained on a thousand times as many frames.
+    the paper.
     """
 
     def __init__(self, threshold: float) -> None:

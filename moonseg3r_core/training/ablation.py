@@ -17,6 +17,7 @@ from moonseg3r_core.evaluation.average_precision import SceneMatches, Scores, me
 from moonseg3r_core.evaluation.bench_accuracy import PAPER, find_recordings, open_recording
 from moonseg3r_core.evaluation.replay import Replay
 from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.training.queries import train_queries
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import ROOMS
 
@@ -62,8 +63,8 @@ class Ablation:
             row: Row = {self.stack: name}
             for group in groups:
                 seeds = self.scores[name, group]
-                for label, values in (("AP", _ap), ("AP50", _ap50), ("AP25", _ap25)):
-                    row[f"{group} {label}"] = _with_spread([values(score) for score in seeds])
+                for label in ("AP", "AP50", "AP25"):
+                    row[f"{group} {label}"] = _with_spread([getattr(score, label.lower()) for score in seeds])
             rows.append(row)
         return Table(f"ablation, {self.stack}: class-agnostic AP in percent, protocol project, equal scores", rows)
 
@@ -97,8 +98,6 @@ def trained_in(folder: Path) -> Train:
     """Trains on procedural rooms, each run in a folder of its own; what was trained there before is taken as it is."""
 
     def train(recipe: QueryRecipe, name: str) -> Path:
-        from moonseg3r_core.training.queries import train_queries
-
         return train_queries(recipe, [ROOMS], folder / name, cache=folder / "clips")
 
     return train
@@ -140,15 +139,3 @@ def _configured(config: Config, part: Part, weights: Path | None) -> Config:
 def _with_spread(values: Sequence[float]) -> str:
     shown = f"{100 * np.mean(values):.1f}"
     return shown if len(values) == 1 else f"{shown} ± {100 * np.std(values, ddof=1):.1f}"
-
-
-def _ap(score: Scores) -> float:
-    return score.ap
-
-
-def _ap50(score: Scores) -> float:
-    return score.ap50
-
-
-def _ap25(score: Scores) -> float:
-    return score.ap25

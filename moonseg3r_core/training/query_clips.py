@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from moonseg3r_core.build import find_settled, recipes
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.evaluation.query_scores import owners
 from moonseg3r_core.geometry import transform
 from moonseg3r_core.grids import to_image
 from moonseg3r_core.pooling import cell_counts
@@ -57,8 +58,9 @@ class QueryClip:
 
 class QueryBatch(NamedTuple):
     """B clips of T frames side by side, padded to the most masks and cells of any: geometric (B, T, N, C3), semantic
-    (B, T, N, C2), shares (B, T, M, N), and what queries see of them, shown (B, T, P M, N), in P pieces, one after another; cells (B, N) bool, those that are any; seen (B, T, N); context (B, T, N, T M) and
-    known (B, T, T M) bool, by frame and row of the query; owners (B, T, M) int32.
+    (B, T, N, C2), shares (B, T, M, N), and what queries see of them, shown (B, T, P M, N), in P pieces, one after another;
+    cells (B, N) bool, those that are any; seen (B, T, N); context (B, T, N, T M) and known (B, T, T M) bool, by frame and
+    row of the query; owners (B, T, M) int32.
     """
 
     geometric: Tensor
@@ -177,12 +179,8 @@ def _owners(look: _Look, window: Window) -> Tensor:
     count = len(look.queries)
     if window.ids is None or not count:
         return torch.zeros(count, dtype=torch.int32)
-    ids = window.ids(look.frame.index).long().cpu()
-    labels = to_image(look.queries.labels, look.geometry, look.frame.size).long().cpu()
-    votes = torch.bincount(
-        (labels * (int(ids.max()) + 1) + ids).flatten(), minlength=(count + 1) * (int(ids.max()) + 1)
-    )
-    return votes.view(count + 1, -1)[1:].argmax(1).int()
+    labels = to_image(look.queries.labels, look.geometry, look.frame.size)
+    return owners(labels.cpu(), window.ids(look.frame.index).cpu(), count).int()
 
 
 def _little(image: Tensor) -> Tensor:

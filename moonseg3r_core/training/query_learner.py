@@ -58,13 +58,12 @@ class QueryLearner(nn.Module):
         """Queries (B, T, P M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before, where
         the first piece of a mask stands for it.
         """
-        frames = range(features.shape[1])
         if not self.net.sizes.context:
             rows = [part.flatten(0, 1) for part in (features, batch.shown)]
             none = features.new_zeros(len(rows[0]), 0, self.net.sizes.width)
             return self.net(*rows, none, none[..., 0].bool()).unflatten(0, features.shape[:2])
         made, past = list[Tensor](), features.new_zeros(len(features), 0, self.net.sizes.width)
-        for t in frames:
+        for t in range(features.shape[1]):
             made.append(self.net(features[:, t], batch.shown[:, t], past, batch.known[:, t, : past.shape[1]]))
             past = torch.cat((past, made[-1][:, : batch.shares.shape[2]]), dim=1)
         return torch.stack(made, dim=1)

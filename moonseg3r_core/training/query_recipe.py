@@ -17,9 +17,11 @@ class QueryRecipe(BaseRecipe):
 
     stack: settings by dotted names, of the frozen models that the queries are for. width, heads, layers, hidden: the
     net's (see `QuerySizes`). epochs: walks through all scenes, each giving a clip of `frames` adjacent frames, every
-    `stride`-th of a recording, one of its `windows`. batch: clips per step of a process, of which there are `processes`. cut: the chance that a mask is cut in two (see `cut_up`); forget: that those of a frame recall nothing. seg, dist, xseg: weights of the
-    losses; with xseg 0 queries see no context, in training and after it. scenes: how many procedural rooms, where the data
-    names them; a run records how many scenes of all kinds it has, and its processes. The others: see BaseRecipe; `score_every` and `save_every` count steps.
+    `stride`-th of a recording, one of its `windows`. batch: clips per step of a process, of which there are `processes`.
+    cut: the chance that a mask is cut in two (see `cut_up`); forget: that those of a frame recall nothing. seg, dist, xseg:
+    weights of the losses; with xseg 0 queries see no context, in training and after it. scenes: how many procedural rooms,
+    where the data names them; a run records how many scenes of all kinds it has, and its processes. The others: see
+    BaseRecipe; all seeds see the same rooms.
     """
 
     stack: dict[str, Any] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ class RecordingScene:
     def window(self, number: int, frames: int, stride: int) -> Window:
         source = open_source(self.name, stride=stride)
         length = source.length if source.length is not None else sum(1 for _ in source)
-        rng = np.random.default_rng((number, 31))
+        rng = np.random.default_rng((crc32(self.name.encode()), number, 31))
         start = int(rng.integers(max(length - frames, 0) + 1))
         return Window(islice(source, start, start + frames), rigid_motion(rng), masks_folder=source.masks_folder)
 

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -22,6 +21,7 @@ from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import Scene
+from moonseg3r_core.training.stream import mixed
 
 _VERSION = 1  # of what a clip holds, and how it is computed
 _LOG = logging.getLogger("moonseg3r")
@@ -88,14 +88,10 @@ class QueryStream:
             raise InputError(
                 f"scenes must have windows of two usable frames or more, got none in {names}; leave them out."
             )
-        dice = torch.Generator().manual_seed(_mixed(recipe.seed, number, self.rank))
+        dice = torch.Generator().manual_seed(mixed(recipe.seed, number, self.rank))
         batch = batched(clips, [cut_up(clip, recipe.cut, dice) for clip in clips])
         recalls = torch.rand(batch.known.shape[:2], generator=dice) >= recipe.forget
         return batch._replace(known=batch.known & recalls[..., None])
-
-
-def _mixed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _facts(config: Config) -> str:

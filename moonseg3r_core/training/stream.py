@@ -59,7 +59,7 @@ class Stream:
             self.number += 1
 
     def _batch(self) -> Batch:
-        generator = torch.Generator().manual_seed(_mixed(self.recipe.seed, self.rank, self.number))
+        generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.rank, self.number))
         stage = self.recipe.stage(self.number)
         chosen = torch.randperm(len(self._pool), generator=generator)[: stage.batch].tolist()
         clips = [_window(self._pool[index], stage, generator) for index in chosen]
@@ -93,7 +93,8 @@ def _window(clip: Clip, stage: Stage, generator: torch.Generator) -> Clip:
     return Clip(images, depth, poses, clip.intrinsics)
 
 
-def _mixed(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
+    """A seed made of several."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
