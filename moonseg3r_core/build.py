@@ -25,7 +25,7 @@ from moonseg3r_core.fusion.match import (
     StateSimilarity,
     Term,
 )
-from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, TouchingMerge
+from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
@@ -55,7 +55,8 @@ TENANTS = {
 }
 # Where poses and depth are estimates, the same surface comes back elsewhere: coarser voxels, and more likeness for a match.
 SUITED = {"rgbd": (1.0, 0.05), "nano": (1.5, 0.15)}  # match_threshold, overlap_voxel
-LEARNED = {"nano": 1.25}  # match_threshold with learned queries, which are less alike
+LEARNED = {"rgbd": 0.85, "nano": 1.25}  # match_threshold with learned queries, which are less alike
+MERGED = {"borders": 0.4, "similarity": 0.8}  # merge_threshold
 RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
 
@@ -121,13 +122,19 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
 
 
 def suited(config: Config) -> FusionConfig:
-    """The settings of fusion, those left at 0 as they suit the reconstruction."""
-    fusion = config.fusion
+    """The settings of fusion, those left at 0 or auto as they suit the reconstruction and the queries."""
+    fusion, merge = config.fusion, config.fusion.merge
     threshold, voxel = SUITED.get(config.reconstruction.kind, SUITED["rgbd"])
     if config.refinement.kind == "learned":
         threshold = LEARNED.get(config.reconstruction.kind, threshold)
+    if merge == "auto":
+        merge = "borders" if config.refinement.kind == "learned" else "none"
     return replace(
-        fusion, match_threshold=fusion.match_threshold or threshold, overlap_voxel=fusion.overlap_voxel or voxel
+        fusion,
+        merge=merge,
+        merge_threshold=fusion.merge_threshold or MERGED.get(merge, 0.0),
+        match_threshold=fusion.match_threshold or threshold,
+        overlap_voxel=fusion.overlap_voxel or voxel,
     )
 
 
@@ -264,7 +271,7 @@ def make_merge(merge: str, merge_threshold: float) -> Merge:
     """The merge of alike masks within a frame, or none."""
     if merge == "none":
         return NoMerge()
-    return SimilarityMerge(merge_threshold) if merge == "similarity" else TouchingMerge(merge_threshold)
+    return SimilarityMerge(merge_threshold) if merge == "similarity" else BorderMerge(merge_threshold)
 
 
 def make_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:

@@ -244,11 +244,14 @@ class FusionConfig:
     )
     min_points: int = live(10, "masks with fewer 3D points have no place and are left out", low=1)
     merge: str = live(
-        "none",
-        "within-frame merge of alike masks; touching: of those side by side; similarity: of all (paper)",
-        choices=("touching", "similarity", "none"),
+        "auto",
+        "within-frame merge of alike masks; borders: of those without an edge between; similarity: of all (paper); auto: "
+        "borders with learned queries, none with averages",
+        choices=("auto", "borders", "similarity", "none"),
     )
-    merge_threshold: float = live(0.8, "masks of one frame more alike than this are one", low=-1.0, high=1.0)
+    merge_threshold: float = live(
+        0.0, "masks of one frame more alike than this are one; 0: as suits the merge (paper: 0.8)", low=-1.0, high=1.0
+    )
     match: str = live(
         "overlap",
         "paper: eq 12; overlap: eq 12 and the IoU with the map's labels in view",

@@ -67,7 +67,7 @@ class OnlineSegmenter:
         features = room.features(frame, geometry)
         recalled = room.memory.recall(geometry)
         queries = room.refinement(room.lift(proposals, geometry), features, geometry, recalled)
-        queries = room.merge(queries)
+        queries = room.merge(queries, frame, geometry)
         overlap = room.store.overlap(queries, geometry)
         assignment = room.match(queries, room.store.instances, overlap)
         assignment = room.store.update(frame, geometry, queries, assignment, overlap)

@@ -37,7 +37,7 @@ class MaskModel(Protocol):
 class Merge(Protocol):
     """Queries -> Queries, those of one object made one (section 3.5, Intra-Frame Merge)."""
 
-    def __call__(self, queries: Queries) -> Queries: ...
+    def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries: ...
 
 
 class Match(Protocol):

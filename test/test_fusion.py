@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moonseg3r_core.fusion.borders import borders
 from moonseg3r_core.fusion.consensus import ViewConsensus
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
 from moonseg3r_core.fusion.lifting import (
@@ -26,11 +27,11 @@ from moonseg3r_core.fusion.match import (
     StateSimilarity,
     solve,
 )
-from moonseg3r_core.fusion.merge import NoMerge, SimilarityMerge, TouchingMerge, merge_groups, touching
+from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge, merge_groups
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.grids import to_grid, to_image
 from moonseg3r_core.pooling import cell_counts
-from moonseg3r_core.types import Assignment, Geometry, MaskProposals, PixelGrid, Queries
+from moonseg3r_core.types import Assignment, Frame, Geometry, MaskProposals, PixelGrid, Queries
 
 PAPER = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
 
@@ -65,6 +66,16 @@ def queries(features, boxes=None, tokens=None, labels=None, areas=None):
         scores=torch.ones(m),
         state_tokens=None if tokens is None else torch.tensor(tokens, dtype=torch.float32),
     )
+
+
+def frame_of(image):
+    return Frame(0, 0.0, image)
+
+
+def seen(q):
+    """The frame and the geometry that queries are of: a gray wall."""
+    height, width = q.labels.shape
+    return frame_of(torch.full((height, width, 3), 128, dtype=torch.uint8)), wall(height, width)
 
 
 def nothing(k, m):
@@ -191,7 +202,7 @@ def test_state_token_by_hand():
 
 def test_alike_masks_merge():
     q = queries([[1.0, 0.0], [0.99, 0.1], [0.0, 1.0]], areas=[30, 10, 5], tokens=[[1, 0], [0, 1], [5, 5]])
-    merged = SimilarityMerge(0.8)(q)
+    merged = SimilarityMerge(0.8)(q, *seen(q))
     assert merged.areas.tolist() == [40, 5]
     assert merged.labels.tolist() == [[1, 1, 2]]
     torch.testing.assert_close(merged.features[0], (30 * q.features[0] + 10 * q.features[1]) / 40)
@@ -202,9 +213,9 @@ def test_alike_masks_merge():
 def test_a_chain_is_one_component():
     turn = torch.tensor([0.0, 0.5, 1.0])
     q = queries(torch.stack((turn.cos(), turn.sin()), 1).tolist())
-    assert len(SimilarityMerge(0.8)(q)) == 1
-    assert len(SimilarityMerge(0.9)(q)) == 3
-    assert NoMerge()(q) is q
+    assert len(SimilarityMerge(0.8)(q, *seen(q))) == 1
+    assert len(SimilarityMerge(0.9)(q, *seen(q))) == 3
+    assert NoMerge()(q, *seen(q)) is q
 
 
 def test_merging_each_with_itself_changes_nothing():
@@ -215,33 +226,94 @@ def test_merging_each_with_itself_changes_nothing():
     assert same.boxes.equal(q.boxes)
 
 
-def test_masks_touch_within_an_eightieth_of_the_width():
-    labels = torch.zeros(20, 160, dtype=torch.int32)
-    labels[:, :10], labels[:, 11:20], labels[:, 30:40], labels[12:, 60:70], labels[:10, 60:70] = 1, 2, 3, 4, 5
-    near = touching(labels, 5)
-    assert {(int(a), int(b)) for a, b in near.triu(1).nonzero()} == {(0, 1)}, "a gap of one pixel, not of two"
-    assert torch.equal(near, near.T)
-    assert touching(labels, 6)[5].sum() == 0
-    assert touching(torch.zeros(0, 0, dtype=torch.int32), 0).shape == (0, 0)
+def side_by_side(width=50, height=40):
+    """Three masks in columns: the image changes between the second and the third alone."""
+    labels = torch.zeros(height, 3 * width, dtype=torch.int32)
+    image = torch.full((height, 3 * width, 3), 100, dtype=torch.uint8)
+    for n in range(3):
+        labels[:, n * width : (n + 1) * width] = n + 1
+    image[:, 2 * width :] = 200
+    return image, labels
 
 
-def test_alike_masks_merge_where_they_touch():
-    labels = torch.zeros(8, 80, dtype=torch.int32)
-    labels[:, 0:10], labels[:, 10:20], labels[:, 20:30], labels[:, 50:60] = 1, 2, 3, 4
-    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])
-    queries = Queries(features, labels, torch.full((4,), 80), torch.zeros(4, 2, 3), torch.ones(4))
-    merged = TouchingMerge(0.9)(queries)
-    assert [int(merged.labels[0, column]) for column in (5, 15, 25, 55)] == [1, 1, 2, 3]
-    assert len(SimilarityMerge(0.9)(queries)) == 2, "which joins the one far off as well"
+def test_the_change_across_a_border_and_its_length():
+    image, labels = side_by_side()
+    change, pixels = borders(image, labels, 3)
+    step = 150 // 50
+    assert pixels[0, 1] == pixels[1, 0] == step * 40, "a step from each of the columns before the border"
+    assert change[0, 1] == 0
+    assert pixels[0, 2] == change[0, 2] == 0, "no border, no change"
+    torch.testing.assert_close(change[1, 2], torch.tensor(100 / 255 * 3**0.5))
+    torch.testing.assert_close(change, change.T)
+
+
+def test_borders_leap_over_gaps_of_a_fiftieth_of_the_width():
+    image, labels = side_by_side()
+    labels[:, 48:50] = 0
+    assert borders(image, labels, 3)[1][0, 1] == 40, "three across, two of them in the gap"
+    labels[:, 47:50] = 0
+    assert borders(image, labels, 3)[1][0, 1] == 0
+
+
+def test_borders_of_a_frame_turned_on_its_side():
+    image, labels = side_by_side(width=60, height=180)
+    change, pixels = borders(image, labels, 3)
+    turned, count = borders(image.transpose(0, 1).contiguous(), labels.T.contiguous(), 3)
+    torch.testing.assert_close((turned, count), (change, pixels))
+
+
+def test_borders_of_nothing():
+    for height, width, masks in ((4, 6, 0), (4, 6, 2), (1, 1, 1)):
+        labels = torch.zeros(height, width, dtype=torch.int32)
+        change, pixels = borders(torch.zeros(height, width, 3, dtype=torch.uint8), labels, masks)
+        assert change.shape == pixels.shape == (masks, masks)
+        assert not change.any()
+        assert not pixels.any()
+
+
+def test_alike_masks_merge_where_no_edge_is_between():
+    image, labels = side_by_side()
+    labels[:5, :5], labels[:5, 145:] = 4, 5
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    q = Queries(features, labels, torch.full((5,), 80), torch.zeros(5, 2, 3), torch.ones(5))
+    _, geometry = seen(q)
+    merged = BorderMerge(0.5)(q, frame_of(image), geometry)
+    at = {
+        name: int(merged.labels[20 if row else 2, column])
+        for name, row, column in (
+            ("left", 1, 10),
+            ("middle", 1, 70),
+            ("right", 1, 120),
+            ("unlike", 0, 2),
+            ("patch", 0, 147),
+        )
+    }
+    assert at["left"] == at["middle"], "alike, and the image goes on"
+    assert at["right"] not in (at["left"], at["unlike"]), "alike, with an edge between"
+    assert at["unlike"] not in (at["left"], at["right"])
+    assert at["patch"] == at["right"]
+    assert len(SimilarityMerge(0.5)(q, *seen(q))) == 2, "which joins across edges and the room"
+
+
+def test_a_short_border_says_nothing():
+    image = torch.zeros(40, 150, 3, dtype=torch.uint8)
+    labels = torch.zeros(40, 150, dtype=torch.int32)
+    labels[:5, :50], labels[:5, 50:100] = 1, 2
+    q = Queries(torch.ones(2, 2), labels, torch.full((2,), 250), torch.zeros(2, 2, 3), torch.ones(2))
+    assert len(BorderMerge(0.5)(q, frame_of(image), seen(q)[1])) == 2, "5 rows of 3 steps are 15 pixels"
+    labels[:7, :50], labels[:7, 50:100] = 1, 2
+    assert len(BorderMerge(0.5)(q, frame_of(image), seen(q)[1])) == 1
 
 
 def test_merge_of_a_mask_without_a_box():
     q = queries([[1.0], [1.0]], boxes=[[[0, 0, 0], [1, 1, 1]], [[torch.nan] * 3] * 2])
-    assert SimilarityMerge(0.8)(q).boxes.tolist() == [[[0, 0, 0], [1, 1, 1]]]
+    assert SimilarityMerge(0.8)(q, *seen(q)).boxes.tolist() == [[[0, 0, 0], [1, 1, 1]]]
 
 
 def test_merge_of_nothing():
-    assert len(SimilarityMerge(0.8)(Queries.empty(4, 6, 3))) == 0
+    empty = Queries.empty(4, 6, 3)
+    assert len(BorderMerge(0.8)(empty, *seen(empty))) == 0
+    assert len(SimilarityMerge(0.8)(empty, *seen(empty))) == 0
 
 
 # match

@@ -207,7 +207,10 @@ def seen_as(line):
         ("333...4433333", [(3, 4)]),  # the first frames after it decide
         ("334....5566", [(3, 5)]),  # what it mostly was before
         ("33...44...55", [(3, 4), (3, 5)]),
-        ("00...33", [(0, 3)]),
+        ("00...33", []),  # no mask showed it before: it had no id to get back
+        ("3303...0440", [(3, 4)]),  # frames in which no mask shows it say nothing
+        ("330...0040", []),  # shown once after
+        ("33...4...44", [(3, 4)]),  # a stay of one frame is no return, though it was seen
         (".......", []),
         ("3333333", []),
     ],

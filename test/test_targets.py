@@ -23,7 +23,7 @@ def rows(masks):
 
 @needs_data
 def test_given_masks_reach_the_targets():
-    default = rows("given")["+ view consensus (default)"]
+    default = rows("given")["default"]
     assert default["kitchen AP"] >= 0.22
     assert default["kitchen AP50"] >= 0.50
     assert default["rooms AP"] >= 0.70
@@ -33,7 +33,7 @@ def test_given_masks_reach_the_targets():
 @needs_data
 def test_regions_beat_both_baselines():
     scores = rows("regions")
-    default = scores["+ view consensus (default)"]
+    default = scores["default"]
     for baseline in ("one instance per mask", "greedy overlap, 3 cm"):
         for group in ("kitchen", "rooms"):
             assert default[f"{group} AP"] > scores[baseline][f"{group} AP"]

@@ -39,12 +39,14 @@ PAPER: Mapping[str, Any] = {
     "memory.index.cell": 16,
     "memory.index.merge_distance": 0.3,
 }
+_NO_MERGE = {"fusion.merge": "none"}
 FUSIONS: Mapping[str, Mapping[str, Any]] = {
     "paper (eq 12)": PAPER,
-    "eq 12, our thresholds": {"fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none"},
-    "+ overlap with the map": {"fusion.parts": "new", "fusion.consensus": "none"},
-    "+ parts join": {"fusion.consensus": "none"},
-    "+ view consensus (default)": {},
+    "eq 12, our thresholds": {**_NO_MERGE, "fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none"},
+    "+ overlap with the map": {**_NO_MERGE, "fusion.parts": "new", "fusion.consensus": "none"},
+    "+ parts join": {**_NO_MERGE, "fusion.consensus": "none"},
+    "+ view consensus": _NO_MERGE,
+    "default": {},  # with learned queries pieces are merged in the frame too
 }
 
 

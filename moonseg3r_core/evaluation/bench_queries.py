@@ -23,7 +23,7 @@ from moonseg3r_core.grids import to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.stages import Merge
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.types import Queries
+from moonseg3r_core.types import Frame, Geometry, Queries
 
 _LEAST = 100  # pixels of an object that is in view
 
@@ -49,8 +49,8 @@ class _WatchedMerge:
     def __init__(self, merge: Merge) -> None:
         self.merge = merge
 
-    def __call__(self, queries: Queries) -> Queries:
-        self.before, self.after = queries, self.merge(queries)
+    def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
+        self.before, self.after = queries, self.merge(queries, frame, geometry)
         return self.after
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -52,9 +53,10 @@ def repairs(owner: Tensor, group: Tensor) -> Repairs:
 def returns(seen: Sequence[Mapping[int, int]], away: int = 100, shown: int = 5) -> list[tuple[int, int]]:
     """The ids that objects had before and after they were out of view: (before, after), one pair a return.
 
-    seen: by frame, the object in view -> the id that most of it has (0: none). A return counts where the object was in view
-    in `shown` frames before, then in none of `away`, then again in `shown`; its id is the one it mostly has, before in all
-    frames, after in the first `shown`.
+    seen: by frame, the object in view -> the id that most of it has, 0 where no mask shows it. A stay is what lies between
+    gaps of more than `away` frames out of view; only its frames with an id can say which it has. A return counts where an
+    object had an id in `shown` frames or more before the gap, and in as many of the stay after it; its id is the one it mostly
+    has, before in all stays, after in the first `shown`.
     """
     frames: dict[int, list[int]] = {}
     for t, view in enumerate(seen):
@@ -62,10 +64,11 @@ def returns(seen: Sequence[Mapping[int, int]], away: int = 100, shown: int = 5) 
             frames.setdefault(thing, []).append(t)
     found = []
     for thing, times in frames.items():
-        for at in range(shown, len(times) - shown + 1):
-            if times[at] - times[at - 1] > away:
-                before, after = ([seen[t][thing] for t in part] for part in (times[:at], times[at : at + shown]))
-                found.append((_mostly(before), _mostly(after)))
+        gaps = [at for at in range(1, len(times)) if times[at] - times[at - 1] > away]
+        for at, end in pairwise([*gaps, len(times)]):
+            before, after = ([id for t in part if (id := seen[t][thing])] for part in (times[:at], times[at:end]))
+            if min(len(before), len(after)) >= shown:
+                found.append((_mostly(before), _mostly(after[:shown])))
     return found
 
 

@@ -8,10 +8,13 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from moonseg3r_core.fusion.borders import borders
 from moonseg3r_core.geometry import cosine
-from moonseg3r_core.types import Queries
+from moonseg3r_core.grids import to_grid
+from moonseg3r_core.types import Frame, Geometry, Queries
 
-_BORDERS = 80  # a picture is as many times as wide as the gap between masks that touch
+_CONTRAST = 4.0  # what the contrast of a border, in [0, sqrt(3)], takes off the similarity of the masks along it
+_BORDER = 20  # pixels along a border that tell its contrast, at least
 
 
 class SimilarityMerge:
@@ -20,28 +23,29 @@ class SimilarityMerge:
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
 
-    def __call__(self, queries: Queries) -> Queries:
+    def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
         alike = cosine(queries.features, queries.features) > self.threshold
         return merge_groups(queries, components(alike))
 
 
-class TouchingMerge:
-    """As SimilarityMerge, but only masks that touch are joined: what split an object left its parts side by side. Not in
-    the paper.
+class BorderMerge:
+    """As SimilarityMerge, of masks side by side, and the less alike the more the image changes across their border: the
+    pieces of an object meet where there is no edge. Not in the paper.
     """
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
 
-    def __call__(self, queries: Queries) -> Queries:
-        alike = cosine(queries.features, queries.features) > self.threshold
-        return merge_groups(queries, components(alike & touching(queries.labels, len(queries))))
+    def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
+        contrast, pixels = borders(to_grid(frame.image, geometry), queries.labels, len(queries))
+        likeness = cosine(queries.features, queries.features) - _CONTRAST * contrast
+        return merge_groups(queries, components((likeness > self.threshold) & (pixels >= _BORDER)))
 
 
 class NoMerge:
     """Leaves every mask by itself."""
 
-    def __call__(self, queries: Queries) -> Queries:
+    def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
         return queries
 
 
@@ -49,20 +53,6 @@ def components(joined: Tensor) -> Tensor:
     """The component (M,) int64 of each node in a graph (M, M) bool."""
     _, groups = connected_components(joined.cpu().numpy(), directed=False)
     return torch.from_numpy(groups).long().to(joined.device)
-
-
-def touching(labels: Tensor, masks: int) -> Tensor:
-    """Whether masks come near one another, (M, M) bool; labels (H, W) with m + 1 for mask m, 0 for none.
-
-    Near is within an eightieth of the picture's width, up, down or aside: masks have ragged borders, and gaps along them.
-    """
-    near = labels.new_zeros(masks + 1, masks + 1, dtype=torch.bool)
-    reach = max(1, labels.shape[1] // _BORDERS)
-    for step in range(1, reach + 1):
-        for here, there in ((labels[step:], labels[:-step]), (labels[:, step:], labels[:, :-step])):
-            near[here.long(), there.long()] = True
-    near |= near.T.clone()
-    return near[1:, 1:]
 
 
 def merge_groups(queries: Queries, group: Tensor) -> Queries:
