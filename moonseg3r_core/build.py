@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from moonseg3r_core.budget import EveryNth
 from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, FusionConfig, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
@@ -29,6 +30,7 @@ from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
+from moonseg3r_core.side_by_side import SideBySide
 from moonseg3r_core.stages import Match, Merge
 from moonseg3r_core.weights import find, hash_of
 
@@ -42,10 +44,17 @@ TENANTS = {
         "precomputed": "moonseg3r_core.masks.precomputed:PrecomputedMasks",
         "nano": "moonseg3r_core.build_masks:make_nano_masks",
         "regions": "moonseg3r_core.masks.regions:RegionMasks",
+        "sam2": "moonseg3r_core.build_masks:make_sam2",
+        "sam": "moonseg3r_core.build_masks:make_sam",
+        "fastsam": "moonseg3r_core.build_entities:make_fastsam",
+        "mask2former": "moonseg3r_core.build_entities:make_mask2former",
+        "cropformer": "moonseg3r_core.build_entities:make_cropformer",
     },
     "features": {
         "handcrafted": "moonseg3r_core.features.handcrafted:HandcraftedFeatures",
         "reconstruction": "moonseg3r_core.features.reconstruction:ReconstructionFeatures",
+        "dinov3": "moonseg3r_core.build_features:make_dinov3",
+        "dinov2": "moonseg3r_core.build_features:make_dinov2",
     },
     "refinement": {
         "average": "moonseg3r_core.refinement.average:AverageRefinement",
@@ -57,6 +66,13 @@ TENANTS = {
 SUITED = {"rgbd": (1.0, 0.05), "nano": (1.5, 0.15)}  # match_threshold, overlap_voxel
 LEARNED = {"rgbd": 0.85, "nano": 1.25}  # match_threshold with learned queries, which are less alike
 MERGED = {"borders": 0.4, "similarity": 0.8}  # merge_threshold
+WITHOUT_NET = (
+    "precomputed",
+    "regions",
+    "handcrafted",
+    "reconstruction",
+)  # masks and features that compute on no device
+IMAGE_ALONE = ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer", "dinov3", "dinov2")  # and the grid
 RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
 
@@ -103,9 +119,10 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     config = settle_refinement(config)
     fusion, index = suited(config), config.memory.index
     return {
+        "budget": Recipe(EveryNth, _of(config.masks, "every")),
         "reconstruction": reconstruction(config, device),
-        "masks": masks(config, device),
-        "features": features(config),
+        "masks": _beside(masks(config, device), config.masks.kind, config, device),
+        "features": _beside(features(config, device), config.features.kind, config, device),
         "memory": tenant("memory", config.memory),
         "refinement": refinement(config, device),
         "lift": Recipe(make_lift, _of(fusion, "boxes", "min_points") | _of(index, "cell", "merge_distance")),
@@ -119,6 +136,18 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
             | {"device": device},
         ),
     }
+
+
+def _beside(recipe: Recipe, kind: str, config: Config, device: torch.device) -> Recipe:
+    """The recipe of a model, in the pipeline where there is one and the model looks at the image alone."""
+    if not config.pipeline or kind not in IMAGE_ALONE:
+        return recipe
+    return Recipe(make_beside, {"recipe": recipe, "device": device})
+
+
+def make_beside(recipe: Recipe, device: torch.device) -> SideBySide:
+    """The model of a recipe, in the pipeline."""
+    return SideBySide(recipe(), device)
 
 
 def suited(config: Config) -> FusionConfig:
@@ -150,15 +179,17 @@ def reconstruction(config: Config, device: torch.device) -> Recipe:
 def masks(config: Config, device: torch.device) -> Recipe:
     """The tenant that makes masks; one with a net is told where to compute."""
     section = config.masks
-    own = {"device": device} if section.kind == "nano" else {}
+    own = {} if section.kind in WITHOUT_NET else {"device": device}
     return tenant("masks", section, min_area=section.min_area, **own)
 
 
-def features(config: Config) -> Recipe:
+def features(config: Config, device: torch.device) -> Recipe:
     """The tenant for F2d. Raises ConfigError where the reconstruction has no encoder to take them from."""
     section = config.features
     if section.kind == "handcrafted":
         return tenant("features", section, cell=section.cell)
+    if section.kind not in WITHOUT_NET:
+        return tenant("features", section, device=device)
     if config.reconstruction.net is None:
         raise ConfigError(
             "features.kind=reconstruction expects a reconstruction with a net (nano, cut3r), got "

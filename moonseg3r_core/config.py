@@ -11,6 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from moonseg3r_core.config_models import (
+    CropFormerConfig,
+    Dinov2Config,
+    Dinov3Config,
+    FastSamConfig,
+    Mask2FormerConfig,
+    Sam2Config,
+    SamConfig,
+)
 from moonseg3r_core.settings import (
     Key,
     fixed_changes,
@@ -161,12 +170,18 @@ class MasksConfig:
     kind: str = live(
         "auto",
         "where 2D masks come from; auto: precomputed where the recording brings them, else nano; nano: by the small net "
-        "in the package; regions: without weights, from color and surface",
-        choices=("auto", "precomputed", "nano", "regions"),
+        "in the package; regions: without weights, from color and surface; the others: published models (docs/models.md)",
+        choices=("auto", "precomputed", "nano", "regions", "sam2", "sam", "fastsam", "mask2former", "cropformer"),
     )
     min_area: int = live(50, "smaller masks are dropped, pixels", low=1)
+    every: int = live(1, "frames from one that is looked at for masks to the next; those between extend the map", low=1)
     precomputed: PrecomputedConfig = section(PrecomputedConfig)
     nano: NanoMasksConfig = section(NanoMasksConfig)
+    sam2: Sam2Config = section(Sam2Config)
+    sam: SamConfig = section(SamConfig)
+    fastsam: FastSamConfig = section(FastSamConfig)
+    mask2former: Mask2FormerConfig = section(Mask2FormerConfig)
+    cropformer: CropFormerConfig = section(CropFormerConfig)
     regions: RegionsConfig = section(RegionsConfig)
 
 
@@ -181,11 +196,14 @@ class HandcraftedConfig:
 class FeaturesConfig:
     kind: str = value(
         "handcrafted",
-        "2D features (F2d); handcrafted: color and texture; reconstruction: the tokens of its net's image encoder",
-        choices=("handcrafted", "reconstruction"),
+        "2D features (F2d); handcrafted: color and texture; reconstruction: the tokens of its net's image encoder; dinov3, "
+        "dinov2: published models (docs/models.md)",
+        choices=("handcrafted", "reconstruction", "dinov3", "dinov2"),
     )
     cell: int = value(16, "pixels per cell of the handcrafted features", low=4, high=64)
     handcrafted: HandcraftedConfig = section(HandcraftedConfig)
+    dinov3: Dinov3Config = section(Dinov3Config)
+    dinov2: Dinov2Config = section(Dinov2Config)
 
 
 @dataclass(frozen=True)
@@ -302,6 +320,9 @@ class Config:
     memory: MemoryConfig = section(MemoryConfig)
     fusion: FusionConfig = section(FusionConfig)
     map: MapConfig = section(MapConfig)
+    pipeline: bool = live(
+        False, "masks and features that look at the image alone are made while the reconstruction works; same results"
+    )
     device: str = value("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU where there is one")
     seed: int = value(0, "seed of everything random", low=0)
 

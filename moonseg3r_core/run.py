@@ -131,7 +131,7 @@ class Log:
             self.held[result.geometry.held.partition(":")[0]] += 1  # what follows a colon differs from frame to frame
         has_depth = bool(result.geometry.valid.any())
         self.without_depth += not has_depth
-        self.without_masks += has_depth and not len(result.assignment)
+        self.without_masks += has_depth and not bool(result.instance_ids.any())
         self.device = str(result.geometry.device)
 
     def skip(self, frame: Frame, why: FrameRejected) -> None:

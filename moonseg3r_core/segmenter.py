@@ -11,16 +11,17 @@ from torch import Tensor
 from moonseg3r_core.fusion.lifting import Lift
 from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.grids import to_image
-from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
+from moonseg3r_core.stages import Budget, FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
 from moonseg3r_core.state import State, gathered, load_parts
 from moonseg3r_core.stopwatch import Stopwatch
-from moonseg3r_core.types import Frame, FrameResult, InstanceMap
+from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, InstanceMap
 
 
 @dataclass(frozen=True)
 class Rooms:
     """One tenant for each room, chosen once in `build`."""
 
+    budget: Budget
     reconstruction: Reconstruction
     masks: MaskModel
     features: FeatureModel
@@ -62,6 +63,9 @@ class OnlineSegmenter:
         room = self._rooms
         self._stopwatch.lap()
         frame = frame.to(self.device)
+        if not room.budget(frame):
+            return self._extend(frame, room.reconstruction(frame))
+        self._begin(frame)
         geometry = room.reconstruction(frame)
         proposals = room.masks(frame, geometry)
         features = room.features(frame, geometry)
@@ -74,6 +78,17 @@ class OnlineSegmenter:
         room.memory.remember(queries, geometry)
         ids = to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
+
+    def _extend(self, frame: Frame, geometry: Geometry) -> FrameResult:
+        """Take in a frame that is not looked at for masks: its pixels show what the map knows of them."""
+        ids = to_image(self._rooms.store.extend(frame, geometry).int(), geometry, frame.size)
+        return FrameResult(frame.index, frame.stamp, ids, geometry, Assignment.empty(), self._stopwatch.lap())
+
+    def _begin(self, frame: Frame) -> None:
+        """Let those rooms begin that look at the image alone and work side by side with the reconstruction."""
+        for tenant in vars(self._rooms).values():
+            if hasattr(tenant, "begin"):
+                tenant.begin(frame)
 
     @torch.no_grad()
     def snapshot(self) -> InstanceMap:

@@ -20,6 +20,12 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
+class Budget(Protocol):
+    """Whether a frame is looked at for masks; one that is not only extends the map."""
+
+    def __call__(self, frame: Frame) -> bool: ...
+
+
 class Reconstruction(Stateful, Protocol):
     """Frame -> Geometry (eq 1). Raises FrameRejected for a frame that it cannot place."""
 

@@ -12,7 +12,7 @@ import moonseg3r_core
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "moonseg3r_core"
 ROOMS = {"reconstruction", "masks", "features", "refinement", "memory", "fusion"}
-DOORS = {"build", "build_cut3r", "build_masks", "build_queries"}
+DOORS = {path.stem for path in CORE.glob("build*.py")}
 FOUNDATION = {path.stem for path in CORE.glob("*.py")} - {"__init__", "segmenter", "run"} - DOORS
 PORCH = CORE.parent / "moonseg3r_ros"
 ROS = {"rclpy", "sensor_msgs", "geometry_msgs", "tf2_ros", "moonseg3r_ros", "cv_bridge"}

@@ -41,7 +41,7 @@ def test_every_key_has_help_and_a_default_within_its_own_range():
     [
         ({"mask.kind": "regions"}, "unknown key 'mask.kind'; did you mean 'masks.kind'"),
         ({"masks": "regions"}, "unknown key 'masks'"),
-        ({"masks.kind": "region"}, "one of auto, precomputed, nano, regions, got 'region'; did you mean 'regions'"),
+        ({"masks.kind": "region"}, "cropformer, got 'region'; did you mean 'regions'"),
         ({"map.voxel": "small"}, "map.voxel must be a number >= 0.001, got 'small'"),
         ({"map.voxel": -1}, "map.voxel must be a number >= 0.001, got -1"),
         ({"map.voxel": float("nan")}, "map.voxel must be a number >= 0.001, got nan"),

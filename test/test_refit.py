@@ -20,10 +20,12 @@ KINDS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "memory.kind": 
 READ_WITH = {
     "reconstruction.nano": {"reconstruction.kind": "nano"},
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
-    "masks.nano": {"masks.kind": "nano"},
+    **{f"masks.{kind}": {"masks.kind": kind} for kind in ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer")},
+    **{f"features.{kind}": {"features.kind": kind} for kind in ("dinov3", "dinov2")},
     "reconstruction.random": {"reconstruction.kind": "nano"},
     "refinement.learned": {"refinement.kind": "learned"},
     "features.kind": {"reconstruction.kind": "nano"},
+    "pipeline": {"masks.kind": "nano"},
 }
 # The publisher reads these; the other kind's folder matters to no room of KINDS.
 OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "device", "seed"}
@@ -60,6 +62,8 @@ def test_every_setting_is_read_by_a_room(key):
     [
         ("masks.regions.scale", 9.0, {"masks"}),
         ("masks.min_area", 9, {"masks"}),
+        ("masks.every", 3, {"budget"}),
+        ("pipeline", True, set()),  # regions look at the geometry
         ("masks.precomputed.folder", "x", set()),
         ("reconstruction.rgbd.max_depth", 3.0, {"reconstruction"}),
         ("memory.index.stride", 2, {"memory"}),

@@ -1,0 +1,50 @@
+"""Published models by their own library: a folder of weights becomes a net, all of it or an error."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moonseg3r_core.errors import InputError, MissingDependency
+
+INSTALL = 'python -m pip install "transformers>=4.57"'
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def import_transformers(what: str) -> Any:
+    """The transformers package. Raises MissingDependency with the command that installs it."""
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise MissingDependency(f"{what} expects transformers, which is not here ({error}); run {INSTALL}") from error
+
+
+def load_model(name: str, folder: Path, device: torch.device, precision: str = "float32") -> Any:
+    """The net of class `name` in transformers from a folder as its hub has them, offline, for inference.
+
+    Raises MissingDependency without transformers, InputError for a folder that is not whole or of another model.
+    """
+    transformers = import_transformers(name)
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            raise InputError(f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again.")
+    try:
+        net, report = getattr(transformers, name).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            dtype=getattr(torch, precision),
+        )
+    except Exception as error:  # the library's own: a wrong config, sizes that do not fit, a file that is cut short
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{folder} must hold a {name}, got one that does not load ({reason}).") from error
+    wrong = [*report["missing_keys"], *report["mismatched_keys"], *report.get("error_msgs", ())]
+    if wrong:
+        raise InputError(
+            f"{folder} must hold all tensors of {name}, got {len(wrong)} missing or of another size: {wrong[0]}."
+        )
+    return net.requires_grad_(False).eval().to(device)
