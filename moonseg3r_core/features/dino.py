@@ -1,0 +1,56 @@
+"""2D features (F2d) by published vision transformers: DINOv3, which the paper takes, and DINOv2; a token for each patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1], as both were trained
+
+
+class DinoFeatures:
+    """Frame, Geometry -> F2d (h, w, C), the patch tokens after the last norm, laid over the geometry's grid.
+
+    The net sees the part of the image that the geometry has, with `long_side` pixels along its longer side (0: as many
+    as the image has there), both sides rounded to whole patches; at CUT3R's size its tokens lie cell by cell on F3d.
+    `net`: transformers' DINOv3ViTModel, Dinov2Model or Dinov2WithRegistersModel, of any size; its numbers may be half ones.
+    """
+
+    def __init__(self, net: Any, long_side: int = 512) -> None:
+        self.net, self.long_side = net, long_side
+        self.mean, self.std = (torch.tensor(three, device=net.device).view(3, 1, 1) for three in (MEAN, STD))
+
+    @torch.no_grad()
+    def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
+        patch = self.net.config.patch_size
+        image = covered(frame.image, geometry.grid)
+        h, w = patches(image.shape[0], image.shape[1], self.long_side, patch)
+        pixels = (resized(image, h * patch, w * patch) - self.mean) / self.std
+        tokens = self.net(pixel_values=pixels[None]).last_hidden_state[0]
+        first = 1 + getattr(self.net.config, "num_register_tokens", 0)  # behind the class token and the registers
+        return FeatureMap(tokens[first:].unflatten(0, (h, w)).float())
+
+
+def covered(image: Tensor, grid: PixelGrid) -> Tensor:
+    """The part of an image (H, W, 3) that a grid's pixels cover, to the nearest whole pixel."""
+    top, left = grid.offset_v + 0.5 - grid.scale_v / 2, grid.offset_u + 0.5 - grid.scale_u / 2
+    bottom, right = top + grid.height * grid.scale_v, left + grid.width * grid.scale_u
+    return image[max(round(top), 0) : round(bottom), max(round(left), 0) : round(right)]
+
+
+def patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, int]:
+    """Rows and columns of patches, at least one, in a picture whose longer side becomes `long_side`; 0: stays."""
+    scale = long_side / max(height, width) if long_side else 1.0
+    rows, columns = (max(int(side * scale / patch + 0.5), 1) for side in (height, width))
+    return rows, columns
+
+
+def resized(image: Tensor, height: int, width: int) -> Tensor:
+    """An image (H, W, 3) uint8 as (3, height, width) float32 in [0, 1], bilinear, smoothed where it shrinks."""
+    planes = image.permute(2, 0, 1)[None].float() / 255
+    return interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
