@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import yaml
 
-from moonseg3r_core.report import charts, topdown
+from moonseg3r_core.report import topdown
 from moonseg3r_core.report.gallery import Picture, evenly
 from moonseg3r_core.report.overlay import best_pictures, cutout, overlay
 from moonseg3r_core.report.palette import hex_color
@@ -93,6 +93,8 @@ def _overlays(material: Material) -> str:
 
 
 def _map(material: Material) -> str:
+    from moonseg3r_core.report import charts  # brings matplotlib, which only a page that is written needs
+
     view = topdown.draw(material.map, material.poses, material.voxel)
     if view is None:
         return ""
@@ -140,6 +142,8 @@ def _row(instance: Instance, picture: Picture | None) -> str:
 def _times(material: Material) -> str:
     if not material.summary.stage_ms:
         return ""
+    from moonseg3r_core.report import charts
+
     plot = _png(charts.stage_times(material.indices, material.stage_ms, material.summary.stage_ms))
     total = sum(material.summary.stage_ms.values())
     note = f"Milliseconds that each room took; the medians add up to {total:.0f} ms. Reading and writing come on top."

@@ -1,0 +1,154 @@
+"""Masks by CropFormer (Qi et al. 2023; CC BY-NC 4.0, no commercial use): as its script wrote them, or live."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.masks.filters import MaskFilter
+from moonseg3r_core.masks.precomputed import PrecomputedMasks
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+DETECTRON2 = 'python -m pip install "git+https://github.com/facebookresearch/detectron2.git"'
+PROJECT = "https://github.com/qqlu/Entity (Entityv2/CropFormer)"
+PREDICTOR, NETS = "demo_cropformer/predictor.py", "configs/entityv2/entity_segmentation"
+
+Predictor = Callable[[np.ndarray], Mapping[str, Any]]
+
+
+class CropFormerFolder(PrecomputedMasks):
+    """Frame, Geometry -> the masks that CropFormer's script wrote of that frame, largest first, every score 1.
+
+    The layout is that of MaskClustering's mask_predict.py, which runs CropFormer for the systems of this field. Relied
+    on: `output/mask/` in the scene's folder (in `<scene>/<scene>/` for Matterport3D); one gray PNG per image, named as
+    the image (`10.png`, `frame_000010.png`), at its size; 0 is none, ids count from 1 in the order of rising scores,
+    later over earlier, so each pixel is its best mask's already; masks under 400 pixels and under a score of 0.5 were
+    left out, and scores are not kept. The script runs on every tenth image: the other frames have no masks.
+    """
+
+    def __init__(self, files: Mapping[int, Path], min_area: int = 50) -> None:
+        super().__init__(str(next(iter(files.values())).parent), min_area)
+        self._files = dict(files)
+
+
+class CropFormerMasks:
+    """Frame, Geometry -> disjoint entities, largest first; the geometry is not looked at.
+
+    predictor: its authors' CropFormerPredictor, or what is called and answers as detectron2's DefaultPredictor does: an
+    image (H, W, 3) uint8 in the order blue, green, red to `instances` with pred_masks (M, H, W) and scores (M,).
+    """
+
+    def __init__(self, predictor: Predictor, min_area: int = 50, confidence: float = 0.5) -> None:
+        self.predictor, self.filter, self.confidence = predictor, MaskFilter(min_area), confidence
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        if not all(frame.size):
+            return MaskProposals.empty(*frame.size, frame.image.device)
+        found = self.predictor(np.ascontiguousarray(frame.image.flip(-1).cpu().numpy()))["instances"]
+        scores = found.scores.to(frame.image.device, torch.float32)
+        sure = scores >= self.confidence
+        return self.filter(MaskProposals(found.pred_masks.to(frame.image.device)[sure] > 0, scores[sure]))
+
+
+def written_masks(folder: Path) -> dict[int, Path]:
+    """Frame number -> label PNG, of a scene's folder or the folder of masks itself; the number ends the file's name.
+
+    Raises InputError for a folder that is missing, holds no masks, or two of the same number.
+    """
+    inner = (folder / "output" / "mask", folder / folder.name / "output" / "mask")
+    folder = next((place for place in inner if place.is_dir()), folder)
+    found = [(re.search(r"\d{1,9}$", path.stem), path) for path in sorted(folder.glob("*.png"))]
+    files = {int(number.group()): path for number, path in found if number}
+    if not files or len(files) < len(found):
+        what = f"{len(found)} of {len(files)} different numbers" if found else "none"
+        raise InputError(
+            f"{folder} must hold CropFormer's masks, one PNG per image with the image's number at the end of its name, "
+            f"got {what}; set masks.cropformer.folder to the scene's folder or to output/mask in it."
+        )
+    return files
+
+
+@dataclass(frozen=True)
+class CropFormerCode:
+    """What the authors' code brings: their folder, their predictor, and detectron2's settings with theirs added."""
+
+    project: Path
+    predictor: Callable[[Any], Predictor]
+    settings: Callable[[], Any]
+
+
+def import_cropformer(project: str) -> CropFormerCode:
+    """detectron2 and the authors' own code in their folder. Raises MissingDependency where one of them is not there."""
+    folder = Path(project).expanduser()
+    try:
+        if not project or not (folder / PREDICTOR).is_file():
+            raise ImportError(f"masks.cropformer.project is '{project}', no folder with {PREDICTOR}")
+        get_cfg = importlib.import_module("detectron2.config").get_cfg
+        extend = [importlib.import_module("detectron2.projects.deeplab").add_deeplab_config]
+        with _on_path(folder):
+            extend.append(importlib.import_module("mask2former").add_maskformer2_config)
+            predictor = _run_file(folder / PREDICTOR).CropFormerPredictor
+    except (ImportError, AttributeError) as error:
+        raise MissingDependency(
+            f"masks.kind=cropformer runs live with detectron2 and CropFormer's own code (CC BY-NC 4.0: no commercial use), "
+            f"which are not both here ({error}); run {DETECTRON2}, get and build {PROJECT} as its CODE.md says, and set "
+            "masks.cropformer.project to that folder; or set masks.cropformer.folder to masks that its script wrote."
+        ) from error
+
+    def settings() -> Any:
+        made = get_cfg()
+        for add in extend:
+            add(made)
+        return made
+
+    return CropFormerCode(folder, predictor, settings)
+
+
+def load_predictor(code: CropFormerCode, net: str, file: Path, device: torch.device) -> Predictor:
+    """The authors' predictor with one of their nets; their code unpickles the weights: give it none you do not trust.
+
+    Raises InputError for a net that the project does not describe, or weights that it cannot read.
+    """
+    described = code.project / NETS / f"{net}.yaml"
+    if not described.is_file():
+        nets = ", ".join(sorted(path.stem for path in described.parent.glob("*.yaml"))) or "none"
+        raise InputError(f"masks.cropformer.net must be one of {nets} in {described.parent}, got '{net}'.")
+    try:
+        settings = code.settings()
+        settings.merge_from_file(str(described))
+        settings.MODEL.WEIGHTS, settings.MODEL.DEVICE = str(file), str(device)
+        return code.predictor(settings)
+    except Exception as error:  # the packages' own
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{file} must hold the weights of CropFormer's {net}, got ({reason}).") from error
+
+
+def _run_file(path: Path) -> Any:
+    """The module of a file that belongs to no package."""
+    spec = importlib.util.spec_from_file_location("cropformer_predictor", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be run")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    """A folder of packages that can be imported meanwhile."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))

@@ -1,0 +1,93 @@
+"""Masks by FastSAM (Zhao et al. 2023) through ultralytics, which the user installs: it is AGPL-3.0."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.masks.filters import MaskFilter
+from moonseg3r_core.types import Frame, Geometry, MaskProposals
+
+INSTALL = "python -m pip install ultralytics"
+
+Model = Callable[..., Sequence[Any]]
+
+
+class FastSamMasks:
+    """Frame, Geometry -> disjoint masks, largest first; the geometry is not looked at.
+
+    model: an ultralytics.FastSAM, or what is called and answers as it does. The image is looked at with `long_side`
+    pixels along its longer side; `confidence` and `box_overlap` (IoU) are what it leaves masks out by.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device | str = "cpu",
+        min_area: int = 50,
+        long_side: int = 1024,
+        confidence: float = 0.4,
+        box_overlap: float = 0.9,
+    ) -> None:
+        self.model, self.device, self.filter = model, torch.device(device), MaskFilter(min_area)
+        self.long_side, self.confidence, self.box_overlap = long_side, confidence, box_overlap
+
+    def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
+        height, width = frame.size
+        found = self._ask(frame.image) if height and width else None
+        if found is None or found.masks is None:
+            return MaskProposals.empty(height, width, frame.image.device)
+        masks = at_size(found.masks.data.to(frame.image.device), frame.size)
+        return self.filter(MaskProposals(masks, found.boxes.conf.to(frame.image.device, torch.float32)))
+
+    def _ask(self, image: Tensor) -> Any:
+        """What ultralytics says of an image (H, W, 3) uint8 RGB; it takes arrays in the order blue, green, red."""
+        return self.model(
+            np.ascontiguousarray(image.flip(-1).cpu().numpy()),
+            retina_masks=True,  # masks at the image's size
+            imgsz=self.long_side,
+            conf=self.confidence,
+            iou=self.box_overlap,
+            device=self.device,
+            verbose=False,
+        )[0]
+
+
+def at_size(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks (M, h, w) of any type as bool ones at `size` (H, W), nearest."""
+    if masks.shape[1:] == size:
+        return masks > 0
+    return F.interpolate(masks[:, None].float(), size, mode="nearest-exact")[:, 0] > 0
+
+
+def import_ultralytics(what: str) -> Any:
+    """The ultralytics package. Raises MissingDependency with its licence and the command that installs it."""
+    try:
+        return importlib.import_module("ultralytics")
+    except ImportError as error:
+        raise MissingDependency(
+            f"{what} expects ultralytics, which is not here ({error}); its licence is AGPL-3.0, which binds what is "
+            f"offered with it; where that suits you, run {INSTALL}"
+        ) from error
+
+
+def load_fastsam(ultralytics: Any, file: Path) -> Model:
+    """The model of a file of weights, which ultralytics unpickles: give it none that you do not trust.
+
+    Raises InputError where it cannot read them.
+    """
+    try:
+        return ultralytics.FastSAM(str(file))
+    except Exception as error:  # the library's own
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{file} must hold FastSAM's weights for ultralytics, got ({reason}); get them again."
+        ) from error
