@@ -210,8 +210,10 @@ def weights_of(config: Config) -> dict[str, str]:
     """The sha256 of the weights that a segmenter of this configuration loads, by name; UNTRAINED for random ones."""
     config, names = settle_refinement(config), list[str]()
     net = config.reconstruction.net
-    if config.masks.kind == "nano":
-        names.append(config.masks.nano.weights or "nano_masks")
+    for room in (config.masks, config.features):
+        own: Any = getattr(room, room.kind, None)
+        if hasattr(own, "weights") and not getattr(own, "folder", ""):
+            names.append(own.weights or "nano_masks")
     if config.refinement.kind == "learned":
         names.append(query_weights(config))
     if net and not config.reconstruction.random:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from moonseg3r_core.settings import live, value
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-PRECISION = "numbers inside the net; half ones on a GPU"
+PRECISION = "numbers inside the net; what comes out is float32"
 WEIGHTS = "installed weights (moonseg3r weights list), or a folder with config.json and model.safetensors"
 LONG_SIDE = "longer side of the picture that the net looks at, rounded to whole patches, pixels; 0: the image's own"
 
@@ -74,8 +74,8 @@ class CropFormerConfig:
         "", "folder that CropFormer's own script wrote; empty: the model runs live, where it is installed"
     )
     project: str = live("", "live: the folder CropFormer of its authors, with demo_cropformer/ and mask2former/ in it")
-    net: str = live(
-        "mask2former_hornet_3x", "live: which of its nets, by its file in configs/entityv2/entity_segmentation/"
+    net: str = value(
+        "cropformer_hornet_3x", "live: the net of these weights, by its file in configs/entityv2/entity_segmentation/"
     )
     weights: str = value("cropformer", "installed weights (moonseg3r weights list), or a file of its authors")
     confidence: float = live(0.5, "live: masks that the model trusts less are left out", low=0.0, high=1.0)
