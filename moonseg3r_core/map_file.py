@@ -6,7 +6,6 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -17,6 +16,7 @@ from moonseg3r_core import __version__
 from moonseg3r_core.config import Config, flatten, list_settings, to_dict
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.stages import Stateful
+from moonseg3r_core.whole_file import whole_file
 
 FORMAT = "1"
 _FORMAT, _PACKAGE, _CONFIG, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "config", "notes", "crc32"
@@ -102,17 +102,8 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
 def _replace(path: Path, data: bytes) -> None:
     """Put `data` in the place of a file, on the disk itself, at once. What a killed process left is written over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as part:
+        part.write_bytes(data)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

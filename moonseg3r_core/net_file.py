@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.whole_file import whole_file
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -21,16 +20,12 @@ N = TypeVar("N", bound=nn.Module)
 def write_net(path: Path, kind: str, net: nn.Module, facts: Mapping[str, Any]) -> None:
     """A net as safetensors; `path` is what it was until the new file is whole. Raises OutputError where that fails."""
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    part = path.with_name(f".{path.name}.part")
     try:
-        safetensors.torch.save_file(tensors, part, {kind: json.dumps(facts)})
-        part.chmod(0o644)  # some versions of safetensors keep it to its owner
-        os.replace(part, path)
+        with whole_file(path) as part:
+            safetensors.torch.save_file(tensors, part, {kind: json.dumps(facts)})
+            part.chmod(0o644)  # some versions of safetensors keep it to its owner; a folder may be shared
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}; choose a folder that can be written.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], command: str) -> N:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from moonseg3r_core.whole_file import whole_file
 
 STEPS, HELD_OUT = "steps.csv", "heldout.csv"
 _LOG = logging.getLogger("moonseg3r")
@@ -102,12 +103,10 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _rewrite(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)
 
 
 def _step(row: Mapping[str, Any]) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,16 @@ from typing import Any
 import torch
 
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.whole_file import whole_file
 
 
 def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:
     """Where a run of a recipe (a dataclass) stands after a step, with the state dicts of its parts. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part")
     try:
-        torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter on a full disk
         raise OutputError(f"cannot write {path}: {error}; make room there, then run the same again.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, 
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import Scene
 from moonseg3r_core.training.stream import mixed
+from moonseg3r_core.whole_file import whole_file
 
 _VERSION = 1  # of what a clip holds, and how it is computed
 _LOG = logging.getLogger("moonseg3r")
@@ -120,12 +120,8 @@ def _read(file: Path) -> QueryClip | None:
 
 
 def _write(file: Path, clip: QueryClip) -> None:
-    part = file.with_name(f".{os.getpid()}.{file.name}.part")
     try:
-        safetensors.torch.save_file(vars(clip), part)
-        os.replace(part, file)
+        with whole_file(file, mark=f".{os.getpid()}") as part:  # runs side by side may share a cache
+            safetensors.torch.save_file(vars(clip), part)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {file}: {error}; make room there, or leave --cache out.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from moonseg3r_core.inert_pickle import Stored
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes, model_text, parse_model, sizes_from
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 from moonseg3r_core.torch_file import open_torch_file
+from moonseg3r_core.whole_file import whole_file
 
 SUFFIX = ".safetensors"
 _HEADER = "cut3r"  # our one entry in the file's header; several would stand in another order every time
@@ -51,20 +50,14 @@ def read_checkpoint(path: str | Path, *, verify: bool = False) -> Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write safetensors; `path` is what it was until the new file is whole. Raises OutputError where that fails."""
     header = json.dumps({"sizes": asdict(checkpoint.sizes), "args": checkpoint.args}, sort_keys=True)
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-        safetensors.torch.save_file(tensors, part, {_HEADER: header})
-        part.chmod(0o644)  # some versions of safetensors keep it to its owner; a store may be shared
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with whole_file(path) as part:
+            safetensors.torch.save_file(tensors, part, {_HEADER: header})
+            part.chmod(0o644)  # some versions of safetensors keep it to its owner; a folder may be shared
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {path}: {error}; choose a folder with room that can be written.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _read_official(path: Path, verify: bool) -> Checkpoint:
