@@ -45,9 +45,10 @@ setup(
     ],
     extras_require={
         "view": ["open3d>=0.18"],
-        "weights": ["gdown>=5"],
+        "models": ["transformers>=4.57"],  # published masks and features; torchvision is not needed
+        "weights": ["gdown>=5", "huggingface_hub>=0.34"],
         "train": ["lightning-fabric>=2.4"],
-        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "lightning-fabric>=2.4"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "lightning-fabric>=2.4", "transformers>=4.57"],
         "lint": ["ruff>=0.17,<0.18", "codespell>=2.3", "mypy>=1.13,<2.5", "types-PyYAML", "types-tqdm"],
     },
     entry_points={

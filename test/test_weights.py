@@ -15,13 +15,16 @@ import pytest
 import torch
 from test_cut3r_checkpoint import model_line, official, weights
 
+from moonseg3r_core.build import TENANTS
 from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, MissingDependency, OutputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.weights import catalog, find, hash_of, install, store
 from moonseg3r_core.weights.catalog import CATALOG, entry_of
+from moonseg3r_core.weights.embedded import EMBEDDED
 
 HERE = Path(__file__).parent
 TINY = SIZES["cut3r-tiny"]
@@ -58,7 +61,7 @@ def sha256(path):
 
 
 def holds_nothing(folder):
-    """Whether nothing in a store looks installed, nor was left half-made."""
+    """Whether nothing in a store looks installed, nor was left half-made; what a cut download left is beside."""
     return not list(folder.glob("[!.]*")) and not list(folder.glob(".*.part"))
 
 
@@ -69,16 +72,36 @@ def test_each_entry_says_what_a_user_must_know():
     for name, entry in CATALOG.items():
         assert entry.name == name
         assert entry.source.address.startswith("https://")
+        assert entry.publisher.startswith("https://")
         assert entry.licence.address.startswith("https://")
         assert entry.purpose
-        module, _, function = entry.convert.partition(":")
-        assert callable(getattr(importlib.import_module(module), function))
+        room, _, kind = entry.setting.partition(".kind=")
+        assert kind in TENANTS[room]
+        if entry.convert:
+            module, _, function = entry.convert.partition(":")
+            assert callable(getattr(importlib.import_module(module), function))
     assert all(name in CATALOG and alias not in CATALOG for alias, name in catalog.ALIASES.items())
+
+
+def test_the_default_weights_of_each_model_are_in_the_catalog():
+    """The names that configurations use, which other files than the catalog say."""
+    config = Config()
+    for room, kinds in TENANTS.items():
+        for kind in kinds:
+            weights = getattr(getattr(getattr(config, room), kind, None), "weights", "")
+            if weights and weights not in EMBEDDED:
+                assert entry_of(weights).setting == f"{room}.kind={kind}"
+
+
+def test_who_may_not_use_them_commercially_is_told():
+    noncommercial = {name for name, entry in CATALOG.items() if entry.licence.noncommercial}
+    assert {name.partition("-")[0] for name in noncommercial} == {"cut3r", "mask2former", "cropformer"}
+    assert {name.partition("-")[0] for name, entry in CATALOG.items() if entry.gated} == {"dinov3", "cropformer"}
 
 
 def test_names_and_aliases():
     assert entry_of("cut3r") is entry_of("cut3r-512") is ENTRY
-    with pytest.raises(InputError, match=r"one of cut3r-512, cut3r-224, got 'cut3r-244'; did you mean cut3r-224\?"):
+    with pytest.raises(InputError, match=r"one of cut3r-512, cut3r-224, .*, got 'cut3r-244'; did you mean cut3r-224\?"):
         entry_of("cut3r-244")
 
 
@@ -124,8 +147,9 @@ def test_a_path_is_found_as_it_is(pth, tmp_path, monkeypatch):
     assert find(pth) == find(str(pth)) == pth
     monkeypatch.chdir(tmp_path)
     assert find(pth.name) == Path(pth.name)
-    for none in ("nowhere.pth", "nowhere/at all.safetensors", tmp_path):
-        with pytest.raises(InputError, match=r"weights expect a file, got .*, which is none"):
+    assert find(tmp_path) == tmp_path
+    for none in ("nowhere.pth", "nowhere/at all.safetensors", "nowhere/at all"):
+        with pytest.raises(InputError, match=r"weights expect a file or folder, got .*, which is none"):
             find(none)
     with pytest.raises(InputError, match="weights must be one of"):
         find("nowhere")
@@ -157,8 +181,8 @@ def test_from_a_file_to_a_net(pth, folder, capsys):
     net = load_cut3r(file)
     assert all(tensor.equal(weights()[name]) for name, tensor in net.state_dict().items())
     record = json.loads((file.parent / "record.json").read_text())
-    assert record["sha256"] == sha256(file) == hash_of(file)
-    assert record["source_sha256"] == sha256(pth)
+    assert record["files"][0]["sha256"] == sha256(file) == hash_of(file)
+    assert record["files"][0]["source_sha256"] == sha256(pth)
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "cut3r-512"]
     assert sorted(p.name for p in file.parent.iterdir()) == ["cut3r-512.safetensors", "record.json"]
     assert file.stat().st_mode & 0o777 == 0o644
@@ -172,10 +196,13 @@ def test_list_path_and_check(pth, folder, capsys):
     assert say(capsys, "check", "cut3r-224")[2].startswith("moonseg3r: error: cut3r-224 needs ")
     file = install.install(ENTRY, pth)
     _, after, _ = say(capsys, "list")
-    *rows, last = before.splitlines()[1:]
-    assert [line.split()[:4] for line in rows] == [["cut3r-512", "no", "3.2", "GB"], ["cut3r-224", "no", "3.0", "GB"]]
-    assert last.startswith("nano, the default")
-    assert after == before.replace("cut3r-512  no ", "cut3r-512  yes")
+    rows = [line for line in before.splitlines() if line.partition(" ")[0] in CATALOG]
+    assert [line.split()[:2] for line in rows] == [[name, "no"] for name in CATALOG]
+    assert [line.split()[2:4] for line in rows[:3]] == [["3.2", "GB"], ["3.0", "GB"], ["86", "MB"]]
+    assert max(map(len, before.splitlines())) < 170
+    changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if len(set(pair)) > 1]
+    assert [line.split()[:2] for line in changed[0]] == [["cut3r-512", "no"], ["cut3r-512", "yes"]]
+    assert len(changed) == 1
     assert say(capsys, "path", "cut3r") == (0, f"{file}\n", "")
     assert say(capsys, "check") == (0, f"cut3r-512: ok, sha256 {sha256(file)}\n", "")
 
@@ -210,8 +237,8 @@ def test_a_licence_must_be_accepted(pth, folder, capsys, monkeypatch, answer, ac
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda p: p.with_name("no.pth"), "cannot read .*no.pth: No such file"),
-        (lambda p: p.parent, "cannot read .*: Is a directory"),
+        (lambda p: p.with_name("no.pth"), "cannot read .*no.pth: no such file"),
+        (lambda p: p.parent, "expects cut3r_512_dpt_4_64.pth, cannot read .*/cut3r_512_dpt_4_64.pth: no such file"),
         (lambda p: (p.write_bytes(p.read_bytes()[:99_999]), p)[1], "got the beginning of one"),
         (lambda p: official(p, model={**weights(), "more": torch.zeros(1)}), "1 of its keys are unknown: more"),
         (lambda p: official(p, args={"model": model_line(replace(TINY, state_heads=4))}), "must hold cut3r-512, got a net with state_heads 4 instead of 6"),
@@ -239,9 +266,9 @@ def test_the_first_file_got_is_the_measure(installed, pth, tmp_path):
 
 
 def test_a_published_hash_is_the_measure(pth, folder, tmp_path):
-    install.install(replace(ENTRY, sha256=sha256(pth)), pth)
+    install.install(replace(ENTRY, source=replace(ENTRY.source, sha256=sha256(pth))), pth)
     with pytest.raises(InputError, match=f"must have the sha256 {'0' * 64} as published, got {sha256(pth)}"):
-        install.install(replace(CATALOG["cut3r-224"], sha256="0" * 64), pth)
+        install.install(replace(CATALOG["cut3r-224"], source=replace(ENTRY.source, sha256="0" * 64)), pth)
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "cut3r-512"]
 
 
@@ -253,8 +280,8 @@ def gdown(monkeypatch, pth):
     """A downloader that brings `pth`, or what a test makes of it."""
     module = ModuleType("gdown")
 
-    def download(*, id, output, quiet):
-        assert id == "1Asz-ZB3FfpzZYwunhQvNPZEUA8XUNAYD"
+    def download(*, id, output, quiet, resume):
+        assert (id, resume) == ("1Asz-ZB3FfpzZYwunhQvNPZEUA8XUNAYD", True)
         Path(output).write_bytes(pth.read_bytes())
         return output
 
@@ -267,7 +294,7 @@ def test_a_download_is_installed(gdown, pth, folder, capsys):
     status, out, _ = say(capsys, "get", "cut3r", "--accept-license")
     assert status == 0
     assert "cut3r-512 is installed" in out
-    assert json.loads((folder / "cut3r-512" / "record.json").read_text())["source_sha256"] == sha256(pth)
+    assert json.loads((folder / "cut3r-512" / "record.json").read_text())["files"][0]["source_sha256"] == sha256(pth)
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "cut3r-512"]
 
 
@@ -282,9 +309,9 @@ def raising(error):
 @pytest.mark.parametrize(
     ("download", "words"),
     [
-        (raising(RuntimeError("too many\n  accesses")), "did not come .too many accesses.; save it with a browser, then: moonseg3r weights get cut3r-512 --from cut3r_512"),
+        (raising(RuntimeError("too many\n  accesses")), "did not come .*too many accesses.; try again later, or save .* with a browser, then: moonseg3r weights get cut3r-512 --from cut3r_512"),
         (raising(OSError(28, "No space left on device")), "No space left on device"),
-        (lambda **_: None, "drive.google.com/file/d/1Asz.*/view did not come; save it"),
+        (lambda **_: None, "did not come from .*drive.google.com/file/d/1Asz.*/view .no file came.; try again later, or save"),
         (lambda output, **_: Path(output).write_text("<html>Quota exceeded"), "got a web page, as a server sends"),
         (lambda output, **_: Path(output).write_text(""), "got a file of another kind"),
     ],
@@ -299,7 +326,7 @@ def test_a_download_that_fails_leaves_nothing(gdown, folder, monkeypatch, capsys
 
 def test_without_a_downloader_one_line_says_what_to_install(monkeypatch, folder):
     monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(MissingDependency, match=r'run python -m pip install "gdown>=5", or give the file: .* --from'):
+    with pytest.raises(MissingDependency, match=r'run python -m pip install "gdown>=5", or save .* --from'):
         install.install(ENTRY)
     assert holds_nothing(folder)
 
@@ -327,7 +354,7 @@ def test_an_end_while_installing_anew_keeps_no_mixture(installed, pth, monkeypat
 
     def second(*arguments):
         calls.append(arguments)
-        if len(calls) == 3:  # the conversion's own, the former away, the new one here
+        if len(calls) == 4:  # the conversion's own, the record, the former away, the new one here
             raise KeyboardInterrupt
         return replaced(*arguments)
 
@@ -388,7 +415,7 @@ def changed(path):
 
 
 def test_a_changed_file_is_noticed(installed, capsys):
-    told = store.record_of(installed).sha256
+    told = store.record_of(installed).files[0].sha256
     changed(installed)
     for look in (hash_of, store.check):
         with pytest.raises(

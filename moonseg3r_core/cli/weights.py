@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from moonseg3r_core.cli.common import say_warnings
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.weights.catalog import CATALOG, Entry, entry_of
-from moonseg3r_core.weights.store import FOLDER, check, find, is_installed, place_of, store_folder
+from moonseg3r_core.weights.catalog import CATALOG, entry_of
+from moonseg3r_core.weights.entry import Entry
+from moonseg3r_core.weights.store import FOLDER, check, find, folder_of, is_installed, place_of, store_folder
 
 _KEPT = f"Weights are kept in ${FOLDER}, or else in moonseg3r/weights in the user's cache folder."
 
@@ -21,17 +24,19 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "list", help="what there is, with size and licence", description="What weights there are."
     )
     get = actions.add_parser("get", help="download or convert weights into the store",
-                             description="Download weights, or take a file that is here, check every tensor and keep them "
-                                         "as safetensors. Nothing in the file is run. Their licence is shown first.")  # fmt: skip
+                             description="Show their licence, then download weights, or take files that are here; what was "
+                                         "cut off goes on where it ended. They are kept when all of them are whole and as "
+                                         "published. Nothing in them is run.")  # fmt: skip
     test = actions.add_parser("check", help="compare installed weights with their hashes",
                               description="Count the sha256 of installed weights; exit status 2 where one is not as recorded.")  # fmt: skip
     where = actions.add_parser(
-        "path", help="where weights are", description="Print the file of a name, or the store's folder."
+        "path", help="where weights are", description="Print the file or folder of a name, or the store's folder."
     )
     get.add_argument("name", metavar="NAME", help="which ones, as in `moonseg3r weights list`; cut3r means cut3r-512")
     get.add_argument(
-        "--from", metavar="FILE", dest="source", type=Path, help="the published file, if it is here already"
-    )
+        "--from", metavar="FILE|FOLDER", dest="source", type=Path,
+        help="the published file, or a folder of the published files, if they are here already",
+    )  # fmt: skip
     get.add_argument("--accept-licence", "--accept-license", dest="accept", action="store_true", help="don't ask")
     test.add_argument("names", metavar="NAME", nargs="*", help="which ones (all that are installed)")
     where.add_argument("name", metavar="NAME", nargs="?", help="which ones")
@@ -40,16 +45,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def list_command(args: argparse.Namespace) -> int:
-    rows = [("name", "installed", "size", "licence", "for")]
-    rows += [
-        (e.name, "yes" if is_installed(e) else "no", f"{e.size / 1e9:.1f} GB", str(e.licence), e.purpose)
-        for e in CATALOG.values()
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("nano, the default reconstruction, comes with the package (Apache-2.0) and needs none of these.")
+    header = ("name", "installed", "size", "licence", "commercial", "access", "for")
+    rows = {entry.name: _row(entry) for entry in CATALOG.values()}
+    widths = [max(map(len, column)) for column in zip(header, *rows.values(), strict=True)]
+    _print_row(header, widths)
+    for setting, entries in groupby(CATALOG.values(), key=lambda entry: entry.setting):
+        print(f"\n{setting}")
+        for entry in entries:
+            _print_row(rows[entry.name], widths)
+    print("\nnano, the default reconstruction, comes with the package (Apache-2.0) and needs none of these.")
+    print("gated: the publisher gives it to those who accepted the licence on its page; `get` says how.")
     return 0
+
+
+def _print_row(row: Sequence[str], widths: Sequence[int]) -> None:
+    print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    size = f"{entry.size / 1e9:.1f} GB" if entry.size >= 1e9 else f"{entry.size / 1e6:.0f} MB" if entry.size else "?"
+    return (
+        entry.name,
+        "yes" if is_installed(entry) else "no",
+        size,
+        entry.licence.name,
+        "no" if entry.licence.noncommercial else "yes",
+        "gated" if entry.gated else "open",
+        entry.purpose,
+    )
 
 
 def get_command(args: argparse.Namespace) -> int:
@@ -82,7 +105,7 @@ def accept_licence(entry: Entry, accepted: bool) -> None:
 
 
 def check_command(args: argparse.Namespace) -> int:
-    installed = [name for name, entry in CATALOG.items() if is_installed(entry)]
+    installed = [name for name, entry in CATALOG.items() if folder_of(entry).exists()]
     faults = list(filter(None, map(_fault, [entry_of(name).name for name in args.names] or installed)))
     if faults:
         raise InputError(" ".join(faults))

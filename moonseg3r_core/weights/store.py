@@ -5,33 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.weights.catalog import ALIASES, CATALOG, Entry, entry_of
+from moonseg3r_core.weights.catalog import ALIASES, CATALOG, entry_of
 from moonseg3r_core.weights.embedded import EMBEDDED, embedded
+from moonseg3r_core.weights.entry import Entry
+from moonseg3r_core.whole_file import whole_file
 
 FOLDER = "MOONSEG3R_WEIGHTS"
 RECORD = "record.json"
-_FILES = (".safetensors", ".pth")  # what `find` takes as a file's own name
+_FILES = (".safetensors", ".pth", ".pt")  # what `find` takes as a file's own name
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Record:
-    """What is kept under a name: the file with its size in bytes, time of change and sha256, and the same of the
-    published file that it was made of.
-    """
+class Kept:
+    """A file that is kept, with its size in bytes, time of change and sha256, and the published one it was made of."""
 
     name: str
-    file: str
     size: int
     modified_ns: int
     sha256: str
     source: str
     source_sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept under a name."""
+
+    name: str
     licence: str
+    files: tuple[Kept, ...]
 
 
 def store_folder() -> Path:
@@ -42,37 +50,47 @@ def store_folder() -> Path:
     return (cache if cache.is_absolute() else Path.home() / ".cache") / "moonseg3r" / "weights"
 
 
+def folder_of(entry: Entry) -> Path:
+    """The folder of an entry, be it there or not."""
+    return store_folder() / entry.name
+
+
 def place_of(entry: Entry) -> Path:
-    """Where the file of an entry is kept, be it there or not."""
-    return store_folder() / entry.name / entry.file
+    """Where an entry is kept, be it there or not: its one file, or the folder of its files."""
+    return folder_of(entry) / entry.files[0] if len(entry.files) == 1 else folder_of(entry)
 
 
-def record_of(file: Path) -> Record | None:
-    """What was recorded when a file was installed; None for any other file."""
+def record_of(place: Path) -> Record | None:
+    """What was recorded when a file or folder was installed; None for any other."""
+    whole = place.is_dir()
     try:
-        record = Record(**json.loads((file.parent / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+        content = json.loads(((place if whole else place.parent) / RECORD).read_text())
+        record = Record(content["name"], content["licence"], tuple(Kept(**file) for file in content["files"]))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return record if record.file == file.name else None
+    return record if whole or place.name in {file.name for file in record.files} else None
 
 
 def is_installed(entry: Entry) -> bool:
-    """Whether the file of an entry is there with its record; what is in it is for `check`."""
-    return place_of(entry).is_file() and record_of(place_of(entry)) is not None
+    """Whether all files of an entry are there with their record; what is in them is for `check`."""
+    record = record_of(folder_of(entry))
+    known = {file.name for file in record.files} if record else set()
+    return all(name in known and (folder_of(entry) / name).is_file() for name in entry.files)
 
 
 def find(weights: str | Path) -> Path:
-    """The installed file of a name in the catalog, the one in the package, or the file itself where a path is given.
+    """The installed file (of a model of several files: the folder) of a name in the catalog, the file in the package, or
+    what is there itself where a path is given.
 
-    Raises InputError that says which file is missing, where, and the command that gets it.
+    Raises InputError that says what is missing, where, and the command that gets it.
     """
     name, path = str(weights), Path(weights).expanduser()
     if name in EMBEDDED:
         return embedded(name)
-    if name not in CATALOG and name not in ALIASES and (path.suffix in _FILES or path.exists()):
-        if not path.is_file():
+    if name not in CATALOG and name not in ALIASES and (path.suffix in _FILES or len(path.parts) > 1 or path.exists()):
+        if not path.exists():
             raise InputError(
-                f"weights expect a file, got {path}, which is none; `moonseg3r weights list` says what can be had."
+                f"weights expect a file or folder, got {path}, which is none; `moonseg3r weights list` says what can be had."
             )
         return path
     entry = entry_of(name)
@@ -83,26 +101,18 @@ def find(weights: str | Path) -> Path:
     return place_of(entry)
 
 
-def hash_of(file: Path) -> str:
-    """The sha256 of a file; an installed one that has its size and time of change since is not read for it.
+def hash_of(place: Path) -> str:
+    """The sha256 of a file, or the one of a folder over its files' names and hashes; an installed file that has its size
+    and time of change since is not read for it.
 
     Raises InputError for an installed file that is not what was installed, or one that cannot be read.
     """
-    record = record_of(file)
-    if record and _is_untouched(file, record):
-        return record.sha256
-    return check(file)
+    return _hash(place, lambda file, kept: kept.sha256 if kept and _is_untouched(file, kept) else sha256_of(file))
 
 
-def check(file: Path) -> str:
-    """The sha256 of a file, counted from all of it. Raises InputError where it is not the recorded one."""
-    record, found = record_of(file), sha256_of(file)
-    if record and record.sha256 != found:
-        raise InputError(
-            f"{file} must have the sha256 {record.sha256} as when it was installed, got {found}; remove the folder "
-            f"{file.parent} and get it again: moonseg3r weights get {record.name}"
-        )
-    return found
+def check(place: Path) -> str:
+    """As `hash_of`, counted from all of every file."""
+    return _hash(place, lambda file, kept: sha256_of(file))
 
 
 def sha256_of(file: Path) -> str:
@@ -118,13 +128,40 @@ def sha256_of(file: Path) -> str:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Put a record beside its file, on the disk itself."""
-    with (folder / RECORD).open("w") as opened:
-        opened.write(json.dumps(asdict(record), indent=1))
-        opened.flush()
-        os.fsync(opened.fileno())
+    """Put a record beside its files, on the disk itself."""
+    with whole_file(folder / RECORD) as part:
+        part.write_text(json.dumps(asdict(record), indent=1))
 
 
-def _is_untouched(file: Path, record: Record) -> bool:
-    facts = file.stat()
-    return (facts.st_size, facts.st_mtime_ns) == (record.size, record.modified_ns)
+def _hash(place: Path, count: Callable[[Path, Kept | None], str]) -> str:
+    """The hash of a file or folder, each file's as `count` gives it and compared with the recorded one."""
+    record = record_of(place)
+    kept = {file.name: file for file in record.files} if record else {}
+    names = (sorted(kept) or _names(place)) if place.is_dir() else [place.name]
+    folder = place if place.is_dir() else place.parent
+    hashes = {name: count(folder / name, kept.get(name)) for name in names}
+    for name in kept.keys() & hashes.keys():
+        _compare(folder / name, kept[name].sha256, hashes[name])
+    if not place.is_dir():
+        return hashes[place.name]
+    return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def _compare(file: Path, recorded: str, found: str) -> None:
+    if found != recorded:
+        raise InputError(
+            f"{file} must have the sha256 {recorded} as when it was installed, got {found}; remove the folder "
+            f"{file.parent} and get it again: moonseg3r weights get {file.parent.name}"
+        )
+
+
+def _is_untouched(file: Path, kept: Kept) -> bool:
+    try:
+        facts = file.stat()
+    except OSError:
+        return False
+    return (facts.st_size, facts.st_mtime_ns) == (kept.size, kept.modified_ns)
