@@ -52,7 +52,7 @@ class Sam2Config(SamConfig):
 
 @dataclass(frozen=True)
 class Mask2FormerConfig:
-    weights: str = value("mask2former-swin-tiny-coco-instance", WEIGHTS)
+    weights: str = value("mask2former-swin-tiny-coco-panoptic", WEIGHTS)
     precision: str = value("float32", PRECISION, choices=PRECISIONS)
     short_side: int = live(800, "the image's shorter side as the net looks at it, pixels", low=32)
     long_side: int = live(1333, "its longer side is at most this, pixels", low=32)

@@ -428,7 +428,7 @@ def test_what_identifies_the_user_stays_with_the_server(publisher, weights, tmp_
 
 # The hub
 
-MODEL = {"config.json": b'{"model_type": "dinov2"}', "preprocessor_config.json": b"{}"}
+MODEL = {"config.json": b'{"model_type": "dinov2"}'}
 PLACE = "/facebook/dinov2-small/resolve"
 
 
@@ -455,15 +455,14 @@ def test_a_model_comes_with_all_its_files(hub, store, capsys):
     assert {file.name: file.read_bytes() for file in folder.iterdir() if file.name != "record.json"} == expected
     record = json.loads((folder / "record.json").read_text())
     assert [file["source"] for file in record["files"]] == [
-        f"{hub.address}{PLACE}/{COMMIT}/{name}"
-        for name in ("config.json", "model.safetensors", "preprocessor_config.json")
+        f"{hub.address}{PLACE}/{COMMIT}/{name}" for name in ("config.json", "model.safetensors")
     ]
     assert sorted(p.name for p in store.iterdir()) == [".lock", "dinov2-small"]
 
 
 def test_all_files_are_of_one_commit_and_the_token_stays_with_the_hub(hub, capsys):
     assert get(capsys, "dinov2-small")[0] == 0
-    assert [path.split("/")[4] for command, path, _ in hub.asked if command == "HEAD"] == ["main", COMMIT, COMMIT]
+    assert [path.split("/")[4] for command, path, _ in hub.asked if command == "HEAD"] == ["main", COMMIT]
     for _, path, headers in hub.asked:
         sent = {name.lower(): value for name, value in headers.items()}.get("authorization")
         assert sent == (None if path.startswith("/far") else "Bearer hf_secret"), path
@@ -478,7 +477,7 @@ def test_a_cut_model_goes_on_where_it_ended(hub, store, capsys):
     assert kept(store) == [100_000]
     hub.cut, hub.tags = None, False  # the hub's own name for the content will do
     assert get(capsys, "dinov2-small") == (0, "")
-    assert hub.begins() == [None, None, "bytes=100000-", None]
+    assert hub.begins() == [None, None, "bytes=100000-"]
 
 
 def test_a_model_whose_weights_are_not_as_the_hub_says(hub, store, capsys):
@@ -534,13 +533,13 @@ def test_a_hub_that_refuses(hub, store, capsys, status):
     hub.status = status
     err = get(capsys, "dinov2-small")[1]
     assert f"did not come from https://huggingface.co/facebook/dinov2-small (the server says {status} " in err
-    assert "save config.json, model.safetensors, preprocessor_config.json from" in err
+    assert "save config.json, model.safetensors from" in err
     assert "--from FOLDER" in err
     assert [p.name for p in store.iterdir()] == [".lock"]
 
 
 def test_a_file_that_the_hub_lacks(hub, store, capsys):
-    del hub.files[f"{PLACE}/{COMMIT}/preprocessor_config.json"]
+    del hub.moved[f"{PLACE}/{COMMIT}/model.safetensors"]
     assert "the server says 404 Not Found" in get(capsys, "dinov2-small")[1]
     assert holds_nothing(store)
 
@@ -579,7 +578,7 @@ def test_a_model_from_a_folder(folder, store, monkeypatch, capsys):
     (folder / "README.md").write_text("not asked for")
     assert get(capsys, "dinov2-small", "--from", folder) == (0, "")
     assert sorted(p.name for p in find("dinov2-small").iterdir()) == sorted(
-        ["config.json", "model.safetensors", "preprocessor_config.json", "record.json"]
+        ["config.json", "model.safetensors", "record.json"]
     )
     assert (folder / "model.safetensors").is_file()
 
@@ -589,10 +588,7 @@ def test_a_folder_that_lacks_a_file(folder, store, capsys, lacking):
     (folder / lacking).unlink()
     status, err = get(capsys, "dinov2-small", "--from", folder)
     assert status == 2
-    assert (
-        f"dinov2-small expects config.json, model.safetensors, preprocessor_config.json, cannot read {folder / lacking}"
-        in err
-    )
+    assert f"dinov2-small expects config.json, model.safetensors, cannot read {folder / lacking}" in err
     assert holds_nothing(store)
 
 
@@ -609,7 +605,7 @@ def test_a_wrong_file_by_hand_costs_no_download(entry, publisher, store, tmp_pat
     assert kept(store) == [100_000]
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_check_counts_every_file(folder, capsys, name):
     place = install(CATALOG["dinov2-small"], folder)
     assert main(["weights", "check"]) == 0

@@ -54,7 +54,7 @@ class HubFiles:
     """Files of one repository (`kind`: model or dataset) on the Hugging Face hub, which knows the large ones' sha256."""
 
     repository: str
-    paths: tuple[str, ...] = ("config.json", "model.safetensors", "preprocessor_config.json")
+    paths: tuple[str, ...] = ("config.json", "model.safetensors")
     kind: str = "model"
 
     @property
