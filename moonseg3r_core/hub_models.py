@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +34,36 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
         if not (folder / file).is_file():
             raise InputError(f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again.")
     try:
-        net, report = getattr(transformers, name).from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            dtype=getattr(torch, precision),
-        )
+        with _quiet(transformers):
+            net, report = getattr(transformers, name).from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
+                dtype=getattr(torch, precision),
+            )
     except Exception as error:  # the library's own: a wrong config, sizes that do not fit, a file that is cut short
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{folder} must hold a {name}, got one that does not load ({reason}).") from error
-    wrong = [*report["missing_keys"], *report["mismatched_keys"], *report.get("error_msgs", ())]
+    wrong = sorted([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
     if wrong:
         raise InputError(
             f"{folder} must hold all tensors of {name}, got {len(wrong)} missing or of another size: {wrong[0]}."
         )
     return net.requires_grad_(False).eval().to(device)
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the library's bars and tables: what is wrong is said in one line."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
