@@ -129,7 +129,7 @@ REFUSED = {
     "masks elsewhere": (nothing, "run {scene} -o {out} --set masks.precomputed.folder={scene}/nowhere", "nowhere, found none; give"),
     "masks empty": (lambda s: [f.unlink() for f in (s / "masks").iterdir()], "run {scene} -o {out}", "must hold masks N.png"),
     "unknown key": (nothing, "run {scene} -o {out} --set masks.min_are=9", "unknown key 'masks.min_are'; did you mean 'masks.min_area'?"),
-    "unknown kind": (nothing, "run {scene} -o {out} --set masks.kind=region", "one of auto, precomputed, nano, regions, got 'region'; did you mean 'regions'?"),
+    "unknown kind": (nothing, "run {scene} -o {out} --set masks.kind=region", "cropformer, got 'region'; did you mean 'regions'?"),
     "bad value": (nothing, "run {scene} -o {out} --set map.voxel=tiny", "map.voxel must be a number >= 0.001, got 'tiny'"),
     "value out of range": (nothing, "run {scene} -o {out} --set map.voxel=0", "map.voxel must be a number >= 0.001, got '0'"),
     "infinite value": (nothing, "run {scene} -o {out} --set map.voxel=inf", "map.voxel must be a number >= 0.001, got 'inf'"),

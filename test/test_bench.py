@@ -47,7 +47,8 @@ def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
     ceiling, least = scores["true ids (ceiling)"], scores["one instance per mask"]
     assert ceiling[f"{rooms.name} AP"] >= least[f"{rooms.name} AP"]
     assert ceiling["room_1 AP50"] > 0
-    assert len(scores) == 8
+    assert len(scores) == 9
+    assert scores["default"]["room_1 AP"] == scores["+ view consensus"]["room_1 AP"], "averages are not merged"
 
 
 def test_the_paper_row_is_the_paper_file():
