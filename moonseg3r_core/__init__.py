@@ -17,7 +17,7 @@ _PUBLIC = {
     "build": ("build_segmenter", "find_settled", "needs", "refit", "weights_of"),
     "cli": ("Parser",),
     "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
-    "errors": ("ConfigError", "FrameRejected", "InputError", "MoonSeg3RError"),
+    "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
     "evaluation.table": ("Table", "machine"),
     "fusion.frame_cloud": ("frame_cloud",),
     "geometry": ("quaternion_from_rotation",),

@@ -41,7 +41,7 @@ def make_cut3r(
 ) -> Cut3rReconstruction:
     """The room as `reconstruction.cut3r` describes it; with a seed, the net is untrained.
 
-    Raises InputError for weights that are not there or not whole, ConfigError for a layer that the net does not have.
+    Raises WeightsError for weights that are not there or not whole, ConfigError for a layer that the net does not have.
     """
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
@@ -78,7 +78,7 @@ def open_net(
 
 
 def trained(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
-    """With the weights of a file. Raises InputError for an installed one that is not what was installed."""
+    """With the weights of a file. Raises WeightsError for an installed one that is not what was installed."""
     if record_of(path):
         hash_of(path)
     try:
@@ -96,12 +96,12 @@ def untrained(model: str, weights: str, rope_fp16: bool, update: StateUpdate, se
 
 
 def sizes_of(model: str, weights: str) -> Cut3rSizes:
-    """A published model's sizes, or nano's, which its file says. Raises InputError where that is missing."""
+    """A published model's sizes, or nano's, which its file says. Raises WeightsError where that is missing."""
     return SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
 
 
 def find_weights(model: str, weights: str) -> Path:
-    """The file with a model's weights: the one named, else the installed one. Raises InputError where it is missing."""
+    """The file with a model's weights: the one named, else the installed one. Raises WeightsError where it is missing."""
     if not weights and model == "cut3r-tiny":
         raise ConfigError(f"reconstruction.cut3r.model=cut3r-tiny has no weights; {RANDOM}, or choose cut3r-512.")
     try:

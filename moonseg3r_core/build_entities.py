@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import WeightsError
 from moonseg3r_core.hub_models import load_model
 from moonseg3r_core.masks.cropformer import (
     CropFormerFolder,
@@ -23,14 +23,14 @@ from moonseg3r_core.weights import find
 
 
 def make_mask2former(weights: str, precision: str, device: torch.device, **room: Any) -> Mask2FormerMasks:
-    """The room as `masks.mask2former` describes it. Raises MissingDependency without transformers, InputError for
+    """The room as `masks.mask2former` describes it. Raises MissingDependency without transformers, WeightsError for
     weights that are not there or not whole.
     """
     return Mask2FormerMasks(load_model("Mask2FormerForUniversalSegmentation", find(weights), device, precision), **room)
 
 
 def make_fastsam(weights: str, device: torch.device, **room: Any) -> FastSamMasks:
-    """The room as `masks.fastsam` describes it. Raises MissingDependency without ultralytics, InputError for weights
+    """The room as `masks.fastsam` describes it. Raises MissingDependency without ultralytics, WeightsError for weights
     that are not there or not whole.
     """
     ultralytics = import_ultralytics("masks.kind=fastsam")
@@ -42,7 +42,7 @@ def make_cropformer(
 ) -> MaskModel:
     """The room as `masks.cropformer` describes it: the masks in `folder` where one is given, else the net, live.
 
-    Raises InputError for a folder without masks or weights that are not there or not whole, MissingDependency without
+    Raises WeightsError for a folder without masks or weights that are not there or not whole, MissingDependency without
     detectron2 or the authors' own code.
     """
     if folder:
@@ -56,5 +56,5 @@ def pickled(weights: str) -> Path:
     path = find(weights)
     files = [path] if path.is_file() else sorted((*path.glob("*.pt"), *path.glob("*.pth")))
     if len(files) != 1:
-        raise InputError(f"{path} must hold one file of weights (.pt, .pth), got {len(files)}; give the file itself.")
+        raise WeightsError(f"{path} must hold one file of weights (.pt, .pth), got {len(files)}; give the file itself.")
     return files[0]

@@ -15,7 +15,7 @@ REGISTERS = "dinov2_with_registers"  # published as a model of its own
 
 
 def make_dinov3(weights: str, precision: str, long_side: int, device: torch.device) -> DinoFeatures:
-    """The room as `features.dinov3` describes it. Raises InputError for weights that are not there or not whole,
+    """The room as `features.dinov3` describes it. Raises WeightsError for weights that are not there or not whole,
     MissingDependency without transformers.
     """
     return DinoFeatures(load_model("DINOv3ViTModel", find(weights), device, precision), long_side)

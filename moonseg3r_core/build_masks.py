@@ -19,7 +19,7 @@ NAME = "nano_masks"  # the weights that come with the package
 def make_nano_masks(weights: str, device: torch.device, **room: Any) -> NanoMasks:
     """The room as `masks.nano` describes it; `weights`: a file, empty for those that come with the package.
 
-    Raises InputError for weights that are not there or not whole.
+    Raises WeightsError for weights that are not there or not whole.
     """
     net = read_mask_net(find(weights or NAME)).to(device)
     return NanoMasks(net.to(memory_format=torch.channels_last), **room)  # type: ignore[call-overload]

@@ -15,7 +15,7 @@ EMBEDDED_FOR = {"rgbd": "rgbd_queries", "nano": "nano_queries"}  # by reconstruc
 
 
 def make_learned(weights: str, device: torch.device) -> LearnedRefinement:
-    """The room as `refinement.learned` describes it. Raises InputError for weights that are not there or not whole."""
+    """The room as `refinement.learned` describes it. Raises WeightsError for weights that are not there or not whole."""
     return LearnedRefinement(read_query_net(find(weights)).to(device))
 
 

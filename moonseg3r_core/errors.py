@@ -25,5 +25,9 @@ class MissingDependency(InputError):
     """An optional package is needed and absent; the message holds the command that installs it."""
 
 
+class WeightsError(InputError):
+    """Weights that are not installed, not whole or of another model; the message holds the command that mends it."""
+
+
 class FrameRejected(MoonSeg3RError):
     """One frame cannot be used (no depth, no rigid pose...). The stream goes on without it."""

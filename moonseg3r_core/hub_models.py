@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.errors import MissingDependency, WeightsError
 
 INSTALL = 'python -m pip install "transformers>=4.57"'
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -27,12 +27,14 @@ def import_transformers(what: str) -> Any:
 def load_model(name: str, folder: Path, device: torch.device, precision: str = "float32") -> Any:
     """The net of class `name` in transformers from a folder as its hub has them, offline, for inference.
 
-    Raises MissingDependency without transformers, InputError for a folder that is not whole or of another model.
+    Raises MissingDependency without transformers, WeightsError for a folder that is not whole or of another model.
     """
     transformers = import_transformers(name)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
-            raise InputError(f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again.")
+            raise WeightsError(
+                f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again."
+            )
     try:
         with _quiet(transformers):
             net, report = getattr(transformers, name).from_pretrained(
@@ -45,10 +47,10 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
             )
     except Exception as error:  # the library's own: a wrong config, sizes that do not fit, a file that is cut short
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{folder} must hold a {name}, got one that does not load ({reason}).") from error
+        raise WeightsError(f"{folder} must hold a {name}, got one that does not load ({reason}).") from error
     wrong = sorted([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
     if wrong:
-        raise InputError(
+        raise WeightsError(
             f"{folder} must hold all tensors of {name}, got {len(wrong)} missing or of another size: {wrong[0]}."
         )
     return net.requires_grad_(False).eval().to(device)

@@ -11,7 +11,7 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.errors import OutputError, WeightsError
 from moonseg3r_core.whole_file import whole_file
 
 N = TypeVar("N", bound=nn.Module)
@@ -31,7 +31,7 @@ def write_net(path: Path, kind: str, net: nn.Module, facts: Mapping[str, Any]) -
 def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], command: str) -> N:
     """The net that `make` gives for a file's facts, in float32, ready to be asked.
 
-    Raises InputError for a file that is none of this kind, which names the command that writes such.
+    Raises WeightsError for a file that is none of this kind, which names the command that writes such.
     """
     words = kind.replace("_", " ")
     try:
@@ -41,9 +41,9 @@ def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], comm
         net = make(json.loads(facts))
         net.load_state_dict(tensors)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; give a file of {words} weights.") from error
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}; give a file of {words} weights.") from error
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
+        raise WeightsError(
             f"{path} must hold a {words} as `{command}` writes it, got one that does not: "
             f"{' '.join(str(error).split())[:200]}."
         ) from error

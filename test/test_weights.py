@@ -15,11 +15,11 @@ import pytest
 import torch
 from test_cut3r_checkpoint import model_line, official, weights
 
-from moonseg3r_core.build import TENANTS
+from moonseg3r_core.build import TENANTS, build_segmenter
 from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
-from moonseg3r_core.config import Config
-from moonseg3r_core.errors import InputError, MissingDependency, OutputError
+from moonseg3r_core.config import Config, load_config
+from moonseg3r_core.errors import InputError, MissingDependency, OutputError, WeightsError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.weights import catalog, find, hash_of, install, store
@@ -462,3 +462,27 @@ def test_the_help_says_where_weights_are_kept(capsys):
     assert "$MOONSEG3R_WEIGHTS" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["weights"])
+
+
+@pytest.mark.parametrize("room", ["masks.sam2", "masks.sam", "masks.mask2former", "features.dinov3", "features.dinov2"])
+def test_a_model_without_its_weights_names_the_command_that_gets_them(room):
+    section, kind = room.split(".")
+    config = load_config(overrides={f"{section}.kind": kind, "reconstruction.kind": "rgbd", "device": "cpu"})
+    name = getattr(getattr(config, section), kind).weights
+    with pytest.raises(WeightsError, match=rf"is not installed; get it: moonseg3r weights get {name}$"):
+        build_segmenter(config)
+
+
+@pytest.mark.parametrize("room", ["masks.sam2", "masks.mask2former", "features.dinov3"])
+def test_a_model_without_its_package_names_the_command_that_installs_it(room, tmp_path, monkeypatch):
+    section, kind = room.split(".")
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    settings = {
+        f"{section}.kind": kind,
+        f"{room}.weights": str(tmp_path),
+        "reconstruction.kind": "rgbd",
+        "device": "cpu",
+    }
+    with pytest.raises(MissingDependency, match=r'run python -m pip install "transformers>=4.57"$'):
+        build_segmenter(load_config(overrides=settings))

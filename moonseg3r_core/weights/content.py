@@ -9,17 +9,17 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import WeightsError
 
 _PICKLE = b"\x80\x02"  # as torch.save began its files before torch 1.6; their end cannot be told
 
 
 def check_content(file: Path, name: str) -> None:
-    """Raises InputError for a file that is damaged, cut, or of another kind than the name it is published under says."""
+    """Raises WeightsError for a file that is damaged, cut, or of another kind than the name it is published under says."""
     test = _TESTS.get(Path(name).suffix)
     fault = test(file) if test else ""
     if fault:
-        raise InputError(f"{file} must be a whole {name}, got {_web_page(file) or fault}; get it again.")
+        raise WeightsError(f"{file} must be a whole {name}, got {_web_page(file) or fault}; get it again.")
 
 
 def _json(file: Path) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import WeightsError
 
 NAMES = ("nano", "nano_masks", "nano_queries", "rgbd_queries")
 EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in NAMES}
 
 
 def embedded(name: str) -> Path:
-    """The file of weights of that name in the package. Raises InputError where the installation lacks it."""
+    """The file of weights of that name in the package. Raises WeightsError where the installation lacks it."""
     path = EMBEDDED[name]
     if not path.is_file():
-        raise InputError(
+        raise WeightsError(
             f"{name} expects its weights at {path}, where they come with the package, got no file; install moonseg3r "
             "again, or choose another kind (reconstruction: rgbd, cut3r; masks: regions; refinement: average)."
         )

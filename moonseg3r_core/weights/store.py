@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from moonseg3r_core.errors import InputError
+from moonseg3r_core.errors import WeightsError
 from moonseg3r_core.weights.catalog import ALIASES, CATALOG, entry_of
 from moonseg3r_core.weights.embedded import EMBEDDED, embedded
 from moonseg3r_core.weights.entry import Entry
@@ -82,20 +82,20 @@ def find(weights: str | Path) -> Path:
     """The installed file (of a model of several files: the folder) of a name in the catalog, the file in the package, or
     what is there itself where a path is given.
 
-    Raises InputError that says what is missing, where, and the command that gets it.
+    Raises WeightsError that says what is missing, where, and the command that gets it.
     """
     name, path = str(weights), Path(weights).expanduser()
     if name in EMBEDDED:
         return embedded(name)
     if name not in CATALOG and name not in ALIASES and (path.suffix in _FILES or len(path.parts) > 1 or path.exists()):
         if not path.exists():
-            raise InputError(
+            raise WeightsError(
                 f"weights expect a file or folder, got {path}, which is none; `moonseg3r weights list` says what can be had."
             )
         return path
     entry = entry_of(name)
     if not is_installed(entry):
-        raise InputError(
+        raise WeightsError(
             f"{entry.name} needs {place_of(entry)}, which is not installed; get it: moonseg3r weights get {entry.name}"
         )
     return place_of(entry)
@@ -105,7 +105,7 @@ def hash_of(place: Path) -> str:
     """The sha256 of a file, or the one of a folder over its files' names and hashes; an installed file that has its size
     and time of change since is not read for it.
 
-    Raises InputError for an installed file that is not what was installed, or one that cannot be read.
+    Raises WeightsError for an installed file that is not what was installed, or one that cannot be read.
     """
     return _hash(place, lambda file, kept: kept.sha256 if kept and _is_untouched(file, kept) else sha256_of(file))
 
@@ -116,14 +116,14 @@ def check(place: Path) -> str:
 
 
 def sha256_of(file: Path) -> str:
-    """The sha256 of all of a file, in hexadecimal. Raises InputError where it cannot be read."""
+    """The sha256 of all of a file, in hexadecimal. Raises WeightsError where it cannot be read."""
     digest = hashlib.sha256()
     try:
         with file.open("rb") as opened:
             while chunk := opened.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}; give a file of weights.") from error
+        raise WeightsError(f"cannot read {file}: {error.strerror or error}; give a file of weights.") from error
     return digest.hexdigest()
 
 
@@ -153,7 +153,7 @@ def _names(folder: Path) -> list[str]:
 
 def _compare(file: Path, recorded: str, found: str) -> None:
     if found != recorded:
-        raise InputError(
+        raise WeightsError(
             f"{file} must have the sha256 {recorded} as when it was installed, got {found}; remove the folder "
             f"{file.parent} and get it again: moonseg3r weights get {file.parent.name}"
         )
