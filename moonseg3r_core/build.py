@@ -11,27 +11,13 @@ from typing import Any
 import torch
 
 from moonseg3r_core.budget import EveryNth
+from moonseg3r_core.build_fusion import make_lift, make_match, make_merge, make_store, suited
 from moonseg3r_core.build_queries import query_weights, settle_refinement
-from moonseg3r_core.config import Config, FusionConfig, fixed_changes
+from moonseg3r_core.config import Config, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
-from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
-from moonseg3r_core.fusion.instances import PairwiseMean, RunningMean
-from moonseg3r_core.fusion.lifting import KeyBoxes, Lift, PointBoxes
-from moonseg3r_core.fusion.match import (
-    BipartiteMatch,
-    BoxSimilarity,
-    JoinContained,
-    OverlapSimilarity,
-    QuerySimilarity,
-    StateSimilarity,
-    Term,
-)
-from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge
-from moonseg3r_core.fusion.store import InstanceStore
 from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
 from moonseg3r_core.side_by_side import SideBySide
-from moonseg3r_core.stages import Match, Merge
 from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {
@@ -62,16 +48,7 @@ TENANTS = {
     },
     "memory": {"index": "moonseg3r_core.memory.memory:IndexMemory", "none": "moonseg3r_core.memory.memory:NoMemory"},
 }
-# Where poses and depth are estimates, the same surface comes back elsewhere: coarser voxels, and more likeness for a match.
-SUITED = {"rgbd": (1.0, 0.05), "nano": (1.5, 0.15)}  # match_threshold, overlap_voxel
-LEARNED = {"rgbd": 0.85, "nano": 1.25}  # match_threshold with learned queries, which are less alike
-MERGED = {"borders": 0.4, "similarity": 0.8}  # merge_threshold
-WITHOUT_NET = (
-    "precomputed",
-    "regions",
-    "handcrafted",
-    "reconstruction",
-)  # masks and features that compute on no device
+WITHOUT_NET = ("precomputed", "regions", "handcrafted", "reconstruction")  # masks and features told no device
 IMAGE_ALONE = ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer", "dinov3", "dinov2")  # and the grid
 RGBD = ("depth", "intrinsics", "poses")  # what a reconstruction without a net takes from the recording
 
@@ -150,23 +127,6 @@ def make_beside(recipe: Recipe, device: torch.device) -> SideBySide:
     return SideBySide(recipe(), device)
 
 
-def suited(config: Config) -> FusionConfig:
-    """The settings of fusion, those left at 0 or auto as they suit the reconstruction and the queries."""
-    fusion, merge = config.fusion, config.fusion.merge
-    threshold, voxel = SUITED.get(config.reconstruction.kind, SUITED["rgbd"])
-    if config.refinement.kind == "learned":
-        threshold = LEARNED.get(config.reconstruction.kind, threshold)
-    if merge == "auto":
-        merge = "borders" if config.refinement.kind == "learned" else "none"
-    return replace(
-        fusion,
-        merge=merge,
-        merge_threshold=fusion.merge_threshold or MERGED.get(merge, 0.0),
-        match_threshold=fusion.match_threshold or threshold,
-        overlap_voxel=fusion.overlap_voxel or voxel,
-    )
-
-
 def reconstruction(config: Config, device: torch.device) -> Recipe:
     """The tenant that reconstructs; one with a net finds its weights when it is made."""
     section = config.reconstruction
@@ -179,23 +139,23 @@ def reconstruction(config: Config, device: torch.device) -> Recipe:
 def masks(config: Config, device: torch.device) -> Recipe:
     """The tenant that makes masks; one with a net is told where to compute."""
     section = config.masks
-    own = {} if section.kind in WITHOUT_NET else {"device": device}
-    return tenant("masks", section, min_area=section.min_area, **own)
+    return tenant("masks", section, min_area=section.min_area, **_where(section.kind, device))
 
 
 def features(config: Config, device: torch.device) -> Recipe:
     """The tenant for F2d. Raises ConfigError where the reconstruction has no encoder to take them from."""
     section = config.features
-    if section.kind == "handcrafted":
-        return tenant("features", section, cell=section.cell)
-    if section.kind not in WITHOUT_NET:
-        return tenant("features", section, device=device)
-    if config.reconstruction.net is None:
+    if section.kind == "reconstruction" and config.reconstruction.net is None:
         raise ConfigError(
             "features.kind=reconstruction expects a reconstruction with a net (nano, cut3r), got "
             f"reconstruction.kind={config.reconstruction.kind}; set one of them, or features.kind=handcrafted."
         )
-    return tenant("features", section)
+    own = {"cell": section.cell} if section.kind == "handcrafted" else {}
+    return tenant("features", section, **own, **_where(section.kind, device))
+
+
+def _where(kind: str, device: torch.device) -> dict[str, Any]:
+    return {} if kind in WITHOUT_NET else {"device": device}
 
 
 def refinement(config: Config, device: torch.device) -> Recipe:
@@ -293,39 +253,6 @@ def choose_device(name: str) -> torch.device:
             f"device={name} is not there: torch sees {torch.cuda.device_count()} GPUs; use device=auto or cpu."
         )
     return device
-
-
-def make_lift(boxes: str, min_points: int, cell: int, merge_distance: float) -> Lift:
-    """Boxes from the points, or from the keys that the memory keeps."""
-    return Lift(PointBoxes() if boxes == "points" else KeyBoxes(cell, merge_distance), min_points)
-
-
-def make_merge(merge: str, merge_threshold: float) -> Merge:
-    """The merge of alike masks within a frame, or none."""
-    if merge == "none":
-        return NoMerge()
-    return SimilarityMerge(merge_threshold) if merge == "similarity" else BorderMerge(merge_threshold)
-
-
-def make_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:
-    """Eq 12, with the terms and the rule for left-over parts that the configuration adds."""
-    terms: list[Term] = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
-    if match == "overlap":
-        terms.append(OverlapSimilarity())
-    bipartite = BipartiteMatch(match_threshold, terms)
-    return JoinContained(bipartite, parts_share) if parts == "join" else bipartite
-
-
-def make_store(
-    average: str, consensus: str, consensus_cover: float, consensus_views: int, consensus_rate: float, **plain: Any
-) -> InstanceStore:
-    """The empty instance store with its map."""
-    views = ViewConsensus(consensus_cover, consensus_views, consensus_rate)
-    return InstanceStore(
-        average=RunningMean() if average == "running" else PairwiseMean(),
-        consensus=views if consensus == "views" else NoConsensus(),
-        **plain,
-    )
 
 
 def tenant(room: str, section: Any, **shared: Any) -> Recipe:

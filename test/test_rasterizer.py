@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import ConfigError, MissingDependency
-from moonseg3r_core.memory.rasterizer import centers, make_rasterizer, rasterize, rasterize_plain
+from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
+from moonseg3r_core.memory.rasterizer import centers, rasterize, rasterize_plain
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT.parent / "shared" / "parity" / "rasterizer"

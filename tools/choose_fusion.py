@@ -1,4 +1,4 @@
-"""Scores of fusion's settings on held-out procedural rooms, to choose those that suit a reconstruction (`build.SUITED`).
+"""Scores of fusion's settings on held-out procedural rooms, to choose those that suit a reconstruction (`build_fusion.SUITED`).
 
     python tools/choose_fusion.py --rooms 500100 500104 --set masks.kind=precomputed -- fusion.match_threshold=1.5,fusion.parts=new ...
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError, MissingDependency
-from moonseg3r_core.memory.rasterizer import Rasterizer, make_rasterizer, rasterize_plain
+from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
+from moonseg3r_core.memory.rasterizer import Rasterizer, rasterize_plain
 
 TOLERANCE = 1e-6  # of zbuf, metres; idx must be equal
 TENSORS = ("points_camera", "K", "idx", "zbuf")

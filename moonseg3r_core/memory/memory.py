@@ -13,7 +13,8 @@ from moonseg3r_core.geometry import invert, project, transform
 from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
-from moonseg3r_core.memory.rasterizer import NEAR, Raster, make_rasterizer
+from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
+from moonseg3r_core.memory.rasterizer import NEAR, Raster
 from moonseg3r_core.state import gathered, load_parts
 from moonseg3r_core.types import Geometry, Queries, Recalled
 

@@ -1,4 +1,4 @@
-"""PyTorch3D's point rasteriser behind the interface of `rasterizer.Rasterizer` (optional package)."""
+"""PyTorch3D's point rasteriser behind the interface of `rasterizer.Rasterizer` (optional package), and the choice."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moonseg3r_core.errors import MissingDependency
-from moonseg3r_core.memory.rasterizer import Raster, project_discs
+from moonseg3r_core.errors import ConfigError, MissingDependency
+from moonseg3r_core.memory.rasterizer import Raster, Rasterizer, project_discs, rasterize
 
 
 class Pytorch3dRasterizer:
@@ -43,3 +43,10 @@ class Pytorch3dRasterizer:
         rank, depth = rank[0, :, :, 0].long(), depth[0, :, :, 0]
         index = torch.where(rank >= 0, discs.index[rank.clamp(min=0)], -1)
         return Raster(index.to(torch.int32), depth)
+
+
+def make_rasterizer(name: str) -> Rasterizer:
+    """The rasteriser of a name: `torch`, or `pytorch3d`, which raises MissingDependency where it is not installed."""
+    if name not in ("torch", "pytorch3d"):
+        raise ConfigError(f"memory.index.rasterizer must be one of torch, pytorch3d, got {name!r}; choose one.")
+    return Pytorch3dRasterizer() if name == "pytorch3d" else rasterize

@@ -7,15 +7,12 @@ is seen, of equally near ones the first. Whether a centre lies inside is decided
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.geometry import project
 from moonseg3r_core.types import check
 
@@ -167,17 +164,3 @@ def _raster(rank: Tensor, discs: Discs) -> Raster:
     index = torch.cat((discs.index, none)).to(torch.int32)
     depth = torch.cat((discs.z, none.float()))
     return Raster(index[rank.long()], depth[rank.long()])
-
-
-def make_rasterizer(name: str) -> Rasterizer:
-    """The rasteriser of a name: `torch`, or `pytorch3d`, which raises MissingDependency where it is not installed."""
-    if name not in _MAKERS:
-        raise ConfigError(f"memory.index.rasterizer must be one of {', '.join(_MAKERS)}, got {name!r}; choose one.")
-    return _MAKERS[name]()
-
-
-def _pytorch3d() -> Rasterizer:
-    return importlib.import_module("moonseg3r_core.memory.pytorch3d_rasterizer").Pytorch3dRasterizer()
-
-
-_MAKERS: dict[str, Callable[[], Rasterizer]] = {"torch": lambda: rasterize, "pytorch3d": _pytorch3d}
