@@ -25,7 +25,7 @@ from moonseg3r_core.evaluation.bench_reconstruction import (
 from moonseg3r_core.evaluation.reconstruction_comparison import sparse
 from moonseg3r_core.evaluation.reconstruction_plot import comparison_plot
 from moonseg3r_core.evaluation.reconstruction_scores import f_score
-from moonseg3r_core.evaluation.score_reconstruction import compare, mean_scores, scores_of
+from moonseg3r_core.evaluation.score_reconstruction import compare, mean_scores, score_sequence, scores_of
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 from moonseg3r_core.types import Geometry, PixelGrid
@@ -67,10 +67,6 @@ class Knowing:
 def faulty(*frames, change):
     """`change` of the geometry in these frames alone."""
     return lambda index, geometry: change(geometry) if index in frames else geometry
-
-
-def score_sequence(*sequence):
-    return scores_of(compare(*sequence))
 
 
 def perfect(scores):

@@ -62,11 +62,18 @@ class ReconstructionScores:
         return self.rpe / self.still_rpe if self.still_rpe > 0 else np.nan
 
 
-def compare(reconstruction: Reconstruction, frames: Iterable[Frame], needs: Collection[str] = ()) -> Comparison:
-    """What the scores of a reconstruction, reset before, are taken from: the frames of one sequence, which are on its
-    device and bring depth, intrinsics and pose. Of these it sees what `needs` names ("depth", "intrinsics", "poses"); by
-    default color alone. A frame that lacks one is shown and not scored. Raises InputError where every frame does.
+def score_sequence(
+    reconstruction: Reconstruction, frames: Iterable[Frame], needs: Collection[str] = ()
+) -> ReconstructionScores:
+    """The scores of a reconstruction, reset before, on the frames of one sequence, which are on its device and bring
+    depth, intrinsics and pose. Of these it sees what `needs` names ("depth", "intrinsics", "poses"); by default color
+    alone. A frame that lacks one is shown and not scored. Raises InputError where every frame does.
     """
+    return scores_of(compare(reconstruction, frames, needs))
+
+
+def compare(reconstruction: Reconstruction, frames: Iterable[Frame], needs: Collection[str] = ()) -> Comparison:
+    """As `score_sequence`, what the scores are taken from."""
     reconstruction.reset()
     comparison = Comparison()
     for frame in frames:
