@@ -15,6 +15,17 @@ from moonseg3r_core.types import Size, check
 State = Mapping[str, Tensor]
 
 
+class Stateless:
+    """For a room's tenant that remembers nothing from frame to frame."""
+
+    def reset(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: State) -> None: ...
+
+
 def plain(tensor: Tensor) -> Tensor:
     """A copy on the CPU that nothing else holds."""
     return tensor.detach().to("cpu", copy=True).contiguous()

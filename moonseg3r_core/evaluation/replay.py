@@ -16,6 +16,7 @@ from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.evaluation.bench_accuracy import Recording, finally_named
 from moonseg3r_core.segmenter import OnlineSegmenter
 from moonseg3r_core.sources import open_source
+from moonseg3r_core.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, FrameResult, Geometry, MaskProposals
 
 
@@ -58,7 +59,7 @@ class Replay:
         return finally_named(maps, segmenter.final_ids, self.recording)
 
 
-class _Spoken:
+class _Spoken(Stateless):
     """A tenant that says again what was said of a frame."""
 
     def __init__(self, turn: Mapping[int, Said], what: str) -> None:
@@ -66,15 +67,6 @@ class _Spoken:
 
     def __call__(self, frame: Frame, *_: Any) -> Any:
         return getattr(self._turn[frame.index], self._what)
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        pass
 
 
 def _with_masks(config: Config, recording: Recording) -> Config:

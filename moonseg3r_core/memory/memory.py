@@ -15,7 +15,7 @@ from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
 from moonseg3r_core.memory.rasterizer import NEAR, Raster
-from moonseg3r_core.state import gathered, load_parts
+from moonseg3r_core.state import Stateless, gathered, load_parts
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
 _MARGIN = (
@@ -126,22 +126,13 @@ class IndexMemory:
 
 
 @dataclass(frozen=True)
-class NoMemory:
+class NoMemory(Stateless):
     """Remembers nothing (`memory.kind: none`)."""
 
     def recall(self, geometry: Geometry) -> Recalled:
         return Recalled.empty(0, (geometry.grid.height, geometry.grid.width), geometry.device)
 
     def remember(self, queries: Queries, geometry: Geometry) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         pass
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
 from moonseg3r_core.positions import position_features
+from moonseg3r_core.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 
-class RgbdReconstruction:
+class RgbdReconstruction(Stateless):
     """Frame with depth, intrinsics and pose -> Geometry on the image's grid (stands in for paper eq 1).
 
     Depth outside of [min_depth, max_depth] metres has no point. With `edge` > 0, neither has a pixel whose depth
@@ -62,15 +62,6 @@ class RgbdReconstruction:
         """With the F3d of its points."""
         features = position_features(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
         return replace(geometry, features=FeatureMap(features))
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        pass
 
 
 def depth_edges(depth: Tensor, share: float) -> Tensor:
