@@ -6,12 +6,20 @@ from moonseg3r_core.types import Frame
 
 
 class EveryNth:
-    """Every n-th frame that comes has its turn, the first one too."""
+    """Every n-th frame that comes has its turn, the first one too; where it is rejected, the next one has it instead."""
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self._come = 0
+        self.reset()
 
     def __call__(self, frame: Frame) -> bool:
-        self._come += 1
-        return (self._come - 1) % self.every == 0
+        self._between -= 1
+        return self._between < 0
+
+    def spend(self) -> None:
+        """The frame that had its turn was taken in."""
+        self._between = self.every - 1
+
+    def reset(self) -> None:
+        """The next frame is the first one."""
+        self._between = 0

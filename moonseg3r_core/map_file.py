@@ -18,7 +18,7 @@ from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.whole_file import whole_file
 
-FORMAT = "1"
+FORMAT = "2"
 _FORMAT, _PACKAGE, _CONFIG, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "config", "notes", "crc32"
 _ANYWHERE = ("device", "seed")  # a map does not depend on where it was made
 

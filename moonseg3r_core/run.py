@@ -148,9 +148,9 @@ class Log:
         return len(self.seen.difference(final_ids))
 
     def medians(self) -> dict[str, float]:
-        """Median milliseconds per room, in the order of the walk."""
+        """Median milliseconds per room of the frames that it worked on, in the order of the walk."""
         rooms = dict.fromkeys(room for frame in self.stage_ms for room in frame)
-        return {room: float(np.median([frame.get(room, 0.0) for frame in self.stage_ms])) for room in rooms}
+        return {room: float(np.median([frame[room] for frame in self.stage_ms if room in frame])) for room in rooms}
 
 
 def read_ahead(frames: Iterable[T]) -> Iterator[T]:

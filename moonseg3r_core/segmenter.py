@@ -76,6 +76,7 @@ class OnlineSegmenter:
         assignment = room.match(queries, room.store.instances, overlap)
         assignment = room.store.update(frame, geometry, queries, assignment, overlap)
         room.memory.remember(queries, geometry)
+        room.budget.spend()
         ids = to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
 
@@ -102,7 +103,7 @@ class OnlineSegmenter:
 
     def reset(self) -> None:
         """Forget the map, the instances and the memory; ids start from 1 again."""
-        for room in self._remembering().values():
+        for room in (*self._remembering().values(), self._rooms.budget):
             room.reset()
 
     def state_dict(self) -> dict[str, Tensor]:

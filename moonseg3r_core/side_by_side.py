@@ -37,6 +37,8 @@ class SideBySide:
 
     def begin(self, frame: Frame) -> None:
         """Start on a frame; what was begun and not asked for, of a frame that was rejected, is dropped."""
+        if self._begun is not None:
+            self._begun.result.cancel()  # unless the model is at it
         if self._grid is None:
             return
         if self._stream is not None:

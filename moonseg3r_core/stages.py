@@ -21,9 +21,13 @@ class Stateful(Protocol):
 
 
 class Budget(Protocol):
-    """Whether a frame is looked at for masks; one that is not only extends the map."""
+    """Whether a frame is looked at for masks; one that is not only extends the map. `spend` follows when it was."""
 
     def __call__(self, frame: Frame) -> bool: ...
+
+    def spend(self) -> None: ...
+
+    def reset(self) -> None: ...
 
 
 class Reconstruction(Stateful, Protocol):

@@ -1,6 +1,7 @@
 """The frame budget: masks on every n-th frame, and models side by side, with the results of one after the other."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,57 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(("every", "turns"), [(1, "xxxxxx"), (2, "x.x.x."), (4, "x...x.")])
 def test_every_nth_frame_has_its_turn(every, turns):
     budget = EveryNth(every)
-    assert "".join("x" if budget(frame(t)[0]) else "." for t in range(6)) == turns
+    assert turns_of(budget) == turns
+
+
+@pytest.mark.parametrize(
+    ("rejected", "turns"), [([0], ".x..x."), ([0, 1, 2], "...x.."), ([3, 4], "x....x"), ([1], "x..x..")]
+)
+def test_a_turn_goes_over_from_a_rejected_frame_to_the_next(rejected, turns):
+    assert turns_of(EveryNth(3), rejected) == turns
+
+
+def turns_of(budget, rejected=()):
+    """Which of six frames is looked at for masks."""
+    turns = ""
+    for t in range(6):
+        looked = budget(frame(t)[0]) and t not in rejected
+        if looked:
+            budget.spend()
+        turns += "x" if looked else "."
+    return turns
+
+
+def test_frames_rejected_in_time_with_the_turns_leave_the_others_their_masks():
+    segmenter, given = house(**{"masks.every": 3})
+    looked = []
+    for t, camera in enumerate(PATH[:9]):
+        image, given.ids[t] = frame(t, camera)
+        if t % 3 == 0:
+            with pytest.raises(FrameRejected):
+                segmenter.step(replace(image, world_from_camera=None))
+        else:
+            looked.append(bool(len(segmenter.step(image).assignment)))
+    assert looked == [True, False] * 3
+
+
+def test_the_first_frame_after_a_reset_has_its_turn():
+    segmenter, given = house(**{"masks.every": 5})
+    for _ in range(2):
+        given.ids[0], given.ids[1] = frame(0)[1], frame(1)[1]
+        assert [bool(len(segmenter.step(frame(t)[0]).assignment)) for t in (0, 1)] == [True, False]
+        segmenter.reset()
+
+
+def test_frames_between_take_nothing_from_the_confidence_of_labels():
+    segmenter, given = house(**{"masks.every": 3})
+    walk(segmenter, given, PATH[:1])
+    before = segmenter.snapshot()
+    walk(segmenter, given, PATH[:1] * 2, start=1)
+    after = segmenter.snapshot()
+    assert (before.instance_ids > 0).any()
+    assert after.instance_ids.equal(before.instance_ids)
+    assert after.confidence.equal(before.confidence)
 
 
 def test_frames_between_only_extend_the_map():
@@ -105,6 +156,38 @@ def test_what_was_begun_of_a_rejected_frame_is_dropped():
     beside.begin(image)
     assert beside(image, grid) == (2, (4, 6))
     assert beside(frame(3)[0], grid) == (3, (4, 6)), "asked without having begun"
+
+
+def test_rejected_frames_do_not_pile_up_before_the_model():
+    at_work, go_on, asked = threading.Event(), threading.Event(), []
+
+    def model(image, geometry):
+        asked.append(image.index)
+        at_work.set()
+        assert image.index == 0 or go_on.wait(10)
+
+    beside, grid = SideBySide(model, CPU), Geometry.empty(4, 6)
+    beside(frame(0)[0], grid)
+    at_work.clear()
+    beside.begin(frame(1)[0])
+    assert at_work.wait(10)
+    for t in range(2, 9):
+        image = frame(t)[0]
+        beside.begin(image)  # the reconstruction rejects all but the last
+    go_on.set()
+    beside(image, grid)
+    assert asked == [0, 1, 8]
+
+
+def test_a_model_that_goes_takes_its_thread_along():
+    beside, image = SideBySide(Model(), CPU), frame(1)[0]
+    beside(image, Geometry.empty(4, 6))
+    beside.begin(image)
+    beside(image, Geometry.empty(4, 6))
+    (thread,) = beside._thread._threads
+    del beside
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_model_that_refuses_a_frame_does_so_in_its_turn():

@@ -23,7 +23,7 @@ from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, 
 from moonseg3r_core.ply import read_ply
 from moonseg3r_core.report import OutputFolder
 from moonseg3r_core.report.palette import colors
-from moonseg3r_core.run import interrupt_deferred, read_ahead, run
+from moonseg3r_core.run import Log, interrupt_deferred, read_ahead, run
 from moonseg3r_core.trajectory import read_tum
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
 
@@ -179,6 +179,11 @@ def test_reasons_that_differ_in_numbers_alone_are_one(tmp_path, caplog):
     assert summary.skipped == {"no pose: add pose/10.txt": 2, "3 masks are void": 1}
     assert len(caplog.records) == 2
     assert caplog.records[0].getMessage().startswith("frame 10 skipped: no pose: add pose/10.txt")
+
+
+def test_a_room_that_rests_in_most_frames_has_the_median_of_its_work():
+    frames = [{"masks": 30.0, "store": 2.0}, {"store": 4.0}, {"store": 6.0}]
+    assert Log(stage_ms=frames).medians() == {"masks": 30.0, "store": 4.0}
 
 
 @pytest.mark.parametrize(

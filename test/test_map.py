@@ -51,6 +51,18 @@ def test_unlabelled_points_have_a_voxel_and_no_vote():
     assert labels(m)[1].max() == pytest.approx(1 / 4)
 
 
+def test_points_without_a_vote_to_give_count_for_the_place_alone():
+    m = VoxelMap(0.02)
+    observe(m, [0.004, 0.008], [3, 0], (30, 60, 90))
+    m.extend(torch.tensor([[0.012, 0.005, 0.005], [0.05, 0.005, 0.005]]), torch.full((2, 3), 90, dtype=torch.uint8))
+    points, colors = m.points()
+    torch.testing.assert_close(points[:, 0], torch.tensor([0.008, 0.05]))
+    assert colors.tolist() == [[50, 70, 90], [90, 90, 90]]
+    ids, confidence = labels(m)
+    assert ids.tolist() == [3, 0]
+    assert confidence.tolist() == pytest.approx([1 / 2, 0])
+
+
 def test_nothing_is_known_of_an_empty_map():
     m = VoxelMap(0.02)
     assert m.votes.ids_at(torch.rand(3, 3)).tolist() == [0, 0, 0]

@@ -76,7 +76,7 @@ def test_the_file_is_plain_safetensors(file):
     with safetensors.safe_open(file, "pt") as opened:
         facts = opened.metadata()
         assert torch.equal(opened.get_tensor("store.map.sums"), mapped().state_dict()["store.map.sums"])
-    assert facts["moonseg3r_map"] == "1"
+    assert facts["moonseg3r_map"] == "2"
     assert json.loads(facts["config"])["map"]["voxel"] == 0.02
 
 
@@ -119,12 +119,12 @@ def test_other_settings_are_named(file):
         (lambda f: f.write_bytes(f.read_bytes()[:-1]), "must be a whole map, got a damaged one"),
         (lambda f: f.write_bytes(f.read_bytes() + b"x"), "must be a whole map"),
         (lambda f: f.write_bytes(f.read_bytes()[:-9] + bytes(9)), "other numbers than were written"),
-        (lambda f: rewritten(f, {"moonseg3r_map": "2", "package": "9.1"}), "format 1, got format 2 of version 9.1"),
+        (lambda f: rewritten(f, {"moonseg3r_map": "3", "package": "9.1"}), "format 2, got format 3 of version 9.1"),
         (lambda f: rewritten(f, {"config": "{"}), "a damaged one"),
         (lambda f: rewritten(f, {"config": "3"}), "a damaged one"),
         (lambda f: rewritten(f, {"notes": None}), "a damaged one"),
         (lambda f: rewritten(f, {"crc32": None}), "a damaged one"),
-        (lambda f: rewritten(f, **{"store.map.sums": torch.zeros(3, 7)}), "other numbers"),
+        (lambda f: rewritten(f, **{"store.map.sums": torch.zeros(3, 8)}), "other numbers"),
     ],
 )
 def test_what_is_not_a_whole_map_is_refused(file, damage, words):
@@ -147,7 +147,7 @@ class Known:
     ("name", "tensor", "words"),
     [
         ("store.instances.ids", None, "store.instances.ids must be in a saved state, got none"),
-        ("store.map.sums", torch.zeros(3, 7), r"store.map.sums must be \(\d+, 7\), got \(3, 7\)"),
+        ("store.map.sums", torch.zeros(3, 7), r"store.map.sums must be \(\d+, 8\), got \(3, 7\)"),
         ("memory.bank.end", torch.tensor(3.0), "memory.bank.end must be torch.int64, got torch.float32"),
     ],
 )
@@ -193,12 +193,12 @@ path, one, two = Path(sys.argv[2]), mapped(3), mapped(9)
 save_map(path, one, CONFIG)
 random.seed(0)
 met = set()
-for _ in range(40):
+for turn in range(40):
     child = os.fork()
     if not child:
         while True:
-            save_map(path, two, CONFIG)
-            save_map(path, one, CONFIG)
+            save_map(path, (two, one)[turn % 2], CONFIG)
+            save_map(path, (one, two)[turn % 2], CONFIG)
     time.sleep(random.uniform(0.002, 0.05))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

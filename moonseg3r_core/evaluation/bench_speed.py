@@ -38,7 +38,8 @@ def speed_table(path: str, config: Config, frames: int | None = None) -> Table:
                 laps.append({**result.stage_ms, "step": 1e3 * (perf_counter() - start)})
     if not laps:
         raise SourceError(f"{source.name} holds no frame that can be used; `moonseg3r run` says why.")
-    rows: list[Row] = [_row(name, [lap.get(name, 0.0) for lap in laps]) for name in laps[0]]
+    names = dict.fromkeys(name for lap in laps for name in lap)
+    rows: list[Row] = [_row(name, [lap[name] for lap in laps if name in lap]) for name in names]
     rate = 1e3 / float(np.mean([lap["step"] for lap in laps]))
     return Table(f"speed of step on {Path(path).name}, {len(laps)} frames: {rate:.1f} frames/s", rows, 1)
 

@@ -79,7 +79,10 @@ class InstanceStore:
         updated = self.instances.updated(queries, assignment, frame.index, self.average)
         joins = self.consensus(self.instances, overlap)
         self.instances = updated.joined(joins)
-        self._observe(frame, geometry, assignment.ids_of(queries.labels))
+        ids = assignment.ids_of(queries.labels)
+        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), ids)
+        self.map.observe(points, colors, ids)
+        self.votes.observe(points, ids)
         for old, new in joins.items():
             self.map.votes.rename(old, new)
             self.votes.rename(old, new)
@@ -95,14 +98,8 @@ class InstanceStore:
         """
         ids = torch.zeros(geometry.valid.shape, dtype=torch.int64, device=geometry.device)
         ids[geometry.valid] = self.votes.ids_at(geometry.points[geometry.valid])
-        self._observe(frame, geometry, torch.zeros_like(ids))
+        self.map.extend(*self._sampled(geometry, geometry.points, to_grid(frame.image, geometry)))
         return ids
-
-    def _observe(self, frame: Frame, geometry: Geometry, ids: Tensor) -> None:
-        """Count a frame's ids (H, W) int64, 0 = none, at its points."""
-        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), ids)
-        self.map.observe(points, colors, ids)
-        self.votes.observe(points, ids)
 
     def _retire(self, frame: int) -> None:
         """Take instances out of matching that lead no voxel and were not seen since the last time: masks that erred.

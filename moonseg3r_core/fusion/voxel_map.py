@@ -17,18 +17,25 @@ class VoxelMap:
 
     def __init__(self, voxel: float, device: torch.device | str = "cpu") -> None:
         self.votes = VoteGrid(voxel, device)
-        # x y z r g b, observations; in float64, for sums over hours in float32 would creep
-        self._sums = torch.zeros(0, 7, dtype=torch.float64, device=device)
+        # x y z r g b, observations, of them without a vote to give; in float64, for sums over hours in float32 would creep
+        self._sums = torch.zeros(0, 8, dtype=torch.float64, device=device)
 
     def __len__(self) -> int:
         return len(self.votes)
 
     def observe(self, points: Tensor, colors: Tensor, ids: Tensor) -> None:
         """Take in one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled."""
-        rows = self.votes.observe(points, ids)
+        self._add(self.votes.observe(points, ids), points, colors, 0.0)
+
+    def extend(self, points: Tensor, colors: Tensor) -> None:
+        """Take in points and colors of a frame that was not looked at for masks: they vote neither for an id nor for none."""
+        ids = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+        self._add(self.votes.observe(points, ids), points, colors, 1.0)
+
+    def _add(self, rows: Tensor, points: Tensor, colors: Tensor, voteless: float) -> None:
         self._sums = grown(self._sums, len(self))
-        seen = torch.cat((points, colors.to(points), torch.ones_like(points[:, :1])), dim=1)
-        self._sums.index_add_(0, rows, seen.double())
+        one = torch.ones_like(points[:, :1])
+        self._sums.index_add_(0, rows, torch.cat((points, colors.to(points), one, voteless * one), dim=1).double())
 
     def state_dict(self) -> dict[str, Tensor]:
         """The votes, and the sums of what was seen in each voxel."""
@@ -37,17 +44,18 @@ class VoxelMap:
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
         load_parts(state, votes=self.votes)
-        self._sums = take(state, "sums", (len(self), 7), torch.float64, device=self._sums.device)
+        self._sums = take(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
 
     def points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
         """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of voxel rows."""
         sums = self._sums[: len(self)][rows]
-        means = sums[:, :6] / sums[:, 6:].clamp(min=1)
+        means = sums[:, :6] / sums[:, 6:7].clamp(min=1)
         return means[:, :3].float(), means[:, 3:].round().to(torch.uint8)
 
     def labels(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
-        """The id (N,) int32 of voxel rows and the share (N,) float32 of its observations that voted for it (a vote may be
-        missing where more ids than `VoteGrid` counts contend).
+        """The id (N,) int32 of voxel rows and the share (N,) float32 of its observations with a vote that voted for it (one
+        may be missing where more ids than `VoteGrid` counts contend).
         """
         ids, votes = self.votes.leaders(rows)
-        return ids.int(), (votes / self._sums[: len(self), 6][rows].clamp(min=1)).float()
+        observed, voteless = self._sums[: len(self), 6:][rows].unbind(1)
+        return ids.int(), (votes / (observed - voteless).clamp(min=1)).float()
