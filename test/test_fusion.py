@@ -263,7 +263,7 @@ def test_borders_of_a_frame_turned_on_its_side():
 
 
 def test_borders_of_nothing():
-    for height, width, masks in ((4, 6, 0), (4, 6, 2), (1, 1, 1)):
+    for height, width, masks in ((4, 6, 0), (4, 6, 2), (1, 1, 1), (3, 500, 2)):
         labels = torch.zeros(height, width, dtype=torch.int32)
         change, pixels = borders(torch.zeros(height, width, 3, dtype=torch.uint8), labels, masks)
         assert change.shape == pixels.shape == (masks, masks)

@@ -20,11 +20,11 @@ def borders(image: Tensor, labels: Tensor, masks: int) -> tuple[Tensor, Tensor]:
     colors = _smooth(image.permute(2, 0, 1).float() / 255, step)
     rows = labels.long()
     pixels = changes = torch.zeros((masks + 1) ** 2, device=labels.device)
-    for axis in (0, 1):
-        here, there = (rows.narrow(axis, start, max(rows.shape[axis] - step, 0)) for start in (0, step))
-        change = (colors.narrow(axis + 1, 0, here.shape[axis]) - colors.narrow(axis + 1, step, here.shape[axis])).norm(
-            dim=0
-        )
+    for axis, size in enumerate(rows.shape):
+        steps = max(size - step, 0)
+        here, there = (rows.narrow(axis, start, steps) for start in (0, size - steps))
+        before, behind = (colors.narrow(axis + 1, start, steps) for start in (0, size - steps))
+        change = (before - behind).norm(dim=0)
         pair = (here * (masks + 1) + there).flatten()
         pixels = pixels + torch.bincount(pair, minlength=len(pixels))
         changes = changes + torch.bincount(pair, change.flatten(), minlength=len(changes))
