@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.ply import read_ply
-from moonseg3r_core.report import UNTRAINED, Counts, Gallery, Material, OutputFolder, Picture, Summary, page, shrink_ids
+from moonseg3r_core.report import (
+    UNTRAINED,
+    Counts,
+    Gallery,
+    Material,
+    OutputFolder,
+    Picture,
+    Summary,
+    charts,
+    page,
+    shrink_ids,
+)
 from moonseg3r_core.report import verdict as why
 from moonseg3r_core.report.gallery import evenly
 from moonseg3r_core.report.overlay import best_pictures, cutout, outlines, overlay
@@ -387,3 +398,9 @@ def test_a_folder_that_is_no_result_says_so(tmp_path):
         OutputFolder(tmp_path).read_summary()
     with pytest.raises(OutputError, match="uint16"):
         OutputFolder(tmp_path).read_frame(0)
+
+
+def test_numbers_on_the_map_do_not_cover_one_another():
+    anchors = {7: (0.0, 0.0), 3: (0.5, 0.0), 4: (0.0, 0.9), 5: (1.0, 0.0), 6: (0.9, 0.9)}
+    assert charts.legible(anchors, np.array([1.0, 0.5])) == [7, 4, 5], "3 lies on 7, 6 on 4"
+    assert charts.legible({}, np.array([1.0, 0.5])) == []

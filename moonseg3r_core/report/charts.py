@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from moonseg3r_core.report.topdown import TopDown
 
+_NUMBER = np.array([0.3, 0.19])  # inches that an id takes
 _INK, _FAINT = "#2b2f36", "#8a919c"
 _ROOMS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8c6d46", "#999933", "#222255", "#e58606")
 _STYLE: Any = {
@@ -28,7 +29,9 @@ _STYLE: Any = {
 
 
 def top_down(view: TopDown, numbered: Sequence[int]) -> bytes:
-    """Both rasters side by side in metres, with the camera's path and the numbers of `numbered` instances."""
+    """Both rasters side by side in metres, with the camera's path and the numbers of `numbered` instances; one that would
+    lie on a number before it is left out.
+    """
     with rc_context(_STYLE):
         width, height = view.extent[1] - view.extent[0], view.extent[3] - view.extent[2]
         upright = height > 0.9 * width
@@ -40,13 +43,22 @@ def top_down(view: TopDown, numbered: Sequence[int]) -> bytes:
             axes, (view.by_instance, view.by_color), ("by instance", "in colour"), strict=True
         ):
             _panel(axis, view, raster, title)
-        for id in numbered:
-            if id in view.anchors:
-                axes[0].annotate(
-                    str(id), view.anchors[id], ha="center", va="center", fontsize=7.5,
-                    bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-                )  # fmt: skip
+        wide = figure.get_figwidth() / columns / width  # inches to a metre, about
+        for id in legible({id: view.anchors[id] for id in numbered if id in view.anchors}, _NUMBER / wide):
+            axes[0].annotate(
+                str(id), view.anchors[id], ha="center", va="center", fontsize=7.5,
+                bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
+            )  # fmt: skip
         return _png(figure)
+
+
+def legible(anchors: Mapping[int, tuple[float, float]], room: np.ndarray) -> list[int]:
+    """The ids whose number, `room` (2,) wide and high around its anchor, lies on none of those before it."""
+    shown: list[int] = []
+    for id, anchor in anchors.items():
+        if all((np.abs(np.subtract(anchor, anchors[other])) >= room).any() for other in shown):
+            shown.append(id)
+    return shown
 
 
 def stage_times(indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]], medians: Mapping[str, float]) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.ply import write_ply
 from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, descriptors_of, instance_of, to_text
 from moonseg3r_core.report.summary import Summary
@@ -54,7 +55,7 @@ class OutputFolder:
     def is_output(self) -> bool:
         """True for an earlier result of ours, told by its summary, be it finished or not."""
         try:
-            summary = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            summary = read_json((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return isinstance(summary, dict) and all(key in summary for key in _SIGNATURE)
@@ -128,7 +129,7 @@ class OutputFolder:
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no summary.json of its."
             )
-        return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        return read_json((self.path / "summary.json").read_text(encoding="utf-8"))
 
     def read_instances(self) -> tuple[Instance, ...]:
         """`instances.json`."""
@@ -146,7 +147,7 @@ class OutputFolder:
         """What `take` makes of the rows of `instances.json`."""
         path = self.path / "instances.json"
         try:
-            return take(json.loads(path.read_text(encoding="utf-8")))
+            return take(read_json(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no instances.json there."

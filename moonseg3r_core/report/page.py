@@ -101,9 +101,10 @@ def _map(material: Material) -> str:
     note = (
         "Seen from above, with the camera's path from circle to square; instances are drawn over what belongs to none. Up "
         "is where floors and table tops lie flattest, near the cameras' own upright; what lies more than "
-        f"{topdown.HEADROOM:g} m above the camera's highest point is left out. {material.summary.unit}"
+        f"{topdown.HEADROOM:g} m above the camera's highest point is left out. Where numbers would cover one another the "
+        f"largest instance has its own. {material.summary.unit}"
     )
-    numbered = [instance.id for instance in material.published]
+    numbered = [instance.id for instance in sorted(material.published, key=lambda instance: -instance.points)]
     return _section(
         "Map", note, f'<img class="plot" src="{_png(charts.top_down(view, numbered))}" alt="map from above">'
     )
