@@ -28,8 +28,8 @@ class Dinov2Config:
 
 @dataclass(frozen=True)
 class SamConfig:
-    weights: str = value("sam-vit-base", WEIGHTS)
-    precision: str = value("float32", PRECISION, choices=PRECISIONS)
+    weights: str = live("sam-vit-base", WEIGHTS)
+    precision: str = live("float32", PRECISION, choices=PRECISIONS)
     preset: str = live(
         "fast",
         "points that the net is asked about; fast: 12 along each side of the image, for robots; published: 32, about "
@@ -46,14 +46,14 @@ class SamConfig:
 
 @dataclass(frozen=True)
 class Sam2Config(SamConfig):
-    weights: str = value("sam2.1-tiny", WEIGHTS)
+    weights: str = live("sam2.1-tiny", WEIGHTS)
     predicted_iou: float = live(0.8, "masks that the net trusts less are left out", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class Mask2FormerConfig:
-    weights: str = value("mask2former-swin-tiny-coco-panoptic", WEIGHTS)
-    precision: str = value("float32", PRECISION, choices=PRECISIONS)
+    weights: str = live("mask2former-swin-tiny-coco-panoptic", WEIGHTS)
+    precision: str = live("float32", PRECISION, choices=PRECISIONS)
     short_side: int = live(800, "the image's shorter side as the net looks at it, pixels", low=32)
     long_side: int = live(1333, "its longer side is at most this, pixels", low=32)
     confidence: float = live(0.5, "entities that the net trusts less are left out", low=0.0, high=1.0)
@@ -62,7 +62,7 @@ class Mask2FormerConfig:
 
 @dataclass(frozen=True)
 class FastSamConfig:
-    weights: str = value("fastsam-s", "installed weights (moonseg3r weights list), or a file that ultralytics reads")
+    weights: str = live("fastsam-s", "installed weights (moonseg3r weights list), or a file that ultralytics reads")
     long_side: int = live(1024, "the image's longer side as the net looks at it, pixels", low=32)
     confidence: float = live(0.4, "masks that the model trusts less are left out", low=0.0, high=1.0)
     box_overlap: float = live(0.9, "of masks whose boxes have a higher IoU the best stays", low=0.0, high=1.0)
@@ -74,8 +74,8 @@ class CropFormerConfig:
         "", "folder that CropFormer's own script wrote; empty: the model runs live, where it is installed"
     )
     project: str = live("", "live: the folder CropFormer of its authors, with demo_cropformer/ and mask2former/ in it")
-    net: str = value(
+    net: str = live(
         "cropformer_hornet_3x", "live: the net of these weights, by its file in configs/entityv2/entity_segmentation/"
     )
-    weights: str = value("cropformer", "installed weights (moonseg3r weights list), or a file of its authors")
+    weights: str = live("cropformer", "installed weights (moonseg3r weights list), or a file of its authors")
     confidence: float = live(0.5, "live: masks that the model trusts less are left out", low=0.0, high=1.0)

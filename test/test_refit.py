@@ -20,7 +20,10 @@ KINDS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "memory.kind": 
 READ_WITH = {
     "reconstruction.nano": {"reconstruction.kind": "nano"},
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
-    **{f"masks.{kind}": {"masks.kind": kind} for kind in ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer")},
+    **{
+        f"masks.{kind}": {"masks.kind": kind}
+        for kind in ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer")
+    },
     **{f"features.{kind}": {"features.kind": kind} for kind in ("dinov3", "dinov2")},
     "reconstruction.random": {"reconstruction.kind": "nano"},
     "refinement.learned": {"refinement.kind": "learned"},
@@ -63,6 +66,7 @@ def test_every_setting_is_read_by_a_room(key):
         ("masks.regions.scale", 9.0, {"masks"}),
         ("masks.min_area", 9, {"masks"}),
         ("masks.every", 3, {"budget"}),
+        ("masks.sam2.weights", "sam2.1-large", set()),  # of a model that is not in the house
         ("pipeline", True, set()),  # regions look at the geometry
         ("masks.precomputed.folder", "x", set()),
         ("reconstruction.rgbd.max_depth", 3.0, {"reconstruction"}),
