@@ -6,20 +6,21 @@ from moonseg3r_core.types import Frame
 
 
 class EveryNth:
-    """Every n-th frame that comes has its turn, the first one too; where it is rejected, the next one has it instead."""
+    """Every n-th frame that comes has its turn, the first one too; where it is rejected, the next one has a turn too."""
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.reset()
 
     def __call__(self, frame: Frame) -> bool:
-        self._between -= 1
-        return self._between < 0
+        self._due |= self._come % self.every == 0
+        self._come += 1
+        return self._due
 
     def spend(self) -> None:
         """The frame that had its turn was taken in."""
-        self._between = self.every - 1
+        self._due = False
 
     def reset(self) -> None:
         """The next frame is the first one."""
-        self._between = 0
+        self._come, self._due = 0, False

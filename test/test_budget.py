@@ -24,7 +24,7 @@ def test_every_nth_frame_has_its_turn(every, turns):
 
 
 @pytest.mark.parametrize(
-    ("rejected", "turns"), [([0], ".x..x."), ([0, 1, 2], "...x.."), ([3, 4], "x....x"), ([1], "x..x..")]
+    ("rejected", "turns"), [([0], ".x.x.."), ([0, 1, 2], "...x.."), ([3, 4], "x....x"), ([1], "x..x..")]
 )
 def test_a_turn_goes_over_from_a_rejected_frame_to_the_next(rejected, turns):
     assert turns_of(EveryNth(3), rejected) == turns
