@@ -14,8 +14,8 @@ from moonseg3r_core.budget import EveryNth
 from moonseg3r_core.build_fusion import make_lift, make_match, make_merge, make_store, suited
 from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, fixed_changes
+from moonseg3r_core.config_reconstruction import UNTRAINED
 from moonseg3r_core.errors import ConfigError, SourceError
-from moonseg3r_core.report import UNTRAINED
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
 from moonseg3r_core.side_by_side import SideBySide
 from moonseg3r_core.weights import find, hash_of

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from moonseg3r_core.config import NanoConfig
+from moonseg3r_core.config_reconstruction import NanoConfig
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r

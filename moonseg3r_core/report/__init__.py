@@ -3,10 +3,9 @@
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids
 from moonseg3r_core.report.page import Material, page
-from moonseg3r_core.report.summary import UNTRAINED, Counts, Summary, verdict
+from moonseg3r_core.report.summary import Counts, Summary, verdict
 
 __all__ = [
-    "UNTRAINED",
     "Counts",
     "Gallery",
     "Material",

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moonseg3r_core.config import MapConfig
+from moonseg3r_core.config_reconstruction import UNTRAINED
 
 OK = "ok"
-UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers
 
 
 @dataclass(frozen=True)

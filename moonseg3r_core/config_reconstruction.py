@@ -1,0 +1,99 @@
+"""The configuration of what makes points and poses: the nets that do it from color alone, and the recording's own depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from moonseg3r_core.settings import live, section, value
+
+UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers (`random`)
+
+
+@dataclass(frozen=True)
+class RgbdConfig:
+    min_depth: float = live(0.1, "nearer depth is ignored, metres", low=0.0)
+    max_depth: float = live(8.0, "farther depth is ignored, metres", low=0.0)
+    edge: float = live(0.0, "depth is dropped where it jumps by more than this share of it; 0: kept", low=0.0)
+    cell: int = value(16, "pixels per cell of the position features (F3d)", low=4, high=64)
+    longest: float = value(8.0, "longest wavelength of the position features, metres", low=0.1)
+    octaves: int = value(5, "wavelengths of the position features, each half the one before", low=1, high=8)
+
+
+POSES = ("model", "tracked", "given")
+POSE = "model: the net's; tracked: by landmarks adjusted with the net's depth, which they correct; given: the recording's or the robot's own"
+GEOMETRIC = "F3d; modulation: the net's tokens before its world head (paper); positions: where the points lie"
+CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """What a net that reconstructs from color is asked for, and how its stream becomes a map of the room."""
+
+    weights: str = value("", "file of weights, whose sizes then count; empty: the kind's own")
+    points: str = value(
+        "world",
+        "world: points of the world head (paper); self: points of the self head carried by the pose, a dense head less",
+        choices=("world", "self"),
+    )
+    pose: str = value("model", POSE, choices=POSES)
+    precision: str = value(
+        "float32", "numbers inside the net; half ones on a GPU", choices=("float32", "bfloat16", "float16")
+    )
+    attention: str = value(
+        "mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none"
+    )
+    geometric: str = value("modulation", GEOMETRIC, choices=("modulation", "positions"))
+    state: str = value(
+        "cut3r",
+        "state update; cut3r: as published; ttt3r: forgets less in long sequences",
+        choices=("cut3r", "ttt3r"),
+    )
+    reset_every: int = value(0, "key frames after which the state starts anew, chained to what was; 0: never", low=0)
+    key_translation: float = value(
+        0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0
+    )
+    key_rotation: float = value(2.0, "or turned by this much, degrees; either 0: every frame is one", low=0.0)
+    min_confidence: float = value(1.5, CONFIDENCE, low=1.0)
+
+
+@dataclass(frozen=True)
+class NanoConfig(NetConfig):
+    model: ClassVar[str] = "nano"
+    weights: str = value("", "file of weights, whose sizes then count; empty: those that come with the package")
+    pose: str = value("tracked", POSE, choices=POSES)
+    geometric: str = value("positions", GEOMETRIC, choices=("modulation", "positions"))
+    min_confidence: float = value(1.0, CONFIDENCE, low=1.0)
+
+
+@dataclass(frozen=True)
+class Cut3rConfig(NetConfig):
+    weights: str = value(
+        "", "file of weights, whose sizes then count; empty: the installed ones (moonseg3r weights get)"
+    )
+    model: str = value(
+        "cut3r-512",
+        "which CUT3R; cut3r-tiny is for tests and comes untrained only",
+        choices=("cut3r-512", "cut3r-224", "cut3r-tiny"),
+    )
+    rope_fp16: bool = value(False, "round the encoder's rotated positions to float16, as the original does on a GPU")
+
+
+@dataclass(frozen=True)
+class ReconstructionConfig:
+    kind: str = value(
+        "nano",
+        "where points and poses come from; nano: color alone, by the small net in the package; cut3r: color alone, by "
+        "the published net (moonseg3r weights get); rgbd: the recording's depth and poses",
+        choices=("nano", "cut3r", "rgbd"),
+    )
+    random: bool = value(False, "an untrained net, for tests and timing; what it says of the scene is nonsense")
+    nano: NanoConfig = section(NanoConfig)
+    cut3r: Cut3rConfig = section(Cut3rConfig)
+    rgbd: RgbdConfig = section(RgbdConfig)
+
+    @property
+    def net(self) -> NanoConfig | Cut3rConfig | None:
+        """The settings of the chosen kind's net; None where it has none."""
+        nets: dict[str, NanoConfig | Cut3rConfig] = {"nano": self.nano, "cut3r": self.cut3r}
+        return nets.get(self.kind)
