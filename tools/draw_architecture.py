@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -28,7 +29,7 @@ TITLES = {
 ROOMS = ("features", "masks", "refinement", "reconstruction", "memory", "fusion")
 COLUMNS = {
     "cli": 1, "training": 3, "evaluation": 3, "build": 5.5, "run": 1, "sources": 0, "segmenter": 8, "moonseg3r_ros": 7.75,
-    "report": 1, "synthetic": 0, "weights": 2, **{room: 3 + i for i, room in enumerate(ROOMS)},
+    "report": 1.5, "synthetic": 0, "weights": 3, **{room: 3 + i for i, room in enumerate(ROOMS)},
 }  # fmt: skip
 HUES = {
     "reconstruction": "#cfe0f3", "masks": "#f6dfc4", "features": "#f6dfc4", "memory": "#d9efd3", "refinement": "#ead9f2",
@@ -118,7 +119,7 @@ def floors(graph: Graph) -> dict[str, int]:
 
 def draw_house(graph: Graph, floor: dict[str, int]) -> Figure:
     """Parts as boxes on their floors, the foundation as the ground, and an arrow from each to what it imports."""
-    figure, axes = canvas(13, 7.0, (-0.6, 8.8), (-0.75, max(floor.values()) + 0.45))
+    figure, axes = canvas(13, 7.0, (-0.6, 8.8), (-0.85, max(floor.values()) + 0.45))
     for name in graph.keys() - {"foundation"}:
         x, y = COLUMNS[name], floor[name]
         title = TITLES.get(name, f"{name}/")
@@ -129,9 +130,8 @@ def draw_house(graph: Graph, floor: dict[str, int]) -> Figure:
     public = "sees the core's public names alone\n(moonseg3r_core/__init__.py)"
     axes.text(COLUMNS[PORCH.name], floor[PORCH.name] - 0.5, public, ha="center", va="center", color=FAINT)
     ground = sorted(path.name for path in CORE.glob("[!_]*.py") if part(f"{CORE.name}.{path.stem}") == "foundation")
-    half = (len(ground) + 1) // 2
-    rows = ["the foundation", "  ".join(ground[:half]), "  ".join(ground[half:])]
-    box(axes, 4.1, -0.22, "\n".join(rows), "#eeeeee", 9.3, 0.9)
+    rows = ["the foundation", *wrap(" ".join(ground), 140)]
+    box(axes, 4.1, -0.27, "\n".join(rows), "#eeeeee", 9.3, 1.0)
     return figure
 
 
