@@ -1,6 +1,7 @@
 """The house: imports run downwards only, the core knows no ROS, and importing it is light."""
 
 import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,15 @@ def test_importing_the_core_pulls_in_nothing_heavy():
     code = "import sys, moonseg3r_core; print(sorted({'open3d', 'matplotlib', 'skimage', 'rosbags', 'transformers'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_the_pictures_of_the_house_can_be_drawn_and_every_part_stands_above_what_it_imports(tmp_path):
+    names = runpy.run_path(str(ROOT / "tools" / "draw_architecture.py"))
+    graph = names["house"]()
+    floor = names["floors"](graph)
+    assert all(floor[name] > floor[to] for name, seen in graph.items() for to in seen)
+    assert ROOMS <= graph.keys() - {"foundation"} <= names["COLUMNS"].keys()
+    names["main"](tmp_path)
+    assert (tmp_path / "architecture.png").is_file()
+    walk = [f"{station.room}.{station.method}" for station in names["stations"]("step")]
+    assert walk.index("memory.recall") < walk.index("match.") < walk.index("memory.remember")

@@ -14,7 +14,6 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +43,6 @@ Graph = dict[str, set[str]]
 
 def main(folder: Path) -> None:
     """Write both pictures."""
-    mpl.rcParams["font.size"] = 10
     graph = house()
     draw_house(reduced(graph), floors(graph)).savefig(folder / "architecture.png", **PNG)
     draw_walk(stations("step"), remembering()).savefig(folder / "walk.png", **PNG)
