@@ -179,7 +179,11 @@ def _running(facts: Facts) -> Verdict | None:
 
 def _working(facts: Facts) -> Verdict | None:
     working = facts.flow.working
-    return (WARN, f"slow: one image has been in work for {working:.0f} s") if working > PATIENCE else None
+    if working > PATIENCE:
+        return WARN, f"slow: one image has been in work for {working:.0f} s"
+    if working and facts.flow.quiet is None and not facts.flow.rejected:
+        return OK, f"the first image has been in work for {working:.1f} s"
+    return None
 
 
 def _starting(facts: Facts) -> Verdict | None:
@@ -224,7 +228,7 @@ def _refused(facts: Facts) -> Verdict | None:
 
 def _complaint(facts: Facts) -> Verdict:
     """When nothing else is known: the newest that was complained of."""
-    newest = next(reversed(list(facts.causes.values())), "the images that came have not come out yet")
+    newest = next(reversed(list(facts.causes.values())), _WAITING)
     return ERROR, f"no output: {newest}"
 
 
@@ -246,8 +250,11 @@ def _unheard(what: str, feed: Feed) -> Verdict | None:
 def _other_images(facts: Facts) -> str:
     if not facts.image_topics:
         return "there is no image topic at all: is the camera's driver running, and is ROS_DOMAIN_ID the same?"
-    names = ", ".join(facts.image_topics)
-    return f"image topics that exist: {names}; remap with --ros-args -r {facts.image.topic}:={facts.image_topics[0]}"
+    names, first = ", ".join(facts.image_topics), facts.image_topics[0]
+    compressed = first.endswith("/compressed")
+    topic = "image/compressed" if compressed else "image"
+    transport = "" if topic == facts.image.topic else f"-p image_transport:={'compressed' if compressed else 'raw'} "
+    return f"image topics that exist: {names}; remap with --ros-args {transport}-r {topic}:={first}"
 
 
 def _other_type(what: str, feed: Feed) -> str:
@@ -258,6 +265,7 @@ def _other_type(what: str, feed: Feed) -> str:
 _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _inactive, _paused, _running, _working, _starting, _image, _clock, _needs, _refused, _complaint,
 )  # fmt: skip
+_WAITING = "the images that came have not come out yet; each waits a second of ROS time for what it needs"
 _LOOSEST = {"reliability": "best_effort", "durability": "volatile"}
 _TRANSPORTS = {
     ("image", "sensor_msgs/msg/Image"): "image_transport to raw and remap image",
@@ -267,7 +275,8 @@ _TRANSPORTS = {
 }
 _SOURCES = {
     "camera_info": "remap camera_info to the camera's",
-    "depth": "remap depth to the registered depth image, stamped as the image is",
+    "depth": "remap depth to the registered depth image, stamped as the image is; if it is that, messages are lost on the way:"
+    " docs/ros.md, Throughput",
     "pose": "is localization running? See pose_source and world_frame",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moonseg3r_ros.signals import end_within, interrupt_once, leave_at_once
@@ -11,13 +12,20 @@ from moonseg3r_ros.signals import end_within, interrupt_once, leave_at_once
 if TYPE_CHECKING:
     from moonseg3r_ros.node import MoonSeg3RNode
 
+USAGE = (
+    "moonseg3r_node --ros-args -r image:=/TOPIC -p PARAMETER:=VALUE; `moonseg3r config show` and docs/ros.md list them"
+)
 ENDING = 1.5  # seconds that callbacks at work, and then a step at work, are waited for at the end
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 ended by a signal or shutdown; 2 parameters that cannot be used, one line on standard error."""
+    """Exit status: 0 ended by a signal or shutdown; 2 bad usage or parameters, one line on standard error."""
     leave_at_once()  # torch takes seconds to import
     import rclpy
+    from rclpy.utilities import remove_ros_args
+
+    if others := remove_ros_args(sys.argv if arguments is None else arguments)[1:]:
+        return explain(others)
     from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
     from rclpy.signals import SignalHandlerOptions
 
@@ -36,6 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         rclpy.try_shutdown()
     return 0
+
+
+def explain(arguments: Sequence[str]) -> int:
+    """Say how the node is called, to one who asks or has given arguments that are not ROS's; the exit status."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"usage: {USAGE}")
+        return 0
+    print(f"moonseg3r_node: error: unknown arguments: {' '.join(arguments)}; usage: {USAGE}", file=sys.stderr)
+    return 2
 
 
 def serve(node: MoonSeg3RNode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Parameters:
     """Declares all parameters of a node, and hands on every change that passes.
 
     `adopt(before, after)` takes a change or raises ConfigError, whose text is the reason of the refusal.
+    A name given at the start that is no parameter's is named in the log: files of parameters may be shared among nodes.
     Raises ConfigError when a value given at the start cannot be used.
     """
 
@@ -49,6 +51,9 @@ class Parameters:
         defaults = Values(load_config(*([file] if file else [])), NodeSettings())
         self.values = defaults.with_changes(own | {k.name: _declare(node, k) for k in list_settings(defaults.config)})
         self._names = {key.name for key in self.values.every()}
+        for name in _unknown(node):
+            near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.0)[0]
+            node.get_logger().warning(f"parameter '{name}' is unknown and does nothing; did you mean '{near}'?")
         node.add_on_set_parameters_callback(self._on_set)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -82,6 +87,12 @@ def descriptor_of(key: Key) -> ParameterDescriptor:
 
 def _bounds(key: Key, least: float, most: float) -> tuple[float, float]:
     return least if key.low is None else key.low, most if key.high is None else key.high
+
+
+def _unknown(node: Node) -> list[str]:
+    """What was given at the start and nobody declared; QoS is declared as topics are subscribed."""
+    given = node._parameter_overrides  # rclpy has no public name for them
+    return [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
 
 
 def _declare(node: Node, key: Key) -> Any:

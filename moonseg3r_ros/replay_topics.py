@@ -99,8 +99,8 @@ class Outlets:
         if seconds:
             names = " or ".join(watched)
             self.node.get_logger().warning(
-                f"{subscriber or 'no node'} has subscribed to {names} within {seconds:g} s; starting all the same."
-                " Compare names and QoS: ros2 topic info -v TOPIC"
+                f"{subscriber or 'no node'} has subscribed to {names} within {seconds:g} s; starting all the same;"
+                " --wait waits for a node that is still starting; else compare names and QoS: ros2 topic info -v TOPIC"
             )
 
 

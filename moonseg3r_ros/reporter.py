@@ -79,7 +79,9 @@ class Reporter:
 
     def _feed(self, name: str, resolved: str, matched: int, messages: int, silence: float | None, qos: str) -> Feed:
         package, _, kind = INPUTS[name].type.partition("/")
-        types = tuple(info.topic_type for info in self.node.get_publishers_info_by_topic(resolved))
+        own = (self.node.get_namespace(), self.node.get_name())  # this node publishes on /tf too
+        there = self.node.get_publishers_info_by_topic(resolved)
+        types = tuple(info.topic_type for info in there if (info.node_namespace, info.node_name) != own)
         return Feed(name, resolved, f"{package}/msg/{kind}", types, matched, messages, silence, qos)
 
     def _image_topics(self) -> tuple[str, ...]:

@@ -54,6 +54,14 @@ TABLE = {
     "no publisher at all": (
         replace(DEAD, image=unheard("image", IMAGE, publishers=())), ERROR, ["no publisher on /image", "ROS_DOMAIN_ID"],
     ),
+    "no publisher, a compressed one exists": (
+        replace(DEAD, image=unheard("image", IMAGE, publishers=()), image_topics=("/cam/image_raw/compressed",)),
+        ERROR, ["no publisher on /image", "-p image_transport:=compressed -r image/compressed:=/cam/image_raw/compressed"],
+    ),
+    "no publisher, a raw one exists": (
+        replace(DEAD, image=unheard("image/compressed", COMPRESSED, publishers=()), image_topics=("/cam/image_raw",)),
+        ERROR, ["-p image_transport:=raw -r image:=/cam/image_raw"],
+    ),
     "compressed, raw expected": (
         replace(DEAD, image=unheard("image", IMAGE, publishers=(COMPRESSED,))),
         ERROR, [f"/image carries {COMPRESSED}, expected {IMAGE}", "set image_transport to compressed"],
@@ -110,7 +118,7 @@ TABLE = {
     ),
     "depth of another time": (
         replace(DEAD, causes={"no depth": "no depth within 0.017 s of the image at 5.000 s, the nearest is 0.4 s away"}),
-        ERROR, ["no depth within 0.017 s of the image at 5.000 s"],
+        ERROR, ["no depth within 0.017 s of the image at 5.000 s", "lost on the way"],
     ),
     "QoS of depth": (
         replace(DEAD, needs=a_need(depth=unheard("depth", IMAGE, incompatible="reliability"))),
@@ -151,6 +159,10 @@ TABLE = {
         WARN, ["slow: 3.1 of 30.0 images/s come out", "322.0 ms", "807 were dropped"],
     ),
     "a very long step": (replace(DEAD, flow=replace(DEAD.flow, working=12.0)), WARN, ["one image has been in work for 12 s"]),
+    "the first image is in work": (replace(DEAD, flow=replace(DEAD.flow, working=1.25)), OK, ["the first image", "1.2 s"]),
+    "a refused image is in work": (
+        replace(DEAD, flow=replace(DEAD.flow, working=0.1, rejected=3, reason="too small")), ERROR, ["too small"],
+    ),
     "just started": (
         replace(DEAD, age=0.4, image=unheard("image", IMAGE, publishers=())), OK, ["waiting for the first image"],
     ),

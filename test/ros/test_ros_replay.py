@@ -219,6 +219,7 @@ def test_it_waits_for_the_node_that_it_is_told_of(graph, bag):
 def test_it_says_that_nobody_listens_and_starts(graph, bag):
     text = ended(graph, graph.start(REPLAY, bag, "--wait", 0.1, "--rate", 10))
     assert "no node has subscribed to /image within 0.1 s" in text
+    assert "--wait waits for a node that is still starting" in text
     assert "published 40 messages" in text
 
 

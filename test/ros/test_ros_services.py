@@ -1,14 +1,18 @@
 """Lifecycle, services and parameters of the running node."""
 
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import numpy as np
-from graph import LATCHED, PATIENCE, cloud_of, stamp_of
+from graph import LATCHED, NODE, PATIENCE, cloud_of, stamp_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
+from robot import RELIABLY
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import Trigger
 from test_ros_stream import PERIOD, START, Stream
@@ -210,6 +214,25 @@ def test_a_wrong_parameter_at_the_start_is_one_line_and_status_2(graph):
         assert words in node.text
         assert "Traceback" not in node.text
         node.killed = True  # it ended by itself, and not with 0
+
+
+def test_an_unknown_parameter_is_named_with_the_nearest_one(graph):
+    node = graph.node(masks__knid="regions", use_sim_time=False, **RELIABLY)
+    graph.until(lambda: "masks.knid" in node.text, "the unknown parameter is named", node)
+    assert "parameter 'masks.knid' is unknown and does nothing; did you mean 'masks.kind'?" in node.text
+    assert node.text.count("is unknown") == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "status", "stream"), [("--help", 0, "stdout"), ("masks.kind:=regions", 2, "stderr")]
+)
+def test_the_node_says_how_it_is_called(argument, status, stream):
+    run = subprocess.run([sys.executable, "-m", NODE, argument], capture_output=True, text=True, timeout=60)
+    said = getattr(run, stream)
+    assert run.returncode == status
+    assert "moonseg3r_node --ros-args" in said
+    assert argument in said or status == 0
+    assert said.count("\n") == 1
 
 
 def test_a_configuration_file_holds_unless_a_parameter_says_otherwise(graph, tmp_path):

@@ -94,6 +94,23 @@ def info(at):
     return info_message(VIEW, at)
 
 
+def test_tf_that_only_the_node_itself_publishes_is_no_publisher(graph):
+    graph.node()
+    images, infos, depths = (
+        graph.publisher(k, t) for k, t in ((Image, "/image"), (CameraInfo, "/camera_info"), (Image, "/depth"))
+    )
+    number = iter(range(10_000))
+
+    def send():
+        at = header(next(number))
+        infos.publish(info(at))
+        depths.publish(image_message(VIEW.depth.numpy(), "32FC1", at))
+        images.publish(image_message(VIEW.image.numpy(), "rgb8", at))
+        return "no pose: no publisher on /tf" in graph.diagnosed()[0]
+
+    graph.until(send, "TF is missed")
+
+
 def test_missing_weights_or_masks_are_a_fault_that_configure_tells(graph, tmp_path):
     graph.node(ready=False, masks__kind="precomputed", masks__precomputed__folder=str(tmp_path / "nothing"))
     verdict(graph, "not configured", "nothing")
