@@ -190,7 +190,9 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from test_map_file import CONFIG, EAGER, house, load_map, mapped, same, save_map
 path, one, two = Path(sys.argv[2]), mapped(3), mapped(9)
+begun = time.monotonic()
 save_map(path, one, CONFIG)
+once = time.monotonic() - begun
 random.seed(0)
 met = set()
 for turn in range(40):
@@ -199,7 +201,7 @@ for turn in range(40):
         while True:
             save_map(path, (two, one)[turn % 2], CONFIG)
             save_map(path, (one, two)[turn % 2], CONFIG)
-    time.sleep(random.uniform(0.002, 0.05))
+    time.sleep(random.uniform(0.1, 2.5) * once)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     read = house(**EAGER)[0]
