@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from moonseg3r_core.features.dino import DinoFeatures
 from moonseg3r_core.hub_models import CONFIG, load_model
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.weights import find
 
 REGISTERS = "dinov2_with_registers"  # published as a model of its own
@@ -31,6 +31,6 @@ def make_dinov2(weights: str, precision: str, long_side: int, device: torch.devi
 def _model_type(folder: Path) -> str:
     """What a folder's config.json says it is; empty where it says nothing, which loading then refuses."""
     try:
-        return str(json.loads((folder / CONFIG).read_text())["model_type"])
+        return str(read_json((folder / CONFIG).read_text())["model_type"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

@@ -2,7 +2,10 @@
 
 
 class MoonSeg3RError(Exception):
-    """Root of all errors raised on purpose by this package."""
+    """Root of all errors raised on purpose by this package; they read as one line, whatever stands in a file's names."""
+
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())
 
 
 class InputError(MoonSeg3RError):

@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from moonseg3r_core.errors import MissingDependency, WeightsError
+from moonseg3r_core.plain_text import read_json
 
 INSTALL = 'python -m pip install "transformers>=4.57"'
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_ATTENTION = ("attn_implementation", "_attn_implementation")  # the library gets any other, code and all, from a hub
+_OWN_ATTENTION = ("eager", "sdpa")
+_COUNTED = ("layers", "depth", "blocks")  # in the names of what is built one by one
 
 
 def import_transformers(what: str) -> Any:
@@ -36,6 +41,7 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
                 f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again."
             )
     try:
+        _check_config(folder)
         with _quiet(transformers):
             net, report = getattr(transformers, name).from_pretrained(
                 folder,
@@ -54,6 +60,29 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
             f"{folder} must hold all tensors of {name}, got {len(wrong)} missing or of another size: {wrong[0]}."
         )
     return net.requires_grad_(False).eval().to(device)
+
+
+def _check_config(folder: Path) -> None:
+    """Raises ValueError for a configuration that asks for code from elsewhere, or for more layers than there are tensors."""
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        most = len(list(file.keys()))
+    for name, fact in _facts(read_json((folder / CONFIG).read_bytes())):
+        if name in _ATTENTION and fact not in (None, *_OWN_ATTENTION):
+            raise ValueError(f"{name} must be one of {', '.join(_OWN_ATTENTION)}, got {fact!r:.80}")
+        if any(word in name for word in _COUNTED) and isinstance(fact, int) and fact > most:
+            raise ValueError(f"{name}={fact} needs more than the {most} tensors that are there")
+
+
+def _facts(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a configuration with its name, whatever it lies in."""
+    if isinstance(content, dict):
+        for inner, value in content.items():
+            yield from _facts(value, name if name in _ATTENTION else inner)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _facts(value, name)
+    else:
+        yield name, content
 
 
 @contextmanager

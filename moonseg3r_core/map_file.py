@@ -15,6 +15,7 @@ from torch import Tensor
 from moonseg3r_core import __version__
 from moonseg3r_core.config import Config, flatten, list_settings, to_dict
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.whole_file import whole_file
 
@@ -54,10 +55,10 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
     if facts.get(_FORMAT) != FORMAT:
         raise InputError(_wrong_file(path, facts))
     try:
-        saved, notes = flatten(json.loads(facts[_CONFIG])), dict(json.loads(facts[_NOTES]))
+        saved, notes = flatten(read_json(facts[_CONFIG])), dict(read_json(facts[_NOTES]))
         state = safetensors.torch.load(data)
         whole = facts[_CHECKSUM] == _checksum(state)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(_damaged(path, str(error))) from error
     if not whole:
         raise InputError(_damaged(path, "other numbers than were written"))
@@ -72,9 +73,9 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
 def _facts(data: bytes) -> dict[str, str]:
     """What stands in the header of a safetensors file beside its tensors; nothing where there is no header."""
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return dict(header["__metadata__"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         return {}
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from moonseg3r_core.errors import OutputError, WeightsError
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.whole_file import whole_file
 
 N = TypeVar("N", bound=nn.Module)
@@ -38,13 +40,31 @@ def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], comm
         with safe_open(path, "pt") as file:
             facts = (file.metadata() or {})[kind]
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        net = make(json.loads(facts))
-        net.load_state_dict(tensors)
+        net = _shaped(make, read_json(facts), tensors)
+        net.load_state_dict(tensors, assign=True)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}; give a file of {words} weights.") from error
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise WeightsError(
             f"{path} must hold a {words} as `{command}` writes it, got one that does not: "
             f"{' '.join(str(error).split())[:200]}."
         ) from error
     return net.eval().requires_grad_(False)
+
+
+def _shaped(make: Callable[[Mapping[str, Any]], N], facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> N:
+    """The net without its numbers. Raises ValueError for facts beyond what the file's tensors, by their sizes, can fill."""
+    most = max([len(tensors), *(side for tensor in tensors.values() if tensor.numel() for side in tensor.shape)])
+    given = [number for fact in facts.values() for number in (fact if isinstance(fact, list) else [fact])]
+    if any(not isinstance(number, int) or number > most for number in given):
+        raise ValueError(f"facts must be whole numbers up to {most}, got {facts!r:.80}")
+    with torch.device("meta"):
+        return make(facts)

@@ -85,7 +85,7 @@ def _vertex_layout(lines: list[list[str]], path: str) -> tuple[int, np.dtype]:
     """How many vertices follow the header, and the layout of one. The vertices must be the first element."""
     elements = [k for k, line in enumerate(lines) if line[:1] == ["element"]]
     first = lines[elements[0]] if elements else []
-    if len(first) != 3 or first[1] != "vertex" or not first[2].isdigit():
+    if len(first) != 3 or first[1] != "vertex" or not (first[2].isdigit() and len(first[2]) < 19):
         raise _malformed(path, "no `element vertex` first")
     end = elements[1] if len(elements) > 1 else len(lines)
     properties = [line for line in lines[elements[0] : end] if line[:1] == ["property"]]

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
+from moonseg3r_core import plain_text
 from moonseg3r_core.errors import ConfigError
 
 C = TypeVar("C")
+_SHOWN = 80  # characters of what was given that an error shows
 
 
 def value(
@@ -80,9 +80,9 @@ def overlay(config: C, settings: Mapping[str, Any], origin: str = "settings") ->
     known = {key.name: key for key in list_settings(config)}
     for name, given in settings.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            near = difflib.get_close_matches(name[:_SHOWN], known, n=1, cutoff=0.0)
             raise ConfigError(
-                f"{origin}: unknown key '{name}'; did you mean '{near[0]}'? `moonseg3r config show` lists all keys."
+                f"{origin}: unknown key '{name[:_SHOWN]}'; did you mean '{near[0]}'? `moonseg3r config show` lists all keys."
             )
         config = _replace(config, name.split("."), _convert(known[name], given, origin))
     return config
@@ -112,11 +112,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = plain_text.read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read config file {path}: {error.strerror}; give the path of a YAML file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):
@@ -132,13 +132,13 @@ def _replace(config: Any, path: list[str], new: Any) -> Any:
 
 
 def _convert(key: Key, given: Any, origin: str) -> Any:
-    wanted = f"{origin}: {key.name} must be {_words(key)}, got {given!r}"
+    wanted = f"{origin}: {key.name} must be {_words(key)}, got {given!r:.{_SHOWN}}"
     try:
         converted = _as_type(key.type, given)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{wanted}.") from error
     if key.choices and converted not in key.choices:
-        near = difflib.get_close_matches(str(given), key.choices, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(given)[:_SHOWN], key.choices, n=1, cutoff=0.5)
         raise ConfigError(f"{wanted}; did you mean {near[0]!r}?" if near else f"{wanted}.")
     if key.type in (int, float) and not _in_range(converted, key):
         raise ConfigError(f"{wanted}.")

@@ -12,6 +12,8 @@ from torch import Tensor
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.geometry import quaternion_from_rotation, rotation_from_quaternion
 
+_LARGEST = 1e12  # of a number in a line, whose squares must be numbers too
+
 
 def write_tum(path: str | Path, stamps: Sequence[float] | Tensor, poses: Sequence[Tensor] | Tensor) -> None:
     """Write stamps (N,) seconds and rigid poses (N, 4, 4). Raises OutputError when the file cannot be written."""
@@ -55,7 +57,7 @@ def _numbers(line: str, where: str) -> list[float]:
         row = [float(word) for word in line.replace(",", " ").split()]
     except ValueError:
         row = []
-    if len(row) != 8 or not np.isfinite(row).all() or np.linalg.norm(row[4:]) < 1e-6:
+    if len(row) != 8 or not (np.abs(row) < _LARGEST).all() or np.linalg.norm(row[4:]) < 1e-6:
         raise OutputError(
             f"{where}: expected `stamp tx ty tz qx qy qz qw`, got '{line.strip()[:80]}'; repair the line."
         )

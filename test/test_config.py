@@ -1,10 +1,13 @@
 """The configuration: dotted names, overlays in turn, and an error that names the nearest key."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import yaml
+from damage import damaged
+from hypothesis import given, settings
 
 from moonseg3r_core.config import Config, fixed_changes, list_settings, load_config, overlay, parse_set, to_dict
 from moonseg3r_core.errors import ConfigError
@@ -59,13 +62,28 @@ def test_bad_settings_say_what_is_wrong(settings, words):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [", "is not valid YAML"), ("- 1", "must hold keys and values, got a list"), ("\x00", "is not valid YAML")],
+    [
+        ("a: [", "is not valid YAML"),
+        ("- 1", "must hold keys and values, got a list"),
+        ("\x00", "is not valid YAML"),
+        ("seed: 2024-13-45", "is not valid YAML: month must be"),
+        ("seed: " + "1" * 5000, "is not valid YAML"),
+        ("seed: !!int x", "is not valid YAML"),
+        ("seed: !!bool x", "is not valid YAML"),
+        ("seed: !!timestamp x", "is not valid YAML"),
+        ("[" * 2000, "is not valid YAML"),
+        ("&a {a: *a}", "is not valid YAML: an alias stands for another part"),
+        ("seed: .inf", "seed must be a whole number >= 0, got inf"),
+        ("seed: " + "x" * 10**5, r"got 'x{79}\.$"),
+        ('"a\\nb": 1', "unknown key 'a b'"),
+    ],
 )
 def test_bad_files_say_which(tmp_path, text, words):
     file = tmp_path / "c.yaml"
     file.write_text(text)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words) as refused:
         load_config(file)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_missing_file(tmp_path):
@@ -93,3 +111,20 @@ def test_what_may_change_while_a_map_exists():
     new = overlay(Config(), {"map.voxel": 0.05, "map.samples": 7, "device": "cpu"})
     assert fixed_changes(Config(), new) == {"map.voxel": (0.02, 0.05), "device": ("auto", "cpu")}
     assert fixed_changes(new, new) == {}
+
+
+def test_what_would_stand_for_more_than_a_memory_is_refused_at_once(tmp_path):
+    """Seven lines, each nine times the one before: five million settings."""
+    lines = [f"a{n}: &a{n} {{{', '.join(f'b{m}: *a{n - 1}' for m in range(9))}}}" for n in range(1, 8)]
+    (tmp_path / "c.yaml").write_text("\n".join(["a0: &a0 {x: 1}", *lines]))
+    with pytest.raises(ConfigError, match="an alias stands for another part"):
+        load_config(tmp_path / "c.yaml")
+
+
+@settings(max_examples=30, deadline=None)
+@given(damaged(b"masks: {kind: nano, min_area: 9}\nmap.voxel: 0.02\nseed: !!int 3\nfusion:\n  merge: &a none\n"))
+def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path_factory, content):
+    file = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    file.write_bytes(content)
+    with suppress(ConfigError):
+        load_config(file)

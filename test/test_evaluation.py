@@ -4,13 +4,15 @@ import json
 import math
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from damage import damaged
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.cli import main
@@ -18,6 +20,7 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.average_precision import average_precision, match_scene, mean_of_scenes
 from moonseg3r_core.evaluation.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
+from moonseg3r_core.evaluation.ground_truth import read_ground_truth
 from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
 from moonseg3r_core.evaluation.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
@@ -479,6 +482,28 @@ def truth_with_nan(output, recording):
     np.savez(recording / "gt.npz", points=wall() * np.nan, instance_ids=np.ones(1200, np.int32))
 
 
+def truth_far_away(output, recording):
+    np.savez(recording / "gt.npz", points=wall() * 1e300, instance_ids=np.ones(1200, np.int32))
+
+
+def truth_of_long_ids(output, recording):
+    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.full(1200, 2**32 + 1))
+
+
+def truth_of_named_structure(output, recording):
+    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.ones(1200, np.int32), structure_ids=["wall"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damaged_truth_is_read_or_refused_in_a_line(tmp_path_factory, data):
+    file = tmp_path_factory.getbasetemp() / "gt.npz"
+    np.savez(file, points=wall(), instance_ids=np.ones(1200, np.int32), structure_ids=[1])
+    file.write_bytes(data.draw(damaged(file.read_bytes())))
+    with suppress(InputError):
+        assert np.isfinite(read_ground_truth(file).points).all()
+
+
 def drop_poses(output, recording):
     (recording / "pose").rename(recording / "no_pose")
 
@@ -510,6 +535,9 @@ def score_nan(output, recording):
         (truth_without_points, "must hold points (N, 3) and instance_ids (N,), got instance_ids"),
         (truth_of_two_lengths, "must hold float points"),
         (truth_with_nan, "points must be finite"),
+        (truth_far_away, "points must be finite and near"),
+        (truth_of_long_ids, "ids of 32 bits"),
+        (truth_of_named_structure, "structure_ids"),
         (drop_poses, "got no pose/"),
         (spoil_poses, "must give depth, intrinsics and a rigid pose"),
         (drop_instances, "instances.json"),

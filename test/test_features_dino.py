@@ -1,5 +1,8 @@
 """DINOv3 and DINOv2 as feature rooms, real classes at small random size: every token lies where its patch does."""
 
+import json
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -242,6 +245,25 @@ def test_a_file_that_is_cut_short_or_names_no_model_is_refused(folders, tmp_path
         (tmp_path / "config.json").write_text(config)
         with pytest.raises(InputError, match="got one that does not load"):
             make_dinov2(str(tmp_path), "float32", 0, CPU)
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"auto_map": {"AutoModel": "evil.Model", "AutoConfig": "evil.Config"}, "trust_remote_code": True}, None),
+        ({"_attn_implementation": "someone/kernel"}, "_attn_implementation must be one of eager, sdpa"),
+        ({"attn_implementation": {"": "someone/kernel"}}, "attn_implementation must be one of eager, sdpa"),
+        ({"num_hidden_layers": 10**9}, "needs more than the"),
+    ],
+)
+def test_no_code_of_a_folder_is_run_and_no_room_made_for_what_is_not_there(folders, tmp_path, facts, words):
+    config = json.loads((folders["dinov2"] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | facts))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
+    (tmp_path / "model.safetensors").write_bytes((folders["dinov2"] / "model.safetensors").read_bytes())
+    with nullcontext() if words is None else pytest.raises(InputError, match=words):
+        make_dinov2(str(tmp_path), "float32", 0, CPU)
+    assert not (tmp_path / "harm").exists()
 
 
 def stack(folder, kind="dinov3"):

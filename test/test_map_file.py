@@ -5,12 +5,15 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from damage import damaged
+from hypothesis import given, settings
 from walks import EAGER, EXACT, configured, house, split, walk
 
 from moonseg3r_core.config import load_config
@@ -122,6 +125,7 @@ def test_other_settings_are_named(file):
         (lambda f: rewritten(f, {"moonseg3r_map": "3", "package": "9.1"}), "format 2, got format 3 of version 9.1"),
         (lambda f: rewritten(f, {"config": "{"}), "a damaged one"),
         (lambda f: rewritten(f, {"config": "3"}), "a damaged one"),
+        (lambda f: rewritten(f, {"config": "[" * 100_000}), "a damaged one"),
         (lambda f: rewritten(f, {"notes": None}), "a damaged one"),
         (lambda f: rewritten(f, {"crc32": None}), "a damaged one"),
         (lambda f: rewritten(f, **{"store.map.sums": torch.zeros(3, 8)}), "other numbers"),
@@ -217,3 +221,18 @@ def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
         [sys.executable, "-c", KILLED, str(HERE), str(tmp_path / "map")], capture_output=True, text=True, timeout=120
     )
     assert told.stdout.strip() == "['one', 'two']", told.stderr
+
+
+def test_a_damaged_file_is_refused_in_a_line(tmp_path):
+    """Each byte counts: the checksum knows the numbers, the settings are compared, the notes are JSON."""
+    save_map(tmp_path / "whole", house(**EAGER)[0], CONFIG)
+    segmenter, _ = house(**EAGER)
+
+    @settings(max_examples=100, deadline=None)
+    @given(damaged((tmp_path / "whole").read_bytes()))
+    def check(content):
+        (tmp_path / "map").write_bytes(content)
+        with suppress(InputError):
+            load_map(tmp_path / "map", segmenter, CONFIG)
+
+    check()

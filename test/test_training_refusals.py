@@ -2,12 +2,15 @@
 
 import os
 import pickle
+from contextlib import suppress
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from damage import damaged
+from hypothesis import given, settings
 from torch import nn
 from training_toys import CPU, TOY, written
 
@@ -113,7 +116,7 @@ def test_another_recipe_does_not_go_on(tmp_path):
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("damage", ["cut", "words", "folder", "others"])
+@pytest.mark.parametrize("damage", ["cut", "words", "folder", "others", "listed", "unlike", "part"])
 def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path = tmp_path / LAST
     write_last(path, TOY, 3, net={"a": torch.zeros(1000)})
@@ -122,10 +125,33 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         path.mkdir()
     elif damage == "others":
         torch.save([1, 2], path)
+    elif damage in ("listed", "unlike", "part"):
+        recipe = {"listed": [1], "unlike": {"rate": torch.zeros(3)}, "part": asdict(TOY)}[damage]
+        torch.save({"step": 3, "recipe": recipe, "net": 5 if damage == "part" else {}}, path)
     else:
         path.write_bytes(path.read_bytes()[:700] if damage == "cut" else b"words")
     with pytest.raises(InputError, match="must be a whole checkpoint of this command") as refused:
         read_last(path, TOY, "net")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_checkpoint_damaged_anywhere_is_read_or_refused_in_a_line(tmp_path):
+    write_last(tmp_path / "whole", TOY, 3, net={"a": torch.zeros(5)})
+
+    @settings(max_examples=100, deadline=None)
+    @given(damaged((tmp_path / "whole").read_bytes()))
+    def check(content):
+        (tmp_path / LAST).write_bytes(content)
+        with suppress(InputError):
+            read_last(tmp_path / LAST, TOY, "net")
+
+    check()
+
+
+def test_a_checkpoint_of_another_net_is_refused(tmp_path):
+    write_last(tmp_path / LAST, TOY, 3, net={"a": torch.zeros(1)}, average={}, optimizer_0={})
+    with pytest.raises(InputError, match="must hold this recipe's net, got another") as refused:
+        train(TOY, tmp_path, **CPU)
     assert len(str(refused.value).splitlines()) == 1
 
 

@@ -7,12 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from damage import damaged
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
 from test_cut3r_checkpoint import model_line, official, weights
 
 from moonseg3r_core.build import TENANTS, build_segmenter
@@ -22,8 +27,9 @@ from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import InputError, MissingDependency, OutputError, WeightsError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
-from moonseg3r_core.weights import catalog, find, hash_of, install, store
+from moonseg3r_core.weights import catalog, find, hash_of, install, record_of, store
 from moonseg3r_core.weights.catalog import CATALOG, entry_of
+from moonseg3r_core.weights.content import check_content
 from moonseg3r_core.weights.embedded import EMBEDDED
 
 HERE = Path(__file__).parent
@@ -162,11 +168,45 @@ def test_a_file_without_its_record_is_not_installed(installed, lacking):
         find("cut3r")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", '{"file": "other"}'])
+def recorded(name):
+    """A record of one file."""
+    file = {"name": name, "size": 3, "modified_ns": 1, "sha256": "", "source": "", "source_sha256": ""}
+    return json.dumps({"name": "cut3r-512", "licence": "", "files": [file]})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "{}", '{"file": "other"}', "[" * 100_000, *map(recorded, ([], 5, "../f", "a\0b"))]
+)
 def test_a_record_that_is_none(installed, text):
     (installed.parent / "record.json").write_text(text)
     with pytest.raises(InputError, match="is not installed"):
         find("cut3r")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged(recorded("file").encode()))
+def test_a_damaged_record_is_one_or_none(tmp_path, content):
+    (tmp_path / "record.json").write_bytes(content)
+    (tmp_path / "file").write_bytes(b"abc")
+    for place in (tmp_path, tmp_path / "file"):
+        record_of(place)
+        with suppress(InputError):
+            hash_of(place)
+
+
+@settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), st.sampled_from([".json", ".safetensors", ".pth"]))
+def test_a_damaged_download_is_whole_or_refused_in_a_line(tmp_path, data, suffix):
+    file = tmp_path / f"got{suffix}"
+    torch.save({"a": torch.zeros(3)}, tmp_path / "whole.pth")
+    whole = {
+        ".json": b'{"a": [1]}',
+        ".safetensors": save({"a": torch.zeros(3)}),
+        ".pth": (tmp_path / "whole.pth").read_bytes(),
+    }
+    file.write_bytes(data.draw(damaged(whole[suffix])))
+    with suppress(InputError):
+        check_content(file, file.name)
 
 
 # Getting

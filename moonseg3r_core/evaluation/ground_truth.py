@@ -17,6 +17,8 @@ from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
 from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color
 from moonseg3r_core.sources.scannet import ScanNetSource
 
+FAR = 1e6  # metres; no scene reaches as far
+
 
 @dataclass(frozen=True)
 class GroundTruth:
@@ -53,20 +55,26 @@ def read_ground_truth(file: Path) -> GroundTruth:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # numpy and zipfile raise many kinds for a damaged file
-        raise InputError(f"cannot read {file}: {' '.join(str(error).split())}; write it again.") from error
+        raise InputError(f"cannot read {file}: {' '.join(str(error).split())[:200]}; write it again.") from error
     points, ids = arrays.get("points"), arrays.get("instance_ids")
     if points is None or ids is None:
         raise InputError(f"{file} must hold points (N, 3) and instance_ids (N,), got {', '.join(arrays) or 'nothing'}.")
-    numeric = points.dtype.kind == "f" and ids.dtype.kind in "iu"
+    structure = arrays.get("structure_ids", np.zeros(0, np.int32))
+    numeric = (
+        points.dtype.kind == "f" and ids.dtype.kind in "iu" and (structure.dtype.kind in "iu" or not structure.size)
+    )
     if not numeric or points.ndim != 2 or points.shape[1] != 3 or ids.shape != points.shape[:1]:
         raise InputError(
-            f"{file} must hold float points (N, 3) and integer instance_ids (N,), got {points.dtype} {points.shape} "
-            f"and {ids.dtype} {ids.shape}."
+            f"{file} must hold float points (N, 3), integer instance_ids (N,) and, if any, structure_ids, got "
+            f"{points.dtype} {points.shape}, {ids.dtype} {ids.shape} and {structure.dtype} {structure.shape}."
         )
-    if not np.isfinite(points).all():
-        raise InputError(f"{file}: points must be finite, got NaN or infinite ones; leave such points out.")
-    structure = np.asarray(arrays.get("structure_ids", ())).astype(np.int32).reshape(-1)
-    truth = GroundTruth(points.astype(np.float32), ids.astype(np.int32), structure)
+    if not (np.abs(points) < FAR).all():
+        raise InputError(
+            f"{file}: points must be finite and near, got NaN, infinite or lost ones; leave such points out."
+        )
+    if any((np.abs(given.astype(np.float64)) >= 2**31).any() for given in (ids, structure)):
+        raise InputError(f"{file} must hold ids of 32 bits, got larger ones; number the objects from 1.")
+    truth = GroundTruth(points.astype(np.float32), ids.astype(np.int32), structure.astype(np.int32).reshape(-1))
     if not (np.unique(ids[ids > 0], return_counts=True)[1] >= MIN_POINTS).any():
         raise InputError(f"{file} must hold an object of {MIN_POINTS} points or more, got none: nothing can be found.")
     return truth

@@ -152,7 +152,7 @@ class OutputFolder:
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no instances.json there."
             ) from error
-        except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
             raise OutputError(f"cannot read {path}: {error}; run again.") from error
 
     def _frame_files(self) -> list[Path]:

@@ -13,6 +13,8 @@ from torch import Tensor
 from moonseg3r_core.types import Instance, InstanceMap
 
 DESCRIPTOR = "descriptor"
+_PLACES = ("centroid", "box_min", "box_max")
+_LARGEST = 2**53  # of a number in a row, so that all of them are exact
 Row = dict[str, Any]
 
 
@@ -31,15 +33,29 @@ def direction(query: Tensor | None) -> list[float] | None:
 
 
 def instance_of(row: Row) -> Instance:
-    """The plain numbers of a row. Raises TypeError for one that lacks some."""
+    """The plain numbers of a row. Raises TypeError for one that lacks some or holds others, ValueError for other values."""
     values: Row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     values.pop(DESCRIPTOR, None)
-    return Instance(**values)
+    instance = Instance(**values)
+    for name, value in values.items():
+        _check(name, value)
+    return instance
+
+
+def _check(name: str, value: Any) -> None:
+    """Raises ValueError for what is not this field of an instance: three finite numbers, a score of any value, or a count."""
+    numbers = value if name in _PLACES and isinstance(value, tuple) and len(value) == 3 else (value,)
+    kinds = (int, float) if name in (*_PLACES, "score") else (int,)
+    sound = (name not in _PLACES or numbers is value) and all(type(number) in kinds for number in numbers)
+    if not sound or (name != "score" and not all(abs(number) < _LARGEST for number in numbers)):
+        raise ValueError(f"{name} must be {'three numbers' if name in _PLACES else 'a number'}, got {value!r:.40}")
 
 
 def descriptors_of(rows: Sequence[Row]) -> dict[int, np.ndarray]:
     """By id the descriptor (D,) float64, at unit length, of those that have one. Raises ValueError, KeyError."""
     found = {row["id"]: np.array(row[DESCRIPTOR], float) for row in rows if row[DESCRIPTOR] is not None}
+    if any(values.ndim != 1 for values in found.values()):
+        raise ValueError("descriptors must be lists of numbers and of one length")
     lengths = {id: np.linalg.norm(values) for id, values in found.items()}
     if len({values.shape for values in found.values()}) > 1 or not all(0 < n < np.inf for n in lengths.values()):
         raise ValueError("descriptors must be finite, not all zero and of one length")

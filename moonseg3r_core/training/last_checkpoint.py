@@ -30,13 +30,13 @@ def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        recorded, _ = content["recipe"], [content[name] for name in ("step", *parts)]
+        others = sorted(name for name, value in asdict(recipe).items() if content["recipe"].get(name) != value)
+        _ = [dict(content[name]) for name in parts], int(content["step"])
     except Exception as error:  # what damaged bytes make of the reader can be any
         raise InputError(
             f"{path} must be a whole checkpoint of this command, got a damaged or another file "
             f"({type(error).__name__}); remove it to begin again."
         ) from error
-    others = sorted(name for name, value in asdict(recipe).items() if recorded.get(name) != value)
     if others:
         raise InputError(
             f"{path} must be of this recipe, got one with another {', '.join(others)}; give the recipe that stands beside "

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from moonseg3r_core.errors import OutputError
+from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.training.base_recipe import BaseRecipe
 from moonseg3r_core.training.ending import Ending
 from moonseg3r_core.training.journal import Journal
@@ -138,8 +138,14 @@ class Run(ABC, Generic[N]):
         last = read_last(self.folder / LAST, self.recipe, *parts)
         if last is None:
             return 0
-        for name, part in parts.items():
-            part.load_state_dict(last[name])
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(last[name])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(
+                f"{self.folder / LAST} must hold this recipe's {name}, got another ({' '.join(str(error).split())[:200]}); "
+                "remove it to begin again."
+            ) from error
         return int(last["step"])
 
     def _parts(self) -> dict[str, Any]:

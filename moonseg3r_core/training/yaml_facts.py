@@ -9,9 +9,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
-
 from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.plain_text import read_yaml
 
 T = TypeVar("T")
 _WORDS = {int: "a whole number", float: "a number", str: "text"}
@@ -20,11 +19,11 @@ _WORDS = {int: "a whole number", float: "a number", str: "text"}
 def read_facts(path: Path) -> Mapping[str, Any]:
     """The keys and values of a YAML file. Raises ConfigError for a file that holds none."""
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        facts = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}; give a recipe such as config/train_nano.yaml.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ConfigError(f"not valid YAML: {error}") from error
     return _mapping(facts, "a recipe")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from moonseg3r_core.errors import WeightsError
+from moonseg3r_core.plain_text import read_json
 
 _PICKLE = b"\x80\x02"  # as torch.save began its files before torch 1.6; their end cannot be told
 
@@ -24,7 +24,7 @@ def check_content(file: Path, name: str) -> None:
 
 def _json(file: Path) -> str:
     try:
-        return "" if isinstance(json.loads(file.read_bytes()), dict) else "other data"
+        return "" if isinstance(read_json(file.read_bytes()), dict) else "other data"
     except ValueError as error:
         return f"a damaged one ({error})"
 
@@ -40,14 +40,14 @@ def _safetensors(file: Path) -> str:
 
 def _torch(file: Path) -> str:
     """An archive with a checksum for every part, its table of contents at the end."""
-    if not zipfile.is_zipfile(file):
-        with file.open("rb") as opened:
-            return "" if opened.read(2) == _PICKLE else "the beginning of one, or a file of another kind"
     try:
+        if not zipfile.is_zipfile(file):
+            with file.open("rb") as opened:
+                return "" if opened.read(2) == _PICKLE else "the beginning of one, or a file of another kind"
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        return f"a damaged one ({error})"
+    except Exception as error:  # what damaged bytes make of their readers can be any
+        return f"a damaged one ({str(error)[:200]})"
     return f"a damaged one ({damaged})" if damaged else ""
 
 

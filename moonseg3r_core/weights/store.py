@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moonseg3r_core.errors import WeightsError
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.weights.catalog import ALIASES, CATALOG, entry_of
 from moonseg3r_core.weights.embedded import EMBEDDED, embedded
 from moonseg3r_core.weights.entry import Entry
@@ -64,9 +65,11 @@ def record_of(place: Path) -> Record | None:
     """What was recorded when a file or folder was installed; None for any other."""
     whole = place.is_dir()
     try:
-        content = json.loads(((place if whole else place.parent) / RECORD).read_text())
+        content = read_json(((place if whole else place.parent) / RECORD).read_text())
         record = Record(content["name"], content["licence"], tuple(Kept(**file) for file in content["files"]))
     except (OSError, ValueError, TypeError, KeyError):
+        return None
+    if not all(_is_sound(file) for file in record.files):
         return None
     return record if whole or place.name in {file.name for file in record.files} else None
 
@@ -145,6 +148,13 @@ def _hash(place: Path, count: Callable[[Path, Kept | None], str]) -> str:
     if not place.is_dir():
         return hashes[place.name]
     return hashlib.sha256("".join(f"{hashes[name]}  {name}\n" for name in names).encode()).hexdigest()
+
+
+def _is_sound(file: Kept) -> bool:
+    """Whether every fact is of its kind, and the name one of a file in the record's own folder."""
+    kinds = {"size": int, "modified_ns": int}
+    sound = all(type(value) is kinds.get(name, str) for name, value in asdict(file).items())
+    return sound and file.name == Path(file.name).name and "\0" not in file.name
 
 
 def _names(folder: Path) -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.inert_pickle import Stored
+from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes, model_text, parse_model, sizes_from
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 from moonseg3r_core.torch_file import open_torch_file
@@ -107,11 +108,11 @@ def _read_safetensors(path: Path) -> Checkpoint:
             "file: moonseg3r weights get cut3r-512 --from FILE.pth"
         )
     try:
-        facts = json.loads(header)
+        facts = read_json(header)
         sizes = _sizes(facts["sizes"])
         check_sizes(sizes)
         return Checkpoint(path, sizes, tensors, str(facts["args"]))
-    except (ValueError, KeyError, TypeError, RecursionError, InputError) as error:
+    except (ValueError, KeyError, TypeError, InputError) as error:
         raise InputError(
             f"{path} must say its net's sizes in its header, got others ({error}); get it again."
         ) from error
