@@ -112,6 +112,20 @@ class TestImages:
         assert is_cut(head + b"scan data")
         assert not is_cut(head + b"scan data\xff\xd9 and a trailer")
 
+    @pytest.mark.parametrize("claim", ["pixels", "bytes"])
+    def test_an_image_that_claims_more_than_it_holds_is_refused_before_room_is_made(self, claim):
+        from moonseg3r_core.sources.encodings import is_cut
+
+        _, coded = cv2.imencode(".jpg" if claim == "pixels" else ".png", np.zeros((6, 7, 3), np.uint8))
+        image = coded.tobytes()
+        assert not is_cut(image)
+        if claim == "pixels":
+            at = image.index(b"\xff\xc0") + 5
+            assert is_cut(image[:at] + b"\x7d\x00\x7d\x00" + image[at + 4 :])
+            return
+        at = image.index(b"IDAT") - 4
+        assert is_cut(image[:at] + b"\xff\xff\x00\x00" + image[at + 4 :])
+
     def test_all_rejected_is_an_error_that_says_why(self, tmp_path):
         (tmp_path / "0.png").write_bytes(b"no image")
         (tmp_path / "1.jpg").write_bytes(b"")
@@ -242,6 +256,13 @@ class TestVideo:
     def test_max_frames_stops(self, video):
         assert [frame.index for frame in open_source(str(video), stride=2, max_frames=2)] == [0, 2]
 
+    @pytest.mark.parametrize(("most", "missing"), [(None, 10**15 // 2 - 5), (7, 2)])
+    def test_a_header_that_tells_of_endless_frames_costs_nothing(self, video, most, missing):
+        source = open_source(str(video), stride=2, max_frames=most)
+        source.count = 10**15
+        assert [frame.index for frame in source] == [0, 2, 4, 6, 8]
+        assert source.rejected == {"video ends early": missing}
+
     def test_a_video_shorter_than_its_header_tells_is_counted(self, video, caplog):
         source = open_source(str(video), stride=2)
         source.count = 13
@@ -297,7 +318,17 @@ class TestBadInput:
             open_source(str(tmp_path / name))
 
     @pytest.mark.parametrize(
-        "spec", ["synthetic:abc", "synthetic:", "synthetic:1:0", "synthetic:1:2:3", "synthetic:-1"]
+        "spec",
+        [
+            "synthetic:abc",
+            "synthetic:",
+            "synthetic:1:0",
+            "synthetic:1:2:3",
+            "synthetic:-1",
+            "synthetic:1:00",
+            "synthetic:" + "1" * 5000,
+            "synthetic:1:99999999999",
+        ],
     )
     def test_synthetic_specs(self, spec):
         with pytest.raises(SourceError, match="expected synthetic:SEED"):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import struct
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from damage import damaged
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_messages import SECOND, edge, flat, metres, odometry, pose_stamped, shift, tf
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -520,6 +523,28 @@ class TestBadBags:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SourceError, match="cannot be read as a bag"):
             open_source(str(tmp_path / name))
+
+    def test_a_database_without_messages(self, tmp_path):
+        with closing(sqlite3.connect(tmp_path / "a.db3")) as database:
+            database.execute("CREATE TABLE topics(id INTEGER, name TEXT, type TEXT)")
+            database.execute("INSERT INTO topics VALUES (1, NULL, 'a'), (2, 'b', 'c'), (3, x'ff', 'd')")
+            database.commit()
+        with pytest.raises(SourceError):
+            open_source(str(tmp_path / "a.db3"))
+
+    @pytest.mark.parametrize("suffix", [".mcap", ".db3"])
+    def test_a_damaged_bag_is_read_as_far_as_it_goes_or_refused(self, tmp_path, suffix):
+        file = tmp_path / f"whole{suffix}"
+        write_bag([Frame(n, n / 10, torch.from_numpy(flat(n))) for n in range(2)], file)
+
+        @settings(max_examples=60, deadline=None)
+        @given(damaged(file.read_bytes()))
+        def check(content):
+            (tmp_path / f"a{suffix}").write_bytes(content)
+            with suppress(SourceError):
+                assert len(list(open_source(str(tmp_path / f"a{suffix}")))) <= 4
+
+        check()
 
     def test_broken_metadata(self, tmp_path):
         (tmp_path / "metadata.yaml").write_text("rosbag2_bagfile_information: [")

@@ -115,17 +115,17 @@ class CutSqlite:
     def __init__(self, path: Path) -> None:
         self.database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         self.database.execute("PRAGMA writable_schema=ON")  # SQLite then opens a file shorter than its header says
-        rows = self.database.execute("SELECT id, name, type FROM topics").fetchall()
+        texts = "typeof(name) = 'text' AND typeof(type) = 'text'"  # damage puts anything there
+        rows = self.database.execute(f"SELECT id, name, type FROM topics WHERE {texts}").fetchall()
         self.named: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
 
     def topics(self) -> list[Topic]:
         counts = dict.fromkeys(self.named, 0)
-        rows = self.database.execute("SELECT topic_id FROM messages")
         try:
-            for (id,) in rows:
+            for (id,) in self.database.execute("SELECT topic_id FROM messages"):
                 counts[id] = counts.get(id, 0) + 1
         except sqlite3.DatabaseError:
-            pass  # the page that is missing: `messages` tells it
+            pass  # a page that is missing, or all messages: `messages` tells it
         return [Topic(*self.named[id], counts[id]) for id in self.named]
 
     def messages(self, topics: Collection[str], start: int) -> Iterator[Message]:

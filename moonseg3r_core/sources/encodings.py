@@ -15,6 +15,9 @@ from moonseg3r_core.errors import FrameRejected
 
 Bytes = bytes | bytearray | memoryview | np.ndarray
 
+PIXELS_PER_BYTE = 512  # of a JPEG at most: a block of 8 x 8 pixels takes a bit or more
+FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG segments that tell the image's size
+ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, quantisation a and b
 
 
@@ -125,7 +128,7 @@ def decode_compressed_image(data: Bytes) -> np.ndarray:
     """
     raw = bytes(data)
     if is_cut(raw):
-        raise FrameRejected("compressed image is truncated")
+        raise FrameRejected("compressed image is truncated or damaged")
     pixels = _imdecode(raw, cv2.IMREAD_COLOR)
     return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
@@ -142,7 +145,7 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
         raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG; record it with the codec png")
     if is_cut(png):
-        raise FrameRejected("compressed depth is truncated")
+        raise FrameRejected("compressed depth is truncated or damaged")
     pixels = _imdecode(png, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise FrameRejected(f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}")
@@ -154,15 +157,35 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
 
 
 def is_cut(raw: bytes) -> bool:
-    """True for a PNG without its end chunk and a JPEG whose scan does not end."""
+    """True for a PNG whose chunks do not lead to its end, a JPEG whose scan does not end, and one that claims more pixels
+    than its bytes can hold: a decoder would make room for what is not there, gigabytes for a hundred bytes.
+    """
     if raw.startswith(b"\x89PNG"):
-        return b"IEND" not in raw[-64:] and raw.rfind(b"IEND") < 0
+        return not _has_end(raw)
     if not raw.startswith(b"\xff\xd8"):
         return False
-    at = 2
-    while at + 4 <= len(raw) and raw[at] == 0xFF and raw[at + 1] != 0xDA:  # thumbnails lie within these segments
-        at += 2 + int.from_bytes(raw[at + 2 : at + 4], "big")
-    return raw.find(b"\xff\xd9", at) < 0
+    scan, pixels = _jpeg_head(raw)
+    return raw.find(b"\xff\xd9", scan) < 0 or pixels > PIXELS_PER_BYTE * len(raw)
+
+
+def _has_end(png: bytes) -> bool:
+    at = 8
+    while at + 12 <= len(png):
+        name, at = png[at + 4 : at + 8], at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if name == b"IEND":
+            return at <= len(png)
+    return False
+
+
+def _jpeg_head(jpeg: bytes) -> tuple[int, int]:
+    """Where the first scan begins, and how many pixels are claimed before; thumbnails lie within the segments passed."""
+    at, pixels = 2, 0
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
+        kind, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if kind in FRAME_HEADERS:
+            pixels = int.from_bytes(jpeg[at + 5 : at + 7], "big") * int.from_bytes(jpeg[at + 7 : at + 9], "big")
+        at += 1 if kind == 0xFF else 2 if kind in ALONE else 2 + length
+    return (at if jpeg[at : at + 2] == b"\xff\xda" else len(jpeg)), pixels
 
 
 def _imdecode(raw: bytes, mode: int) -> np.ndarray:

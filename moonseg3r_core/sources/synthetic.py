@@ -18,8 +18,8 @@ class SyntheticSource(Recording):
 
     def __init__(self, spec: str, stride: int = 1, max_frames: int | None = None) -> None:
         super().__init__(spec, None, stride, max_frames)
-        match = re.fullmatch(r"synthetic:(\d+)(?::(\d+))?", spec)
-        if not match or match.group(2) == "0":
+        match = re.fullmatch(r"synthetic:(\d{1,18})(?::(\d{1,6}))?", spec)
+        if not match or (match.group(2) and not int(match.group(2))):
             raise SourceError(
                 f"expected synthetic:SEED or synthetic:SEED:FRAMES with whole numbers, got '{spec}';"
                 " for example synthetic:7 or synthetic:7:120."

@@ -62,7 +62,9 @@ class VideoSource(Recording):
         return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
 
     def _check_end(self, read: int) -> None:
-        missing = sum(self.selects(ordinal) for ordinal in range(read, self.count or 0))
+        told = self.count or 0  # by a header that may say anything: nothing is counted one by one
+        end = told if self.max_frames is None else min(told, self.stride * self.max_frames)
+        missing = len(range(read + -read % self.stride, end, self.stride))
         if missing:
             detail = f"{read} of the {self.count} frames that its header tells can be read"
             self._reject(Rejection("video ends early", detail), missing)
