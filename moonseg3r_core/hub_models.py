@@ -63,7 +63,7 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
 
 
 def _check_config(folder: Path) -> None:
-    """Raises ValueError where a configuration asks for code from elsewhere, or for more layers than there are tensors."""
+    """Raises ValueError where a configuration asks for code from elsewhere or more layers than there are tensors."""
     with safe_open(folder / WEIGHTS, "pt") as file:
         most = len(list(file.keys()))
     for name, fact in _facts(read_json((folder / CONFIG).read_bytes())):
