@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from moonseg3r_core.pixels import normalized
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1], as both were trained
 
 
 class DinoFeatures:
@@ -23,15 +21,14 @@ class DinoFeatures:
 
     def __init__(self, net: Any, long_side: int = 512) -> None:
         self.net, self.long_side = net, long_side
-        self.mean, self.std = (torch.tensor(three, device=net.device).view(3, 1, 1) for three in (MEAN, STD))
 
     @torch.no_grad()
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
         patch = self.net.config.patch_size
         image = covered(frame.image, geometry.grid)
         h, w = patches(image.shape[0], image.shape[1], self.long_side, patch)
-        pixels = (resized(image, h * patch, w * patch) - self.mean) / self.std
-        tokens = self.net(pixel_values=pixels[None]).last_hidden_state[0]
+        pixels = normalized(image, h * patch, w * patch)
+        tokens = self.net(pixel_values=pixels).last_hidden_state[0]
         first = 1 + getattr(self.net.config, "num_register_tokens", 0)  # behind the class token and the registers
         return FeatureMap(tokens[first:].unflatten(0, (h, w)).float())
 
@@ -48,9 +45,3 @@ def patches(height: int, width: int, long_side: int, patch: int) -> tuple[int, i
     scale = long_side / max(height, width) if long_side else 1.0
     rows, columns = (max(int(side * scale / patch + 0.5), 1) for side in (height, width))
     return rows, columns
-
-
-def resized(image: Tensor, height: int, width: int) -> Tensor:
-    """An image (H, W, 3) uint8 as (3, height, width) float32 in [0, 1], bilinear, smoothed where it shrinks."""
-    planes = image.permute(2, 0, 1)[None].float() / 255
-    return interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)[0]

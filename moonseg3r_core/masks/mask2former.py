@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moonseg3r_core.masks.filters import MaskFilter
+from moonseg3r_core.pixels import normalized
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the colors in [0, 1] that the published nets learned from
 STEP = 32  # what the sides of a picture are multiples of
 
 
@@ -52,7 +52,7 @@ class Mask2FormerMasks:
         """
         like = next(self.net.parameters())
         size = inner_size(image.shape[0], image.shape[1], self.short_side, self.long_side)
-        said = self.net(pixel_values=to_pixels(image.to(like.device), size).to(like.dtype))
+        said = self.net(pixel_values=normalized(image.to(like.device), *size).to(like.dtype))
         return said.class_queries_logits[0].float(), said.masks_queries_logits[0].float()
 
 
@@ -72,14 +72,6 @@ def entities(
     scores = objects[seen] * probabilities.mul_(inside).sum((1, 2)) / areas
     sure = scores >= confidence
     return MaskProposals(inside[sure], scores[sure])
-
-
-def to_pixels(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image (H, W, 3) uint8 RGB at `size` (h, w) as the published nets see it: (1, 3, h, w) float32."""
-    colors = image.permute(2, 0, 1)[None].float() / 255
-    colors = F.interpolate(colors, size, mode="bilinear", align_corners=False, antialias=True)
-    mean, std = (colors.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (colors - mean) / std
 
 
 def inner_size(height: int, width: int, short_side: int, long_side: int) -> tuple[int, int]:

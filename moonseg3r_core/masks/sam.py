@@ -18,9 +18,9 @@ from moonseg3r_core.masks.automatic import (
     without_crumbs,
 )
 from moonseg3r_core.masks.filters import MaskFilter
+from moonseg3r_core.pixels import normalized
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
-MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # of ImageNet's pixels, as both nets were trained
 PRESETS = {"published": 32, "fast": 12}  # points along each side of the image
 
 _AT_ONCE = 32  # masks brought to the image's size at once
@@ -136,9 +136,7 @@ def prepared(image: Tensor, inner: tuple[int, int], side: int) -> Tensor:
     """An image (H, W, 3) uint8 as the nets take it, (1, 3, side, side) float32: resized to `inner` (height, width),
     normalized, zeros below and beside it.
     """
-    small = interpolate(image.permute(2, 0, 1)[None].float(), inner, mode="bilinear", antialias=True)
-    mean, std = (image.new_tensor(values, dtype=torch.float32)[:, None, None] for values in (MEAN, STD))
-    return pad((small - mean) / std, (0, side - inner[1], 0, side - inner[0]))
+    return pad(normalized(image, *inner), (0, side - inner[1], 0, side - inner[0]))
 
 
 def predict(net: Any, embeddings: Any, points: Tensor) -> tuple[Tensor, Tensor]:
