@@ -240,14 +240,16 @@ def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
 
 
 @pytest.mark.parametrize("kind", ["nano", "cut3r"])
-@pytest.mark.parametrize(("pose", "said"), [("model", True), ("given", False)])
+@pytest.mark.parametrize(("pose", "said"), [("model", True), ("tracked", True), ("given", False)])
 def test_lengths_of_estimated_poses_are_not_called_metres_without_a_word(kind, pose, said):
     summary = a_summary(config={"reconstruction": {"kind": kind, kind: {"pose": pose}, "rgbd": {"cell": 16}}})
     html = page(
         Material(summary, a_map(), (), upright_poses(), [], list(range(10)), [{"masks": 3.0, "lift": 4.0}] * 10)
     )
-    assert ("the net&#x27;s unit" in html or "the net's unit" in html) == said
-    assert a_summary().unit == a_summary(config={"reconstruction": {"kind": "rgbd", "rgbd": {}}}).unit == ""
+    assert ("the net's unit" in html) == said
+    assert "Depth is estimated from color" in html
+    assert f"geometry: {kind} &middot;" in html
+    assert a_summary().estimated == a_summary(config={"reconstruction": {"kind": "rgbd", "rgbd": {}}}).estimated == ""
 
 
 # The verdict

@@ -62,7 +62,9 @@ def _header(material: Material) -> str:
         "device": s.device,
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in figures.items())
-    how = f"{s.source_kind} &middot; masks: {escape(s.masks_kind)} &middot; MoonSeg3R {escape(s.version)}"
+    geometry = s.config.get("reconstruction", {}).get("kind", "")
+    kinds = f"geometry: {escape(geometry)} &middot; masks: {escape(s.masks_kind)}"
+    how = f"{s.source_kind} &middot; {kinds} &middot; MoonSeg3R {escape(s.version)}"
     return (
         f"<header><h1>{escape(_short(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
         f'<dl class="figures">{cells}</dl>{_notices(s)}'
@@ -102,7 +104,7 @@ def _map(material: Material) -> str:
         "Seen from above, with the camera's path from circle to square; instances are drawn over what belongs to none. Up "
         "is where floors and table tops lie flattest, near the cameras' own upright; what lies more than "
         f"{topdown.HEADROOM:g} m above the camera's highest point is left out. Where numbers would cover one another the "
-        f"largest instance has its own. {material.summary.unit}"
+        f"largest instance has its own. {material.summary.estimated}"
     )
     numbered = [instance.id for instance in sorted(material.published, key=lambda instance: -instance.points)]
     return _section(

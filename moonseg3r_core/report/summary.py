@@ -67,11 +67,12 @@ class Summary:
         return f"{UNTRAINED}: {names} has random weights; what this run says of the scene is nonsense." if names else ""
 
     @property
-    def unit(self) -> str:
-        """What to know of lengths where poses were estimated from color, else nothing."""
+    def estimated(self) -> str:
+        """What to know of a map whose depth was estimated from color, else nothing."""
         settings = self.config.get("reconstruction", {})
-        estimated = settings.get(settings.get("kind"), {}).get("pose") == "model"
-        return "Lengths are in the net's unit, which aims at metres without a promise." if estimated else ""
+        pose = settings.get(settings.get("kind"), {}).get("pose")
+        unit = "; lengths are in the net's unit, which aims at metres without a promise" if pose != "given" else ""
+        return f"Depth is estimated from color: surfaces may be thick, bent or doubled{unit}." if pose else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
