@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _ATTENTION = ("attn_implementation", "_attn_implementation")  # the library gets any other, code and all, from a hub
 _OWN_ATTENTION = ("eager", "sdpa")
 _COUNTED = ("layers", "depth", "blocks")  # in the names of what is built one by one
+_LABELS = "num_labels"  # the library writes out a name for each
+_ALSO = {"sam2": ("sam2_video",)}  # published nets that hold another and more
 
 
 def import_transformers(what: str) -> Any:
@@ -40,10 +43,13 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
             raise WeightsError(
                 f"{name} expects {CONFIG} and {WEIGHTS} in {folder}, got no {file}; get the model again."
             )
+    kind = getattr(transformers, name)
     try:
-        _check_config(folder)
+        config = read_json((folder / CONFIG).read_bytes())
+        _check_model(folder, config, name, kind.config_class.model_type)
         with _quiet(transformers):
-            net, report = getattr(transformers, name).from_pretrained(
+            _check_sizes(folder, config, kind)
+            net, report = kind.from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
@@ -51,6 +57,8 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 dtype=getattr(torch, precision),
             )
+    except WeightsError:
+        raise
     except Exception as error:  # the library's own: a wrong config, sizes that do not fit, a file that is cut short
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(f"{folder} must hold a {name}, got one that does not load ({reason}).") from error
@@ -62,15 +70,37 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
     return net.requires_grad_(False).eval().to(device)
 
 
-def _check_config(folder: Path) -> None:
-    """Raises ValueError where a configuration asks for code from elsewhere or more layers than there are tensors."""
+def _check_model(folder: Path, config: Any, name: str, expected: str) -> None:
+    """Raises WeightsError where a configuration says that it is another model's."""
+    found = config.get("model_type", expected) if isinstance(config, dict) else expected
+    if found not in (expected, *_ALSO.get(expected, ())):
+        raise WeightsError(
+            f"{folder} must hold a {name}, of model_type {expected!r} in {CONFIG}, got {found!r:.80}; give a folder of "
+            f"that model, or set the kind that belongs to this one (`moonseg3r weights list`)."
+        )
+
+
+def _check_sizes(folder: Path, config: Any, kind: Any) -> None:
+    """Raises ValueError where a configuration asks for code from elsewhere, or for more than the weights can fill."""
     with safe_open(folder / WEIGHTS, "pt") as file:
-        most = len(list(file.keys()))
-    for name, fact in _facts(read_json((folder / CONFIG).read_bytes())):
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    _check_facts(config, len(shapes), max((side for shape in shapes for side in shape), default=0))
+    there = sum(math.prod(shape) for shape in shapes)
+    with torch.device("meta"):  # where nothing takes room
+        net = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
+    asked = sum(tensor.numel() for tensor in (*net.parameters(), *net.buffers()))
+    if asked > 2 * there:  # what is made of the configuration alone, beside the weights, is less than they are
+        raise ValueError(f"{CONFIG} asks for {asked} numbers, {WEIGHTS} holds {there}")
+
+
+def _check_facts(config: Any, tensors: int, longest: int) -> None:
+    """Raises ValueError for what would cost time or room even without numbers: `longest` is the tensors' longest side."""
+    for name, fact in _facts(config):
         if name in _ATTENTION and fact not in (None, *_OWN_ATTENTION):
             raise ValueError(f"{name} must be one of {', '.join(_OWN_ATTENTION)}, got {fact!r:.80}")
-        if any(word in name for word in _COUNTED) and isinstance(fact, int) and fact > most:
-            raise ValueError(f"{name}={fact} needs more than the {most} tensors that are there")
+        most = tensors if any(word in name for word in _COUNTED) else longest if name == _LABELS else math.inf
+        if isinstance(fact, int) and fact > most:
+            raise ValueError(f"{name}={fact} needs more than the {tensors} tensors that are there")
 
 
 def _facts(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
