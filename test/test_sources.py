@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from moonseg3r_core.errors import SourceError
+from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.images import numbers, timestamps
 from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color, scale_intrinsics
@@ -48,6 +49,20 @@ def export(folder: Path, count: int = 4, depth_size: tuple[int, int] = (6, 8), f
 def cut(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
+
+
+def black(suffix, side):
+    """A whole image file of side x side black pixels."""
+    from PIL import Image
+
+    if suffix == ".jpg":
+        _, coded = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))
+        head, at = coded.tobytes(), coded.tobytes().index(b"\xff\xc0") + 5
+        size = side.to_bytes(2, "big")
+        return head[:at] + 2 * size + head[at + 4 : -2] + bytes(side**2 // 512) + b"\xff\xd9"
+    file = io.BytesIO()
+    Image.new("1", (side, side)).save(file, "PNG" if suffix == ".png" else "TIFF", compression="group4")
+    return file.getvalue()
 
 
 class TestImages:
@@ -105,7 +120,7 @@ class TestImages:
             assert f"1{suffix}" in caplog.text
 
     def test_a_jpeg_thumbnail_does_not_hide_the_cut(self):
-        from moonseg3r_core.sources.encodings import is_cut
+        from moonseg3r_core.image_file import is_cut
 
         segment = b"\xff\xe1\x00\x08\xff\xd8\xff\xd9\x00\x00"  # an APP1 that holds a whole thumbnail
         head = b"\xff\xd8" + segment + b"\xff\xda\x00\x04\x00\x00"
@@ -114,7 +129,7 @@ class TestImages:
 
     @pytest.mark.parametrize("claim", ["pixels", "bytes"])
     def test_an_image_that_claims_more_than_it_holds_is_refused_before_room_is_made(self, claim):
-        from moonseg3r_core.sources.encodings import is_cut
+        from moonseg3r_core.image_file import is_cut
 
         _, coded = cv2.imencode(".jpg" if claim == "pixels" else ".png", np.zeros((6, 7, 3), np.uint8))
         image = coded.tobytes()
@@ -125,6 +140,17 @@ class TestImages:
             return
         at = image.index(b"IDAT") - 4
         assert is_cut(image[:at] + b"\xff\xff\x00\x00" + image[at + 4 :])
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+    def test_more_pixels_than_a_camera_has_are_refused_before_they_are_decoded(self, suffix, monkeypatch):
+        """Files that are whole: of black pixels a few kilobytes hold gigabytes."""
+        import moonseg3r_core.image_file as image_file
+
+        coded = black(suffix, 15_000)
+        assert len(coded) < 2**20
+        monkeypatch.setattr(image_file.cv2, "imdecode", None)
+        with pytest.raises(FrameRejected, match=r"at most 200000000 pixels, got (15000 x 15000 =|more: .*) ?225000000"):
+            image_file.decode_file(coded, cv2.IMREAD_COLOR)
 
     def test_all_rejected_is_an_error_that_says_why(self, tmp_path):
         (tmp_path / "0.png").write_bytes(b"no image")

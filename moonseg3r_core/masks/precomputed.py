@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.image_file import decode_file
 from moonseg3r_core.masks.filters import MaskFilter, from_labels
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
@@ -111,12 +112,11 @@ def find_masks(folder: Path) -> dict[int, Path]:
 def _read(path: Path) -> np.ndarray:
     """A PNG as it is stored, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded."""
     try:
-        image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error):
-        image = None
-    if image is None:
-        raise FrameRejected(f"{path} must be a readable PNG, got one that cannot be decoded; write it again.")
-    return image
+        return decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
+    except (OSError, FrameRejected) as error:
+        raise FrameRejected(
+            f"{path} must be a readable PNG, got one that cannot be decoded ({error}); write it again."
+        ) from error
 
 
 def _foreground(image: np.ndarray) -> np.ndarray:

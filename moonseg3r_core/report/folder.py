@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from moonseg3r_core.errors import OutputError
+from moonseg3r_core.errors import FrameRejected, OutputError
+from moonseg3r_core.image_file import decode_file
 from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.ply import write_ply
 from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, descriptors_of, instance_of, to_text
@@ -84,7 +85,10 @@ class OutputFolder:
     def read_frame(self, index: int) -> np.ndarray:
         """The ids (H, W) uint16 of a frame."""
         path = self.path / FRAMES / f"{index}.png"
-        ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
+        try:
+            ids = decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
+        except (OSError, FrameRejected):
+            ids = None
         if ids is None or ids.dtype != np.uint16 or ids.ndim != 2:
             raise OutputError(f"{path} must be a uint16 image of ids; write it again with `moonseg3r run`.")
         return ids

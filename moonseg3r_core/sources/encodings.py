@@ -12,12 +12,10 @@ import cv2
 import numpy as np
 
 from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.image_file import decode_file
 
 Bytes = bytes | bytearray | memoryview | np.ndarray
 
-PIXELS_PER_BYTE = 512  # of a JPEG at most: a block of 8 x 8 pixels takes a bit or more
-FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG segments that tell the image's size
-ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, quantisation a and b
 
 
@@ -124,12 +122,9 @@ def to_metres(depth: np.ndarray) -> np.ndarray:
 def decode_compressed_image(data: Bytes) -> np.ndarray:
     """A JPEG, PNG or other image file's bytes as (H, W, 3) uint8 RGB.
 
-    Raises FrameRejected for a truncated file too, of which a decoder may show the upper part.
+    Raises FrameRejected as `image_file.decode_file` does.
     """
-    raw = bytes(data)
-    if is_cut(raw):
-        raise FrameRejected("compressed image is truncated or damaged")
-    pixels = _imdecode(raw, cv2.IMREAD_COLOR)
+    pixels = decode_file(bytes(data), cv2.IMREAD_COLOR)
     return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
@@ -144,9 +139,7 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     png = raw if bare else raw[HEADER.size :]
     if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
         raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG; record it with the codec png")
-    if is_cut(png):
-        raise FrameRejected("compressed depth is truncated or damaged")
-    pixels = _imdecode(png, cv2.IMREAD_UNCHANGED)
+    pixels = decode_file(png, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise FrameRejected(f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}")
     if not format.strip().lower().startswith("32fc1") or bare:
@@ -154,45 +147,3 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     _, a, b = HEADER.unpack_from(raw)
     with np.errstate(divide="ignore", invalid="ignore"):
         return to_metres(np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0))
-
-
-def is_cut(raw: bytes) -> bool:
-    """True for a PNG whose chunks do not lead to its end, a JPEG whose scan does not end, and one that claims more pixels
-    than its bytes can hold: a decoder would make room for what is not there, gigabytes for a hundred bytes.
-    """
-    if raw.startswith(b"\x89PNG"):
-        return not _has_end(raw)
-    if not raw.startswith(b"\xff\xd8"):
-        return False
-    scan, pixels = _jpeg_head(raw)
-    return raw.find(b"\xff\xd9", scan) < 0 or pixels > PIXELS_PER_BYTE * len(raw)
-
-
-def _has_end(png: bytes) -> bool:
-    at = 8
-    while at + 12 <= len(png):
-        name, at = png[at + 4 : at + 8], at + 12 + int.from_bytes(png[at : at + 4], "big")
-        if name == b"IEND":
-            return at <= len(png)
-    return False
-
-
-def _jpeg_head(jpeg: bytes) -> tuple[int, int]:
-    """Where the first scan begins, and how many pixels are claimed before; thumbnails lie within the segments passed."""
-    at, pixels = 2, 0
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and jpeg[at + 1] != 0xDA:
-        kind, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if kind in FRAME_HEADERS:
-            pixels = int.from_bytes(jpeg[at + 5 : at + 7], "big") * int.from_bytes(jpeg[at + 7 : at + 9], "big")
-        at += 1 if kind == 0xFF else 2 if kind in ALONE else 2 + length
-    return (at if jpeg[at : at + 2] == b"\xff\xda" else len(jpeg)), pixels
-
-
-def _imdecode(raw: bytes, mode: int) -> np.ndarray:
-    try:
-        pixels = cv2.imdecode(np.frombuffer(raw, np.uint8), mode) if raw else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise FrameRejected("no image that OpenCV can decode" if raw else "no image: it is empty")
-    return pixels

@@ -11,6 +11,7 @@ import cv2
 import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.image_file import check_size
 from moonseg3r_core.sources.source import Recording, Rejection
 from moonseg3r_core.types import Frame
 
@@ -84,4 +85,9 @@ def open_video(path: Path) -> cv2.VideoCapture:
         raise SourceError(
             f"{path} is no video that OpenCV can open, or a damaged one; give a video, a folder, or a bag."
         )
+    width, height = (int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    try:
+        check_size(width, height)
+    except FrameRejected as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
     return video
