@@ -92,6 +92,17 @@ def test_a_renamed_id_takes_its_place_where_the_other_never_was():
     assert m.votes.ids_at(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [1]
 
 
+def test_an_id_struck_out_never_leads_again():
+    m = VoxelMap(0.02)
+    observe(m, [0.01, 0.01], [5, 7])  # as many votes in the same frame: the greater id leads
+    assert labels(m)[0].tolist() == [7]
+    m.votes.strike(torch.tensor([5]))
+    m.votes.rename(7, 2)  # without the strike 5 would lead now
+    ids, confidence = labels(m)
+    assert ids.tolist() == [2]
+    assert confidence.tolist() == pytest.approx([1 / 2])
+
+
 def test_a_voxel_forgets_the_least_voted():
     m = VoxelMap(0.02)
     for id in (1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5):  # five ids for four places: 2, the oldest of the least, goes

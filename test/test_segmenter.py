@@ -261,6 +261,7 @@ def test_masks_that_erred_are_retired_and_stay_on_file():
     saved = segmenter.snapshot().instances
     assert len({i.id for i in saved}) == len(saved) == WALL + 1
     assert store.instances.next_id == WALL + 2
+    assert not any((grid._ids == store.retired[0].id).any() for grid in (store.map.votes, store.votes))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -109,6 +109,8 @@ class InstanceStore:
         leading = torch.cat([grid.leaders(slice(len(grid)))[0].unique() for grid in (self.map.votes, self.votes)])
         ghosts = ~torch.isin(self.instances.ids, leading) & (self.instances.last_frame < self._retired_before)
         self.retired += in_plain_numbers(self.instances.kept(ghosts))
+        for grid in (self.map.votes, self.votes):
+            grid.strike(self.instances.ids[ghosts])
         self.instances = self.instances.kept(~ghosts)
         self._retired_before = frame
 

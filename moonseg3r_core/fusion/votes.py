@@ -104,3 +104,9 @@ class VoteGrid:
         for counted in (self._ids, self._votes, self._seen):
             counted[voxels, place] = 0
         self._vote(voxels, torch.full_like(voxels, new), votes, seen)
+
+    def strike(self, ids: Tensor) -> None:
+        """Take back the votes of ids (n,) that lead nowhere, so that no tie lets them lead later."""
+        struck = torch.isin(self._ids, ids)
+        for counted in (self._ids, self._votes, self._seen):
+            counted[struck] = 0
