@@ -17,7 +17,7 @@ section { padding: 22px 24px; margin-top: 20px; }
 .figures dt { color: var(--faint); font-size: 13px; }
 .figures dd { margin: 2px 0 0; font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; }
 .verdict { margin-top: 20px; padding: 14px 18px; border-radius: 10px; background: #fff6e5; border: 1px solid #f0d9a8; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 14px; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(340px, 100%), 1fr)); gap: 14px; }
 figure { margin: 0; }
 figure img, img.plot { width: 100%; display: block; border-radius: 6px; }
 figcaption { color: var(--faint); font-size: 13px; margin-top: 4px; }
