@@ -28,6 +28,13 @@ COMMANDS = {
     "config": "show or check the configuration",
     "synthetic": "render furnished rooms with exact depth, pose and ids",
 }
+_EPILOG = """\
+begin with:
+  moonseg3r demo                       a rendered room: nothing to prepare
+  moonseg3r run my_video.mp4 -o OUT    then open OUT/report.html
+  moonseg3r COMMAND --help             what a command takes and does
+
+Exit status: 0 done, 2 bad usage or input (one line says what), 130 interrupted."""
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -61,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser(arguments: Sequence[str]) -> Parser:
     """The parser with all commands named, of which only the one asked for is imported."""
-    parser = Parser(prog="moonseg3r", description="Online zero-shot 3D instance segmentation from a camera stream.")
+    parser = Parser(
+        prog="moonseg3r",
+        description="Online zero-shot 3D instance segmentation from a camera stream.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {moonseg3r_core.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     asked = next((word for word in arguments if not word.startswith("-")), None)

@@ -10,6 +10,7 @@ from moonseg3r_core.cli.common import add_config_options, add_set_option, config
 
 HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that nothing is trained or chosen on
 MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry and no net, so that what is measured is the house itself
+_GIVEN = "Depth and poses are the recording's own unless --set reconstruction.kind names another source of them."
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -19,17 +20,34 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_ablation(actions)
     add_queries(actions)
     add_reconstruction(actions)
-    speed = actions.add_parser("speed", help="milliseconds per room and frames/s of step on a recording")
+    speed = actions.add_parser(
+        "speed",
+        help="milliseconds per room and frames/s of step on a recording",
+        description=f"How long each room of the house takes per frame, and frames/s of `step`. {_GIVEN}",
+    )
     speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
     speed.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
     speed.set_defaults(run=run_speed)
-    memory = actions.add_parser("memory", help="the point rasteriser and the key index map, by size")
+    memory = actions.add_parser(
+        "memory",
+        help="the point rasteriser and the key index map, by size",
+        description="Milliseconds of the memory's two parts, the point rasteriser and the update of the key index map, by size.",
+    )
     memory.set_defaults(run=run_memory)
-    endurance = actions.add_parser("endurance", help="resident memory and time per frame along a synthetic loop")
+    endurance = actions.add_parser(
+        "endurance",
+        help="resident memory and time per frame along a synthetic loop",
+        description=f"Walk the same loop through a rendered room again and again: memory and time must stay flat. {_GIVEN}",
+    )
     endurance.add_argument("--frames", type=positive, default=2000, metavar="N", help="frames in all (2000)")
     endurance.set_defaults(run=run_endurance)
-    cut3r = actions.add_parser("cut3r", help="the net's speed and memory, weights random; or a long run of a small one")
-    cut3r.add_argument("--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which (cut3r-512)")
+    cut3r = actions.add_parser(
+        "cut3r",
+        help="the net's speed and memory, weights random; or a long run of a small one",
+        description="Seconds per frame and memory of CUT3R's net with random weights (none are needed); with --long, whether "
+        "they stay flat.",
+    )
+    cut3r.add_argument("--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which net (cut3r-512)")
     cut3r.add_argument("--rounds", type=positive, default=3, metavar="N", help="frames per case (3)")
     cut3r.add_argument("--long", type=positive, metavar="N", help="N frames through the room with cut3r-tiny instead")
     cut3r.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
@@ -44,7 +62,7 @@ def add_plugin(actions: argparse._SubParsersAction, plugin: EntryPoint) -> None:
     """A benchmark of another package, imported when it runs: `main(arguments) -> status` reads all that follows its name."""
     # With no prefix that anybody types, options too are arguments; --help is the benchmark's own.
     parser = actions.add_parser(
-        plugin.name, help=f"that of {plugin.module.partition('.')[0]}", prefix_chars="\0", add_help=False
+        plugin.name, help=f"what {plugin.module.partition('.')[0]} measures", prefix_chars="\0", add_help=False
     )
     parser.add_argument("arguments", nargs="*")
     parser.set_defaults(run=lambda args: plugin.load()(args.arguments))
@@ -54,7 +72,7 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
     accuracy = actions.add_parser(
         "accuracy",
         help="AP of every fusion on recordings with ground truth",
-        description="Fuse the same masks in different ways and score each: protocol project, equal scores.",
+        description=f"Fuse the same masks in different ways and score each: protocol project, equal scores. {_GIVEN}",
     )
     accuracy.add_argument(
         "recordings", metavar="FOLDER", nargs="*",
@@ -64,7 +82,7 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
         "--masks",
         choices=("given", "regions", "both"),
         default="both",
-        help="the recordings' own, weight-free, or both",
+        help="the recordings' own, those of `regions`, or both (both)",
     )
     accuracy.add_argument("--quiet", action="store_true", help="no progress bars")
     add_config_options(accuracy)
@@ -99,11 +117,16 @@ def add_ablation(actions: argparse._SubParsersAction) -> None:
         help="ScanNet exports with masks/ and gt.npz, or folders of such; none: held-out rendered rooms",
     )  # fmt: skip
     parser.add_argument(
-        "--config", metavar="RECIPE", nargs="+", required=True, dest="recipes", help="as of train queries"
+        "--config",
+        metavar="RECIPE",
+        nargs="+",
+        required=True,
+        dest="recipes",
+        help="recipes, as of `moonseg3r train queries`",
     )
     parser.add_argument("--runs", metavar="RUNS", required=True, help="folder of the trainings and of their clips")
     parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (3)")
-    parser.add_argument("--epochs", type=positive, metavar="N", help="others than the recipe's")
+    parser.add_argument("--epochs", type=positive, metavar="N", help="epochs of each training (the recipe's)")
     parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw it as PNG")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     add_set_option(parser)
@@ -141,7 +164,8 @@ def add_queries(actions: argparse._SubParsersAction) -> None:
     parser = actions.add_parser(
         "queries",
         help="splits that the merge repairs, objects known again, and the refinement's cost",
-        description="What queries do, part by part. Without FOLDER, splits are counted in held-out rendered rooms.",
+        description="What queries do, part by part. Without FOLDER, splits are counted in held-out rendered rooms. "
+        f"{_GIVEN}",
     )
     parser.add_argument(
         "recordings", metavar="FOLDER", nargs="*", help="exports with masks/, instance/ and gt.npz, or folders of such"

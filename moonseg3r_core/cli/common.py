@@ -14,7 +14,11 @@ from moonseg3r_core.config import Config, load_config, parse_set
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """`--config FILE` (may be repeated) and `--set`."""
     parser.add_argument(
-        "--config", metavar="FILE", action="append", default=[], help="YAML file over the defaults; later files win"
+        "--config",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="YAML file over the defaults; may be repeated, later files win",
     )
     add_set_option(parser)
 
@@ -23,7 +27,7 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     """`--set key=value ...`."""
     parser.add_argument(
         "--set", metavar="KEY=VALUE", dest="settings", action="extend", nargs="+", default=[],
-        help="single settings over the files, for example --set masks.kind=regions",
+        help="single settings over the files; last on the line: --set masks.kind=regions map.voxel=0.03",
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Render a furnished room and segment it from its color images alone, with the net that comes with the package: once with
-masks found without any weights, once with the room's own, made as noisy as a mask model's. Then, for comparison, from its
+masks that another small net finds, once with the room's own, made as noisy as a mask model's. Then, for comparison, from its
 exact depth and poses. Score each against the truth and write a report of it. No network, no GPU."""
 _MARK = ".moonseg3r-demo"
 
@@ -42,7 +42,7 @@ RUNS = (
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("demo", description=_DESCRIPTION)
     parser.add_argument("-o", "--out", metavar="OUT", default="out/demo", help="folder for room and results (out/demo)")
-    parser.add_argument("--seed", type=int, default=0, help="which room (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="which room (0)")
     parser.add_argument("--frames", type=int, default=80, metavar="N", help="frames of the walk through it (80)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.set_defaults(run=demo_command)

@@ -10,21 +10,26 @@ from tqdm import tqdm
 
 def add_parser(subparsers) -> None:  # type: ignore[no-untyped-def]
     """Add the subcommand `synthetic`."""
-    parser = subparsers.add_parser("synthetic", help="render furnished rooms with exact depth, pose and ids")
+    parser = subparsers.add_parser(
+        "synthetic", description="Render furnished rooms with exact depth, pose and ids, each from its seed."
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     render = actions.add_parser(
-        "render", help="write a walk through the room of a seed as a ScanNet export with gt.npz"
+        "render",
+        help="write a walk through the room of a seed as a ScanNet export with gt.npz",
+        description="Write a walk through the room of a seed as a ScanNet export with gt.npz: what `run`, `evaluate` and "
+        "`bench` take. The same seed gives the same room.",
     )
-    render.add_argument("--seed", type=int, default=0, help="which room (default 0)")
-    render.add_argument("--frames", type=int, default=120, help="length of the walk at 10 frames/s (default 120)")
     render.add_argument("-o", "--output", required=True, metavar="FOLDER", help="a new or empty folder")
-    render.add_argument("--width", type=int, default=320, help="pixels (default 320)")
-    render.add_argument("--height", type=int, default=240, help="pixels (default 240)")
-    render.add_argument("--fov", type=float, default=70.0, help="horizontal field of view, degrees (default 70)")
+    render.add_argument("--seed", type=int, default=0, metavar="N", help="which room (0)")
+    render.add_argument("--frames", type=int, default=120, metavar="N", help="length of the walk at 10 frames/s (120)")
+    render.add_argument("--width", type=int, default=320, metavar="N", help="pixels (320)")
+    render.add_argument("--height", type=int, default=240, metavar="N", help="pixels (240)")
+    render.add_argument("--fov", type=float, default=70.0, metavar="DEGREES", help="horizontal field of view (70)")
     render.add_argument(
         "--noise", action="store_true", help="noise on color and depth as a hand-held RGB-D camera has it"
     )
-    render.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
+    render.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (cpu)")
     render.set_defaults(run=run)
 
 

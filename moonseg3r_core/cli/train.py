@@ -55,7 +55,7 @@ def _add_common(net: argparse.ArgumentParser, recipe: str) -> None:
 
 def _add_run(net: argparse.ArgumentParser) -> None:
     net.add_argument("-o", "--out", metavar="OUT", required=True, help="folder of the run")
-    net.add_argument("--seed", type=int, metavar="N", help="another seed than the recipe's, 0 to 999")
+    net.add_argument("--seed", type=int, metavar="N", help="0 to 999 (the recipe's)")
     net.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="stop after N minutes; go on later")
     net.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where (auto)")
     net.add_argument(

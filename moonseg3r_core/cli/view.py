@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("out", metavar="OUT", help="folder that `moonseg3r run` wrote")
     parser.add_argument(
-        "--color", choices=("instance", "photo"), default="instance", help="what the points are coloured by"
+        "--color", choices=("instance", "photo"), default="instance", help="what the points are coloured by (instance)"
     )
     parser.add_argument("--all", action="store_true", help="also points without an instance")
     parser.set_defaults(run=view_command)

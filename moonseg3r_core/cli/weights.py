@@ -21,7 +21,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("weights", description=f"Get pretrained weights and check them. {_KEPT}")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     show = actions.add_parser(
-        "list", help="what there is, with size and licence", description="What weights there are."
+        "list",
+        help="what there is, with size and licence",
+        description="List all weights that can be had: whether they are installed, their size, licence and use.",
     )
     get = actions.add_parser("get", help="download or convert weights into the store",
                              description="Show their licence, then download weights, or take files that are here; what was "
@@ -39,7 +41,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     get.add_argument("--accept-licence", "--accept-license", dest="accept", action="store_true", help="don't ask")
     test.add_argument("names", metavar="NAME", nargs="*", help="which ones (all that are installed)")
-    where.add_argument("name", metavar="NAME", nargs="?", help="which ones")
+    where.add_argument("name", metavar="NAME", nargs="?", help="which ones (none: the store)")
     for action, command in ((show, list_command), (get, get_command), (test, check_command), (where, path_command)):
         action.set_defaults(run=command)
 

@@ -1,0 +1,105 @@
+"""docs/cli.md, from the parsers of the command line: `python tools/cli_page.py docs/cli.md` writes it anew."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from moonseg3r_core.cli import COMMANDS, build_parser
+from moonseg3r_ros.bench import build_parser as build_ros_bench
+
+Parser = argparse.ArgumentParser
+
+HEAD = """\
+# The command line
+
+Every command and option, written from the code by `tools/cli_page.py`; `moonseg3r COMMAND --help` says the same.
+
+- A default stands in brackets. What can be repeated is followed by `...`.
+- Settings (`--set`, `--config`) are the same everywhere: [all of them, with defaults and ranges](ros.md#the-cores-parameters-as-in-a-configuration-file),
+  or `moonseg3r config show`.
+- Results go to stdout; progress, warnings and errors to stderr, each in one line. What the lines mean: [troubleshooting.md](troubleshooting.md).
+- Exit status: 0 done; 2 bad usage or input; 130 interrupted by Ctrl-C (or SIGTERM, in `run`); 1 where the reader of stdout went away.
+"""
+
+
+def main(path: Path) -> None:
+    """Write the page."""
+    path.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """The whole page in Markdown."""
+    found = [(parser, help) for name in COMMANDS for parser, help in commands(name)]
+    contents = table(("command", "what"), *((f"[`{p.prog}`](#{p.prog.replace(' ', '-')})", help) for p, help in found))
+    return "\n".join([HEAD, contents, *(section(parser) for parser, _ in found)]).rstrip() + "\n"
+
+
+def commands(name: str) -> Iterator[tuple[Parser, str]]:
+    """The parsers that do something under a command's name, with what each does in short."""
+    command = inner(build_parser([name])).choices[name]
+    try:
+        actions = inner(command)
+    except StopIteration:
+        yield command, COMMANDS[name]
+        return
+    helps = {choice.dest: choice.help or "" for choice in actions._choices_actions}
+    for action, parser in actions.choices.items():
+        ros = build_ros_bench() if parser.prog == "moonseg3r bench ros" else None
+        yield ros or parser, helps[action]
+
+
+def inner(parser: Parser) -> argparse._SubParsersAction:
+    """The commands below a parser. Raises StopIteration where there are none."""
+    return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def section(parser: Parser) -> str:
+    """One command: its usage, what it says of itself, and its arguments."""
+    takes = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    needed = [action for action in takes if action.required or not action.option_strings]
+    usage = " ".join([parser.prog, *map(_call, needed), "[OPTIONS]" if len(needed) < len(takes) else ""]).strip()
+    rows = [(f"`{', '.join(_names(action))}`", action.help or "") for action in takes]
+    parts = [
+        f"## {parser.prog}",
+        f"    {usage}",
+        parser.description,
+        parser.epilog,
+        table(("argument", "what"), *rows) if rows else "",
+    ]
+    return "\n\n".join(filter(None, parts)).rstrip() + "\n"
+
+
+def table(*rows: Sequence[str]) -> str:
+    """A Markdown table whose first row is its head; free of ROS, unlike `moonseg3r_ros.tables`."""
+    head, *rest = rows
+    lines = [head, ["---"] * len(head), *rest]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def _call(action: argparse.Action) -> str:
+    """How an argument stands in a command's usage."""
+    return " ".join([*action.option_strings[:1], _values(action)])
+
+
+def _names(action: argparse.Action) -> list[str]:
+    values = _values(action)
+    return [f"{name} {values}".strip() for name in action.option_strings] or [values]
+
+
+def _values(action: argparse.Action) -> str:
+    """What follows an option's name, or stands for a positional argument."""
+    if action.nargs == 0:
+        return ""
+    shown = action.metavar or (f"{{{','.join(action.choices)}}}" if action.choices else action.dest.upper())
+    if isinstance(shown, tuple):
+        return " ".join(shown)
+    return {"?": f"[{shown}]", "*": f"[{shown} ...]", "+": f"{shown} ..."}.get(str(action.nargs), shown)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    main(Path(sys.argv[1]))
