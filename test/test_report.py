@@ -30,7 +30,7 @@ from moonseg3r_core.report import verdict as why
 from moonseg3r_core.report.gallery import evenly
 from moonseg3r_core.report.overlay import best_pictures, cutout, outlines, overlay
 from moonseg3r_core.report.palette import UNLABELLED, colors, hex_color
-from moonseg3r_core.report.topdown import draw, view_from_above
+from moonseg3r_core.report.topdown import camera_up, draw, level, view_from_above
 from moonseg3r_core.trajectory import read_tum
 from moonseg3r_core.types import Instance, InstanceMap
 
@@ -161,6 +161,29 @@ def test_up_is_found_in_a_world_that_is_tilted_and_turned():
     assert np.allclose(rotation @ rotation.T, np.eye(3))
     assert np.linalg.det(rotation) == pytest.approx(1)
     assert np.rad2deg(np.arccos(rotation[2] @ turn[:, 2])) < 1
+
+
+def test_a_wall_that_leans_does_not_tilt_the_map_of_cameras_that_turned():
+    across, along = np.random.default_rng(1).uniform(-2, 2, (2, 4000))
+    wall = np.stack((across, along, 2 * along), axis=1)  # leans by 27 degrees
+    floor = a_map().points.numpy() + np.random.default_rng(2).normal(scale=0.15, size=(len(a_map()), 3))
+    points = np.concatenate((wall, floor))
+    up, doubt = camera_up(upright_poses())
+    assert level(points, up, 0.35)[2] < 0.99  # what a wide search would take for up
+    assert np.rad2deg(np.arccos(view_from_above(points, upright_poses())[2, 2])) < 3
+    assert doubt < 0.1
+
+
+def test_cameras_that_do_not_turn_leave_up_to_the_floor():
+    looking_down = upright_poses()[:1].repeat(5, axis=0)
+    tilt = np.deg2rad(15)
+    looking_down[:, :3, :3] = looking_down[:, :3, :3] @ [
+        [1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)],
+    ]  # fmt: skip
+    up, doubt = camera_up(looking_down)
+    assert doubt == 0.35
+    assert up[2] < 0.99
+    assert view_from_above(a_map().points.numpy(), looking_down)[2, 2] > 0.999
 
 
 def test_the_widest_extent_lies_across_the_page():

@@ -12,6 +12,7 @@ from moonseg3r_core.types import InstanceMap
 HEADROOM = 0.3
 _CELLS = 900
 _NUMBERED = 20
+_ROLL = 0.02  # about a degree by which cameras are rolled more or less than they usually are
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def view_from_above(points: np.ndarray, poses: np.ndarray) -> np.ndarray:
 
     The page is turned so that the points fill the smallest rectangle, its long side across: walls lie along the page.
     """
-    up = level(points, camera_up(poses))
+    up = level(points, *camera_up(poses))
     east, north = np.linalg.svd(up[None])[2][1:]
     angles = np.deg2rad(np.arange(0.0, 180.0, 1.0))
     sides = np.cos(angles)[:, None] * east + np.sin(angles)[:, None] * north
@@ -42,22 +43,26 @@ def view_from_above(points: np.ndarray, poses: np.ndarray) -> np.ndarray:
     return np.stack((sides[best], np.cross(up, sides[best]), up))
 
 
-def camera_up(poses: np.ndarray) -> np.ndarray:
-    """The direction (3,) that the cameras' horizontal axes are most perpendicular to, on the side of the image's top.
+def camera_up(poses: np.ndarray) -> tuple[np.ndarray, float]:
+    """The direction (3,) that the cameras' horizontal axes are most perpendicular to, on the side of the image's top; and
+    the tangent by which it may be off, 0.35 at most: what a little roll does to it, the more the less the cameras turn.
 
     People and robots seldom roll a camera. One that hardly turns leaves a choice: there the image's own top decides.
     """
     sideways, top = poses[:, :3, 0], -poses[:, :3, 1].mean(axis=0)
     top = top / max(float(np.linalg.norm(top)), 1e-9)
-    spread = sideways.T @ sideways / len(sideways) + 0.05 * (np.eye(3) - np.outer(top, top))
-    up = np.linalg.eigh(spread)[1][:, 0]
-    return up if up @ top >= 0 else -up
+    spread = sideways.T @ sideways / len(sideways)
+    up = np.linalg.eigh(spread + 0.05 * (np.eye(3) - np.outer(top, top)))[1][:, 0]
+    turned = float(np.sqrt(max(np.linalg.eigvalsh(spread)[1], 0.0)))
+    return up if up @ top >= 0 else -up, min(0.35, _ROLL / max(turned, 1e-9))
 
 
-def level(points: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """The direction within about 20 degrees of `up` along which the points lie in the thinnest layers: floors, tables."""
+def level(points: np.ndarray, up: np.ndarray, doubt: float) -> np.ndarray:
+    """The direction near `up`, off by a tangent of about `doubt`, along which the points lie in the thinnest layers: floors,
+    tables. Sought no farther than needed: the walls of a map from color alone lean, and may be its thinnest layers.
+    """
     sample = _sample(points)
-    for reach in (0.35, 0.12, 0.04):
+    for reach in (doubt, doubt / 3, doubt / 9):
         east, north = np.linalg.svd(up[None])[2][1:]
         steps = np.linspace(-reach, reach, 7)
         tilted = (up + a * east + b * north for a in steps for b in steps)
