@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import ComposableNodeContainer, LoadComposableNodes, Node
 from launch_ros.descriptions import ComposableNode
 from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage
 from launch_ros.utilities import prefix_namespace
 
 from launch import Action, LaunchContext, LaunchDescription
-from moonseg3r_ros.wiring import bag_topics, remappings, told_by
+from moonseg3r_ros.wiring import remappings, told_by
 
 PACKAGE = "moonseg3r_ros"
 SHARE = Path(__file__).resolve().parents[1]
@@ -70,7 +72,7 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list[Action]:
     """The node, and the player and RViz where asked for."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    topics = topics_of(given)
+    topics = topics_of(given, context)
     given["full_name"] = full_name(given, context.launch_configurations.get("ros_namespace"))
     given["use_sim_time"] = given["use_sim_time"] or ("true" if given["bag"] else "")
     given["map_colors"] = given["map_colors"] or ("instance" if given["rviz"] == "true" else "")
@@ -83,17 +85,20 @@ def start(context: LaunchContext) -> list[Action]:
     return actions
 
 
-def topics_of(given: dict[str, str]) -> dict[str, str]:
+def topics_of(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
     """Input -> topic: those given, else the bag's. Raises RuntimeError for a bag that cannot be read."""
     topics = {name: given[name] for name in INPUTS if given[name]}
-    if not given["bag"] or "image" in topics:
-        return topics
-    try:
-        return bag_topics(Path(given["bag"])) | topics
-    except Exception as error:
-        raise RuntimeError(
-            f"the bag's topics are not known: {error} Or give image:=, depth:= and camera_info:="
-        ) from error
+    return topics if not given["bag"] or "image" in topics else bag_topics(given["bag"], context) | topics
+
+
+def bag_topics(bag: str, context: LaunchContext) -> dict[str, str]:
+    """What the player says of a bag: launch files run in ROS's own Python, which need not see what pip gave the player."""
+    player = ExecutableInPackage(executable="moonseg3r_replay", package=PACKAGE).perform(context)
+    said = subprocess.run([player, bag, "--inputs"], env=context.environment, capture_output=True, text=True)
+    if said.returncode != 0:
+        why = said.stderr.strip().rpartition("\n")[2]
+        raise RuntimeError(f"the bag's topics are not known: {why} Or give image:=, depth:= and camera_info:=")
+    return dict(line.split(":=", 1) for line in said.stdout.splitlines())
 
 
 def profile(given: dict[str, str], environment: dict[str, str]) -> dict[str, str]:

@@ -38,10 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from moonseg3r_core import InputError
     from moonseg3r_ros.replay_run import replay
+    from moonseg3r_ros.wiring import bag_topics
 
     arguments = list(sys.argv if argv is None else argv)
     given = build_parser().parse_args(remove_ros_args(arguments)[1:])
     try:
+        if given.inputs:
+            print("\n".join(f"{name}:={topic}" for name, topic in bag_topics(given.bag).items()))
+            return 0
         interrupt_once()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         replay(Node("moonseg3r_replay", start_parameter_services=False), given)
@@ -76,6 +80,9 @@ def build_parser() -> Parser:
         help="start when an image topic (without any: a topic) has a subscriber, at the latest after so many seconds"
         f" (default {PATIENCE:g}; --wait alone: however long it takes; 0: start at once)",
     )  # fmt: skip
+    parser.add_argument(
+        "--inputs", action="store_true", help="play nothing; say which topics the node is to read, as launch arguments"
+    )
     parser.add_argument("--wait-for", metavar="NODE", help="/name of the node whose subscription counts for --wait")
     return parser
 

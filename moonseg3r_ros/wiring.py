@@ -1,4 +1,4 @@
-"""For launch files: which topics the node is to read, and what it is told of them. Needs neither torch nor rclpy."""
+"""Which topics the node is to read, and what it is told of them. Launch files import this: it needs nothing but Python."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ COMPRESSED = {"image": ("/compressed", "compressed"), "depth": ("/compressedDept
 
 
 def bag_topics(bag: Path) -> dict[str, str]:
-    """Input -> topic of a bag, chosen by type and name as `moonseg3r run` does. Raises InputError, ImportError."""
-    from moonseg3r_core import (
-        InputError,
-        Topics,
-        choose,
-        read_topics,
-    )  # rosbags, which may live in the node's venv alone
+    """Input -> topic of a bag, chosen by type and name as `moonseg3r run` does. Raises InputError."""
+    from moonseg3r_core import InputError, Topics, choose, read_topics  # not for launch files: they ask the player
 
     if not bag.exists():
         raise InputError(f"{bag} does not exist; give a rosbag2 folder, a .mcap or a .db3 file.")

@@ -24,6 +24,7 @@ PROFILE = str(SHARE / "config" / "fastdds_shared_memory.xml")
 MODULES = {"moonseg3r_node": "main", "moonseg3r_container": "container", "moonseg3r_replay": "replay"}
 LAUNCH = """
 import sys
+sys.modules |= dict.fromkeys(("torch", "cv2", "rosbags", "safetensors"))  # ROS's own Python, which runs ros2 launch, has none
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -39,6 +40,9 @@ sys.exit(service.run())
 # Stands for a program: notes how it was called.
 NOTE = """
 import json, os, sys, yaml
+if "--inputs" in sys.argv:
+    from moonseg3r_ros.replay import main
+    sys.exit(main())
 words = sys.argv[1:]
 files = [words[n + 1] for n, word in enumerate(words) if word == "--params-file"]
 note = {
@@ -213,7 +217,7 @@ def test_a_bag_becomes_a_map_in_a_process_or_a_container(graph, launch, prefix, 
         install(
             prefix, "moonseg3r_ros", name, f"import sys\nfrom moonseg3r_ros.{module} import main\nsys.exit(main())\n"
         )
-    (tmp_path / "config.yaml").write_text("masks: {kind: regions}\ndevice: cpu\n")
+    (tmp_path / "config.yaml").write_text("masks: {kind: regions}\nreconstruction: {kind: rgbd}\ndevice: cpu\n")
     if container == "/box":
         graph.start("moonseg3r_ros.container", "--ros-args", "-r", "__node:=box")
     maps = graph.listen(PointCloud2, "/moonseg3r/map", LATCHED, wait=False)
