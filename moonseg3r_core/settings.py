@@ -111,17 +111,18 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
+    """The keys and values of a YAML file. Raises ConfigError for a file that holds none; an empty one has none."""
     try:
         content = plain_text.read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"cannot read config file {path}: {error.strerror}; give the path of a YAML file.") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror}; give the path of a YAML file.") from error
     except ValueError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, Mapping):
         raise ConfigError(
-            f"{path} must hold keys and values, got a {type(content).__name__}; see `moonseg3r config show`."
+            f"{path} must hold keys and values, got a {type(content).__name__}; write `name: value` lines."
         )
     return content
 

@@ -136,7 +136,7 @@ REFUSED = {
     "number without end": (nothing, "run {scene} -o {out} --set seed=1" + 30 * "0", "seed must be a whole number >= 0"),
     "unknown key in file": (put("c.yaml", b"fusion: {merg: none}"), "run {scene} -o {out} --config {scene}/c.yaml", "c.yaml: unknown key 'fusion.merg'; did you mean 'fusion.merge'?"),
     "no YAML": (put("c.yaml", b"a: [b"), "run {scene} -o {out} --config {scene}/c.yaml", "is not valid YAML"),
-    "no config file": (nothing, "run {scene} -o {out} --config {scene}/c.yaml", "cannot read config file"),
+    "no config file": (nothing, "run {scene} -o {out} --config {scene}/c.yaml", "cannot read "),
     "no such device": (nothing, "run {scene} -o {out} --set device=cuda:99", "use device=auto or cpu"),
     "device of another kind": (nothing, "run {scene} -o {out} --set device=mps", "device must be auto, cpu, cuda or cuda:N, got 'mps'"),
     "OUT is a file": (put("file", b""), "run {scene} -o {scene}/file", "must be a folder, got the file"),

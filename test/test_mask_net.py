@@ -191,6 +191,7 @@ def test_a_file_of_something_else_is_an_error_in_one_line(tmp_path):
         '{"widths": [-8]}',
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_facts_that_no_net_has_are_refused_before_room_is_made(tmp_path, facts):
     tensors = {name: tensor.half() for name, tensor in MaskNet((8, 16)).state_dict().items()}
     save_file(tensors, tmp_path / "net.safetensors", {"mask_net": facts})
@@ -302,7 +303,7 @@ def test_the_loss_falls(tmp_path, capsys):
         ("{height: 100}", "multiples of 32"),
         ("{batch: 64}", "rooms must be"),
         ("{stepz: 3}", "did you mean 'steps'"),
-        ("[1, 2]", "must be keys and values"),
+        ("[1, 2]", "must hold keys and values"),
     ],
 )
 def test_a_recipe_that_is_none_is_an_error_in_one_line(tmp_path, content, words):

@@ -25,6 +25,8 @@ class MaskNet(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (32, 64, 96, 128, 160)) -> None:
         super().__init__()
+        if min(widths) < 1:
+            raise ValueError(f"widths must be 1 or more, got {widths}")
         self.widths = tuple(widths)
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.down = nn.ModuleList(map(Block, (widths[0], *widths[:-1]), widths))

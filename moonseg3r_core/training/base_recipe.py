@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.training.yaml_facts import made, read_facts
+from moonseg3r_core.settings import read_yaml
+from moonseg3r_core.training.yaml_facts import made
 
 MANY = 1e9
 
@@ -59,8 +60,9 @@ R = TypeVar("R", bound=BaseRecipe)
 
 def recipe_of(kind: type[R], path: Path, overrides: Mapping[str, Any] | None) -> R:
     """A recipe from a YAML file, some of its numbers replaced. Raises ConfigError for what it cannot be made of."""
+    facts = {**read_yaml(path), **(overrides or {})}
     try:
-        recipe = made(kind, {**read_facts(path), **(overrides or {})})
+        recipe = made(kind, facts)
         recipe.check()
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error

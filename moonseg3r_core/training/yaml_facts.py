@@ -1,4 +1,4 @@
-"""Frozen dataclasses from a YAML file, every value read as its field's type, every mistake told in a line."""
+"""Frozen dataclasses of what a YAML file holds, every value read as its field's type, every mistake told in a line."""
 
 from __future__ import annotations
 
@@ -6,25 +6,12 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.plain_text import read_yaml
 
 T = TypeVar("T")
 _WORDS = {int: "a whole number", float: "a number", str: "text"}
-
-
-def read_facts(path: Path) -> Mapping[str, Any]:
-    """The keys and values of a YAML file. Raises ConfigError for a file that holds none."""
-    try:
-        facts = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}; give a recipe such as config/train_nano.yaml.") from error
-    except ValueError as error:
-        raise ConfigError(f"not valid YAML: {error}") from error
-    return _mapping(facts, "a recipe")
 
 
 def made(kind: type[T], facts: Any, where: str = "") -> T:
