@@ -8,9 +8,11 @@ import torch
 from moonseg3r_core.build import find_settled, recipes
 from moonseg3r_core.config import load_config
 from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
+from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
+from moonseg3r_core.training.frozen_models import FrozenModels
 from moonseg3r_core.training.query_clips import batched, make_query_clip, moved
 from moonseg3r_core.training.query_learner import QueryLearner
-from moonseg3r_core.training.query_scenes import RoomScene
+from moonseg3r_core.training.query_scenes import RecordingScene, RoomScene
 
 FRAMES = 5
 CPU = torch.device("cpu")
@@ -26,7 +28,7 @@ def window():
 
 
 def test_queries_of_a_clip_are_those_that_the_house_makes_of_its_frames(config):
-    clip = make_query_clip(window(), config, CPU)
+    clip = make_query_clip(window(), FrozenModels(config, CPU))
     torch.manual_seed(0)
     learner = QueryLearner(QuerySizes(clip.geometric.shape[-1], clip.semantic.shape[-1], width=16, heads=2)).eval()
     torch.nn.init.normal_(learner.net.nothing)
@@ -37,6 +39,29 @@ def test_queries_of_a_clip_are_those_that_the_house_makes_of_its_frames(config):
         assert len(made) == int(clip.masks[t])
         assert torch.allclose(trained[t, : len(made)], made.features, atol=0.03)  # clips are kept in float16
     assert t == FRAMES - 1
+
+
+@pytest.mark.parametrize("kind", ["rgbd", "nano"])
+def test_models_are_made_once_and_see_each_clip_as_their_first(kind):
+    config = load_config(overrides={"reconstruction.kind": kind})
+    models, seen = FrozenModels(config, CPU), [RoomScene(1_000_003 + n).window(0, 3, 1) for n in (0, 1)]
+    made = [models.of(each) for each in seen]
+    assert all(made[0][room] is made[1][room] for room in NEEDED)
+    for number in (0, 1, 0):
+        clip = make_query_clip(RoomScene(1_000_003 + number).window(0, 3, 1), models)
+        alone = make_query_clip(RoomScene(1_000_003 + number).window(0, 3, 1), FrozenModels(config, CPU))
+        for name, part in vars(clip).items():  # sums of floats depend on where memory lies
+            torch.testing.assert_close(part, getattr(alone, name), atol=1e-5, rtol=0)
+
+
+def test_masks_that_a_scene_brings_are_its_own(tmp_path):
+    for name in ("one", "other"):
+        write_scannet(tmp_path / name, SyntheticSequence(3, frames=2, height=60, width=80))
+    models = FrozenModels(load_config(overrides={"reconstruction.kind": "rgbd"}), CPU)
+    windows = [RecordingScene(str(tmp_path / name)).window(0, 2, 1) for name in ("one", "other", "other")]
+    one, other, again = (models.of(each)["masks"] for each in windows)
+    assert one is not other
+    assert other is again
 
 
 def walked(seen, config, refinement):

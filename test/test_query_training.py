@@ -24,6 +24,7 @@ pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.training import query_stream
 from moonseg3r_core.training.engine import engine
+from moonseg3r_core.training.frozen_models import FrozenModels
 from moonseg3r_core.training.queries import QueryRun, train_queries
 from moonseg3r_core.training.query_clips import QueryClip, batched, cut_up, make_query_clip, moved
 from moonseg3r_core.training.query_learner import QueryLearner
@@ -243,7 +244,7 @@ def test_recordings_are_trained_on_with_their_own_masks(tmp_path, recordings):
     train_queries(recipe, [room, ROOMS], tmp_path / "both", until=0, **ON_CPU)
     assert read_query_recipe(tmp_path / "both" / "recipe.yaml").scenes == 4
     (scene,) = find_scenes([room], 0)
-    clip = make_query_clip(scene.window(0, FRAMES, 1), TOY.config, CPU)
+    clip = make_query_clip(scene.window(0, FRAMES, 1), FrozenModels(TOY.config, CPU))
     labels = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (recordings / "room_1" / "masks").iterdir()]
     assert 0 < int(clip.masks.max()) <= max(len(np.unique(image)) - 1 for image in labels)
 

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from moonseg3r_core.build import find_settled, recipes
-from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.query_scores import owners
 from moonseg3r_core.geometry import transform
 from moonseg3r_core.grids import to_image
 from moonseg3r_core.pooling import cell_counts
 from moonseg3r_core.refinement.learned import cell_shares, frame_features
+from moonseg3r_core.training.frozen_models import FrozenModels
 from moonseg3r_core.training.query_scenes import Window
 from moonseg3r_core.types import Frame, Geometry, Queries, Recalled
 
@@ -79,14 +78,9 @@ class QueryBatch(NamedTuple):
 
 
 @torch.no_grad()
-def make_query_clip(window: Window, config: Config, device: torch.device) -> QueryClip | None:
-    """What the models of a configuration say of a window; None where less than two of its frames can be used.
-
-    Raises as `build_segmenter` does.
-    """
-    tenants = recipes(find_settled(config, window.masks_folder), device)
-    chosen = {name: tenants[name]() for name in ("reconstruction", "features", "memory", "lift")}
-    chosen["masks"] = window.masks or tenants["masks"]()
+def make_query_clip(window: Window, models: FrozenModels) -> QueryClip | None:
+    """What the models say of a window; None where less than two of its frames can be used. Raises as they do."""
+    chosen, device = models.of(window), models.device
     walked = [made for frame in window.frames if (made := _Look.of(frame.to(device), chosen, window)) is not None]
     return _clip(walked, window) if len(walked) > 1 else None
 

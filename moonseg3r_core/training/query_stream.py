@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from moonseg3r_core.build import weights_of
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.training.frozen_models import FrozenModels
 from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import Scene
@@ -36,7 +37,7 @@ class ClipShelf:
 
     def __init__(self, recipe: QueryRecipe, device: torch.device, folder: Path | None = None) -> None:
         self.recipe, self.device, self.folder = recipe, device, folder
-        self._models = _facts(recipe.config)
+        self._models, self._facts = FrozenModels(recipe.config, device), _facts(recipe.config)
         if folder:
             _make(folder)
 
@@ -46,7 +47,7 @@ class ClipShelf:
         if file and (kept := _read(file)):
             return kept
         view = scene.window(window, frames, self.recipe.stride)
-        clip = make_query_clip(view, self.recipe.config, self.device)
+        clip = make_query_clip(view, self._models)
         if clip is None:
             _LOG.warning("%s: window %d has less than two usable frames; it is left out.", scene.name, window)
         elif file:
@@ -54,7 +55,7 @@ class ClipShelf:
         return clip
 
     def _file(self, scene: Scene, window: int, frames: int) -> Path | None:
-        named = json.dumps([scene.name, window, frames, self.recipe.stride, self._models])
+        named = json.dumps([scene.name, window, frames, self.recipe.stride, self._facts])
         return self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors" if self.folder else None
 
 
