@@ -51,6 +51,17 @@ def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
     assert scores["default"]["room_1 AP"] == scores["+ view consensus"]["room_1 AP"], "averages are not merged"
 
 
+def test_settings_of_ones_own_have_a_row_and_change_no_other(rooms):
+    """A matcher of one's own stands beside the fusions that the other rows name."""
+    room = rooms / "room_1"
+    usual = accuracy_table([room], "given", load_config(overrides=EXACT), quiet=True).rows
+    own = {**EXACT, "fusion.match": "paper", "fusion.match_threshold": 1.8, "fusion.parts": "new"}
+    *others, mine, ceiling = accuracy_table([room], "given", load_config(overrides=own), quiet=True).rows
+    assert [*others, ceiling] == usual
+    assert mine["fusion"] == "as set"
+    assert mine["room_1 AP"] != others[-1]["room_1 AP"]
+
+
 def test_the_paper_row_is_the_paper_file():
     file, row = load_config(ROOT / "config" / "paper.yaml"), load_config(overrides=PAPER)
     assert file.fusion == row.fusion
