@@ -403,6 +403,17 @@ def test_a_clip_that_is_damaged_is_computed_again(tmp_path, caplog, damage, reco
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_recordings_of_one_name_in_two_places_have_a_file_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(query_stream, "make_query_clip", lambda *_: toy_clip([1, 1]))
+    for place in ("here", "there"):
+        write_scannet(tmp_path / place / "scan", SyntheticSequence(1, frames=2, height=30, width=40))
+        monkeypatch.chdir(tmp_path / place)
+        for name in ("scan", "./scan"):
+            (scene,) = find_scenes([name], 0)
+            ClipShelf(TOY, CPU, tmp_path / "cache")(scene, 0, 2)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_what_a_clip_depends_on_gives_it_another_file(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(query_stream, "make_query_clip", lambda *_: made.append(1) or toy_clip([1, 1]))

@@ -31,7 +31,8 @@ _LOG = logging.getLogger("moonseg3r")
 class ClipShelf:
     """The clips of scenes: each computed when it is asked for; with a folder, kept there and computed once.
 
-    A file is found by all that the clip depends on: the scene's name, the window, the settings and weights of the models.
+    A file is found by what the clip depends on: where the scene is, the window, the settings and weights of the models;
+    what a recording's files hold is not looked at.
     Raises OutputError for a folder that cannot be written.
     """
 
@@ -55,8 +56,12 @@ class ClipShelf:
         return clip
 
     def _file(self, scene: Scene, window: int, frames: int) -> Path | None:
-        named = json.dumps([scene.name, window, frames, self.recipe.stride, self._facts])
-        return self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors" if self.folder else None
+        if not self.folder:
+            return None
+        there = Path(scene.name)
+        place = str(there.resolve()) if there.exists() else scene.name
+        named = json.dumps([place, window, frames, self.recipe.stride, self._facts])
+        return self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors"
 
 
 class QueryStream:
