@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from moonseg3r_core.errors import MissingDependency, WeightsError
 from moonseg3r_core.plain_text import read_json
@@ -86,11 +87,28 @@ def _check_sizes(folder: Path, config: Any, kind: Any) -> None:
         shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     _check_facts(config, len(shapes), max((side for shape in shapes for side in shape), default=0))
     there = sum(math.prod(shape) for shape in shapes)
-    with torch.device("meta"):  # where nothing takes room
+    with torch.device("meta"), _parts_up_to(2 * len(shapes)):  # where nothing takes room, and little takes time
         net = kind(kind.config_class.from_pretrained(folder, local_files_only=True))
     asked = sum(tensor.numel() for tensor in (*net.parameters(), *net.buffers()))
     if asked > 2 * there:  # what is made of the configuration alone, beside the weights, is less than they are
         raise ValueError(f"{CONFIG} asks for {asked} numbers, {WEIGHTS} holds {there}")
+
+
+@contextmanager
+def _parts_up_to(most: int) -> Iterator[None]:
+    """Raises ValueError in who makes modules of more parameters, however the configuration calls what it counts."""
+    made: list[str] = []
+
+    def count(_module: torch.nn.Module, name: str, _parameter: Any) -> None:
+        made.append(name)
+        if len(made) > most:
+            raise ValueError(f"{CONFIG} asks for more than {most} tensors, {WEIGHTS} holds half as many")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _check_facts(config: Any, tensors: int, longest: int) -> None:

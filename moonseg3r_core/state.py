@@ -64,12 +64,27 @@ def take(
     dtype: torch.dtype = torch.int64,
     sizes: dict[str, int] | None = None,
     device: torch.device | str = "cpu",
+    finite: bool = True,
 ) -> Tensor:
-    """A copy of a state's tensor, on a device. Raises InputError where it is missing or misshapen (`types.check`)."""
+    """A copy of a state's tensor, on a device. Raises InputError where it is missing, misshapen (`types.check`), or, unless
+    it need not be `finite`, holds NaN or infinite numbers.
+    """
     if name not in state:
         raise InputError(f"{name} must be in a saved state, got none; save it again with state_dict.")
     try:
         check(name, state[name], shape, dtype, {} if sizes is None else sizes)
     except ValueError as error:
         raise InputError(str(error)) from error
+    hold(not finite or bool(state[name].isfinite().all()), f"{name} must hold finite numbers alone")
     return state[name].to(device, copy=True)
+
+
+def hold(sound: Tensor | bool, expected: str) -> None:
+    """Raises InputError, what was expected, unless a saved state is sound."""
+    if not sound:
+        raise InputError(f"{expected}, got others; save it again with state_dict.")
+
+
+def are_within(numbers: Tensor, low: int, end: int) -> bool:
+    """Whether all of whole numbers are at least `low` and below `end`."""
+    return not numbers.numel() or (low <= int(numbers.min()) and int(numbers.max()) < end)

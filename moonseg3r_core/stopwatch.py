@@ -42,6 +42,8 @@ class _Timed:
         return self._stopwatch.timed(self._name, self._room, *args, **kwargs)
 
     def __getattr__(self, attribute: str) -> Any:
+        if "_room" not in vars(self):  # while it is copied it has none yet
+            raise AttributeError(attribute)
         value = getattr(self._room, attribute)
         if not callable(value):
             return value

@@ -57,6 +57,8 @@ class Frame:
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}
         check("frame.image", self.image, ("H", "W", 3), torch.uint8, sizes)
+        if not self.image.numel():
+            raise ValueError(f"frame.image must have pixels, got {tuple(self.image.shape)}; leave empty images out.")
         if self.depth is not None:
             check("frame.depth", self.depth, ("H", "W"), torch.float32, sizes)
         if self.intrinsics is not None:

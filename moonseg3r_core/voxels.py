@@ -33,14 +33,20 @@ class VoxelHash:
 
     def find(self, keys: Tensor) -> Tensor:
         """The rows (N,) of int64 keys (N,), -1 where a key is unknown."""
-        found = torch.full_like(keys, _EMPTY)
-        slots, pending = self._slots(keys), torch.arange(len(keys), device=keys.device)
+        slots = self._slots(keys)
+        held = self._keys.index_select(0, slots)
+        found = torch.where(held == keys, self._rows.index_select(0, slots), _EMPTY)
+        pending = torch.nonzero((held != keys) & (held != _EMPTY))[
+            :, 0
+        ]  # few: most lie where they are looked for first
+        slots = slots[pending]
         while len(pending):
+            slots = self._next(slots)
             held = self._keys[slots]
             hit = held == keys[pending]
             found[pending[hit]] = self._rows[slots[hit]]
             on = ~hit & (held != _EMPTY)
-            pending, slots = pending[on], self._next(slots[on])
+            pending, slots = pending[on], slots[on]
         return found
 
     def insert(self, keys: Tensor) -> Tensor:

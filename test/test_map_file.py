@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -14,6 +15,7 @@ import safetensors.torch
 import torch
 from damage import damaged
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from walks import EAGER, EXACT, configured, house, split, walk
 
 from moonseg3r_core.config import load_config
@@ -164,6 +166,46 @@ def test_a_tensor_that_is_missing_or_misshapen(file, name, tensor, words):
     with pytest.raises(InputError, match=f"whole map, got a damaged one: {words}"):
         load_map(file, segmenter, CONFIG)
     assert same(segmenter, mapped(9))
+
+
+HOSTILE = [0, 1, -1, 255, 2**24, 2**31, 2**40, -(2**62), 2**62, float("nan"), float("inf"), 1e30]
+
+
+@st.composite
+def hostile(draw):
+    """A saved state of which one tensor has other numbers, rows or kinds than a segmenter would write."""
+    state = mapped(9).state_dict()
+    name = draw(st.sampled_from(sorted(state)))
+    tensor, number = state[name].clone(), draw(st.sampled_from(HOSTILE))
+    change = draw(st.sampled_from(["one", "all", "fewer", "more", "kind"]))
+    if change in ("one", "all") and tensor.numel():
+        if tensor.is_floating_point() or isinstance(number, int):
+            at = draw(st.integers(0, tensor.numel() - 1)) if change == "one" else slice(None)
+            tensor.view(-1)[at] = number if tensor.dtype != torch.uint8 else int(number) % 256
+    elif tensor.dim():
+        tensor = {"fewer": tensor[1:], "more": torch.cat((tensor, tensor[:1]))}.get(change, tensor.to(torch.int16))
+    return state | {name: tensor.contiguous()}
+
+
+@settings(max_examples=25, deadline=None)
+@given(state=hostile())
+def test_hostile_numbers_with_the_right_checksum(tmp_path_factory, state):
+    """They are refused, and the running map is what it was; or they are a map, and the walk goes on."""
+    file = tmp_path_factory.getbasetemp() / "hostile"
+    save_map(file, Known(state), CONFIG)
+    segmenter, masks = house(**EAGER)
+    segmenter.load_state_dict(mapped().state_dict())
+    refused = ""
+    try:
+        load_map(file, segmenter, CONFIG)
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert re.fullmatch(".* must be a whole map, got a damaged one: .*", refused)
+        assert same(segmenter, mapped())
+    else:
+        walk(segmenter, masks, PATH[9:], split, start=9)
+        assert segmenter.snapshot().points.isfinite().all()
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -1,5 +1,6 @@
 """The hall: one walk through the house on a scene whose answer is known."""
 
+import copy
 import dataclasses
 import math
 import time
@@ -67,6 +68,16 @@ def test_an_object_that_leaves_and_returns_keeps_its_id():
     back, after = walk(segmenter, given, [(0.05, 0.0, 0.0)], start=7)[0]
     for board in (1, 2, 3):
         assert ids_of(back, after, board) == ids_of(first, truth, board)
+
+
+def test_a_copy_goes_its_own_way():
+    segmenter, given = house(**EAGER)
+    shown, given.ids[2] = frame(2, (0.4, 0.0, 0.0))
+    walk(segmenter, given, PATH[:2], split)
+    points = len(segmenter.snapshot())
+    other = copy.deepcopy(segmenter)
+    assert other.step(shown).stage_ms["reconstruction"] > 0
+    assert len(other.snapshot()) > points == len(segmenter.snapshot())
 
 
 def test_a_new_object_gets_a_new_id():

@@ -32,6 +32,7 @@ def test_frame_takes_what_a_recording_knows():
     [
         ({"image": torch.zeros(4, 6, 3)}, r"frame\.image must be torch\.uint8, got torch\.float32; convert"),
         ({"image": torch.zeros(3, 4, 6, dtype=torch.uint8)}, r"frame\.image must be \(H, W, 3\), got \(3, 4, 6\)"),
+        ({"image": torch.zeros(0, 6, 3, dtype=torch.uint8)}, r"frame\.image must have pixels, got \(0, 6, 3\); leave"),
         ({"depth": torch.ones(4, 5)}, r"frame\.depth must be \(4, 6\), got \(4, 5\)"),
         ({"depth": [[1.0]]}, r"frame\.depth must be a \(4, 6\) torch tensor, got list"),
         ({"intrinsics": torch.eye(4)}, r"frame\.intrinsics must be \(3, 3\), got \(4, 4\)"),

@@ -109,6 +109,9 @@ def test_names_and_aliases():
     assert entry_of("cut3r") is entry_of("cut3r-512") is ENTRY
     with pytest.raises(InputError, match=r"one of cut3r-512, cut3r-224, .*, got 'cut3r-244'; did you mean cut3r-224\?"):
         entry_of("cut3r-244")
+    for name in EMBEDDED:
+        with pytest.raises(InputError, match=f"^{name} comes with the package"):
+            entry_of(name)
 
 
 def test_the_sizes_said_are_those_of_the_nets():

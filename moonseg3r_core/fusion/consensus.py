@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
-from moonseg3r_core.state import State, take
+from moonseg3r_core.state import State, are_within, hold, take
 
 
 class ViewConsensus:
@@ -54,9 +54,10 @@ class ViewConsensus:
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
-        pairs = take(state, "pairs", ("pairs", 4)).tolist()
-        self._shown = Counter({(a, b): shown for a, b, shown, _ in pairs})
-        self._together = Counter({(a, b): together for a, b, _, together in pairs})
+        pairs = take(state, "pairs", ("pairs", 4))
+        hold(are_within(pairs, 0, 1 << 31), "pairs must be of ids and counts")
+        self._shown = Counter({(a, b): shown for a, b, shown, _ in pairs.tolist()})
+        self._together = Counter({(a, b): together for a, b, _, together in pairs.tolist()})
 
     def _agreed(self, a: int, b: int) -> bool:
         together = self._together[a, b]

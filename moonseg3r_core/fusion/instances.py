@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.merge import merge_groups
-from moonseg3r_core.state import State, plain, take
+from moonseg3r_core.fusion.votes import MOST_IDS
+from moonseg3r_core.state import State, are_within, hold, plain, take
 from moonseg3r_core.types import Assignment, Queries, Size
 
 
@@ -129,19 +130,22 @@ class Instances:
         def whole(name: str) -> Tensor:
             return take(state, name, ("K",), torch.int64, sizes, device)
 
-        def real(name: str, *shape: Size) -> Tensor:
-            return take(state, name, ("K", *shape), torch.float32, sizes, device)
+        def real(name: str, *shape: Size, finite: bool = True) -> Tensor:
+            return take(state, name, ("K", *shape), torch.float32, sizes, device, finite)
 
+        ids, next_id = whole("ids"), int(take(state, "next_id", ()))
+        hold(1 <= next_id <= MOST_IDS, f"next_id must be from 1 to {MOST_IDS}")
+        hold(are_within(ids, 1, next_id) and bool((ids.diff() > 0).all()), "ids must rise from 1 to below next_id")
         return cls(
-            ids=whole("ids"),
+            ids=ids,
             features=real("features", "D"),
-            boxes=real("boxes", 2, 3),
+            boxes=real("boxes", 2, 3, finite=False),
             state_tokens=real("state_tokens", "S") if "state_tokens" in state else None,
             observations=real("observations"),
             similarity=real("similarity"),
             first_frame=whole("first_frame"),
             last_frame=whole("last_frame"),
-            next_id=int(take(state, "next_id", ())),
+            next_id=next_id,
         )
 
     def kept(self, keep: Tensor) -> Instances:

@@ -45,7 +45,7 @@ def from_tables(state: State) -> list[Instance]:
     """What `to_tables` was given."""
     sizes: dict[str, int] = {}
     whole = take(state, "whole", ("n", 5), sizes=sizes).tolist()
-    real = take(state, "real", ("n", 10), torch.float64, sizes).tolist()
+    real = take(state, "real", ("n", 10), torch.float64, sizes, finite=False).tolist()
     return [
         Instance(id, points, tuple(r[:3]), tuple(r[3:6]), tuple(r[6:9]), r[9], *seen)
         for (id, points, *seen), r in zip(whole, real, strict=True)

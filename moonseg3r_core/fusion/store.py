@@ -17,7 +17,7 @@ from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.grids import to_grid
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.state import State, gathered, load_parts, part, take, within
+from moonseg3r_core.state import State, are_within, gathered, hold, load_parts, part, take, within
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
 RETIRE_EVERY = 100  # frames
@@ -143,7 +143,10 @@ class InstanceStore:
             self.instances = Instances.from_state(part(state, "instances"), self.device)
         with within("retired"):
             self.retired = from_tables(part(state, "retired"))
-        self.final_ids = dict(take(state, "final_ids", ("joins", 2)).tolist())
+        joins, ids = take(state, "final_ids", ("joins", 2)), self.instances.ids
+        hold(are_within(joins, 1, self.instances.next_id), "final_ids must be ids below instances.next_id")
+        hold(self.votes.has_only(ids) and self.map.votes.has_only(ids), "votes must be for ids of instances")
+        self.final_ids = dict(joins.tolist())
         self._updates, self._retired_before = (int(take(state, name, ())) for name in ("updates", "retired_before"))
 
     def _final(self) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import State, gathered, load_parts, plain, take
+from moonseg3r_core.state import State, are_within, gathered, hold, load_parts, plain, take
 from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
 
-_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
+MOST_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
 
 
 class VoteGrid:
@@ -54,12 +54,12 @@ class VoteGrid:
         self._changed = grown(self._changed, len(self))
         self._changed[rows] = True
         labelled = ids > 0
-        pairs, counts = torch.unique(rows[labelled] * _IDS + ids[labelled], return_counts=True)
-        voxels = pairs // _IDS
+        pairs, counts = torch.unique(rows[labelled] * MOST_IDS + ids[labelled], return_counts=True)
+        voxels = pairs // MOST_IDS
         nth = torch.arange(len(pairs), device=pairs.device) - torch.searchsorted(voxels, voxels)
         for n in range(int(nth.max()) + 1 if len(nth) else 0):
             turn = nth == n  # one id per voxel at a time
-            self._vote(voxels[turn], pairs[turn] % _IDS, counts[turn], torch.full_like(counts[turn], self._time))
+            self._vote(voxels[turn], pairs[turn] % MOST_IDS, counts[turn], torch.full_like(counts[turn], self._time))
         return rows
 
     def _vote(self, voxels: Tensor, ids: Tensor, votes: Tensor, seen: Tensor) -> None:
@@ -84,11 +84,17 @@ class VoteGrid:
         """Take up what `state_dict` gave."""
         load_parts(state, voxels=self._voxels)
         shape = (len(self._voxels), self._ids.shape[1])
-        self._ids, self._votes, self._seen = (
-            take(state, name, shape, device=self.device) for name in ("ids", "votes", "seen")
-        )
+        ids, votes, seen = (take(state, name, shape, device=self.device) for name in ("ids", "votes", "seen"))
+        time = int(take(state, "time", ()))
+        hold(are_within(ids, 0, MOST_IDS), f"ids must be from 0 to {MOST_IDS - 1}")
+        hold(are_within(votes, 0, 1 << 31), "votes must be from 0 to 2^31 - 1")
+        hold(0 <= time < 1 << 32 and are_within(seen, 0, time + 1), "seen must be from 0 to time, below 2^32")
+        self._ids, self._votes, self._seen, self._time = ids, votes, seen, time
         self._changed = torch.ones(len(self), dtype=torch.bool, device=self.device)
-        self._time = int(take(state, "time", ()))
+
+    def has_only(self, ids: Tensor) -> bool:
+        """Whether all votes are for ids (n,)."""
+        return bool(torch.isin(self._ids[self._votes > 0], ids).all())
 
     def take_changed(self) -> Tensor:
         """The voxel rows (n,), rising, that were observed or renamed since this was asked last."""

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.votes import VoteGrid
-from moonseg3r_core.state import State, gathered, load_parts, plain, take
+from moonseg3r_core.state import State, gathered, hold, load_parts, plain, take
 from moonseg3r_core.voxels import grown
 
 _ALL = slice(None)
+FAR = 1e9  # metres; no map reaches as far
 
 
 class VoxelMap:
@@ -44,7 +45,12 @@ class VoxelMap:
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
         load_parts(state, votes=self.votes)
-        self._sums = take(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
+        sums = take(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
+        observed, voteless = sums[:, 6], sums[:, 7]
+        hold(bool((sums[:, :3].abs() <= FAR * observed[:, None]).all()), f"sums must be of points within {FAR:.0e} m")
+        hold(bool(((sums[:, 3:6] >= 0) & (sums[:, 3:6] <= 255 * observed[:, None])).all()), "sums must be of colors")
+        hold(bool(((observed >= 1) & (voteless >= 0) & (voteless <= observed)).all()), "sums must be of observations")
+        self._sums = sums
 
     def points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
         """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of voxel rows."""

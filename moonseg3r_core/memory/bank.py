@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import take
+from moonseg3r_core.state import hold, take
 from moonseg3r_core.types import check
 
 
@@ -69,18 +69,19 @@ class QueryBank:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave; the newest `max_queries` of it."""
         queries, end = take(state, "queries", ("n", "D"), torch.float32), int(take(state, "end", ()))
+        hold(len(queries) <= end < 1 << 40, "end must be at least the number of queries, below 2^40")
         self.end = self.first = end - len(queries)
         self._rows = queries[:0]
         self.append(queries)
 
     def _places(self, indices: Tensor) -> Tensor:
-        """Rows of the storage: a ring once it is as long as `max_queries`."""
-        place = indices % self.max_queries if self.max_queries else indices
+        """Rows of the storage: a ring once it is as long as `max_queries`; without that, from the first on."""
+        place = indices % self.max_queries if self.max_queries else indices - self.first
         return place.to(self._rows.device)
 
     def _make_room(self, features: Tensor) -> None:
         """Grow by doubling, so that appending is cheap on average; never past `max_queries`."""
-        needed = min(self.end, self.max_queries) if self.max_queries else self.end
+        needed = min(self.end, self.max_queries) if self.max_queries else len(self)
         if needed <= len(self._rows):
             return
         size = max(needed, 2 * len(self._rows))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
-from moonseg3r_core.state import take
+from moonseg3r_core.state import hold, take
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,14 @@ class QueryIndexMap:
         slots, free, seen = (take(state, *wanted, sizes=sizes).numpy() for wanted in _SLOTS.items())
         positions = take(state, "positions", ("n", 3), torch.float32, sizes).numpy()
         members, bounds = take(state, "members", ("m",)).numpy(), take(state, "offsets", (len(slots) + 1,)).tolist()
+        places = np.sort(np.concatenate((slots, free)))
+        hold(bool((np.abs(positions) <= _FAR).all()), f"positions must be within {_FAR:.0e} m")
+        hold(np.array_equal(places, np.arange(len(places))), "slots and free must number all from 0, none twice")
+        hold(
+            bounds == sorted(bounds) and [bounds[0], bounds[-1]] == [0, len(members)],
+            "offsets must rise to all members",
+        )
+        hold(seen.min(initial=0) >= 0 and seen.max(initial=0) < _LATEST, f"seen must be from 0 to {_LATEST - 1}")
         self.reset()
         self._free, self._queries = free.tolist(), [array("q") for _ in range(len(slots) + len(free))]
         self._make_room()
@@ -221,5 +229,7 @@ def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
     return NewKeys(centroids, edges[:, 0], edges[:, 1])
 
 
+_FAR = 1e9  # metres; no key lies as far
+_LATEST = 1 << 31  # of the updates
 _SLOTS = {"slots": ("n",), "free": ("f",), "seen": ("n",)}
 _MERGES: dict[str, Callable[[NewKeys, float], NewKeys]] = {"paper": _keep_new, "grid": _one_per_cell}

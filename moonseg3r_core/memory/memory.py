@@ -15,7 +15,7 @@ from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
 from moonseg3r_core.memory.rasterizer import NEAR, Raster
-from moonseg3r_core.state import Stateless, gathered, load_parts
+from moonseg3r_core.state import Stateless, are_within, gathered, hold, load_parts, part, take
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
 _MARGIN = (
@@ -87,6 +87,8 @@ class IndexMemory:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, within this memory's own limits. Raises InputError where a part is missing."""
         load_parts(state, bank=self.bank, map=self.map)
+        members = take(part(state, "map"), "members", ("m",))
+        hold(are_within(members, 0, self.bank.end), "map.members must be of the queries in the bank")
 
     def _look(self, geometry: Geometry) -> tuple[Tensor, Raster]:
         """The slots (n,) of the keys in view, and which of those (0..n-1) each sample of the index map shows."""

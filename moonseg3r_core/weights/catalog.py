@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.weights.embedded import EMBEDDED
 from moonseg3r_core.weights.entry import DriveFile, Entry, HubFiles, Licence, WebFile
 
 APACHE = Licence("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
@@ -98,6 +99,8 @@ ALIASES = {"cut3r": "cut3r-512"}
 def entry_of(name: str) -> Entry:
     """The entry of that name or alias. Raises InputError that suggests the nearest."""
     name = ALIASES.get(name, name)
+    if name in EMBEDDED:
+        raise InputError(f"{name} comes with the package, there is nothing to get or to check; choose it as it is.")
     if name not in CATALOG:
         near = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.0)
         raise InputError(
