@@ -209,8 +209,11 @@ def test_repairs_are_counted_in_recordings_with_exact_ids(room, tmp_path):
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_returns_are_counted_in_walks():
+def test_returns_are_counted_in_walks(capsys):
     *rows, total = returns_table([5], load_config(overrides=EXACT), frames=4, away=1).rows
+    assert "returns, room 5: 100%" in capsys.readouterr().err
+    returns_table([5], load_config(overrides=EXACT), frames=1, quiet=True)
+    assert capsys.readouterr().err == ""
     assert [row["room"] for row in rows] == [5]
     assert total == {"room": "all", "returns": 0, "known again": 0, "share": 0}
 

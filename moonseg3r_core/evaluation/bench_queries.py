@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, overlay
@@ -28,10 +29,11 @@ from moonseg3r_core.types import Frame, Geometry, Queries
 _LEAST = 100  # pixels of an object that is in view
 
 
-def repairs_table(paths: Sequence[str | Path], config: Config) -> Table:
+def repairs_table(paths: Sequence[str | Path], config: Config, quiet: bool = False) -> Table:
     """Splits of the given masks that the within-frame merge repairs, and its mistakes, in recordings with instance/N.png."""
     rows: list[Row] = []
-    for folder in (folder for path in paths for folder in find_recordings(Path(path))):
+    folders = [folder for path in paths for folder in find_recordings(Path(path))]
+    for folder in tqdm(folders, desc="merge", unit="recording", disable=quiet):
         recording = open_recording(folder, "given", Path(), config)
         counted = _count_repairs(Replay.of(recording, config), config)
         rows.append({
@@ -78,11 +80,13 @@ def _exact_ids(recording: Recording, index: int) -> torch.Tensor:
     return torch.from_numpy(ids.astype(np.int32))
 
 
-def returns_table(seeds: Sequence[int], config: Config, frames: int = 480, away: int = 100) -> Table:
+def returns_table(
+    seeds: Sequence[int], config: Config, frames: int = 480, away: int = 100, quiet: bool = False
+) -> Table:
     """Objects out of view for `away` frames in walks of two rounds through rendered rooms, and those known again."""
     rows: list[Row] = []
     for seed in seeds:
-        found = _walked_returns(SyntheticSequence(seed, frames), config, away)
+        found = _walked_returns(SyntheticSequence(seed, frames), config, away, quiet)
         same = sum(before == after != 0 for before, after in found)
         rows.append({"room": seed, "returns": len(found), "known again": same, "share": same / max(len(found), 1)})
     total = {name: sum(int(row[name]) for row in rows) for name in ("returns", "known again")}
@@ -90,11 +94,11 @@ def returns_table(seeds: Sequence[int], config: Config, frames: int = 480, away:
     return Table(f"objects that return after {away} frames or more out of view, walks of {frames} frames", rows, 3)
 
 
-def _walked_returns(walked: SyntheticSequence, config: Config, away: int) -> list[tuple[int, int]]:
+def _walked_returns(walked: SyntheticSequence, config: Config, away: int, quiet: bool) -> list[tuple[int, int]]:
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
     segmenter.furnish(masks=DrawnMasks(walked.ids, walked.seed))
     fixed, seen = set(walked.scene.structure_ids), list[dict[int, int]]()
-    for frame in walked:
+    for frame in tqdm(walked, desc=f"returns, room {walked.seed}", unit="frame", disable=quiet):
         given = segmenter.step(frame).instance_ids
         ids = walked.ids(frame.index)
         areas = torch.bincount(ids.flatten())
