@@ -57,9 +57,11 @@ def explain(arguments: Sequence[str]) -> int:
 
 def serve(node: MoonSeg3RNode) -> None:
     """The node's callbacks, until a signal comes."""
+    import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
     from moonseg3r_ros.spinning import spin
+    from moonseg3r_ros.worker import is_any_at_work
 
     executor = SingleThreadedExecutor()  # the multi-threaded one keeps a core busy while callbacks wait for a thread
     executor.add_node(node)
@@ -68,6 +70,9 @@ def serve(node: MoonSeg3RNode) -> None:
     end_within(ENDING)
     node.destroy_node()
     executor.shutdown(timeout_sec=ENDING)
+    if is_any_at_work():
+        rclpy.try_shutdown()
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from moonseg3r_ros.components import ComponentError, build_component, destroy, find_component
 from moonseg3r_ros.signals import end_within
 from moonseg3r_ros.spinning import Serving, spin
+from moonseg3r_ros.worker import is_any_at_work
 
 BRIEF = 0.2  # seconds that the end waits for a request at work
 ENDING = 1.5  # seconds that it then has for all nodes
@@ -119,6 +120,6 @@ def serve() -> None:
     idle = spin(executor, BRIEF)
     end_within(ENDING)
     container.destroy_node()
-    if not idle:
-        os._exit(0)  # a component that is being built is neither interrupted nor waited for
+    if not idle or is_any_at_work():
+        os._exit(0)  # neither a component that is being built nor a step is interrupted or waited for
     executor.shutdown()

@@ -10,6 +10,12 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+THREAD = "moonseg3r worker"
+
+
+def is_any_at_work() -> bool:
+    """True while a worker's thread of this process lives. Python must not end then: foreign code in it would abort."""
+    return any(thread.name == THREAD for thread in threading.enumerate())
 
 
 class Worker(Generic[T]):
@@ -27,7 +33,7 @@ class Worker(Generic[T]):
         self._box: T | None = None
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="moonseg3r worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def put(self, item: T) -> bool:

@@ -1,10 +1,12 @@
 """The node with masks that take as long as the environment's STEP says, and that load as long as LOAD says, seconds: a
-heavy model's place-holder in tests.
+heavy model's place-holder in tests. With BUSY it is in torch's C++ meanwhile, as a model is.
 """
 
 import os
 import sys
 import time
+
+import torch
 
 import moonseg3r_ros.mapper as mapper
 from moonseg3r_ros.main import main
@@ -17,8 +19,14 @@ class Slow:
         self.model = model
 
     def __call__(self, frame, geometry):
-        time.sleep(float(os.environ["STEP"]))
+        (compute if "BUSY" in os.environ else time.sleep)(float(os.environ["STEP"]))
         return self.model(frame, geometry)
+
+
+def compute(seconds):
+    end, square = time.monotonic() + seconds, torch.rand(300, 300)
+    while time.monotonic() < end:
+        square @ square
 
 
 def build_slow(config, build=mapper.build_segmenter):

@@ -27,6 +27,16 @@ def test_a_step_under_way_is_not_waited_for(graph, monkeypatch, number):
     assert "Traceback" not in node.text
 
 
+def test_a_step_in_foreign_code_is_not_waited_for_either(graph, monkeypatch):
+    monkeypatch.setenv("STEP", STEP)
+    monkeypatch.setenv("BUSY", "1")
+    node = graph.node(script=SLOW)
+    Stream(graph).send()
+    graph.until(lambda: int(graph.diagnosed()[1]["frames received"]) == 1, "the frame is received")
+    assert node.end() == 0
+    assert "terminate" not in node.text
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_models_that_are_being_loaded_are_not_waited_for(graph, monkeypatch, number):
     monkeypatch.setenv("LOAD", STEP)
