@@ -162,6 +162,8 @@ def _running(facts: Facts) -> Verdict | None:
     flow = facts.flow
     if flow.quiet is None or flow.quiet > PATIENCE:
         return None
+    if facts.clock_missing:
+        return WARN, f"images come out late: {_NO_CLOCK}"
     if flow.held_rate > HELD * flow.output_rate:
         return WARN, (
             f"held: {flow.held_rate:.1f} of {flow.output_rate:.1f} images/s add nothing to the map, and the last good"
@@ -202,9 +204,7 @@ def _image(facts: Facts) -> Verdict | None:
 
 
 def _clock(facts: Facts) -> Verdict | None:
-    if not facts.clock_missing:
-        return None
-    return ERROR, "use_sim_time is set and there is no /clock; play the bag with --clock, or unset use_sim_time"
+    return (ERROR, f"no output: {_NO_CLOCK}") if facts.clock_missing else None
 
 
 def _needs(facts: Facts) -> Verdict | None:
@@ -265,6 +265,10 @@ def _other_type(what: str, feed: Feed) -> str:
 _RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
     _inactive, _paused, _running, _working, _starting, _image, _clock, _needs, _refused, _complaint,
 )  # fmt: skip
+_NO_CLOCK = (
+    "use_sim_time is set and there is no /clock; start the simulation, play the bag with its clock (ros2 bag play --clock),"
+    " or unset use_sim_time"
+)
 _WAITING = "the images that came have not come out yet; each waits a second of ROS time for what it needs"
 _LOOSEST = {"reliability": "best_effort", "durability": "volatile"}
 _TRANSPORTS = {

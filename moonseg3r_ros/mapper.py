@@ -88,7 +88,8 @@ class Mapper:
             begun = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:
-            text = str(why).replace(f"frame {item.parts.index}", "it")
+            name = f"frame {item.parts.index}"
+            text = str(why).removeprefix(f"{name}: ").replace(name, "it")
             self.ledger.reject(text)
             self.voice.say("frame rejected", f"image left out: {text}")
             return

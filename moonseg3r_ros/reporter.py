@@ -15,6 +15,7 @@ from moonseg3r_ros.interface import INPUTS, OUTPUTS, STEADY
 if TYPE_CHECKING:
     from moonseg3r_ros.node import MoonSeg3RNode
 
+RARE = 0.5  # share of the images that must lack something until that is why nothing comes out
 IMAGE_TYPES = {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}
 
 
@@ -30,11 +31,13 @@ class Reporter:
         node.create_timer(period, self.report, callback_group=MutuallyExclusiveCallbackGroup(), clock=STEADY)
 
     def report(self) -> None:
-        """Publish once; an error that is new, and its end, go into the log."""
+        """Publish once; an error that is new and not in the log yet, and its end, go into the log."""
         facts = self.facts()
         self._publisher.publish(status_message(self.node.get_clock().now().to_msg(), facts))
         level, text = verdict(facts)
-        kind = re.sub(r"[\d.]+", "#", text) if level == ERROR else ""
+        said = bool(facts.fault) or text in facts.causes.values()  # where it arose
+        is_new = level == ERROR and not said
+        kind = re.sub(r"[\d.]+", "#", text) if is_new else ""
         settled, self._seen = kind == self._seen, kind  # twice in a row: what passes by itself is no news
         if kind == self._told or not settled:
             return
@@ -52,6 +55,7 @@ class Reporter:
         feeds = self._feeds()
         image = next(iter(feeds.values()), _unsubscribed(node))
         needs = node.feeds_of_needs()
+        flow = node.ledger.flow()
         clock_missing = node.get_parameter("use_sim_time").value and node.get_clock().now().nanoseconds == 0
         return Facts(
             node=node.get_fully_qualified_name(),
@@ -59,17 +63,22 @@ class Reporter:
             image=image,
             needs={need: feeds[name] for need, name in needs.items() if name in feeds},
             others=tuple(feed for name, feed in feeds.items() if feed is not image and name not in needs.values()),
-            flow=node.ledger.flow(),
+            flow=flow,
             load=node.ledger.load(),
             fault=node.fault,
             paused=node.paused,
             untrained=node.untrained,
             clock_missing=bool(clock_missing),
-            causes=node.voice.causes(),
+            causes=self._causes(RARE * flow.input_rate),
             image_topics=() if image.publishers else self._image_topics(),
             heard=node.outputs.heard if node.outputs else (),
             age=monotonic() - self._entered,
         )
+
+    def _causes(self, rare: float) -> dict[str, str]:
+        """What was complained of lately, without what befell few images: fewer than `rare` a second."""
+        voice, each = self.node.voice, {"future stamp", *(f"no {need}" for need in self.node.feeds_of_needs())}
+        return {topic: text for topic, text in voice.causes().items() if topic not in each or voice.rate(topic) >= rare}
 
     def _feeds(self) -> dict[str, Feed]:
         inputs = self.node.inputs

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
+from moonseg3r_ros.meter import Meter
+
 PAUSE = 10.0  # seconds between two lines on one topic
 MOST = 100  # topics kept
 
@@ -19,6 +21,7 @@ class Voice:
         self._said: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
         self._causes: dict[str, tuple[float, str]] = {}
+        self._meters: dict[str, Meter] = {}
 
     def say(self, topic: str, text: str) -> None:
         """Warn of something, unless its topic was spoken of within the last ten seconds."""
@@ -26,6 +29,7 @@ class Voice:
             now = self._now()
             self._causes.pop(topic, None)
             self._causes[topic] = now, text
+            self._meters.setdefault(topic, Meter(PAUSE, self._now)).add()
             if now - self._said.get(topic, -PAUSE) < PAUSE:
                 self._unsaid[topic] = self._unsaid.get(topic, 0) + 1
                 return
@@ -39,8 +43,13 @@ class Voice:
         with self._lock:
             return {topic: text for topic, (when, text) in self._causes.items() if self._now() - when <= seconds}
 
+    def rate(self, topic: str) -> float:
+        """How often a topic was spoken of in the last ten seconds, Hz; 0 for fewer than two times."""
+        meter = self._meters.get(topic)
+        return meter.rate if meter else 0.0
+
     def _forget(self) -> None:
         while len(self._causes) > MOST:
             oldest = next(iter(self._causes))
-            for kept in (self._causes, self._said, self._unsaid):
+            for kept in (self._causes, self._said, self._unsaid, self._meters):
                 kept.pop(oldest, None)

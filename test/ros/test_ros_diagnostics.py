@@ -95,7 +95,8 @@ TABLE = {
         replace(WELL, image=heard("image", IMAGE, silence=5.2, incompatible="reliability"), flow=replace(WELL.flow, quiet=5.2)),
         ERROR, ["QoS", "best_effort"],
     ),
-    "no clock": (replace(DEAD, clock_missing=True), ERROR, ["use_sim_time", "--clock"]),
+    "no clock": (replace(DEAD, clock_missing=True), ERROR, ["no output: use_sim_time is set", "--clock"]),
+    "no clock, images come out": (replace(WELL, clock_missing=True), WARN, ["come out late: use_sim_time is set", "--clock"]),
     "no camera_info published": (
         replace(DEAD, needs=a_need(camera_info=unheard("camera_info", INFO, publishers=()))),
         ERROR, ["no camera_info: no publisher on /camera_info", "remap camera_info"],
@@ -213,9 +214,7 @@ def test_type_comes_before_qos_and_qos_before_silence(image, word):
 
 
 def test_output_silences_every_complaint_but_those_of_the_state():
-    troubled = replace(
-        WELL, clock_missing=True, causes={"no pose": "no pose"}, needs={"depth": unheard("depth", IMAGE)}
-    )
+    troubled = replace(WELL, causes={"no pose": "no pose"}, needs={"depth": unheard("depth", IMAGE)})
     assert verdict(troubled)[0] == OK
     assert "paused" in verdict(replace(troubled, paused=True))[1]
 

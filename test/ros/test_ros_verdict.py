@@ -1,5 +1,7 @@
 """Why is there no output? The running node names the cause, for each way in which robots go silent."""
 
+from collections import deque
+
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -64,6 +66,24 @@ def test_no_camera_info(graph):
     graph.until(send, "camera_info is missed")
 
 
+def test_a_depth_that_is_lost_now_and_then_hides_no_lasting_cause(graph):
+    graph.node()
+    camera, number, last = Camera(graph), iter(range(10_000)), deque(maxlen=15)
+
+    def send():
+        n = next(number)
+        at = header(n)
+        camera.send_pose(VIEW.world_from_camera.numpy(), 5_000_000_000 + n * 100_000_000)
+        camera.infos.publish(info(at, width=10, height=10))  # of another camera: every image is refused
+        if n % 5:
+            camera.depths.publish(image_message(VIEW.depth.numpy(), "32FC1", at))
+        camera.images.publish(image_message(VIEW.image.numpy(), "rgb8", at))
+        last.append(graph.diagnosed()[0])
+        return len(last) == last.maxlen and all("images are refused" in text for text in last)
+
+    graph.until(send, lambda: f"the lasting cause is named, it says {last}")
+
+
 def header(number):
     from graph import time_of
     from std_msgs.msg import Header
@@ -88,10 +108,13 @@ def test_no_transform_names_the_frames_that_are_known(graph):
     graph.until(send, "the missing transform is named")
 
 
-def info(at):
+def info(at, **changes):
     from graph import info_message
 
-    return info_message(VIEW, at)
+    message = info_message(VIEW, at)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
 
 
 def test_tf_that_only_the_node_itself_publishes_is_no_publisher(graph):

@@ -1,5 +1,7 @@
 """What is said, how often, and what is remembered of it."""
 
+import pytest
+
 from moonseg3r_ros.voice import MOST, Voice
 
 
@@ -35,6 +37,17 @@ def test_causes_are_those_of_late_in_the_order_of_their_last_mention():
     voice.say("c", "second")
     voice.say("b", "third")
     assert list(voice.causes().items()) == [("c", "second"), ("b", "third")]
+
+
+def test_how_often_a_topic_was_spoken_of_lately_is_known():
+    voice, clock, _ = speaker()
+    for _ in range(21):
+        voice.say("often", "every half second")
+        clock.now += 0.5
+    voice.say("once", "once")
+    assert (voice.rate("often"), voice.rate("once"), voice.rate("never")) == (pytest.approx(2.0, abs=0.2), 0.0, 0.0)
+    clock.now += 20
+    assert voice.rate("often") == 0.0
 
 
 def test_what_is_kept_is_bounded():
