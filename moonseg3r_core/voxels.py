@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import State, plain, take
+from moonseg3r_core.state import State, hold, plain, take
 
 _EMPTY = -1
 _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin
@@ -36,9 +36,7 @@ class VoxelHash:
         slots = self._slots(keys)
         held = self._keys.index_select(0, slots)
         found = torch.where(held == keys, self._rows.index_select(0, slots), _EMPTY)
-        pending = torch.nonzero((held != keys) & (held != _EMPTY))[
-            :, 0
-        ]  # few: most lie where they are looked for first
+        pending = torch.nonzero((held != keys) & (held != _EMPTY))[:, 0]  # few: most lie where they are looked for first
         slots = slots[pending]
         while len(pending):
             slots = self._next(slots)
@@ -72,6 +70,7 @@ class VoxelHash:
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
         keys = take(state, "keys", ("N",), device=self._keys.device)
+        hold(len(keys.unique()) == len(keys) and not bool((keys < 0).any()), "keys must be >= 0, none twice")
         self._keys.fill_(_EMPTY)
         self._reserve(len(keys))
         self._put(keys, torch.arange(len(keys), device=keys.device))

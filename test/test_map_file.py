@@ -154,6 +154,10 @@ class Known:
     [
         ("store.instances.ids", None, "store.instances.ids must be in a saved state, got none"),
         ("store.map.sums", torch.zeros(3, 7), r"store.map.sums must be \(\d+, 8\), got \(3, 7\)"),
+        ("store.votes.voxels.keys", torch.tensor([5, 5]), "store.votes.voxels.keys must be >= 0, none twice"),
+        ("store.map.votes.voxels.keys", torch.tensor([-1]), "store.map.votes.voxels.keys must be >= 0, none twice"),
+        ("store.instances.next_id", torch.tensor(2**40), "store.instances.next_id must be from 1 to 16777216"),
+        ("memory.bank.end", torch.tensor(2**50), r"memory.bank.end must be at least .* below 2\^40"),
         ("memory.bank.end", torch.tensor(3.0), "memory.bank.end must be torch.int64, got torch.float32"),
     ],
 )

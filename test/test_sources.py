@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -320,6 +321,17 @@ class TestVideo:
 
 
 class TestBadInput:
+    def test_what_is_no_file_is_refused_without_being_opened(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe.mp4")
+        (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+        for path, words in (
+            (tmp_path / "pipe.mp4", "neither a file"),
+            ("/dev/zero", "neither"),
+            (tmp_path / "loop.mp4", "not exist"),
+        ):
+            with pytest.raises(SourceError, match=words):
+                open_source(str(path))
+
     @pytest.mark.parametrize(
         ("make", "message"),
         [

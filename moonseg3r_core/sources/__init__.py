@@ -48,6 +48,8 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
 
     if not path.exists():
         raise SourceError(f"{path} does not exist; give a video, a folder, a bag, or synthetic:SEED.")
+    if not (path.is_file() or path.is_dir()):  # to open a pipe would be to wait for somebody to write
+        raise SourceError(f"{path} is neither a file nor a folder; give a video, a folder, a bag, or synthetic:SEED.")
     if is_bag(path):
         return BagSource(path, stride, max_frames, topics)
     if path.is_dir():
