@@ -29,6 +29,6 @@ def fourier_features(points: Tensor, longest: float, octaves: int, count: int = 
     sine, cosine = angles.sin(), angles.cos()
     parts = [sine, cosine]
     for _ in range(octaves - 1):  # sin 2a = 2 sin a cos a; cos 2a = 1 - 2 sin^2 a
-        sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
+        sine, cosine = (2 * sine).mul_(cosine), (2 * sine).mul_(sine).neg_().add_(1)
         parts += [sine, cosine]
-    return torch.cat(parts, dim=-1) / math.sqrt(count * octaves)
+    return torch.cat(parts, dim=-1).div_(math.sqrt(count * octaves))

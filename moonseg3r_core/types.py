@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -148,7 +149,7 @@ class Geometry:
         if self.state_attention is not None:
             check("geometry.state_attention", self.state_attention, ("S", "h", "w"), torch.float32, sizes)
 
-    @property
+    @cached_property
     def valid(self) -> Tensor:
         """(H, W) bool: where there is a point."""
         return self.confidence > 0
@@ -282,7 +283,8 @@ class Assignment:
 
     def ids_of(self, labels: Tensor) -> Tensor:
         """The instance ids (H, W) int64 of labels (H, W) int32 as in `Queries`, 0 = none."""
-        return torch.cat((self.instance_ids.new_zeros(1), self.instance_ids))[labels.long()]
+        ids = torch.cat((self.instance_ids.new_zeros(1), self.instance_ids))
+        return ids.index_select(0, labels.flatten()).view(labels.shape)
 
     @classmethod
     def empty(cls) -> Assignment:

@@ -36,7 +36,8 @@ class VoxelHash:
         slots = self._slots(keys)
         held = self._keys.index_select(0, slots)
         found = torch.where(held == keys, self._rows.index_select(0, slots), _EMPTY)
-        pending = torch.nonzero((held != keys) & (held != _EMPTY))[:, 0]  # few: most lie where they are looked for first
+        elsewhere = (held != keys) & (held != _EMPTY)  # few: most lie where they are looked for first
+        pending = torch.nonzero(elsewhere)[:, 0]
         slots = slots[pending]
         while len(pending):
             slots = self._next(slots)

@@ -29,28 +29,36 @@ class Lift:
         self.boxes, self.min_points = boxes, min_points
 
     def __call__(self, proposals: MaskProposals, geometry: Geometry) -> Queries:
-        labels, kept = self._with_points(label_image(proposals, geometry), geometry.valid, len(proposals))
-        masks = len(kept)
+        labels = label_image(proposals, geometry)
+        points = torch.bincount(_on_points(labels, geometry).flatten(), minlength=len(proposals) + 1)[1:]
+        held = points >= self.min_points
+        labels, masks = _numbered_anew(labels, held), int(held.sum())
         return Queries(
             features=torch.zeros(masks, 0, device=labels.device),
             labels=labels,
-            areas=torch.bincount(labels[geometry.valid], minlength=masks + 1)[1:],
+            areas=points[held],
             boxes=self.boxes(geometry, labels, masks),
-            scores=proposals.scores.to(labels.device)[kept],
+            scores=proposals.scores.to(labels.device)[held],
             state_tokens=state_distribution_tokens(geometry.state_attention, labels, masks),
         )
-
-    def _with_points(self, labels: Tensor, valid: Tensor, masks: int) -> tuple[Tensor, Tensor]:
-        """Labels without the masks that have too few points, numbered anew, and the rows that are kept."""
-        points = torch.bincount(labels[valid], minlength=masks + 1)[1:]
-        held = points >= self.min_points
-        rank = torch.where(held, held.cumsum(0), 0).int()
-        return torch.cat((rank.new_zeros(1), rank))[labels.long()], torch.nonzero(held).flatten()
 
 
 def label_image(proposals: MaskProposals, geometry: Geometry) -> Tensor:
     """The masks as one image of rows + 1, (H, W) int32 on the geometry's grid."""
     return to_grid(to_labels(proposals), geometry).to(geometry.device)
+
+
+def _on_points(labels: Tensor, geometry: Geometry) -> Tensor:
+    """Labels (H, W) where there is a point, 0 elsewhere."""
+    return torch.where(geometry.valid, labels, 0)
+
+
+def _numbered_anew(labels: Tensor, held: Tensor) -> Tensor:
+    """Labels (H, W) of the masks that `held` (M,) bool marks, from 1 without a gap."""
+    if bool(held.all()):
+        return labels
+    rank = torch.where(held, held.cumsum(0), 0).int()
+    return torch.cat((rank.new_zeros(1), rank)).index_select(0, labels.flatten()).view(labels.shape)
 
 
 def state_distribution_tokens(attention: Tensor | None, labels: Tensor, masks: int) -> Tensor | None:
@@ -66,7 +74,7 @@ class PointBoxes:
     """Boxes from the 1st to the 99th percentile of a mask's points along each axis (decision 5)."""
 
     def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor:
-        return percentile_boxes(geometry.points[geometry.valid], labels[geometry.valid], masks)
+        return percentile_boxes(geometry.points.view(-1, 3), _on_points(labels, geometry).flatten(), masks)
 
 
 class KeyBoxes:
@@ -122,8 +130,11 @@ def percentile_boxes_plain(points: Tensor, labels: Tensor, masks: int, samples: 
 
 def _by_mask(labels: Tensor, masks: int) -> tuple[Tensor, Tensor]:
     """The points in the order of their masks: order (N,), of which those of mask m begin at starts[m], (masks + 1,)."""
-    rows, order = labels.int().sort(stable=True)  # half as wide, half the time
-    return order, torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=rows.dtype))
+    narrow = (
+        torch.uint8 if masks < 255 else torch.int16 if masks < 32767 else torch.int32
+    )  # half as wide, half the time
+    rows, order = labels.to(narrow).sort(stable=True)
+    return order, torch.searchsorted(rows, torch.arange(1, masks + 2, device=rows.device, dtype=narrow))
 
 
 def _boxes(points: Tensor, order: Tensor, starts: Tensor, steps: Tensor, sizes: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class InstanceStore:
 
     def overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
         """How the frame's masks lie on the map as it was before this frame."""
-        points, labels = self._sampled(geometry, geometry.points, queries.labels.long())
+        points, labels = self._sampled(geometry, geometry.points, queries.labels)
         ids = self.votes.ids_at(points)
         rows = torch.where(ids > 0, self.instances.rows(ids) + 1, 0)
         return count_overlap(rows, labels, len(self.instances), len(queries))
@@ -159,5 +159,5 @@ class InstanceStore:
     def _sampled(self, geometry: Geometry, *images: Tensor) -> tuple[Tensor, ...]:
         """The pixels of images (H, W, ...) that have a point, at a step that gives at most `samples` of them."""
         step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
-        valid = geometry.valid[::step, ::step]
-        return tuple(image[::step, ::step][valid] for image in images)
+        valid = torch.nonzero(geometry.valid[::step, ::step].flatten())[:, 0]
+        return tuple(image[::step, ::step].flatten(0, 1).index_select(0, valid) for image in images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.pooling import to_labels
+from moonseg3r_core.pooling import to_labels, to_masks
 from moonseg3r_core.types import MaskProposals
 
 
@@ -28,13 +28,12 @@ def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None)
     Masks under `min_area` pixels are left out. `scores` (L,): label l has scores[l - 1]; without it every score is 1.
     Memory grows with the largest label, so labels belong to a 16-bit image or a count.
     """
-    labels = labels.long().clamp(min=0)
+    labels = labels.int().clamp(min=0)
     areas = torch.bincount(labels.flatten(), minlength=1)
     areas[0] = 0
     order = areas.sort(descending=True, stable=True).indices
     kept = order[(areas[order] >= max(min_area, 1))]
     rank = torch.zeros(len(areas), dtype=torch.int32, device=labels.device)
     rank[kept] = torch.arange(1, len(kept) + 1, dtype=torch.int32, device=labels.device)
-    rows = torch.arange(1, len(kept) + 1, dtype=torch.int32, device=labels.device)
-    masks = rank[labels][None] == rows[:, None, None]
+    masks = to_masks(rank.index_select(0, labels.flatten()).view(labels.shape), len(kept))
     return MaskProposals(masks, torch.ones(len(kept), device=labels.device) if scores is None else scores[kept - 1])

@@ -65,13 +65,13 @@ def merge_regions(graph: RegionGraph, rule: MergeRule) -> np.ndarray:
 
 def mutual_best(first: np.ndarray, second: np.ndarray, costs: np.ndarray, regions: int) -> np.ndarray:
     """The borders (indices) that are the cheapest of both their regions; ties go to the earlier border."""
-    order = np.argsort(costs, kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    best = np.full(regions, len(order))
-    np.minimum.at(best, first, rank)
-    np.minimum.at(best, second, rank)
-    return np.flatnonzero((best[first] == rank) & (best[second] == rank))
+    least, earliest, borders = np.full(regions, np.inf), np.full(regions, len(costs)), np.arange(len(costs))
+    for side in (first, second):
+        np.minimum.at(least, side, costs)
+    for side in (first, second):
+        cheapest = np.flatnonzero(costs == least[side])
+        np.minimum.at(earliest, side[cheapest], cheapest)
+    return np.flatnonzero((earliest[first] == borders) & (earliest[second] == borders))
 
 
 def contract(graph: RegionGraph, target: np.ndarray) -> RegionGraph:

@@ -27,8 +27,6 @@ class NanoMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         height, width = frame.size
-        if not height or not width:
-            return MaskProposals.empty(height, width, frame.image.device)
         labels = labels_of(self.affinities(frame.image), self.smooth, self.join)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
