@@ -351,6 +351,15 @@ def test_stride_and_max_frames_and_a_second_run_into_the_same_folder(tmp_path):
     is_whole(out, [0, 2])
 
 
+@pytest.mark.parametrize("words", [["weights", "path"], ["evaluate", "."]])
+def test_a_name_that_no_system_takes_is_one_line(words, capsys):
+    assert cli.main([*words, "a" * 5000]) == 2
+    error = capsys.readouterr().err
+    assert error.endswith("File name too long; give another.\n")
+    assert error.count("\n") == 1
+    assert len(error) < 400
+
+
 def test_all_void_masks_say_so(tmp_path, capsys):
     scene = write_scene(tmp_path / "scene")
     for file in (scene / "masks").iterdir():

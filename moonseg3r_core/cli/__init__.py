@@ -64,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What was printed into is gone (`| head`); point stdout elsewhere, for Python flushes it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a name that no system takes, a disk that is full: what no command looked at itself
+        what = f"{error.filename or 'the output'!s:.200}"
+        print(f"moonseg3r: error: cannot use {what}: {error.strerror or error}; give another.", file=sys.stderr)
+        return BAD_INPUT
 
 
 def build_parser(arguments: Sequence[str]) -> Parser:
