@@ -84,9 +84,12 @@ class Times:
         listen(PoseStamped, f"{NODE}/pose", self._came, 10)
         listen(CameraInfo, TOPICS["camera_info"], self._sent, 10)  # goes out before depth and image
 
-    def beyond(self, frame: Row) -> float:
-        """Milliseconds from the one to the other, less the step."""
-        return (self.came[frame["stamp"]] - self.sent[frame["stamp"]]) / 1e6 - frame["step"]
+    def beyond(self, frames: Sequence[Row]) -> list[float]:
+        """Milliseconds from the one to the other, less the step, of the frames of which it heard both: the first may have
+        gone out before it was found.
+        """
+        heard = [frame for frame in frames if frame["stamp"] in self.came.keys() & self.sent.keys()]
+        return [(self.came[f["stamp"]] - self.sent[f["stamp"]]) / 1e6 - f["step"] for f in heard]
 
     def _sent(self, message: Any, info: dict[str, int]) -> None:
         self.sent[_nanoseconds(message)] = info["source_timestamp"]
@@ -109,7 +112,7 @@ def _latency(case: str, rig: Rig, rate: float, times: Times | None = None, least
         **_spread("latency", [frame["beyond"] for frame in frames]),
         **_spread("with cloud", [frame["beyond"] + frame["cloud"] for frame in maps]),
         **_spread("with all", [frame["beyond"] + frame["map"] for frame in maps]),
-        **_spread("from outside", [times.beyond(frame) for frame in frames] if times else []),
+        **_spread("from outside", times.beyond(frames) if times else []),
     }  # fmt: skip
 
 
