@@ -1,4 +1,4 @@
-"""Every message in docs/troubleshooting.md is one that the code holds: `…` stands for what is put in."""
+"""Every message in docs/troubleshooting.md and docs/ros.md is one that the code holds: `…` stands for what is put in."""
 
 import argparse
 import ast
@@ -9,17 +9,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROW = re.compile(r"^\| (`[^|]*`) \| (.*) \|$", re.MULTILINE)
-CODE = [*ROOT.glob("moonseg3r_core/**/*.py"), Path(argparse.__file__)]
+CODE = [*ROOT.glob("moonseg3r_*/**/*.py"), *ROOT.glob("launch/*.py"), Path(argparse.__file__)]
+TABLES = {"troubleshooting.md": 4, "ros.md": 2}
 
 
-def messages():
-    """The code spans in the first column of tables of `what it says`."""
-    tables = re.findall(r"^\| what it says .*?(?=\n\n|\Z)", page(), re.MULTILINE | re.DOTALL)
+def messages(*names):
+    """The code spans in the first column of tables of `what it says` in these pages."""
+    texts = "\n\n".join(map(page, names))
+    tables = re.findall(r"^\| what it says .*?(?=\n\n|\Z)", texts, re.MULTILINE | re.DOTALL)
     return [span for table in tables for row in ROW.findall(table) for span in re.findall(r"`([^`]+)`", row[0])]
 
 
-def page():
-    return (ROOT / "docs" / "troubleshooting.md").read_text()
+def page(name):
+    return (ROOT / "docs" / name).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +39,17 @@ def template(node):
     return ""
 
 
-@pytest.mark.parametrize("message", messages())
+@pytest.mark.parametrize("message", messages(*TABLES))
 def test_the_code_says_it(templates, message):
     assert message in templates
 
 
-def test_every_table_was_read():
-    assert len(messages()) > 25
-    assert page().count("| what it says |") == 4
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_was_read(name):
+    assert page(name).count("| what it says |") == TABLES[name]
+    assert len(messages(name)) > 10
+    rows = re.findall(r"^\| what it says .*?(?=\n\n|\Z)", page(name), re.MULTILINE | re.DOTALL)
+    assert sum(table.count("\n| `") for table in rows) == sum(table.count("\n|") - 1 for table in rows)
 
 
 def test_a_message_that_nobody_says_is_found(templates):
