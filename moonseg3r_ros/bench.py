@@ -62,10 +62,10 @@ def build_parser() -> Parser:
     add("--source", metavar="SOURCE", help="a recording, as for `moonseg3r run` (default: a rendered room)")
     add("--frames", type=int, default=160, metavar="N", help="frames at most (160)")
     add("--only", nargs="+", choices=TITLES, default=list(TITLES), metavar="CASE", help=f"of {', '.join(TITLES)}")
-    add("--hz", type=float, default=2.0, help="frames per second for latency, which the node must keep up with (2)")
-    add("--voxel", type=float, default=0.01, help="map.voxel that brings 300,000 points, metres (0.01)")
-    add("--seconds", type=float, default=20.0, help="for which CPU is measured (20)")
-    add("--times", type=int, default=100, help="that a parameter is read and set (100)")
+    add("--hz", type=float, default=2.0, metavar="HZ", help="frames a second for latency; the node must keep up (2)")
+    add("--voxel", type=float, default=0.01, metavar="M", help="map.voxel, in metres, of the large map (0.01)")
+    add("--seconds", type=float, default=20.0, metavar="S", help="how long the idle node's CPU is measured (20)")
+    add("--times", type=int, default=100, metavar="N", help="how often a parameter is read and set (100)")
     return parser
 
 
