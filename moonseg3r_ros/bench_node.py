@@ -27,9 +27,9 @@ class WritingLedger(Ledger):
         super().took(result, step, beyond)
         _write(stamp=result.index, step=1e3 * step, beyond=1e3 * beyond)
 
-    def mapped(self, scene: InstanceMap, seconds: float = 0.0) -> None:
+    def mapped(self, scene: InstanceMap, instances: int, seconds: float = 0.0) -> None:
         """A map is out."""
-        super().mapped(scene, seconds)
+        super().mapped(scene, instances, seconds)
         _write(points=len(scene), map=1e3 * seconds, cloud=1e3 * (seconds - perf_counter() + self.cloud))
 
 

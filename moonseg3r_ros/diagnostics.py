@@ -67,10 +67,11 @@ class Flow:
 
 @dataclass(frozen=True)
 class Load:
-    """What the node holds."""
+    """What the node holds: of the instances `stored`, `instances` are published."""
 
     points: int = 0
     instances: int = 0
+    stored: int = 0
     memory_mib: float = 0.0
     gpu_mib: float = 0.0
 
@@ -129,6 +130,7 @@ def status_message(stamp: Time, facts: Facts) -> DiagnosticArray:
         **{f"{room} ms": _rounded(ms) for room, ms in flow.room_ms.items()},
         "map points": str(load.points),
         "instances": str(load.instances),
+        "instances stored": str(load.stored),
         "memory MiB": f"{load.memory_mib:.0f}",
         "GPU MiB": f"{load.gpu_mib:.0f}",
         **{

@@ -18,7 +18,7 @@ class Ledger:
     """Counts since the start, and times over the last seconds."""
 
     def __init__(self) -> None:
-        self.rejected = self.points = self.instances = 0
+        self.rejected = self.points = self.instances = self.stored = 0
         self._received = self._processed = self._dropped = self._held = 0
         self._reason = self._why_held = ""
         self._begun: float | None = None
@@ -59,15 +59,15 @@ class Ledger:
             self._why_held = result.geometry.held
         self._begun = None
 
-    def mapped(self, scene: InstanceMap, seconds: float = 0.0) -> None:
-        """The map was published; so long it took to describe, build and publish it."""
-        self.points, self.instances = len(scene), len(scene.instances)
+    def mapped(self, scene: InstanceMap, instances: int, seconds: float = 0.0) -> None:
+        """The map was published with so many instances; so long it took to describe, build and publish it."""
+        self.points, self.instances, self.stored = len(scene), instances, len(scene.instances)
         self._map.add(1e3 * seconds)
 
     @property
     def size(self) -> str:
         """What the map held when it was published last."""
-        return f"{self.points} points, {self.instances} instances"
+        return f"{self.points} points, {self.instances} instances ({self.stored} with those too small or seen too seldom to be shown)"
 
     def flow(self) -> Flow:
         """The images' way up to now."""
@@ -95,7 +95,7 @@ class Ledger:
 
     def load(self) -> Load:
         """What is held now."""
-        return Load(self.points, self.instances, resident_mib(), gpu_mib())
+        return Load(self.points, self.instances, self.stored, resident_mib(), gpu_mib())
 
 
 def resident_mib() -> float:

@@ -117,8 +117,8 @@ class Mapper:
         """Publish the map as it is."""
         begun = perf_counter()
         scene = self.segmenter.snapshot()
-        self._publish(scene, self.segmenter.final_ids)
-        self.ledger.mapped(scene, perf_counter() - begun)
+        published = self._publish(scene, self.segmenter.final_ids)
+        self.ledger.mapped(scene, published, perf_counter() - begun)
 
     def reset(self) -> None:
         """Forget the map; ids start from 1 again."""
@@ -127,7 +127,7 @@ class Mapper:
         self._parked, self._map_from_world, self._newest = {}, None, 0
         self.outputs.forget_path()
         self._publish(InstanceMap.empty(), {})
-        self.ledger.mapped(InstanceMap.empty())
+        self.ledger.mapped(InstanceMap.empty(), 0)
 
     def adopt(self, after: Values) -> None:
         """Go on with other settings. Raises InputError, and goes on with the former ones, where they cannot be built."""
@@ -176,10 +176,11 @@ class Mapper:
         if self._pace.wait(self.values.settings.map_rate) is not None:
             self.show()
 
-    def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> None:
+    def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> int:
         place = np.eye(4) if self._map_from_world is None else self._map_from_world
-        self.outputs.map(scene, merged, place, self._newest)
+        published = self.outputs.map(scene, merged, place, self._newest)
         self._pace.done()
+        return published
 
     def _origin(self, result: FrameResult, world: str) -> np.ndarray:
         """map_from_world, which the first frame settles. A map that others publish stays where it is."""

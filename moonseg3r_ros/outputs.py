@@ -128,8 +128,8 @@ class Outputs:
             scene = frame_cloud(placed.frame, placed.result, settings.cloud_points)
             self.publish("~/cloud", map_cloud(in_map, scene, placed.map_from_world, settings.map_colors))
 
-    def map(self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, index: int) -> None:
-        """Publish the whole map as it is after the frame of that index (its stamp in nanoseconds)."""
+    def map(self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, index: int) -> int:
+        """Publish the whole map as it is after the frame of that index (its stamp in nanoseconds); the instances told."""
         settings, config = self.values.settings, self.values.config
         in_map = header(time_message(index), settings.map_frame)
         rows, _ = capped(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
@@ -142,6 +142,7 @@ class Outputs:
             self.publish("~/detections", detections(in_map, shown, map_from_world))
         self.publish("~/markers", self._markers.update(in_map, shown, map_from_world))
         self.publish("~/path", Path(header=in_map, poses=self._path))
+        return len(shown)
 
     @property
     def heard(self) -> tuple[str, ...]:
