@@ -118,7 +118,9 @@ class Mapper:
         begun = perf_counter()
         scene = self.segmenter.snapshot()
         published = self._publish(scene, self.segmenter.final_ids)
-        self.ledger.mapped(scene, published, perf_counter() - begun)
+        seconds = perf_counter() - begun
+        self._pace.done(seconds)
+        self.ledger.mapped(scene, published, seconds)
 
     def reset(self) -> None:
         """Forget the map; ids start from 1 again."""
@@ -127,6 +129,7 @@ class Mapper:
         self._parked, self._map_from_world, self._newest = {}, None, 0
         self.outputs.forget_path()
         self._publish(InstanceMap.empty(), {})
+        self._pace.done(0.0)
         self.ledger.mapped(InstanceMap.empty(), 0)
 
     def adopt(self, after: Values) -> None:
@@ -178,9 +181,7 @@ class Mapper:
 
     def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> int:
         place = np.eye(4) if self._map_from_world is None else self._map_from_world
-        published = self.outputs.map(scene, merged, place, self._newest)
-        self._pace.done()
-        return published
+        return self.outputs.map(scene, merged, place, self._newest)
 
     def _origin(self, result: FrameResult, world: str) -> np.ndarray:
         """map_from_world, which the first frame settles. A map that others publish stays where it is."""

@@ -24,6 +24,8 @@ from moonseg3r_ros.parameters import Values
 from moonseg3r_ros.poses import header, pose_message, time_message, transform_message
 from moonseg3r_ros.voice import Voice
 
+SHARE = 0.25  # of the worker's time, at most, goes into publishing the map
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -163,10 +165,10 @@ class Outputs:
 
 
 class Pace:
-    """When the map is due: after a change, `rate` times a second at most, and never left stale."""
+    """When the map is due: after a change, `rate` times a second and for SHARE of the time at most, and never left stale."""
 
     def __init__(self) -> None:
-        self._last, self._changed = -1e9, False
+        self._last, self._took, self._changed = -1e9, 0.0, False
 
     def changed(self) -> None:
         """Something is new."""
@@ -174,8 +176,9 @@ class Pace:
 
     def wait(self, rate: float) -> float | None:
         """Seconds until the map is due, 0 now; None when nothing is new."""
-        return max(0.0, self._last + 1 / rate - monotonic()) if self._changed else None
+        pause = max(1 / rate, self._took / SHARE - self._took)
+        return max(0.0, self._last + pause - monotonic()) if self._changed else None
 
-    def done(self) -> None:
-        """It was published."""
-        self._last, self._changed = monotonic(), False
+    def done(self, seconds: float) -> None:
+        """It was published, which took so long."""
+        self._last, self._took, self._changed = monotonic(), seconds, False

@@ -47,7 +47,11 @@ class NodeSettings:
     )
     map_file: str = value("", "where ~/save_map writes and ~/load_map reads", live=True)
     map_rate: float = value(
-        1.0, "map, instances, markers and path are published this often at most, Hz", low=0.01, high=100.0, live=True
+        1.0,
+        "map, instances, markers and path are published this often at most, Hz; no more than a quarter of the time goes into it",
+        low=0.01,
+        high=100.0,
+        live=True,
     )
     map_voxel: float = value(0.0, "edge of the voxels of ~/map, metres; 0: as map.voxel", low=0.0, live=True)
     map_max_bytes: int = value(
