@@ -53,7 +53,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "moonseg3r = moonseg3r_core.cli:main",
+            "moonseg3r = moonseg3r_core.cli:command",
             "moonseg3r_node = moonseg3r_ros.main:main",
             "moonseg3r_container = moonseg3r_ros.container:main",
             "moonseg3r_replay = moonseg3r_ros.replay:main",

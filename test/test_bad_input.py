@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -312,6 +313,25 @@ def test_a_refused_run_leaves_an_earlier_result_whole(tmp_path, capsys):
     assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before
 
 
+def test_a_disk_that_is_full_leaves_an_earlier_result_whole(tmp_path, capsys, monkeypatch):
+    scene, out = export(tmp_path / "scene"), tmp_path / "out"
+    assert moonseg3r(capsys, "run", scene, "-o", out, "--quiet")[0] == 0
+    write_bytes = Path.write_bytes
+
+    def on_a_full_disk(path: Path, data: bytes) -> int:
+        if not data:
+            return write_bytes(path, data)
+        write_bytes(path, data[:9])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", on_a_full_disk)
+        status, _, errors = moonseg3r(capsys, "run", scene, "-o", out, "--quiet")
+    assert (status, errors.count("\n"), "No space left" in errors) == (2, 1, True)
+    is_whole(out, list(ALL))
+    assert moonseg3r(capsys, "run", scene, "-o", out, "--quiet")[0] == 0
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, capsys):
     scene = export(tmp_path / "scene")
@@ -343,3 +363,35 @@ def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     assert (summary["interrupted"], summary["instances"] > 0) == (True, True)
     assert f"from {len(frames)} frames" in shown
     assert len(json.loads((out / "instances.json").read_text())) >= summary["instances"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_room_that_is_ended_while_it_is_rendered_leaves_an_empty_folder(tmp_path, number):
+    out = tmp_path / "room"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "moonseg3r_core.cli", "synthetic", "render", "-o", str(out), "--frames", "9999"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    while child.poll() is None and len(list(out.glob("pose/*.txt"))) < 2:
+        time.sleep(0.02)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=60)
+    assert (child.returncode, "Traceback" in errors, list(out.iterdir())) == (130, False, [])
+    assert errors.endswith("moonseg3r: interrupted\n")
+
+
+def test_a_second_ctrl_c_while_the_first_is_told_is_no_traceback():
+    """And what comes while Python ends is not heard."""
+    script = """
+import signal, sys
+from moonseg3r_core import cli
+def main():
+    signal.raise_signal(signal.SIGTERM)
+cli.main = main
+status = cli.command()
+signal.raise_signal(signal.SIGINT)
+signal.raise_signal(signal.SIGTERM)
+sys.exit(status)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")

@@ -21,7 +21,7 @@ Every command and option, written from the code by `tools/cli_page.py`; `moonseg
 - Settings (`--set`, `--config`) are the same everywhere: [all of them, with defaults and ranges](ros.md#the-cores-parameters-as-in-a-configuration-file),
   or `moonseg3r config show`.
 - Results go to stdout; progress, warnings and errors to stderr, each in one line. What the lines mean: [troubleshooting.md](troubleshooting.md).
-- Exit status: 0 done; 2 bad usage or input; 130 interrupted by Ctrl-C (or SIGTERM, in `run`); 1 where the reader of stdout went away.
+- Exit status: 0 done; 2 bad usage or input; 130 interrupted by Ctrl-C or SIGTERM; 1 where the reader of stdout went away.
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -37,6 +38,7 @@ begin with:
 Exit status: 0 done, 2 bad usage or input (one line says what), 130 interrupted."""
 BAD_INPUT = 2
 INTERRUPTED = 130
+_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +46,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
+
+
+def command() -> int:
+    """`main` as a process of its own: a service manager's SIGTERM ends it as Ctrl-C does, and nothing ends its end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return main()
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        return INTERRUPTED
+    finally:
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,6 @@
 
 import sys
 
-from moonseg3r_core.cli import main
+from moonseg3r_core.cli import command
 
-sys.exit(main())
+sys.exit(command())

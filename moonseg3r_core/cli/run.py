@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -53,7 +51,6 @@ def run_command(args: argparse.Namespace) -> int:
     from moonseg3r_core.report import OutputFolder
     from moonseg3r_core.sources import open_source
 
-    end_as_ctrl_c_does(signal.SIGTERM)
     say_warnings()
     config = config_from(args)
     topics = parse_topics(args.topic)
@@ -68,12 +65,6 @@ def run_command(args: argparse.Namespace) -> int:
     if not summary.frames:
         raise SourceError(summary.verdict)
     return 0
-
-
-def end_as_ctrl_c_does(number: signal.Signals) -> None:
-    """Let a signal (a service manager's SIGTERM) end the run as Ctrl-C does: what was done is written."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(number, signal.default_int_handler)
 
 
 def parse_topics(items: list[str]) -> Topics | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ def view_command(args: argparse.Namespace) -> int:
     map, (_, poses) = read_ply(out.path / "map.ply"), read_tum(out.path / "trajectory.tum")
     open3d = import_open3d()
     shapes = [cloud(open3d, map, args.color, args.all), *camera_path(open3d, poses)]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python hears nothing while the window is open
     open3d.visualization.draw_geometries(shapes, f"MoonSeg3R: {summary['source']}", **first_view(map, poses))
     return 0
 

@@ -21,7 +21,8 @@ from moonseg3r_core.report.summary import Summary
 from moonseg3r_core.trajectory import write_tum
 from moonseg3r_core.types import Instance, InstanceMap
 
-FILES = ("summary.json", "instances.json", "map.ply", "trajectory.tum", "report.html")
+SUMMARY = "summary.json"
+FILES = (SUMMARY, "instances.json", "map.ply", "trajectory.tum", "report.html")
 FRAMES = "frames"
 MAX_ID = 65535
 T = TypeVar("T")
@@ -56,21 +57,24 @@ class OutputFolder:
     def is_output(self) -> bool:
         """True for an earlier result of ours, told by its summary, be it finished or not."""
         try:
-            summary = read_json((self.path / "summary.json").read_text(encoding="utf-8"))
+            summary = read_json((self.path / SUMMARY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return isinstance(summary, dict) and all(key in summary for key in _SIGNATURE)
 
     def clear(self) -> None:
-        """Remove the files of an earlier run, and nothing else, and mark the folder as ours: from here on it is a result."""
+        """Mark the folder as ours, of a run that has begun, then remove the files of an earlier one, and nothing else.
+
+        In this order: the folder is a result at every moment, and where the disk is full an earlier one stays.
+        """
+        begun = dict.fromkeys(_SIGNATURE) | {"verdict": "the run has not ended, or was killed"}
+        self._write_text(SUMMARY, json.dumps(begun, indent=2))
         try:
-            for path in [self.path / name for name in FILES] + self._frame_files():
+            for path in [self.path / name for name in FILES if name != SUMMARY] + self._frame_files():
                 path.unlink(missing_ok=True)
             (self.path / FRAMES).mkdir(exist_ok=True)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        begun = dict.fromkeys(_SIGNATURE) | {"verdict": "the run has not ended, or was killed"}
-        self._write_text("summary.json", json.dumps(begun, indent=2))
 
     def write_frame(self, index: int, ids: np.ndarray) -> None:
         """`frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
@@ -121,7 +125,7 @@ class OutputFolder:
 
     def write_summary(self, summary: Summary) -> None:
         """`summary.json`."""
-        self._write_text("summary.json", json.dumps(summary.to_dict(), indent=2))
+        self._write_text(SUMMARY, json.dumps(summary.to_dict(), indent=2))
 
     def write_report(self, html: str) -> None:
         """`report.html`."""
@@ -133,7 +137,7 @@ class OutputFolder:
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no summary.json of its."
             )
-        return read_json((self.path / "summary.json").read_text(encoding="utf-8"))
+        return read_json((self.path / SUMMARY).read_text(encoding="utf-8"))
 
     def read_instances(self) -> tuple[Instance, ...]:
         """`instances.json`."""

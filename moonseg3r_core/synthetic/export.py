@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,10 +28,27 @@ def write_scannet(
     masks/N.png (uint16, a mask model's labels), meta.json and gt.npz (from the exact depth). `progress` hears
     (done, all).
 
-    Raises OutputError where the folder cannot be written, or holds something already.
+    Raises OutputError where the folder cannot be written, or holds something already. Whatever ends it early, the
+    folder is empty again.
     """
     target = _fresh(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
-    noise = MaskNoise() if masks is True else masks
+    try:
+        _write(target, sequence, MaskNoise() if masks is True else masks, depth_noise, image_noise, progress)
+    except BaseException as error:
+        _empty(target)
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"cannot write to {target}: {error.strerror or error}; make room there, or choose another with -o."
+            ) from error
+        raise
+    return target
+
+
+def _write(
+    target: Path, sequence: SyntheticSequence, noise: bool | MaskNoise, depth_noise: DepthNoise | None,
+    image_noise: ImageNoise | None, progress: Callable[[int, int], object] | None,
+) -> None:  # fmt: skip
+    """All files of the export, the truth last."""
     _write_intrinsics(target / "intrinsic", sequence.intrinsics)
     cloud = SeenCloud()
     for frame in sequence:
@@ -50,7 +68,12 @@ def write_scannet(
             progress(n + 1, len(sequence))
     write_ground_truth(target / "gt.npz", cloud.truth(sequence.scene.structure_ids))
     (target / "meta.json").write_text(json.dumps(_meta(sequence), indent=1) + "\n", encoding="utf-8")
-    return target
+
+
+def _empty(folder: Path) -> None:
+    """Remove what was written into a folder that was new or empty."""
+    for entry in folder.iterdir():
+        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
 
 
 def write_ground_truth(file: Path, truth: GroundTruth) -> None:

@@ -18,6 +18,7 @@ from moonseg3r_core.refinement.learned import concatenated
 from moonseg3r_core.report.palette import colors
 from moonseg3r_core.training.query_clips import QueryClip, batched
 from moonseg3r_core.training.query_learner import QueryLearner
+from moonseg3r_core.whole_file import whole_file
 
 _TALL = 120  # pixels of a frame in the picture
 _COLUMNS, _QUERIES = 5, 3
@@ -46,7 +47,8 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     """As PNG. Raises OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
+        with whole_file(path) as part:
+            part.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; make room there.") from error
 

@@ -20,6 +20,7 @@ from moonseg3r_core.training.ending import Ending
 from moonseg3r_core.training.journal import Journal
 from moonseg3r_core.training.last_checkpoint import read_last, write_last
 from moonseg3r_core.training.yaml_facts import plain
+from moonseg3r_core.whole_file import whole_file
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
 _EVERY = 50  # steps from one line of the journal to the next
@@ -129,7 +130,8 @@ class Run(ABC, Generic[N]):
             write_last(self.folder / LAST, self.recipe, self.step, **states)
             self.write(self.weights)
             facts = plain(asdict(self.recipe))
-            (self.folder / RECIPE).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+            with whole_file(self.folder / RECIPE) as part:
+                part.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
         self.fabric.barrier()
 
     def _resume(self) -> int:
