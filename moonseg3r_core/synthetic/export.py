@@ -33,7 +33,7 @@ def write_scannet(
     """
     target = _fresh(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
     try:
-        _write(target, sequence, MaskNoise() if masks is True else masks, depth_noise, image_noise, progress)
+        _write(target, sequence, MaskNoise() if masks is True else masks or None, depth_noise, image_noise, progress)
     except BaseException as error:
         _empty(target)
         if isinstance(error, OSError):
@@ -45,7 +45,7 @@ def write_scannet(
 
 
 def _write(
-    target: Path, sequence: SyntheticSequence, noise: bool | MaskNoise, depth_noise: DepthNoise | None,
+    target: Path, sequence: SyntheticSequence, noise: MaskNoise | None, depth_noise: DepthNoise | None,
     image_noise: ImageNoise | None, progress: Callable[[int, int], object] | None,
 ) -> None:  # fmt: skip
     """All files of the export, the truth last."""
