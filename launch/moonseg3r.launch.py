@@ -77,12 +77,9 @@ def start(context: LaunchContext) -> list[Action]:
     given["use_sim_time"] = given["use_sim_time"] or ("true" if given["bag"] else "")
     given["map_colors"] = given["map_colors"] or ("instance" if given["rviz"] == "true" else "")
     shared: dict[str, Any] = {"output": "screen", "additional_env": profile(given, context.environment)}
-    actions = node(given, topics, shared)
-    if given["bag"]:
-        actions.append(player(given, shared))
-    if given["rviz"] == "true":
-        actions.append(rviz(given, topics, shared))
-    return actions
+    shown = [rviz(given, topics, shared)] if given["rviz"] == "true" else []
+    played = [player(given, shared)] if given["bag"] else []
+    return [*shown, *node(given, topics, shared), *played]  # where there is no RViz, launch leaves what it has started
 
 
 def topics_of(given: dict[str, str], context: LaunchContext) -> dict[str, str]:

@@ -163,6 +163,9 @@ class Inputs:
         ahead, most = stamp - now, self.settings.max_future
         if not most or ahead <= most or now == 0:
             return False
+        newest = self.assembler.newest_image
+        if newest is not None and newest - now > max(JUMP, most):
+            return True  # the clock has jumped back: an image of the lap before, nothing to complain of
         self.voice.say(
             "future stamp",
             f"image refused: its stamp {stamp:.3f} s must not lie after now, {now:.3f} s, by more than {most:g} s, got"

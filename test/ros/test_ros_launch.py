@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,17 @@ def test_what_cannot_be_started_is_told(graph, launch, prefix, name, arguments, 
     graph.until(lambda: program.process.poll() is not None, "the launch ends")
     assert graph.programs.pop().process.returncode == 1
     assert said in program.text
+
+
+def test_where_there_is_no_rviz_nothing_is_left_running(graph, launch, prefix, tmp_path, monkeypatch):
+    install(prefix, "moonseg3r_ros", "moonseg3r_node", NOTE)
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    program = launch("moonseg3r", "rviz:=true")
+    graph.until(lambda: program.process.poll() is not None, "the launch ends")
+    assert graph.programs.pop().process.returncode == 1
+    assert "package 'rviz2' not found" in program.text
+    time.sleep(1.0)
+    assert not (tmp_path / "moonseg3r_node").exists()
 
 
 @pytest.mark.parametrize("container", ["", "new", "/box"])

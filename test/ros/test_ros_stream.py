@@ -9,14 +9,16 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from billboards import frame
 from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
-from graph import LATCHED, Camera, bytes_of, image_message, stamp_of
+from graph import LATCHED, Camera, bytes_of, image_message, stamp_of, time_of
 from nav_msgs.msg import Path
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
 SLOW = pathlib.Path(__file__).parent / "slow_node.py"
 START = 5_000_000_000
 PERIOD = 100_000_000
+SECOND = 10**9
 
 
 def view(t):
@@ -155,6 +157,25 @@ def test_a_pose_of_nan_and_a_stamp_in_the_future_are_refused(graph):
     stream.through(3)
     assert "Traceback" not in node.text
     assert "jumped" not in node.text
+
+
+def test_an_image_that_the_clock_has_overtaken_in_jumping_back_is_left_out_in_silence(graph):
+    node = graph.node(use_sim_time=True)
+    clock, stream = graph.publisher(Clock, "/clock"), Stream(graph)
+
+    def is_now(seconds):
+        clock.publish(Clock(clock=time_of(seconds * SECOND)))
+        graph.diagnosed()
+        return graph._diagnostics[-1].header.stamp.sec == seconds
+
+    graph.until(lambda: is_now(6), "the clock is heard", node)
+    stream.send()
+    graph.until(lambda: is_now(8) and stream.stamps, "the first image is through", node)
+    graph.until(lambda: is_now(2), "the clock jumps back", node)
+    stream.send()
+    graph.until(lambda: graph.diagnosed()[1]["/image"].endswith(", 2 messages"), "the image of before is heard", node)
+    assert (graph.diagnosed()[1]["frames received"], len(stream.stamps)) == ("1", 1)
+    assert "must not lie after now" not in node.text
 
 
 def nan_transform(stream, stamp):
