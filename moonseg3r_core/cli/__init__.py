@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 import moonseg3r_core
@@ -52,12 +53,13 @@ def command() -> int:
     """`main` as a process of its own: a service manager's SIGTERM ends it as Ctrl-C does, and nothing ends its end."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return main()
+        status = main()
     except KeyboardInterrupt:  # a second one, while the first was being told
-        return INTERRUPTED
-    finally:
-        for number in _ENDINGS:
+        status = INTERRUPTED
+    for number in _ENDINGS * 2:  # each twice: one that came just before is raised here
+        with suppress(KeyboardInterrupt):
             signal.signal(number, signal.SIG_IGN)
+    return status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
