@@ -219,10 +219,6 @@ def test_no_mask_that_is_good_enough_is_no_error(kind, limits):
     assert found.masks.shape == (0, 48, 64)
 
 
-def test_an_image_without_pixels_has_no_masks():
-    assert room_of("sam2")(frame_of(torch.zeros(0, 5, 3, dtype=torch.uint8)), NOWHERE).masks.shape == (0, 0, 5)
-
-
 @pytest.mark.parametrize("kind", NETS)
 def test_near_duplicates_leave_the_better_one(kind):
     many = room_of(kind, mask_overlap=1.0)

@@ -53,8 +53,6 @@ class CropFormerMasks:
         self.predictor, self.filter, self.confidence = predictor, MaskFilter(min_area), confidence
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        if not all(frame.size):
-            return MaskProposals.empty(*frame.size, frame.image.device)
         found = self.predictor(np.ascontiguousarray(frame.image.flip(-1).cpu().numpy()))["instances"]
         scores = found.scores.to(frame.image.device, torch.float32)
         sure = scores >= self.confidence

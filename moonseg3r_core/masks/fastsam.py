@@ -41,10 +41,9 @@ class FastSamMasks:
         self.long_side, self.confidence, self.box_overlap = long_side, confidence, box_overlap
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        height, width = frame.size
-        found = self._ask(frame.image) if height and width else None
-        if found is None or found.masks is None:
-            return MaskProposals.empty(height, width, frame.image.device)
+        found = self._ask(frame.image)
+        if found.masks is None:
+            return MaskProposals.empty(*frame.size, frame.image.device)
         masks = at_size(found.masks.data.to(frame.image.device), frame.size)
         return self.filter(MaskProposals(masks, found.boxes.conf.to(frame.image.device, torch.float32)))
 

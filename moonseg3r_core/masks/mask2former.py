@@ -37,9 +37,6 @@ class Mask2FormerMasks:
         self.confidence, self.mask_threshold = confidence, mask_threshold
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        height, width = frame.size
-        if not height or not width:
-            return MaskProposals.empty(height, width, frame.image.device)
         classes, masks = self.logits(frame.image)
         found = entities(classes, masks, frame.size, self.confidence, self.mask_threshold)
         device = frame.image.device
