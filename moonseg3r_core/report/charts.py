@@ -85,9 +85,8 @@ def _panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
     axis.imshow(raster, origin="lower", extent=view.extent, interpolation="nearest")
     axis.plot(*view.path.T, color="white", linewidth=3.2, alpha=0.8)
     axis.plot(*view.path.T, color=_INK, linewidth=1.2)
-    axis.plot(
-        *view.path[0], "o", color="white", markeredgecolor=_INK, markersize=11
-    )  # seen around the square of a walk that ends where it began
+    # The circle is seen around the square of a walk that ends where it began.
+    axis.plot(*view.path[0], "o", color="white", markeredgecolor=_INK, markersize=11)
     axis.plot(*view.path[-1], "s", color=_INK, markeredgecolor="white", markersize=7)
     axis.set(xlabel="metres", xlim=view.extent[:2], ylim=view.extent[2:])
     axis.set_title(title, fontsize=9, color=_FAINT)
