@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.budget import EveryNth
 from moonseg3r_core.build_fusion import make_lift, make_match, make_merge, make_store, suited
 from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, fixed_changes
 from moonseg3r_core.config_reconstruction import UNTRAINED
 from moonseg3r_core.errors import ConfigError, SourceError
+from moonseg3r_core.runtime.concurrent import SideBySide
+from moonseg3r_core.runtime.schedule import EveryNth
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
-from moonseg3r_core.side_by_side import SideBySide
 from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {

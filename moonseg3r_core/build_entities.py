@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from moonseg3r_core.errors import WeightsError
-from moonseg3r_core.hub_models import load_model
+from moonseg3r_core.io.huggingface import load_model
 from moonseg3r_core.masks.cropformer import (
     CropFormerFolder,
     CropFormerMasks,

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from moonseg3r_core.features.dino import DinoFeatures
-from moonseg3r_core.hub_models import CONFIG, load_model
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.huggingface import CONFIG, load_model
+from moonseg3r_core.io.text import read_json
 from moonseg3r_core.weights import find
 
 REGISTERS = "dinov2_with_registers"  # published as a model of its own

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.hub_models import load_model
+from moonseg3r_core.io.huggingface import load_model
 from moonseg3r_core.masks.mask_net import read_mask_net
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.masks.sam import PRESETS, AutomaticMasks, Fit, Padded, Stretched

@@ -15,9 +15,9 @@ from torch import Tensor
 from moonseg3r_core import __version__
 from moonseg3r_core.config import Config, flatten, list_settings, to_dict
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.text import read_json
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.whole_file import whole_file
 
 FORMAT = "2"
 _FORMAT, _PACKAGE, _CONFIG, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "config", "notes", "crc32"

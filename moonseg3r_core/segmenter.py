@@ -10,10 +10,10 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.lifting import Lift
 from moonseg3r_core.fusion.store import InstanceStore
-from moonseg3r_core.grids import to_image
+from moonseg3r_core.ops.grids import to_image
+from moonseg3r_core.runtime.state import State, gathered, load_parts
+from moonseg3r_core.runtime.timing import Stopwatch
 from moonseg3r_core.stages import Budget, FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
-from moonseg3r_core.state import State, gathered, load_parts
-from moonseg3r_core.stopwatch import Stopwatch
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, InstanceMap
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from moonseg3r_core import plain_text
 from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.io import text as plain_text
 
 C = TypeVar("C")
 _SHOWN = 80  # characters of what was given that an error shows

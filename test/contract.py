@@ -87,7 +87,9 @@ def read_node() -> dict[str, Any]:
         "parameters": {key.name: key.value for key in list_settings(NodeSettings())},
         "diagnostics": sorted(value.key for value in status_message(Time(), facts).status[0].values),
         "messages": {
-            path.name: [line.split("#")[0].split()[:2] for line in path.read_text().splitlines() if line.split("#")[0].strip()]
+            path.name: [
+                line.split("#")[0].split()[:2] for line in path.read_text().splitlines() if line.split("#")[0].strip()
+            ]
             for path in sorted((Path(__file__).parents[1] / "msg").glob("*.msg"))
         },
     }

@@ -19,10 +19,10 @@ import pytest
 from walks import EXACTLY
 
 from moonseg3r_core import cli
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
+from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report import OutputFolder
 from moonseg3r_core.sources.write_bag import write_bag
-from moonseg3r_core.trajectory import read_tum
 
 FRAMES = 4
 FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]

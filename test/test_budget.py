@@ -8,10 +8,10 @@ import torch
 from billboards import BOARDS, frame
 from walks import PATH, configured, house, walk
 
-from moonseg3r_core.budget import EveryNth
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.side_by_side import SideBySide
+from moonseg3r_core.runtime.concurrent import SideBySide
+from moonseg3r_core.runtime.schedule import EveryNth
 from moonseg3r_core.types import Geometry
 
 CPU = torch.device("cpu")

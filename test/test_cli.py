@@ -20,11 +20,11 @@ from moonseg3r_core.cli.demo import RUNS
 from moonseg3r_core.cli.run import parse_topics
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
+from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report import OutputFolder
 from moonseg3r_core.report.palette import colors
 from moonseg3r_core.run import Log, interrupt_deferred, read_ahead, run
-from moonseg3r_core.trajectory import read_tum
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
 
 FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]

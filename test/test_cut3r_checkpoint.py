@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.inert_pickle import read_inert
+from moonseg3r_core.io.inert_pickle import read_inert
 from moonseg3r_core.reconstruction.cut3r.args import parse_model, sizes_from
 from moonseg3r_core.reconstruction.cut3r.checkpoint import convert, load_cut3r
 from moonseg3r_core.reconstruction.cut3r.model import Cut3r
@@ -460,7 +460,7 @@ def test_no_damage_ends_otherwise_than_with_its_name(pth, monkeypatch):
         places = {chance.randrange(len(data)): chance.randrange(256) for _ in range(chance.randint(1, 3))}
         return read_inert(bytes(places.get(k, byte) for k, byte in enumerate(data)))
 
-    monkeypatch.setattr("moonseg3r_core.torch_file.read_inert", damaged)
+    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", damaged)
     for _ in range(60):
         with suppress(InputError):
             load_cut3r(pth)
@@ -473,7 +473,7 @@ def test_no_damage_ends_otherwise_than_with_its_name(pth, monkeypatch):
 
 def test_a_reader_of_safetensors_needs_no_pickle(pth, tmp_path, monkeypatch):
     convert(pth, tmp_path / "b.safetensors")
-    monkeypatch.setattr("moonseg3r_core.torch_file.read_inert", None)
+    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", None)
     monkeypatch.setattr("pickle.Unpickler", None)
     assert same(load_cut3r(tmp_path / "b.safetensors"), weights())
 

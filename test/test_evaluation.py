@@ -24,8 +24,8 @@ from moonseg3r_core.evaluation.ground_truth import read_ground_truth
 from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
 from moonseg3r_core.evaluation.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
-from moonseg3r_core.ply import write_ply
-from moonseg3r_core.trajectory import write_tum
+from moonseg3r_core.io.ply import write_ply
+from moonseg3r_core.io.tum import write_tum
 from moonseg3r_core.types import InstanceMap
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,8 +12,8 @@ from moonseg3r_core.build_features import make_dinov2, make_dinov3
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.features.dino import DinoFeatures, covered, patches
-from moonseg3r_core.grids import on_cells
-from moonseg3r_core.pixels import resized
+from moonseg3r_core.ops.grids import on_cells
+from moonseg3r_core.ops.images import resized
 from moonseg3r_core.reconstruction.cut3r.image import fit
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, PixelGrid

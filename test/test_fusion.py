@@ -29,8 +29,8 @@ from moonseg3r_core.fusion.match import (
 )
 from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge, merge_groups
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
-from moonseg3r_core.grids import to_grid, to_image
-from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.ops.grids import to_grid, to_image
+from moonseg3r_core.ops.pooling import cell_counts
 from moonseg3r_core.types import Assignment, Frame, Geometry, MaskProposals, PixelGrid, Queries
 
 PAPER = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]

@@ -8,9 +8,9 @@ import torch
 from moonseg3r_core.build_queries import EMBEDDED_FOR, make_learned, query_weights
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import ConfigError, InputError, OutputError
-from moonseg3r_core.grids import on_cells
+from moonseg3r_core.io.safetensors import write_net
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
-from moonseg3r_core.net_file import write_net
+from moonseg3r_core.ops.grids import on_cells
 from moonseg3r_core.refinement.average import masked_average
 from moonseg3r_core.refinement.learned import (
     LearnedRefinement,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.pooling import to_labels
+from moonseg3r_core.ops.pooling import to_labels
 from moonseg3r_core.types import MaskProposals
 
 

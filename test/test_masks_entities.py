@@ -18,7 +18,7 @@ import torch
 from moonseg3r_core.build_entities import make_cropformer, make_fastsam, make_mask2former
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency
 from moonseg3r_core.masks.mask2former import Mask2FormerMasks, entities, inner_size
-from moonseg3r_core.pixels import normalized
+from moonseg3r_core.ops.images import normalized
 from moonseg3r_core.types import Frame, Geometry
 
 CPU = torch.device("cpu")

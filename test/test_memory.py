@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from moonseg3r_core.config import IndexMemoryConfig
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.memory import IndexMemory, NoMemory, most_seen
 from moonseg3r_core.memory.neighbor_hash import NeighborHash
+from moonseg3r_core.ops.spatial_keys import spatial_keys
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
 
 H, W, CELL = 48, 64, 8

@@ -13,10 +13,10 @@ from transformers import Dinov2Config
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import MoonSeg3RError
 from moonseg3r_core.evaluation.ground_truth import read_ground_truth
-from moonseg3r_core.hub_models import load_model
+from moonseg3r_core.io.huggingface import load_model
+from moonseg3r_core.io.text import read_json
 from moonseg3r_core.map_file import load_map
 from moonseg3r_core.masks.mask_net import read_mask_net
-from moonseg3r_core.plain_text import read_json
 from moonseg3r_core.reconstruction.cut3r.checkpoint import convert, load_cut3r
 from moonseg3r_core.refinement.learned import read_query_net
 from moonseg3r_core.weights.catalog import CATALOG

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from moonseg3r_core.config import Config
 from moonseg3r_core.config_reconstruction import UNTRAINED
 from moonseg3r_core.errors import OutputError
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
+from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report import (
     Counts,
     Gallery,
@@ -31,7 +32,6 @@ from moonseg3r_core.report.gallery import evenly
 from moonseg3r_core.report.overlay import best_pictures, cutout, outlines, overlay
 from moonseg3r_core.report.palette import UNLABELLED, colors, hex_color
 from moonseg3r_core.report.topdown import camera_up, draw, level, view_from_above
-from moonseg3r_core.trajectory import read_tum
 from moonseg3r_core.types import Instance, InstanceMap
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.fourier import directions, fourier_features
 from moonseg3r_core.geometry import cosine, transform
-from moonseg3r_core.positions import position_features
+from moonseg3r_core.ops.fourier import directions, fourier_features
+from moonseg3r_core.ops.positions import position_features
 from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, depth_edges
 from moonseg3r_core.types import Frame
 

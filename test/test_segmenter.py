@@ -14,7 +14,7 @@ from moonseg3r_core.build import choose_device, settle_masks
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError, FrameRejected
 from moonseg3r_core.fusion.store import RETIRE_EVERY
-from moonseg3r_core.stopwatch import Stopwatch
+from moonseg3r_core.runtime.timing import Stopwatch
 from moonseg3r_core.types import Geometry
 
 WALL = len(BOARDS)

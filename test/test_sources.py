@@ -121,7 +121,7 @@ class TestImages:
             assert f"1{suffix}" in caplog.text
 
     def test_a_jpeg_thumbnail_does_not_hide_the_cut(self):
-        from moonseg3r_core.image_file import is_cut
+        from moonseg3r_core.io.images import is_cut
 
         segment = b"\xff\xe1\x00\x08\xff\xd8\xff\xd9\x00\x00"  # an APP1 that holds a whole thumbnail
         head = b"\xff\xd8" + segment + b"\xff\xda\x00\x04\x00\x00"
@@ -130,7 +130,7 @@ class TestImages:
 
     @pytest.mark.parametrize("claim", ["pixels", "bytes"])
     def test_an_image_that_claims_more_than_it_holds_is_refused_before_room_is_made(self, claim):
-        from moonseg3r_core.image_file import is_cut
+        from moonseg3r_core.io.images import is_cut
 
         _, coded = cv2.imencode(".jpg" if claim == "pixels" else ".png", np.zeros((6, 7, 3), np.uint8))
         image = coded.tobytes()
@@ -145,7 +145,7 @@ class TestImages:
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
     def test_more_pixels_than_a_camera_has_are_refused_before_they_are_decoded(self, suffix, monkeypatch):
         """Files that are whole: of black pixels a few kilobytes hold gigabytes."""
-        import moonseg3r_core.image_file as image_file
+        import moonseg3r_core.io.images as image_file
 
         coded = black(suffix, 15_000)
         assert len(coded) < 2**20

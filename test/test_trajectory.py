@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.geometry import quaternion_from_rotation, rotation_from_quaternion
-from moonseg3r_core.ply import read_ply, write_ply
-from moonseg3r_core.trajectory import read_tum, write_tum
+from moonseg3r_core.io.ply import read_ply, write_ply
+from moonseg3r_core.io.tum import read_tum, write_tum
 from moonseg3r_core.types import InstanceMap
 
 

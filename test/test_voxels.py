@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
 
 
 def test_points_of_one_voxel_share_a_key():

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from moonseg3r_core.whole_file import whole_file
+from moonseg3r_core.io.atomic import whole_file
 
 
 def write(path, text):

@@ -12,8 +12,8 @@ import torch
 from moonseg3r_core.build import build_segmenter, settle_masks
 from moonseg3r_core.config import load_config
 from moonseg3r_core.geometry import cosine
+from moonseg3r_core.runtime.state import part
 from moonseg3r_core.sources import open_source
-from moonseg3r_core.state import part
 
 
 def main() -> None:

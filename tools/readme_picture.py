@@ -11,12 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
+from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report.charts import top_down
 from moonseg3r_core.report.gallery import Picture
 from moonseg3r_core.report.overlay import overlay
 from moonseg3r_core.report.topdown import draw
-from moonseg3r_core.trajectory import read_tum
 
 RUN = "nano-masks"
 HEIGHT = 300

@@ -117,8 +117,8 @@ def camera_error(scene: Path, out: Path) -> float:
     import torch
 
     from moonseg3r_core.evaluation.reconstruction_scores import absolute_error, aligned
+    from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
-    from moonseg3r_core.trajectory import read_tum
 
     numbers = OutputFolder(out).frame_indices()
     true = torch.from_numpy(np.stack([np.loadtxt(scene / "pose" / f"{number}.txt") for number in numbers]))

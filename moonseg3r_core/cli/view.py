@@ -32,9 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def view_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.ply import read_ply
+    from moonseg3r_core.io.ply import read_ply
+    from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
-    from moonseg3r_core.trajectory import read_tum
 
     out = OutputFolder(args.out)
     summary = out.read_summary()

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.voxels import VoxelHash, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, voxel_keys
 
 
 def one_instance_per_mask(views: Iterable[View]) -> Iterator[np.ndarray]:

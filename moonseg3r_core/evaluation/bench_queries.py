@@ -20,7 +20,7 @@ from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
 from moonseg3r_core.evaluation.query_scores import Repairs, owners, repairs, returns
 from moonseg3r_core.evaluation.replay import Replay
 from moonseg3r_core.evaluation.table import Row, Table
-from moonseg3r_core.grids import to_image
+from moonseg3r_core.ops.grids import to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.stages import Merge
 from moonseg3r_core.synthetic import SyntheticSequence

@@ -14,9 +14,9 @@ from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find
 from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
 from moonseg3r_core.evaluation.project import ProjectProtocol
 from moonseg3r_core.evaluation.score import Report, Scene, report
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
+from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report.folder import OutputFolder
-from moonseg3r_core.trajectory import read_tum
 
 DISTANCE = 0.05
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from moonseg3r_core.geometry import align_similarity
-from moonseg3r_core.voxels import voxel_keys
+from moonseg3r_core.ops.voxels import voxel_keys
 
 
 def depth_scale(predicted: np.ndarray, true: np.ndarray) -> float:

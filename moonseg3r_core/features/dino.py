@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moonseg3r_core.pixels import normalized
+from moonseg3r_core.ops.images import normalized
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 

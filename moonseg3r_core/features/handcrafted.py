@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.fourier import fourier_features
+from moonseg3r_core.ops.fourier import fourier_features
 from moonseg3r_core.types import FeatureMap, Frame, Geometry
 
 SAMPLES = 4  # color samples along a cell's edge

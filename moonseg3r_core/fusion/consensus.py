@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
-from moonseg3r_core.state import State, are_within, hold, take
+from moonseg3r_core.runtime.state import State, are_within, hold, take
 
 
 class ViewConsensus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from moonseg3r_core.grids import to_grid
+from moonseg3r_core.ops.grids import to_grid
 from moonseg3r_core.types import Frame, FrameResult, InstanceMap
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.merge import merge_groups
 from moonseg3r_core.fusion.votes import MOST_IDS
-from moonseg3r_core.state import State, are_within, hold, plain, take
+from moonseg3r_core.runtime.state import State, are_within, hold, plain, take
 from moonseg3r_core.types import Assignment, Queries, Size
 
 

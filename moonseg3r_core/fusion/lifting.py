@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.grids import to_grid
-from moonseg3r_core.keys import spatial_keys
-from moonseg3r_core.pooling import cell_counts, to_labels
+from moonseg3r_core.ops.grids import to_grid
+from moonseg3r_core.ops.pooling import cell_counts, to_labels
+from moonseg3r_core.ops.spatial_keys import spatial_keys
 from moonseg3r_core.types import Geometry, MaskProposals, Queries
 
 _LOW, _HIGH = 0.01, 0.99  # a box reaches from this share of a mask's points to that one

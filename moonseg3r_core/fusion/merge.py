@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.borders import borders
 from moonseg3r_core.geometry import cosine
-from moonseg3r_core.grids import to_grid
+from moonseg3r_core.ops.grids import to_grid
 from moonseg3r_core.types import Frame, Geometry, Queries
 
 _CONTRAST = 4.0  # what the contrast of a border, in [0, sqrt(3)], takes off the similarity of the masks along it

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
-from moonseg3r_core.state import State, plain, take
+from moonseg3r_core.runtime.state import State, plain, take
 from moonseg3r_core.types import Instance
 
 

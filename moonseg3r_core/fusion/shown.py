@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.lifting import percentile_boxes
 from moonseg3r_core.fusion.voxel_map import VoxelMap
-from moonseg3r_core.voxels import grown
+from moonseg3r_core.ops.voxels import grown
 
 
 class Shown:

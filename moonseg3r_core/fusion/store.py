@@ -15,9 +15,9 @@ from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbe
 from moonseg3r_core.fusion.shown import Shown
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
-from moonseg3r_core.grids import to_grid
+from moonseg3r_core.ops.grids import to_grid
+from moonseg3r_core.runtime.state import State, are_within, gathered, hold, load_parts, part, take, within
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.state import State, are_within, gathered, hold, load_parts, part, take, within
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
 RETIRE_EVERY = 100  # frames

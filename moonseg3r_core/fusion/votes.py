@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import State, are_within, gathered, hold, load_parts, plain, take
-from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
+from moonseg3r_core.runtime.state import State, are_within, gathered, hold, load_parts, plain, take
 
 MOST_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
 

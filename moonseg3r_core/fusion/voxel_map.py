@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.votes import VoteGrid
-from moonseg3r_core.state import State, gathered, hold, load_parts, plain, take
-from moonseg3r_core.voxels import grown
+from moonseg3r_core.ops.voxels import grown
+from moonseg3r_core.runtime.state import State, gathered, hold, load_parts, plain, take
 
 _ALL = slice(None)
 FAR = 1e9  # metres; no map reaches as far

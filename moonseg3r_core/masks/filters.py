@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.pooling import to_labels, to_masks
+from moonseg3r_core.ops.pooling import to_labels, to_masks
 from moonseg3r_core.types import MaskProposals
 
 

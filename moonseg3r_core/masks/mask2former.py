@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.pixels import normalized
+from moonseg3r_core.ops.images import normalized
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 STEP = 32  # what the sides of a picture are multiples of

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moonseg3r_core.io.safetensors import read_net, write_net
 from moonseg3r_core.masks.affinities import OFFSETS
-from moonseg3r_core.net_file import read_net, write_net
 
 _KIND = "mask_net"
 _SMALL = 0.2  # of what a block adds at first, against He's initialization

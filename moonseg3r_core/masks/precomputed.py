@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.image_file import decode_file
+from moonseg3r_core.io.images import decode_file
 from moonseg3r_core.masks.filters import MaskFilter, from_labels
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 

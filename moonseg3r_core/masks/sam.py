@@ -18,7 +18,7 @@ from moonseg3r_core.masks.automatic import (
     without_crumbs,
 )
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.pixels import normalized
+from moonseg3r_core.ops.images import normalized
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 PRESETS = {"published": 32, "fast": 12}  # points along each side of the image

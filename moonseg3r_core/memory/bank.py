@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import hold, take
+from moonseg3r_core.runtime.state import hold, take
 from moonseg3r_core.types import check
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
-from moonseg3r_core.state import hold, take
+from moonseg3r_core.runtime.state import hold, take
 
 
 @dataclass(frozen=True)

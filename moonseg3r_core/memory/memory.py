@@ -10,12 +10,12 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.geometry import invert, project, transform
-from moonseg3r_core.keys import spatial_keys
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
 from moonseg3r_core.memory.rasterizer import NEAR, Raster
-from moonseg3r_core.state import Stateless, are_within, gathered, hold, load_parts, part, take
+from moonseg3r_core.ops.spatial_keys import spatial_keys
+from moonseg3r_core.runtime.state import Stateless, are_within, gathered, hold, load_parts, part, take
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
 _MARGIN = (

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
-from moonseg3r_core.positions import position_features
-from moonseg3r_core.state import Stateless
+from moonseg3r_core.ops.positions import position_features
+from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from moonseg3r_core.grids import to_image
-from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.ops.grids import to_image
+from moonseg3r_core.ops.pooling import cell_counts
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
 
 

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.grids import on_cells
-from moonseg3r_core.net_file import read_net, write_net
-from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.io.safetensors import read_net, write_net
+from moonseg3r_core.ops.grids import on_cells
+from moonseg3r_core.ops.pooling import cell_counts
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
 
 _KIND = "query_net"

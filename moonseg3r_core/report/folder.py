@@ -13,12 +13,12 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, OutputError
-from moonseg3r_core.image_file import decode_file
-from moonseg3r_core.plain_text import read_json
-from moonseg3r_core.ply import write_ply
+from moonseg3r_core.io.images import decode_file
+from moonseg3r_core.io.ply import write_ply
+from moonseg3r_core.io.text import read_json
+from moonseg3r_core.io.tum import write_tum
 from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, descriptors_of, instance_of, to_text
 from moonseg3r_core.report.summary import Summary
-from moonseg3r_core.trajectory import write_tum
 from moonseg3r_core.types import Instance, InstanceMap
 
 SUMMARY = "summary.json"

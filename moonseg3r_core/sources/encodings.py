@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.image_file import decode_file
+from moonseg3r_core.io.images import decode_file
 
 Bytes = bytes | bytearray | memoryview | np.ndarray
 

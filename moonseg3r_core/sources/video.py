@@ -11,7 +11,7 @@ import cv2
 import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
-from moonseg3r_core.image_file import check_size
+from moonseg3r_core.io.images import check_size
 from moonseg3r_core.sources.source import Recording, Rejection
 from moonseg3r_core.types import Frame
 

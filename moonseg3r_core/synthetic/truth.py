@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import transform, unproject
+from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
 from moonseg3r_core.types import Frame
-from moonseg3r_core.voxels import VoxelHash, grown, voxel_keys
 
 VOXEL = 0.02  # metres
 _MOST_IDS = 1 << 20

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moonseg3r_core.whole_file import whole_file
+from moonseg3r_core.io.atomic import whole_file
 
 STEPS, HELD_OUT = "steps.csv", "heldout.csv"
 _LOG = logging.getLogger("moonseg3r")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.whole_file import whole_file
+from moonseg3r_core.io.atomic import whole_file
 
 
 def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:

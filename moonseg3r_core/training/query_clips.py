@@ -18,8 +18,8 @@ from torch.nn.functional import pad
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.query_scores import owners
 from moonseg3r_core.geometry import transform
-from moonseg3r_core.grids import to_image
-from moonseg3r_core.pooling import cell_counts
+from moonseg3r_core.ops.grids import to_image
+from moonseg3r_core.ops.pooling import cell_counts
 from moonseg3r_core.refinement.learned import cell_shares, frame_features
 from moonseg3r_core.training.frozen_models import FrozenModels
 from moonseg3r_core.training.query_scenes import Window

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from moonseg3r_core.errors import WeightsError
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.text import read_json
 
 _PICKLE = b"\x80\x02"  # as torch.save began its files before torch 1.6; their end cannot be told
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.io.atomic import whole_file
 from moonseg3r_core.weights.content import check_content
 from moonseg3r_core.weights.download import download
 from moonseg3r_core.weights.entry import Entry
@@ -25,7 +26,6 @@ from moonseg3r_core.weights.store import (
     store_folder,
     write_record,
 )
-from moonseg3r_core.whole_file import whole_file
 
 
 def install(entry: Entry, source: Path | None = None) -> Path:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moonseg3r_core.errors import WeightsError
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.text import read_json
 from moonseg3r_core.weights.catalog import ALIASES, CATALOG, entry_of
 from moonseg3r_core.weights.embedded import EMBEDDED, embedded
 from moonseg3r_core.weights.entry import Entry
-from moonseg3r_core.whole_file import whole_file
 
 FOLDER = "MOONSEG3R_WEIGHTS"
 RECORD = "record.json"

@@ -18,7 +18,7 @@ from tf2_msgs.msg import TFMessage
 
 from moonseg3r_core import build_segmenter, load_config, open_source
 from moonseg3r_core.cli import main as moonseg3r
-from moonseg3r_core.ply import read_ply
+from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.sources.write_bag import write_bag
 from moonseg3r_core.synthetic import SyntheticSequence
 

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.inert_pickle import Inert
+from moonseg3r_core.io.inert_pickle import Inert
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
 
 FIELDS = {

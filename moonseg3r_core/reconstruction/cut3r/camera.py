@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.geometry import rotation_from_quaternion
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import gathered, load_parts, take
 from moonseg3r_core.types import PixelGrid
 
 _STEPS = 10

@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.inert_pickle import Stored
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.inert_pickle import Stored
+from moonseg3r_core.io.text import read_json
+from moonseg3r_core.io.torch_file import open_torch_file
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes, model_text, parse_model, sizes_from
 from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
-from moonseg3r_core.torch_file import open_torch_file
-from moonseg3r_core.whole_file import whole_file
 
 SUFFIX = ".safetensors"
 _HEADER = "cut3r"  # our one entry in the file's header; several would stand in another order every time

@@ -11,7 +11,7 @@ from torch import Tensor
 from moonseg3r_core.reconstruction.cut3r.inference import Sight
 from moonseg3r_core.reconstruction.cut3r.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
-from moonseg3r_core.state import plain, take
+from moonseg3r_core.runtime.state import plain, take
 
 _MOST = 1e3  # ratio of two chunks' units; beyond it one of them is mistaken
 

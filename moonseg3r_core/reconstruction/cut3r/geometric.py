@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from moonseg3r_core.positions import position_features
+from moonseg3r_core.ops.positions import position_features
 from moonseg3r_core.types import FeatureMap, Geometry
 
 _ACROSS = 20  # cells from left to right

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.reconstruction.cut3r.quality import small_gray
-from moonseg3r_core.state import plain, take
+from moonseg3r_core.runtime.state import plain, take
 
 _SIDE = 64  # pixels: coarse enough for noise to vanish
 _CHANGED = 2.0  # mean grey levels of 255; noise and flicker stay below, two degrees of turn make four and more

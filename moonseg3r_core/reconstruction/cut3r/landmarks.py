@@ -13,7 +13,7 @@ from torch import Tensor
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH, Bundle, doubts, settled
 from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Features
-from moonseg3r_core.state import take
+from moonseg3r_core.runtime.state import take
 
 NONE = -1  # of a feature: no landmark
 _WINDOW, _HOLDING = 8, 8  # views that are adjusted at a time, and views that hold them where they are

@@ -28,7 +28,7 @@ from moonseg3r_core.reconstruction.cut3r.model import Ask
 from moonseg3r_core.reconstruction.cut3r.placement import PLACEMENTS, Place, Placement, Seen
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.state import State
-from moonseg3r_core.state import gathered, load_parts, part, plain, take, within
+from moonseg3r_core.runtime.state import gathered, load_parts, part, plain, take, within
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
 
 # A matched pose is found along the camera's rays, and so its points lie on them.

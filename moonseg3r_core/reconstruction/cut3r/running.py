@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import take
+from moonseg3r_core.runtime.state import take
 
 
 class RunningMedian:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import gathered, load_parts, take
 
 
 class GivenScale:

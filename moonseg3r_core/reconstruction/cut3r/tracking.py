@@ -19,7 +19,7 @@ from moonseg3r_core.reconstruction.cut3r.depth_field import ratios
 from moonseg3r_core.reconstruction.cut3r.features import Detector, Features, matches
 from moonseg3r_core.reconstruction.cut3r.keyframes import angle
 from moonseg3r_core.reconstruction.cut3r.landmarks import NONE, LandmarkMap, View
-from moonseg3r_core.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import gathered, load_parts, take
 from moonseg3r_core.types import PixelGrid
 
 _NEARNESS = 6.0  # pixels: a landmark that agrees with a pose is seen so near to its place

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from moonseg3r_core.errors import OutputError, WeightsError
-from moonseg3r_core.plain_text import read_json
-from moonseg3r_core.whole_file import whole_file
+from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.text import read_json
 
 N = TypeVar("N", bound=nn.Module)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.inert_pickle import Storage, Stored, read_inert
+from moonseg3r_core.io.inert_pickle import Storage, Stored, read_inert
 
 _HEADER = 30  # bytes before an entry's name; the lengths of its name and extra field are the last four
 _CHUNK = 1 << 20

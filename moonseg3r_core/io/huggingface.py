@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from moonseg3r_core.errors import MissingDependency, WeightsError
-from moonseg3r_core.plain_text import read_json
+from moonseg3r_core.io.text import read_json
 
 INSTALL = 'python -m pip install "transformers>=4.57"'
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

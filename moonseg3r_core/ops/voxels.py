@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.state import State, hold, plain, take
+from moonseg3r_core.runtime.state import State, hold, plain, take
 
 _EMPTY = -1
 _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.fourier import fourier_features
+from moonseg3r_core.ops.fourier import fourier_features
 
 
 def position_features(points: Tensor, valid: Tensor, cell: int, longest: float, octaves: int) -> Tensor:
