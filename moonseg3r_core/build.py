@@ -13,8 +13,8 @@ import torch
 from moonseg3r_core.build_fusion import make_lift, make_match, make_merge, make_store, suited
 from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, fixed_changes
-from moonseg3r_core.config_reconstruction import UNTRAINED
 from moonseg3r_core.errors import ConfigError, SourceError
+from moonseg3r_core.reconstruction.config import UNTRAINED
 from moonseg3r_core.runtime.concurrent import SideBySide
 from moonseg3r_core.runtime.schedule import EveryNth
 from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
@@ -22,8 +22,8 @@ from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {
     "reconstruction": {
-        "nano": "moonseg3r_core.build_cut3r:make_nano",
-        "cut3r": "moonseg3r_core.build_cut3r:make_cut3r",
+        "nano": "moonseg3r_core.reconstruction.cut3r.build:make_nano",
+        "cut3r": "moonseg3r_core.reconstruction.cut3r.build:make_cut3r",
         "rgbd": "moonseg3r_core.reconstruction.rgbd:RgbdReconstruction",
     },
     "masks": {

@@ -20,7 +20,7 @@ from moonseg3r_core.config_models import (
     Sam2Config,
     SamConfig,
 )
-from moonseg3r_core.config_reconstruction import ReconstructionConfig
+from moonseg3r_core.reconstruction.config import ReconstructionConfig
 from moonseg3r_core.settings import (
     Key,
     fixed_changes,

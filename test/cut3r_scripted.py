@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from moonseg3r_core.geometry import invert, quaternion_from_rotation, transform, unproject
-from moonseg3r_core.reconstruction.cut3r.model import Outputs, Tokens
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import State
+from moonseg3r_core.reconstruction.cut3r.net.model import Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import State
 from moonseg3r_core.types import Frame
 
 FOCAL = 50.0

@@ -3,8 +3,8 @@
 import torch
 
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 SIZES = Cut3rSizes(
     enc_dim=32, enc_depth=2, enc_heads=4, dec_dim=48, dec_depth=4, dec_heads=4, state_heads=4, state_size=20,

@@ -7,7 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH, PIXEL, Bundle, adjusted, doubts, settled, strays
+from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
+    DEPTH,
+    PIXEL,
+    Bundle,
+    adjusted,
+    doubts,
+    settled,
+    strays,
+)
 
 FOCAL = 400.0
 HUBER = 2.0

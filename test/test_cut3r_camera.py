@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import rigid_fault, unproject
-from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, focal_length, is_calibrated, pose_matrix
+from moonseg3r_core.reconstruction.cut3r.intrinsics import EstimatedCamera, focal_length, is_calibrated, pose_matrix
 from moonseg3r_core.types import PixelGrid
 
 

@@ -25,8 +25,8 @@ from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.inert_pickle import read_inert
 from moonseg3r_core.reconstruction.cut3r.args import parse_model, sizes_from
 from moonseg3r_core.reconstruction.cut3r.checkpoint import convert, load_cut3r
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 
 PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity" / "cut3r"
 DPT = SIZES["cut3r-tiny"]

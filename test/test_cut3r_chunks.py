@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.geometry import rigid_fault, transform
-from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity, chained, seam
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle, glance
-from moonseg3r_core.reconstruction.cut3r.model import Ask
-from moonseg3r_core.reconstruction.cut3r.placement import GivenPose, ModelledPose, Seen
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask
+from moonseg3r_core.reconstruction.cut3r.pose_source import GivenPose, ModelledPose, Seen
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
+from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, Similarity, chained, seam
 from moonseg3r_core.types import PixelGrid
 
 

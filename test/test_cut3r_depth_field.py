@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moonseg3r_core.reconstruction.cut3r.depth_field import ratios as by_points
-from moonseg3r_core.reconstruction.cut3r.features import sampled
+from moonseg3r_core.reconstruction.odometry.depth_correction import ratios as by_points
+from moonseg3r_core.reconstruction.odometry.features import sampled
 
 H, W = 96, 128
 FLAT = np.full((H, W), 2.0, np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Detector, matches, sampled
-from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
+from moonseg3r_core.reconstruction.odometry.features import LENGTH, Detector, matches, sampled
 from moonseg3r_core.types import PixelGrid
 
 K = torch.tensor([[300.0, 0, 160], [0, 280, 118], [0, 0, 1]])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import project
-from moonseg3r_core.reconstruction.cut3r.image import crop_box, fit, grid_intrinsics, resized_size
+from moonseg3r_core.reconstruction.cut3r.preprocess import crop_box, fit, grid_intrinsics, resized_size
 
 
 def noise(height, width, seed=0):

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.cut3r import landmarks
-from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH
-from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Features
-from moonseg3r_core.reconstruction.cut3r.landmarks import NONE, LandmarkMap, View
-from moonseg3r_core.reconstruction.cut3r.tracking import solve
+from moonseg3r_core.reconstruction.odometry import local_map as landmarks
+from moonseg3r_core.reconstruction.odometry.bundle_adjustment import DEPTH
+from moonseg3r_core.reconstruction.odometry.features import LENGTH, Features
+from moonseg3r_core.reconstruction.odometry.local_map import NONE, LandmarkMap, View
+from moonseg3r_core.reconstruction.odometry.tracker import solve
 
 FOCAL = 400.0
 CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))

@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.reconstruction.cut3r import heads
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.inference import with_precision
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, slot_positions
-from moonseg3r_core.reconstruction.cut3r.rope import RoundedRotation, grid_positions, rotation
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import Gated, Overwrite, State
+from moonseg3r_core.reconstruction.cut3r.net import heads
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r, slot_positions
+from moonseg3r_core.reconstruction.cut3r.net.rope import RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, State
 
 TINY = SIZES["cut3r-tiny"]
 LINEAR = replace(TINY, head="linear")

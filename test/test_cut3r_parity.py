@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 
 safetensors = pytest.importorskip("safetensors.torch", reason="the package safetensors reads the golden sequences")
 

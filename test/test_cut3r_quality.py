@@ -10,7 +10,7 @@ import torch
 from cut3r_scripted import ScriptedNet, broken_points, broken_pose, broken_state, camera, frame, unsure
 
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
-from moonseg3r_core.reconstruction.cut3r.model import Ask
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck, median_depth, trusted
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data"

@@ -25,12 +25,12 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
 from moonseg3r_core.geometry import rigid_fault, transform, unproject
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.camera import pose_matrix
-from moonseg3r_core.reconstruction.cut3r.image import fit
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
 from moonseg3r_core.refinement.average import AverageRefinement, masked_average
 from moonseg3r_core.types import FeatureMap, MaskProposals
 

@@ -10,12 +10,13 @@ from cut3r_scripted import ScriptedNet, camera, frame
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import project
-from moonseg3r_core.reconstruction.cut3r import landmarks, tracking
-from moonseg3r_core.reconstruction.cut3r.chunks import Chunks
-from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
-from moonseg3r_core.reconstruction.cut3r.placement import Seen, TrackedPose
+from moonseg3r_core.reconstruction.cut3r.pose_source import Seen, TrackedPose
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.reconstruction.cut3r.tracking import Tracker, solve
+from moonseg3r_core.reconstruction.cut3r.submaps import Chunks
+from moonseg3r_core.reconstruction.odometry import local_map as landmarks
+from moonseg3r_core.reconstruction.odometry import tracker as tracking
+from moonseg3r_core.reconstruction.odometry.tracker import Tracker, solve
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, PixelGrid
 

@@ -11,9 +11,9 @@ from walks import EXACT
 
 from moonseg3r_core import build_segmenter, load_config, load_map, save_map
 from moonseg3r_core.build import check_recording, needs, weights_of
-from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError, SourceError
+from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 

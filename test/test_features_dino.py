@@ -14,7 +14,7 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.features.dino import DinoFeatures, covered, patches
 from moonseg3r_core.ops.grids import on_cells
 from moonseg3r_core.ops.images import resized
-from moonseg3r_core.reconstruction.cut3r.image import fit
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
 

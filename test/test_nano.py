@@ -19,7 +19,7 @@ from moonseg3r_core import build_segmenter, load_config
 from moonseg3r_core.build import advice, check_recording, needs, reconstruction, weights_of
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, SourceError
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.weights.embedded import EMBEDDED
 from moonseg3r_core.weights.store import sha256_of

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.config import Config
-from moonseg3r_core.config_reconstruction import UNTRAINED
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
+from moonseg3r_core.reconstruction.config import UNTRAINED
 from moonseg3r_core.report import (
     Counts,
     Gallery,

@@ -16,7 +16,7 @@ from training_toys import CPU, SIZES, TOY, written
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training import ending, reconstruction

@@ -8,7 +8,7 @@ import torch
 from training_toys import SIZES, TOY
 
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Outputs
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic.sequence import pinhole
 from moonseg3r_core.training.heldout import HeldOut, walk_scores
 from moonseg3r_core.training.looks import mirrored

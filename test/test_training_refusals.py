@@ -16,7 +16,7 @@ from training_toys import CPU, TOY, written
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, MissingDependency, OutputError
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.last_checkpoint import read_last, write_last
 from moonseg3r_core.training.recipe import read_recipe

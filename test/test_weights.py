@@ -21,12 +21,12 @@ from safetensors.torch import save
 from test_cut3r_checkpoint import model_line, official, weights
 
 from moonseg3r_core.build import TENANTS, build_segmenter
-from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import InputError, MissingDependency, OutputError, WeightsError
+from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.weights import catalog, find, hash_of, install, record_of, store
 from moonseg3r_core.weights.catalog import CATALOG, entry_of
 from moonseg3r_core.weights.content import check_content
@@ -116,8 +116,8 @@ def test_names_and_aliases():
 
 def test_the_sizes_said_are_those_of_the_nets():
     """To the 10 MB that the list shows less than."""
-    from moonseg3r_core.reconstruction.cut3r.model import Cut3r
-    from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+    from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+    from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
     for name, sizes in (("cut3r-512", Cut3rSizes()), ("cut3r-224", SIZES["cut3r-224"])):
         with torch.device("meta"):

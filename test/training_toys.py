@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 import yaml
 
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 from moonseg3r_core.training.recipe import Recipe, Stage
 from moonseg3r_core.training.yaml_facts import plain
 

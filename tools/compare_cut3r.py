@@ -25,10 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
-from moonseg3r_core.reconstruction.cut3r.rope import Rotation, rotation
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, rotation
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
 
 TOLERANCE = 1e-3  # of a difference, as a share of the output's largest value
 Frames = list[Tensor]

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from moonseg3r_core.errors import InputError, MissingDependency
 from moonseg3r_core.geometry import rotation_from_quaternion
-from moonseg3r_core.reconstruction.cut3r.attention import LogitMeter, StateAttention
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, Outputs, Tokens, slot_positions
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import Gated, Overwrite, State
+from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r, Outputs, Tokens, slot_positions
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, State
 
 TOLERANCE = 1e-4  # of tokens, pose, state, memory, attention and colours
 POINTS = 1e-3  # of points and confidences

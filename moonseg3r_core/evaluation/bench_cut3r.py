@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from moonseg3r_core.build_cut3r import open_net
 from moonseg3r_core.evaluation.bench_speed import resident_kib
 from moonseg3r_core.evaluation.table import Row, Table
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.build import open_net
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 

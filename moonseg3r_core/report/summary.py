@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moonseg3r_core.config import MapConfig
-from moonseg3r_core.config_reconstruction import UNTRAINED
+from moonseg3r_core.reconstruction.config import UNTRAINED
 
 OK = "ok"
 

@@ -15,8 +15,8 @@ from moonseg3r_core.evaluation.reconstruction_scores import (
     depth_scale,
     path_length,
 )
-from moonseg3r_core.reconstruction.cut3r.camera import pose_matrix
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Outputs
+from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.recipe import Recipe
 from moonseg3r_core.training.unroll import unrolled

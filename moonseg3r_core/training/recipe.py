@@ -8,7 +8,7 @@ from typing import Any
 
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
-from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.training.base_recipe import MANY, BaseRecipe, check_bounds, recipe_of
 from moonseg3r_core.training.optimizers import OPTIMIZERS
 

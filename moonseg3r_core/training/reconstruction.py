@@ -9,7 +9,7 @@ from typing import Any
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.training.engine import engine
 from moonseg3r_core.training.heldout import HeldOut
 from moonseg3r_core.training.losses import Truth

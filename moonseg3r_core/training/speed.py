@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from moonseg3r_core.errors import MissingDependency
-from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
-from moonseg3r_core.reconstruction.cut3r.heads import Head
+from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, EncoderBlock, ModulatedBlock
+from moonseg3r_core.reconstruction.cut3r.net.heads import Head
 
 N = TypeVar("N", bound=nn.Module)
 _BLOCKS = (EncoderBlock, DecoderBlock, ModulatedBlock)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r, Decoded, Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Decoded, Outputs, Tokens
 from moonseg3r_core.training.losses import Truth, confident_distance, pose_distance
 
 # A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.

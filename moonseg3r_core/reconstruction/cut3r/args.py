@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.io.inert_pickle import Inert
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 FIELDS = {
     "enc_embed_dim": "enc_dim", "enc_depth": "enc_depth", "enc_num_heads": "enc_heads",

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.inference import Sight
-from moonseg3r_core.reconstruction.cut3r.model import Outputs
-from moonseg3r_core.reconstruction.cut3r.placement import Place
+from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
+from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.pose_source import Place
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
-from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.types import FeatureMap, Geometry, PixelGrid
 
 

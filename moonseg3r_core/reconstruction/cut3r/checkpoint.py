@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, read_checkpoint, write_checkpoint
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import Overwrite, StateUpdate
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import Overwrite, StateUpdate
 
 _IMAGE, _STATE = "dec_blocks.", "dec_blocks_state."
 _NAMED = 4  # keys that an error names; the others it counts

@@ -18,7 +18,7 @@ from moonseg3r_core.io.inert_pickle import Stored
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.io.torch_file import open_torch_file
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes, model_text, parse_model, sizes_from
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 SUFFIX = ".safetensors"
 _HEADER = "cut3r"  # our one entry in the file's header; several would stand in another order every time

@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.model import Ask, Cut3r, Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r, Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import State
 from moonseg3r_core.reconstruction.cut3r.quality import Reading, read
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import State
 
 _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _CAST = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)

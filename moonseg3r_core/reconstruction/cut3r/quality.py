@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.camera import pose_matrix
-from moonseg3r_core.reconstruction.cut3r.model import Outputs
+from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
+from moonseg3r_core.reconstruction.cut3r.net.state import State
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.reconstruction.cut3r.state import State
 
 _SIDE = 256  # pixels of the copy that is looked at
 _DARK, _FLAT = 12.0, 6.0  # grey levels of 255: the brightest of a black image, the spread of one of a single color

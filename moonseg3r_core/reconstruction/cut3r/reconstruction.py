@@ -17,17 +17,17 @@ from moonseg3r_core.reconstruction.cut3r.assemble import (
     trusted_depth,
     world_points,
 )
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.camera import EstimatedCamera, is_calibrated
-from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, seam
 from moonseg3r_core.reconstruction.cut3r.geometric import GEOMETRIC
-from moonseg3r_core.reconstruction.cut3r.image import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
+from moonseg3r_core.reconstruction.cut3r.intrinsics import EstimatedCamera, is_calibrated
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
-from moonseg3r_core.reconstruction.cut3r.model import Ask
-from moonseg3r_core.reconstruction.cut3r.placement import PLACEMENTS, Place, Placement, Seen
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Ask
+from moonseg3r_core.reconstruction.cut3r.net.state import State
+from moonseg3r_core.reconstruction.cut3r.pose_source import PLACEMENTS, Place, Placement, Seen
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
-from moonseg3r_core.reconstruction.cut3r.state import State
+from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, seam
 from moonseg3r_core.runtime.state import gathered, load_parts, part, plain, take, within
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
 

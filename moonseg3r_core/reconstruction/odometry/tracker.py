@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.depth_field import ratios
-from moonseg3r_core.reconstruction.cut3r.features import Detector, Features, matches
 from moonseg3r_core.reconstruction.cut3r.keyframes import angle
-from moonseg3r_core.reconstruction.cut3r.landmarks import NONE, LandmarkMap, View
+from moonseg3r_core.reconstruction.odometry.depth_correction import ratios
+from moonseg3r_core.reconstruction.odometry.features import Detector, Features, matches
+from moonseg3r_core.reconstruction.odometry.local_map import NONE, LandmarkMap, View
 from moonseg3r_core.runtime.state import gathered, load_parts, take
 from moonseg3r_core.types import PixelGrid
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.attention import LogitMeter, Unwatched
+from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, Unwatched
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention, Unwatched, Watcher
-from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, EncoderBlock, learned, norm, repeated
-from moonseg3r_core.reconstruction.cut3r.decoder import interact
-from moonseg3r_core.reconstruction.cut3r.heads import HEADS
-from moonseg3r_core.reconstruction.cut3r.memory import LocalMemory
-from moonseg3r_core.reconstruction.cut3r.rope import Rotation, RoundedRotation, grid_positions, rotation
-from moonseg3r_core.reconstruction.cut3r.sizes import PATCH, RAY_HEADS, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import Overwrite, State, StateUpdate
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention, Unwatched, Watcher
+from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, EncoderBlock, learned, norm, repeated
+from moonseg3r_core.reconstruction.cut3r.net.decoder import interact
+from moonseg3r_core.reconstruction.cut3r.net.heads import HEADS
+from moonseg3r_core.reconstruction.cut3r.net.pose_memory import LocalMemory
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, RAY_HEADS, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import Overwrite, State, StateUpdate
 
 
 @dataclass(frozen=True)

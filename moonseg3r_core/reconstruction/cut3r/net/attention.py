@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from moonseg3r_core.reconstruction.cut3r.blocks import Attend
+from moonseg3r_core.reconstruction.cut3r.net.blocks import Attend
 
 
 class Watcher(Protocol):

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.attention import Watcher, watched
-from moonseg3r_core.reconstruction.cut3r.rope import Rotation
+from moonseg3r_core.reconstruction.cut3r.net.attention import Watcher, watched
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
 
 Turns = tuple[
     Rotation, Rotation | None

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.reconstruction.cut3r.sizes import PATCH
+from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH
 from moonseg3r_core.types import PixelGrid
 
 _SQUARE = 224  # the one size that names the short side of a square crop

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.blocks import DecoderBlock, learned, repeated
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, learned, repeated
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 
 class LocalMemory(nn.Module):

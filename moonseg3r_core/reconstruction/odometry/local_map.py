@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.cut3r.bundle import DEPTH, Bundle, doubts, settled
-from moonseg3r_core.reconstruction.cut3r.features import LENGTH, Features
+from moonseg3r_core.reconstruction.odometry.bundle_adjustment import DEPTH, Bundle, doubts, settled
+from moonseg3r_core.reconstruction.odometry.features import LENGTH, Features
 from moonseg3r_core.runtime.state import take
 
 NONE = -1  # of a feature: no landmark

@@ -8,16 +8,16 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from moonseg3r_core.config_reconstruction import NanoConfig
 from moonseg3r_core.errors import ConfigError, InputError
-from moonseg3r_core.reconstruction.cut3r.attention import StateAttention
+from moonseg3r_core.reconstruction.config import NanoConfig
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import with_precision
-from moonseg3r_core.reconstruction.cut3r.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.state import UPDATES, StateUpdate
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.reconstruction.cut3r.sizes import SIZES, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.state import UPDATES, StateUpdate
 from moonseg3r_core.weights import find, hash_of, record_of
 from moonseg3r_core.weights.embedded import EMBEDDED
 

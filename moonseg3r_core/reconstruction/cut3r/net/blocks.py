@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from moonseg3r_core.reconstruction.cut3r.rope import Rotation
-from moonseg3r_core.reconstruction.cut3r.sizes import EPS, MLP_RATIO
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
+from moonseg3r_core.reconstruction.cut3r.net.sizes import EPS, MLP_RATIO
 
 Attend = Callable[
     [Tensor, Tensor, Tensor], Tensor

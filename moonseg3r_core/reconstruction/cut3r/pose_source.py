@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import rigid_fault
-from moonseg3r_core.reconstruction.cut3r.chunks import Chunks, Similarity
 from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
-from moonseg3r_core.reconstruction.cut3r.tracking import Tracker
+from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, Similarity
+from moonseg3r_core.reconstruction.odometry.tracker import Tracker
 from moonseg3r_core.runtime.state import gathered, load_parts, plain, take
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Frame, PixelGrid

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.reconstruction.cut3r.inference import Sight
-from moonseg3r_core.reconstruction.cut3r.model import Outputs
+from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
 from moonseg3r_core.runtime.state import plain, take
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_shuffle
 
-from moonseg3r_core.reconstruction.cut3r.blocks import Mlp, ModulatedBlock, repeated
-from moonseg3r_core.reconstruction.cut3r.dpt import DptAdapter
-from moonseg3r_core.reconstruction.cut3r.rope import Rotation
-from moonseg3r_core.reconstruction.cut3r.sizes import MODULATED_BLOCKS, PATCH, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.blocks import Mlp, ModulatedBlock, repeated
+from moonseg3r_core.reconstruction.cut3r.net.dpt import DptAdapter
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
+from moonseg3r_core.reconstruction.cut3r.net.sizes import MODULATED_BLOCKS, PATCH, Cut3rSizes
 
 TINY = 1e-8
 POINTS, COLORS = 4, 3  # channels: a point with its confidence; red, green, blue

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
-from moonseg3r_core.reconstruction.cut3r.sizes import Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 
 class ResidualUnit(nn.Module):
