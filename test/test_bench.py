@@ -7,12 +7,12 @@ import pytest
 import torch
 from walks import EXACT
 
+from moonseg3r_core.benchmarks.accuracy import PAPER, accuracy_table, find_recordings
+from moonseg3r_core.benchmarks.speed import endurance_table, speed_table
+from moonseg3r_core.benchmarks.table import Table
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.bench_accuracy import PAPER, accuracy_table, find_recordings
-from moonseg3r_core.evaluation.bench_speed import endurance_table, speed_table
-from moonseg3r_core.evaluation.table import Table
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 ROOT = Path(__file__).resolve().parents[1]

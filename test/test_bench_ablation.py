@@ -8,18 +8,18 @@ import pytest
 import torch
 from walks import EXACT
 
+from moonseg3r_core.benchmarks.accuracy import PAPER, open_recording, segment
+from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns_table
+from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.config import load_config, overlay
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.average_precision import Scores, mean_of_scenes
-from moonseg3r_core.evaluation.bench_accuracy import PAPER, open_recording, segment
-from moonseg3r_core.evaluation.bench_queries import cost_table, repairs_table, returns_table
-from moonseg3r_core.evaluation.replay import Replay
+from moonseg3r_core.evaluation.metrics.average_precision import Scores, mean_of_scenes
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, frame_features, write_query_net
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.training.ablation import FUSION, PARTS, Ablation, ablation, ablation_plot, trained_in
+from moonseg3r_core.benchmarks.ablation import FUSION, PARTS, Ablation, ablation, ablation_plot, trained_in
 from moonseg3r_core.training.query_recipe import QueryRecipe
 
 FRAMES = 6

@@ -12,19 +12,19 @@ from billboards import K, frame
 from scipy.spatial.transform import Rotation
 from walks import EXACT, EXACTLY
 
-from moonseg3r_core.cli import main
-from moonseg3r_core.config import load_config
-from moonseg3r_core.errors import FrameRejected, InputError, SourceError
-from moonseg3r_core.evaluation import bench_reconstruction
-from moonseg3r_core.evaluation.bench_reconstruction import (
+from moonseg3r_core.benchmarks import reconstruction as bench_reconstruction
+from moonseg3r_core.benchmarks.reconstruction import (
     compare_all,
     find_sequences,
     reconstruction_table,
     write_rows,
 )
+from moonseg3r_core.benchmarks.reconstruction_plot import comparison_plot
+from moonseg3r_core.cli import main
+from moonseg3r_core.config import load_config
+from moonseg3r_core.errors import FrameRejected, InputError, SourceError
+from moonseg3r_core.evaluation.metrics.reconstruction import f_score
 from moonseg3r_core.evaluation.reconstruction_comparison import sparse
-from moonseg3r_core.evaluation.reconstruction_plot import comparison_plot
-from moonseg3r_core.evaluation.reconstruction_scores import f_score
 from moonseg3r_core.evaluation.score_reconstruction import compare, mean_scores, score_sequence, scores_of
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet

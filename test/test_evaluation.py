@@ -15,14 +15,14 @@ from damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.average_precision import average_precision, match_scene, mean_of_scenes
-from moonseg3r_core.evaluation.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
 from moonseg3r_core.evaluation.ground_truth import read_ground_truth
-from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
-from moonseg3r_core.evaluation.project import ProjectProtocol
+from moonseg3r_core.evaluation.metrics.average_precision import average_precision, match_scene, mean_of_scenes
+from moonseg3r_core.evaluation.protocols.nearest import align_map, nearest_labels
+from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.io.ply import write_ply
 from moonseg3r_core.io.tum import write_tum
@@ -144,7 +144,7 @@ def test_all_golden_cases_are_equal():
 
 
 def test_the_parity_tool_sees_a_difference(tmp_path):
-    from moonseg3r_core.evaluation.average_precision import THRESHOLDS
+    from moonseg3r_core.evaluation.metrics.average_precision import THRESHOLDS
 
     gt = runs((1, 200), (0, 100))
     case = {"gt": gt, "pred": gt, "pred_ids": np.array([1]), "scores": np.array([1.0]), "thresholds": THRESHOLDS}
@@ -215,7 +215,7 @@ def test_votes_summed_up_on_the_way_are_the_same(monkeypatch):
     late, early = ProjectProtocol(wall()), ProjectProtocol(wall())
     for ids in frames:
         late.add(ids, flat(2.0), K, EYE)
-    monkeypatch.setattr("moonseg3r_core.evaluation.project._COMPACT_AT", 1000)
+    monkeypatch.setattr("moonseg3r_core.evaluation.protocols.project._COMPACT_AT", 1000)
     for ids in frames:
         early.add(ids, flat(2.0), K, EYE)
     assert np.array_equal(late.labels(), early.labels())

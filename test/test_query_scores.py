@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moonseg3r_core.evaluation.query_scores import Repairs, owners, repairs, returns
+from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, returns
 
 pytest.importorskip("lightning_fabric")
 

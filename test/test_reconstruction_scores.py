@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from moonseg3r_core.evaluation.reconstruction_scores import (
+from moonseg3r_core.evaluation.metrics.reconstruction import (
     abs_rel,
     absolute_error,
     aligned,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from walks import EXACT
 
+from moonseg3r_core.benchmarks.accuracy import accuracy_table
+from moonseg3r_core.benchmarks.cut3r import long_table
+from moonseg3r_core.benchmarks.speed import endurance_table
 from moonseg3r_core.config import load_config
-from moonseg3r_core.evaluation.bench_accuracy import accuracy_table
-from moonseg3r_core.evaluation.bench_cut3r import long_table
-from moonseg3r_core.evaluation.bench_speed import endurance_table
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moonseg3r_core.evaluation.average_precision import THRESHOLDS, average_precision, match_scene
+from moonseg3r_core.evaluation.metrics.average_precision import THRESHOLDS, average_precision, match_scene
 
 TOLERANCE = 1e-9
 

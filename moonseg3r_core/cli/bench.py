@@ -92,7 +92,7 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
 def run_accuracy(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.evaluation.bench_accuracy import accuracy_table, render_rooms
+    from moonseg3r_core.benchmarks.accuracy import accuracy_table, render_rooms
 
     say_warnings()
     config = config_from(args, MEASURED)
@@ -137,10 +137,10 @@ def run_ablation(args: argparse.Namespace) -> int:
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.evaluation.bench_accuracy import render_rooms
-    from moonseg3r_core.evaluation.bench_reconstruction import write
+    from moonseg3r_core.benchmarks.ablation import FUSION, ablation, ablation_plot, trained_in
+    from moonseg3r_core.benchmarks.accuracy import render_rooms
+    from moonseg3r_core.benchmarks.reconstruction import write
     from moonseg3r_core.settings import parse_set
-    from moonseg3r_core.training.ablation import FUSION, ablation, ablation_plot, trained_in
     from moonseg3r_core.training.query_recipe import read_query_recipe
 
     say_warnings()
@@ -178,8 +178,8 @@ def add_queries(actions: argparse._SubParsersAction) -> None:
 def run_queries(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.evaluation.bench_accuracy import render_rooms
-    from moonseg3r_core.evaluation.bench_queries import cost_table, repairs_table, returns_table
+    from moonseg3r_core.benchmarks.accuracy import render_rooms
+    from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns_table
     from moonseg3r_core.refinement.learned import QuerySizes
 
     say_warnings()
@@ -222,7 +222,7 @@ def new_file(text: str) -> Path:
 
 
 def run_reconstruction(args: argparse.Namespace) -> int:
-    from moonseg3r_core.evaluation.bench_reconstruction import compare_all, reconstruction_table, write, write_rows
+    from moonseg3r_core.benchmarks.reconstruction import compare_all, reconstruction_table, write, write_rows
     from moonseg3r_core.evaluation.score_reconstruction import scores_of
 
     say_warnings()
@@ -235,14 +235,14 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     if args.json:
         write_rows(args.json, scores, config)
     if args.plot:
-        from moonseg3r_core.evaluation.reconstruction_plot import comparison_plot
+        from moonseg3r_core.benchmarks.reconstruction_plot import comparison_plot
 
         write(args.plot, comparison_plot(compared))
     return 0
 
 
 def run_speed(args: argparse.Namespace) -> int:
-    from moonseg3r_core.evaluation.bench_speed import speed_table
+    from moonseg3r_core.benchmarks.speed import speed_table
 
     say_warnings()
     _head()
@@ -251,14 +251,14 @@ def run_speed(args: argparse.Namespace) -> int:
 
 
 def run_memory(args: argparse.Namespace) -> int:
-    from moonseg3r_core.evaluation.bench_memory import main
+    from moonseg3r_core.benchmarks.memory import main
 
     _head()
     return main()
 
 
 def run_endurance(args: argparse.Namespace) -> int:
-    from moonseg3r_core.evaluation.bench_speed import endurance_table
+    from moonseg3r_core.benchmarks.speed import endurance_table
 
     _head()
     print(endurance_table(config_from(args, MEASURED), args.frames))
@@ -266,8 +266,8 @@ def run_endurance(args: argparse.Namespace) -> int:
 
 
 def run_cut3r(args: argparse.Namespace) -> int:
+    from moonseg3r_core.benchmarks.cut3r import long_table, speed_table
     from moonseg3r_core.build import choose_device
-    from moonseg3r_core.evaluation.bench_cut3r import long_table, speed_table
 
     device = choose_device(args.device)
     _head()
@@ -278,6 +278,6 @@ def run_cut3r(args: argparse.Namespace) -> int:
 def _head() -> None:
     from datetime import date
 
-    from moonseg3r_core.evaluation.table import machine
+    from moonseg3r_core.benchmarks.table import machine
 
     print(f"{date.today()}: {machine()}\n")

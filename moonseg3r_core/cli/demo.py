@@ -116,7 +116,7 @@ def camera_error(scene: Path, out: Path) -> float:
     import numpy as np
     import torch
 
-    from moonseg3r_core.evaluation.reconstruction_scores import absolute_error, aligned
+    from moonseg3r_core.evaluation.metrics.reconstruction import absolute_error, aligned
     from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
 

@@ -11,8 +11,8 @@ import torch
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
-from moonseg3r_core.evaluation.nearest import align_map, nearest_labels
-from moonseg3r_core.evaluation.project import ProjectProtocol
+from moonseg3r_core.evaluation.protocols.nearest import align_map, nearest_labels
+from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.score import Report, Scene, report
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum

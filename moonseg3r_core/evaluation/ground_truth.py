@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.evaluation.average_precision import MIN_POINTS
+from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.geometry import rigid_fault
 from moonseg3r_core.sources.files import read_depth, read_image, read_matrix

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.nearest import align_map
-from moonseg3r_core.evaluation.reconstruction_scores import aligned, cloud_distances, depth_scale, thinned
+from moonseg3r_core.evaluation.metrics.reconstruction import aligned, cloud_distances, depth_scale, thinned
+from moonseg3r_core.evaluation.protocols.nearest import align_map
 from moonseg3r_core.geometry import invert, rigid_fault, transform, unproject
 from moonseg3r_core.ops.grids import to_grid
 from moonseg3r_core.types import Frame, Geometry

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from moonseg3r_core.evaluation.average_precision import Scores, average_precision, match_scene, mean_of_scenes
 from moonseg3r_core.evaluation.ground_truth import GroundTruth
+from moonseg3r_core.evaluation.metrics.average_precision import Scores, average_precision, match_scene, mean_of_scenes
 
 _WIDTH = 8
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.evaluation import reconstruction_scores as scores
+from moonseg3r_core.evaluation.metrics import reconstruction as scores
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, joined
 from moonseg3r_core.stages import Reconstruction
 from moonseg3r_core.types import Frame, Geometry

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.evaluation.reconstruction_scores import (
+from moonseg3r_core.evaluation.metrics.reconstruction import (
     abs_rel,
     absolute_error,
     aligned,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.evaluation.query_scores import owners
+from moonseg3r_core.evaluation.metrics.queries import owners
 from moonseg3r_core.geometry import transform
 from moonseg3r_core.ops.grids import to_image
 from moonseg3r_core.ops.pooling import cell_counts

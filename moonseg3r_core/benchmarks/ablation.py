@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from moonseg3r_core.benchmarks.accuracy import PAPER, find_recordings, open_recording
+from moonseg3r_core.benchmarks.replay import Replay
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.config import Config, overlay
-from moonseg3r_core.evaluation.average_precision import SceneMatches, Scores, mean_of_scenes
-from moonseg3r_core.evaluation.bench_accuracy import PAPER, find_recordings, open_recording
-from moonseg3r_core.evaluation.replay import Replay
-from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, mean_of_scenes
 from moonseg3r_core.training.queries import train_queries
 from moonseg3r_core.training.query_recipe import QueryRecipe
 from moonseg3r_core.training.query_scenes import ROOMS

@@ -11,8 +11,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from moonseg3r_core.evaluation.metrics.reconstruction import abs_rel, constant_guess
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, joined
-from moonseg3r_core.evaluation.reconstruction_scores import abs_rel, constant_guess
 from moonseg3r_core.evaluation.score_reconstruction import NEAR
 from moonseg3r_core.report.topdown import view_from_above
 

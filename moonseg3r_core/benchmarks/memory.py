@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.rasterizer import rasterize
 

@@ -12,11 +12,11 @@ from time import perf_counter
 import numpy as np
 from tqdm import tqdm
 
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, check_recording
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
-from moonseg3r_core.evaluation.table import Row, Table
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 

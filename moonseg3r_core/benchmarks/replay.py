@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from moonseg3r_core.benchmarks.accuracy import Recording, finally_named
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.evaluation.bench_accuracy import Recording, finally_named
 from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.segmenter import OnlineSegmenter
 from moonseg3r_core.sources import open_source

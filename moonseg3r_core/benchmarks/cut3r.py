@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from moonseg3r_core.evaluation.bench_speed import resident_kib
-from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.benchmarks.speed import resident_kib
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r

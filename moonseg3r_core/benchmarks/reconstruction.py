@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from moonseg3r_core.benchmarks.table import Row, Table, machine
 from moonseg3r_core.build import choose_device, needs, reconstruction, weights_of
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError, SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
 from moonseg3r_core.evaluation.score_reconstruction import ReconstructionScores, compare, mean_scores
-from moonseg3r_core.evaluation.table import Row, Table, machine
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.names import natural_key
 

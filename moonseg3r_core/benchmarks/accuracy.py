@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, choose_device, reconstruction, tenant
 from moonseg3r_core.config import Config, FusionConfig, overlay
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.evaluation.average_precision import SceneMatches, match_scene, mean_of_scenes
-from moonseg3r_core.evaluation.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
-from moonseg3r_core.evaluation.project import ProjectProtocol
-from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, match_scene, mean_of_scenes
+from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.fusion.lifting import label_image
 from moonseg3r_core.settings import to_dict

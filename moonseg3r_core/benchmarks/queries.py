@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from moonseg3r_core.benchmarks.accuracy import Recording, find_recordings, open_recording
+from moonseg3r_core.benchmarks.replay import Replay
+from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.bench_accuracy import Recording, find_recordings, open_recording
 from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
-from moonseg3r_core.evaluation.query_scores import Repairs, owners, repairs, returns
-from moonseg3r_core.evaluation.replay import Replay
-from moonseg3r_core.evaluation.table import Row, Table
+from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, returns
 from moonseg3r_core.ops.grids import to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.stages import Merge
