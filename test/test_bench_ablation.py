@@ -20,7 +20,7 @@ from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.benchmarks.ablation import FUSION, PARTS, Ablation, ablation, ablation_plot, trained_in
-from moonseg3r_core.training.query_recipe import QueryRecipe
+from moonseg3r_core.training.queries.recipe import QueryRecipe
 
 FRAMES = 6
 RGBD = QueryRecipe(stack=EXACT, width=16, heads=2, layers=1)

@@ -22,10 +22,10 @@ from moonseg3r_core.types import Frame, Geometry
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.training.mask_recipe import MaskRecipe, read_mask_recipe
-from moonseg3r_core.training.mask_scores import best_ious
-from moonseg3r_core.training.masks import affinity_loss, train_masks, weights
-from moonseg3r_core.training.pictures import PictureStream, make_pictures
+from moonseg3r_core.training.data.pictures import PictureStream, make_pictures
+from moonseg3r_core.training.masks.recipe import MaskRecipe, read_mask_recipe
+from moonseg3r_core.training.masks.scores import best_ious
+from moonseg3r_core.training.masks.train import affinity_loss, train_masks, weights
 
 TINY = MaskRecipe(
     widths=(8, 8), steps=4, batch=2, height=32, width=32, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0

@@ -9,10 +9,10 @@ from moonseg3r_core.build import find_settled, recipes
 from moonseg3r_core.config import load_config
 from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
-from moonseg3r_core.training.frozen_models import FrozenModels
-from moonseg3r_core.training.query_clips import batched, make_query_clip, moved
-from moonseg3r_core.training.query_learner import QueryLearner
-from moonseg3r_core.training.query_scenes import RecordingScene, RoomScene
+from moonseg3r_core.training.queries.clips import batched, make_query_clip, moved
+from moonseg3r_core.training.queries.frozen_models import FrozenModels
+from moonseg3r_core.training.queries.learner import QueryLearner
+from moonseg3r_core.training.queries.scenes import RecordingScene, RoomScene
 
 FRAMES = 5
 CPU = torch.device("cpu")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from moonseg3r_core.refinement.learned import cell_shares
-from moonseg3r_core.training.query_clips import shown_context
-from moonseg3r_core.training.query_losses import (
+from moonseg3r_core.training.queries.clips import shown_context
+from moonseg3r_core.training.queries.losses import (
     context_map,
     distillation_loss,
     gram,

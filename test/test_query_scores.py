@@ -10,9 +10,9 @@ from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, 
 pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.refinement.learned import QuerySizes
-from moonseg3r_core.training.query_clips import QueryBatch
-from moonseg3r_core.training.query_learner import QueryLearner
-from moonseg3r_core.training.query_scores import HeldOutQueries, area, nearest, query_scores
+from moonseg3r_core.training.queries.clips import QueryBatch
+from moonseg3r_core.training.queries.learner import QueryLearner
+from moonseg3r_core.training.queries.scores import HeldOutQueries, area, nearest, query_scores
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]
 

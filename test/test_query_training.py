@@ -22,16 +22,16 @@ from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.training import query_stream
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.frozen_models import FrozenModels
-from moonseg3r_core.training.queries import QueryRun, train_queries
-from moonseg3r_core.training.query_clips import QueryClip, batched, cut_up, make_query_clip, moved
-from moonseg3r_core.training.query_learner import QueryLearner
-from moonseg3r_core.training.query_recipe import QueryRecipe, read_query_recipe
-from moonseg3r_core.training.query_scenes import ROOMS, RoomScene, find_scenes
-from moonseg3r_core.training.query_stream import ClipShelf, QueryStream
-from moonseg3r_core.training.yaml_facts import plain
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.yaml_facts import plain
+from moonseg3r_core.training.queries import stream as query_stream
+from moonseg3r_core.training.queries.clips import QueryClip, batched, cut_up, make_query_clip, moved
+from moonseg3r_core.training.queries.frozen_models import FrozenModels
+from moonseg3r_core.training.queries.learner import QueryLearner
+from moonseg3r_core.training.queries.recipe import QueryRecipe, read_query_recipe
+from moonseg3r_core.training.queries.scenes import ROOMS, RoomScene, find_scenes
+from moonseg3r_core.training.queries.stream import ClipShelf, QueryStream
+from moonseg3r_core.training.queries.train import QueryRun, train_queries
 from moonseg3r_core.types import Geometry
 
 FRAMES = 3

@@ -19,16 +19,17 @@ from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training import ending, reconstruction
-from moonseg3r_core.training import run as run_module
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.journal import Journal
-from moonseg3r_core.training.losses import Truth
-from moonseg3r_core.training.optimizers import adamw, groups, muon
-from moonseg3r_core.training.recipe import Stage
-from moonseg3r_core.training.reconstruction import ReconstructionRun, leaves_parameters_out, train
-from moonseg3r_core.training.stream import Stream
-from moonseg3r_core.training.unroll import Unrolled, losses
+from moonseg3r_core.training.common import loop as run_module
+from moonseg3r_core.training.common import stopping as ending
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.log import Journal
+from moonseg3r_core.training.common.optimizers import adamw, groups, muon
+from moonseg3r_core.training.data.stream import Stream
+from moonseg3r_core.training.reconstruction import train as reconstruction
+from moonseg3r_core.training.reconstruction.losses import Truth
+from moonseg3r_core.training.reconstruction.recipe import Stage
+from moonseg3r_core.training.reconstruction.train import ReconstructionRun, leaves_parameters_out, train
+from moonseg3r_core.training.reconstruction.unroll import Unrolled, losses
 
 MUON = replace(TOY, optimizer="muon")
 has_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs torch 2.9")
@@ -283,10 +284,10 @@ from itertools import islice
 from pathlib import Path
 import torch
 from training_toys import CPU, SIZES, TOY
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.recipe import Stage
-from moonseg3r_core.training.reconstruction import ReconstructionRun, train
-from moonseg3r_core.training.stream import Stream
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.reconstruction.recipe import Stage
+from moonseg3r_core.training.reconstruction.train import ReconstructionRun, train
+from moonseg3r_core.training.data.stream import Stream
 
 out, fabric = Path(sys.argv[1]), engine("cpu", "32-true", TOY.seed)
 run = ReconstructionRun(fabric, TOY, out / "even")

@@ -11,11 +11,11 @@ from training_toys import TOY
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import rigid_fault
 from moonseg3r_core.synthetic import furnish
-from moonseg3r_core.training.clips import FIRST_SEED, Clips, make_clip
-from moonseg3r_core.training.heldout import FIRST
-from moonseg3r_core.training.looks import look
-from moonseg3r_core.training.paths import wander
-from moonseg3r_core.training.stream import Stream, entered
+from moonseg3r_core.training.data.augment import look
+from moonseg3r_core.training.data.camera_paths import wander
+from moonseg3r_core.training.data.clips import FIRST_SEED, Clips, make_clip
+from moonseg3r_core.training.data.stream import Stream, entered
+from moonseg3r_core.training.reconstruction.heldout import FIRST
 
 CPU = torch.device("cpu")
 FRAMES, SEEDS = 40, range(6)

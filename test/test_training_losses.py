@@ -10,10 +10,10 @@ from training_toys import SIZES, TOY
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic.sequence import pinhole
-from moonseg3r_core.training.heldout import HeldOut, walk_scores
-from moonseg3r_core.training.looks import mirrored
-from moonseg3r_core.training.losses import ALPHA, Truth, confident_distance, pose_distance
-from moonseg3r_core.training.unroll import WEIGHTS, Unrolled, losses, unrolled
+from moonseg3r_core.training.data.augment import mirrored
+from moonseg3r_core.training.reconstruction.heldout import HeldOut, walk_scores
+from moonseg3r_core.training.reconstruction.losses import ALPHA, Truth, confident_distance, pose_distance
+from moonseg3r_core.training.reconstruction.unroll import WEIGHTS, Unrolled, losses, unrolled
 
 SMOOTH = 1e-3  # what a distance of zero counts, so that it has a gradient
 ONE_PIXEL = torch.ones(1, 1, 1, 1, dtype=torch.bool)

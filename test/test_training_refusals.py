@@ -17,12 +17,12 @@ from training_toys import CPU, TOY, written
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, MissingDependency, OutputError
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.last_checkpoint import read_last, write_last
-from moonseg3r_core.training.recipe import read_recipe
-from moonseg3r_core.training.reconstruction import train
-from moonseg3r_core.training.speed import compiled
-from moonseg3r_core.training.yaml_facts import plain
+from moonseg3r_core.training.common.checkpoint import read_last, write_last
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.speed import compiled
+from moonseg3r_core.training.common.yaml_facts import plain
+from moonseg3r_core.training.reconstruction.recipe import read_recipe
+from moonseg3r_core.training.reconstruction.train import train
 
 LAST = "last.ckpt"
 

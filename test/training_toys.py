@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import yaml
 
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
-from moonseg3r_core.training.recipe import Recipe, Stage
-from moonseg3r_core.training.yaml_facts import plain
+from moonseg3r_core.training.common.yaml_facts import plain
+from moonseg3r_core.training.reconstruction.recipe import Recipe, Stage
 
 SIZES = Cut3rSizes(
     enc_dim=32, enc_depth=1, enc_heads=2, dec_dim=32, dec_depth=2, dec_heads=2, state_heads=2, state_size=4,

@@ -13,9 +13,9 @@ import argparse
 import torch
 
 from moonseg3r_core.config import load_config, parse_set
-from moonseg3r_core.training.frozen_models import FrozenModels
-from moonseg3r_core.training.query_clips import QueryBatch, batched, make_query_clip
-from moonseg3r_core.training.query_scenes import RoomScene
+from moonseg3r_core.training.queries.clips import QueryBatch, batched, make_query_clip
+from moonseg3r_core.training.queries.frozen_models import FrozenModels
+from moonseg3r_core.training.queries.scenes import RoomScene
 
 
 def main() -> None:

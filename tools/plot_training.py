@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from moonseg3r_core.training.journal import HELD_OUT, STEPS
+from moonseg3r_core.training.common.log import HELD_OUT, STEPS
 
 Table = dict[str, np.ndarray]
 _NOT_LOSSES = {"step", "window", "batch", "rate", "total", "norm", "frames_per_s", "skipped", "time"}

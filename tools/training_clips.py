@@ -15,8 +15,8 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from moonseg3r_core.training.recipe import Stage, read_recipe
-from moonseg3r_core.training.stream import Stream
+from moonseg3r_core.training.data.stream import Stream
+from moonseg3r_core.training.reconstruction.recipe import Stage, read_recipe
 
 ROWS, FRAMES = 5, 6
 FAR = 6.0  # metres, the darkest

@@ -17,9 +17,9 @@ from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, mean_of_scenes
-from moonseg3r_core.training.queries import train_queries
-from moonseg3r_core.training.query_recipe import QueryRecipe
-from moonseg3r_core.training.query_scenes import ROOMS
+from moonseg3r_core.training.queries.recipe import QueryRecipe
+from moonseg3r_core.training.queries.scenes import ROOMS
+from moonseg3r_core.training.queries.train import train_queries
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def run_ablation(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.accuracy import render_rooms
     from moonseg3r_core.benchmarks.reconstruction import write
     from moonseg3r_core.settings import parse_set
-    from moonseg3r_core.training.query_recipe import read_query_recipe
+    from moonseg3r_core.training.queries.recipe import read_query_recipe
 
     say_warnings()
     settings = {**FUSION, **parse_set(args.settings)}

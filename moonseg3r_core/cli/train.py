@@ -65,8 +65,8 @@ def _add_run(net: argparse.ArgumentParser) -> None:
 
 
 def train_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.recipe import read_recipe
-    from moonseg3r_core.training.reconstruction import train
+    from moonseg3r_core.training.reconstruction.recipe import read_recipe
+    from moonseg3r_core.training.reconstruction.train import train
 
     say_warnings()
     overrides = {} if args.seed is None else {"seed": args.seed}
@@ -85,8 +85,8 @@ def train_command(args: argparse.Namespace) -> int:
 
 
 def train_masks_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.mask_recipe import read_mask_recipe
-    from moonseg3r_core.training.masks import train_masks
+    from moonseg3r_core.training.masks.recipe import read_mask_recipe
+    from moonseg3r_core.training.masks.train import train_masks
 
     say_warnings()
     recipe = read_mask_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
@@ -96,8 +96,8 @@ def train_masks_command(args: argparse.Namespace) -> int:
 
 
 def train_queries_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.queries import train_queries
-    from moonseg3r_core.training.query_recipe import read_query_recipe
+    from moonseg3r_core.training.queries.recipe import read_query_recipe
+    from moonseg3r_core.training.queries.train import train_queries
 
     say_warnings()
     recipe = read_query_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})

@@ -16,11 +16,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import whole_file
-from moonseg3r_core.training.base_recipe import BaseRecipe
-from moonseg3r_core.training.ending import Ending
-from moonseg3r_core.training.journal import Journal
-from moonseg3r_core.training.last_checkpoint import read_last, write_last
-from moonseg3r_core.training.yaml_facts import plain
+from moonseg3r_core.training.common.checkpoint import read_last, write_last
+from moonseg3r_core.training.common.log import Journal
+from moonseg3r_core.training.common.recipe import BaseRecipe
+from moonseg3r_core.training.common.stopping import Ending
+from moonseg3r_core.training.common.yaml_facts import plain
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
 _EVERY = 50  # steps from one line of the journal to the next

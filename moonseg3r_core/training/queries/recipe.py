@@ -8,7 +8,7 @@ from typing import Any
 
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.training.base_recipe import MANY, BaseRecipe, check_bounds, recipe_of
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, check_bounds, recipe_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch
 
 from moonseg3r_core.build import Recipe, find_settled, recipes
 from moonseg3r_core.config import Config
-from moonseg3r_core.training.query_scenes import Window
+from moonseg3r_core.training.queries.scenes import Window
 
 
 class FrozenModels:

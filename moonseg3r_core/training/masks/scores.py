@@ -12,7 +12,7 @@ from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.ops.pooling import to_labels
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training.heldout import FIRST
+from moonseg3r_core.training.reconstruction.heldout import FIRST
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 SMALLEST = 100  # pixels of an object that counts

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.settings import read_yaml
-from moonseg3r_core.training.yaml_facts import made
+from moonseg3r_core.training.common.yaml_facts import made
 
 MANY = 1e9
 

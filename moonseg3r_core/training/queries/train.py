@@ -15,18 +15,18 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.refinement.learned import QuerySizes, write_query_net
-from moonseg3r_core.training.clips import FIRST_SEED
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.heldout import FIRST
-from moonseg3r_core.training.optimizers import adamw
-from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched
-from moonseg3r_core.training.query_learner import QueryLearner
-from moonseg3r_core.training.query_pictures import picture, write_picture
-from moonseg3r_core.training.query_recipe import QueryRecipe
-from moonseg3r_core.training.query_scenes import RoomScene, Scene, find_scenes
-from moonseg3r_core.training.query_scores import HeldOutQueries
-from moonseg3r_core.training.query_stream import ClipShelf, QueryStream
-from moonseg3r_core.training.run import Run
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.loop import Run
+from moonseg3r_core.training.common.optimizers import adamw
+from moonseg3r_core.training.data.clips import FIRST_SEED
+from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched
+from moonseg3r_core.training.queries.learner import QueryLearner
+from moonseg3r_core.training.queries.pictures import picture, write_picture
+from moonseg3r_core.training.queries.recipe import QueryRecipe
+from moonseg3r_core.training.queries.scenes import RoomScene, Scene, find_scenes
+from moonseg3r_core.training.queries.scores import HeldOutQueries
+from moonseg3r_core.training.queries.stream import ClipShelf, QueryStream
+from moonseg3r_core.training.reconstruction.heldout import FIRST
 
 _BETAS = (0.9, 0.999)  # the paper names none: AdamW's own
 PICTURES = "pictures"

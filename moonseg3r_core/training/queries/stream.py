@@ -18,11 +18,11 @@ from moonseg3r_core.build import weights_of
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import whole_file
-from moonseg3r_core.training.frozen_models import FrozenModels
-from moonseg3r_core.training.query_clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
-from moonseg3r_core.training.query_recipe import QueryRecipe
-from moonseg3r_core.training.query_scenes import Scene
-from moonseg3r_core.training.stream import mixed
+from moonseg3r_core.training.data.stream import mixed
+from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
+from moonseg3r_core.training.queries.frozen_models import FrozenModels
+from moonseg3r_core.training.queries.recipe import QueryRecipe
+from moonseg3r_core.training.queries.scenes import Scene
 
 _VERSION = 1  # of what a clip holds, and how it is computed
 _LOG = logging.getLogger("moonseg3r")

@@ -17,8 +17,8 @@ from moonseg3r_core.errors import OutputError
 from moonseg3r_core.io.atomic import whole_file
 from moonseg3r_core.refinement.learned import concatenated
 from moonseg3r_core.report.palette import colors
-from moonseg3r_core.training.query_clips import QueryClip, batched
-from moonseg3r_core.training.query_learner import QueryLearner
+from moonseg3r_core.training.queries.clips import QueryClip, batched
+from moonseg3r_core.training.queries.learner import QueryLearner
 
 _TALL = 120  # pixels of a frame in the picture
 _COLUMNS, _QUERIES = 5, 3

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Decoded, Outputs, Tokens
-from moonseg3r_core.training.losses import Truth, confident_distance, pose_distance
+from moonseg3r_core.training.reconstruction.losses import Truth, confident_distance, pose_distance
 
 # A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.
 WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 5.0, "rotation": 10.0}

@@ -18,8 +18,8 @@ from moonseg3r_core.evaluation.metrics.reconstruction import (
 from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training.recipe import Recipe
-from moonseg3r_core.training.unroll import unrolled
+from moonseg3r_core.training.reconstruction.recipe import Recipe
+from moonseg3r_core.training.reconstruction.unroll import unrolled
 
 FIRST = 500_000  # the seeds of held-out rooms of trainings; tests and the demo take lower ones
 _LAP = 160  # frames of a walk's round, of which the first are looked at

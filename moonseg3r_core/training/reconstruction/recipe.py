@@ -9,8 +9,8 @@ from typing import Any
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
-from moonseg3r_core.training.base_recipe import MANY, BaseRecipe, check_bounds, recipe_of
-from moonseg3r_core.training.optimizers import OPTIMIZERS
+from moonseg3r_core.training.common.optimizers import OPTIMIZERS
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, check_bounds, recipe_of
 
 
 @dataclass(frozen=True)

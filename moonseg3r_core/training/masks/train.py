@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 from moonseg3r_core.masks.affinities import OFFSETS
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.mask_recipe import MaskRecipe
-from moonseg3r_core.training.mask_scores import HeldOutMasks
-from moonseg3r_core.training.optimizers import adamw
-from moonseg3r_core.training.pictures import PictureStream
-from moonseg3r_core.training.run import Run
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.loop import Run
+from moonseg3r_core.training.common.optimizers import adamw
+from moonseg3r_core.training.data.pictures import PictureStream
+from moonseg3r_core.training.masks.recipe import MaskRecipe
+from moonseg3r_core.training.masks.scores import HeldOutMasks
 
 _BETAS = (0.9, 0.999)
 _USUAL = 0.02  # share of the picture of an object whose pixels count once; of smaller ones they count more

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.training.clips import Clip, Clips
-from moonseg3r_core.training.ending import unheard
-from moonseg3r_core.training.looks import look, mirrored
-from moonseg3r_core.training.recipe import Recipe, Stage
+from moonseg3r_core.training.common.stopping import unheard
+from moonseg3r_core.training.data.augment import look, mirrored
+from moonseg3r_core.training.data.clips import Clip, Clips
+from moonseg3r_core.training.reconstruction.recipe import Recipe, Stage
 
 _STRIDES = range(1, 9)  # frames from one of a window to the next, as far as a clip allows: near views and far ones
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from moonseg3r_core.geometry import cosine
 from moonseg3r_core.refinement.learned import concatenated
-from moonseg3r_core.training.query_clips import QueryBatch
-from moonseg3r_core.training.query_learner import QueryLearner
+from moonseg3r_core.training.queries.clips import QueryBatch
+from moonseg3r_core.training.queries.learner import QueryLearner
 
 
 class HeldOutQueries:

@@ -21,8 +21,8 @@ from moonseg3r_core.geometry import transform
 from moonseg3r_core.ops.grids import to_image
 from moonseg3r_core.ops.pooling import cell_counts
 from moonseg3r_core.refinement.learned import cell_shares, frame_features
-from moonseg3r_core.training.frozen_models import FrozenModels
-from moonseg3r_core.training.query_scenes import Window
+from moonseg3r_core.training.queries.frozen_models import FrozenModels
+from moonseg3r_core.training.queries.scenes import Window
 from moonseg3r_core.types import Frame, Geometry, Queries, Recalled
 
 _LITTLE = 80  # pixels along the longer side of a clip's pictures

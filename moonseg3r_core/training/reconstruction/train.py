@@ -10,15 +10,15 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-from moonseg3r_core.training.engine import engine
-from moonseg3r_core.training.heldout import HeldOut
-from moonseg3r_core.training.losses import Truth
-from moonseg3r_core.training.optimizers import OPTIMIZERS
-from moonseg3r_core.training.recipe import Recipe
-from moonseg3r_core.training.run import Run
-from moonseg3r_core.training.speed import compiled, fast_attention
-from moonseg3r_core.training.stream import Batch, Stream
-from moonseg3r_core.training.unroll import Unrolled, losses
+from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.loop import Run
+from moonseg3r_core.training.common.optimizers import OPTIMIZERS
+from moonseg3r_core.training.common.speed import compiled, fast_attention
+from moonseg3r_core.training.data.stream import Batch, Stream
+from moonseg3r_core.training.reconstruction.heldout import HeldOut
+from moonseg3r_core.training.reconstruction.losses import Truth
+from moonseg3r_core.training.reconstruction.recipe import Recipe
+from moonseg3r_core.training.reconstruction.unroll import Unrolled, losses
 
 
 def train(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.training.base_recipe import MANY, BaseRecipe, check_bounds, recipe_of
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, check_bounds, recipe_of
 
 
 @dataclass(frozen=True, kw_only=True)

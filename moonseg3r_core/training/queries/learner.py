@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, ReferenceNet, concatenated
-from moonseg3r_core.training.query_clips import QueryBatch
-from moonseg3r_core.training.query_losses import (
+from moonseg3r_core.training.queries.clips import QueryBatch
+from moonseg3r_core.training.queries.losses import (
     context_map,
     distillation_loss,
     likeness,

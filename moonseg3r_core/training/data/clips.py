@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from moonseg3r_core.synthetic import Renderer, furnish, walk
 from moonseg3r_core.synthetic.scene import Scene
 from moonseg3r_core.synthetic.sequence import pinhole
-from moonseg3r_core.training.paths import wander
+from moonseg3r_core.training.data.camera_paths import wander
 
 FIRST_SEED = 1_000_000  # rooms of lower seeds are held out: nothing is trained on them
 _WALKS = 0.25  # share of clips along a walk as the demo and the tests take it

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from moonseg3r_core.synthetic import Renderer, furnish
 from moonseg3r_core.synthetic.sequence import pinhole
-from moonseg3r_core.training.clips import FIRST_SEED
-from moonseg3r_core.training.looks import look
-from moonseg3r_core.training.mask_recipe import MaskRecipe
-from moonseg3r_core.training.paths import wander
+from moonseg3r_core.training.data.augment import look
+from moonseg3r_core.training.data.camera_paths import wander
+from moonseg3r_core.training.data.clips import FIRST_SEED
+from moonseg3r_core.training.masks.recipe import MaskRecipe
 
 _APART = 8  # frames of a path from one picture to the next
 _FINER = 1.25  # pictures are rendered with so many times the pixels along a side, then shrunk, as cameras' are

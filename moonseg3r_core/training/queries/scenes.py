@@ -19,7 +19,7 @@ from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.stages import MaskModel
 from moonseg3r_core.synthetic import DepthNoise, ImageNoise, SyntheticSequence
-from moonseg3r_core.training.clips import FIRST_SEED
+from moonseg3r_core.training.data.clips import FIRST_SEED
 from moonseg3r_core.types import Frame
 
 ROOMS = "rooms"
