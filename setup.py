@@ -55,12 +55,12 @@ setup(
         "console_scripts": [
             "moonseg3r = moonseg3r_core.cli:command",
             "moonseg3r_node = moonseg3r_ros.main:main",
-            "moonseg3r_container = moonseg3r_ros.container:main",
-            "moonseg3r_replay = moonseg3r_ros.replay:main",
+            "moonseg3r_container = moonseg3r_ros.composition.container:main",
+            "moonseg3r_replay = moonseg3r_ros.replay.command:main",
         ],
         # Python has no plugin files: a container finds a component by "package::Class" here.
         "rclpy_components": ["moonseg3r_ros::MoonSeg3RNode = moonseg3r_ros.node:MoonSeg3RNode"],
-        "moonseg3r.bench": ["ros = moonseg3r_ros.bench:main"],
+        "moonseg3r.bench": ["ros = moonseg3r_ros.benchmarks.command:main"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

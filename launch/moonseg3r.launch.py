@@ -15,7 +15,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from launch_ros.utilities import prefix_namespace
 
 from launch import Action, LaunchContext, LaunchDescription
-from moonseg3r_ros.wiring import remappings, told_by
+from moonseg3r_ros.topics import remappings, told_by
 
 PACKAGE = "moonseg3r_ros"
 SHARE = Path(__file__).resolve().parents[1]

@@ -17,10 +17,10 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from moonseg3r_core import JUMP, FrameAssembler, Parts, is_rectified
-from moonseg3r_ros.anchor import Anchor
+from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
+from moonseg3r_ros.map_frame import Anchor
 from moonseg3r_ros.settings import NodeSettings
-from moonseg3r_ros.voice import Voice
 
 PATIENCE = 0.5  # seconds between looks at what waits, when nothing comes
 

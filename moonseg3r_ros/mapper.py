@@ -25,12 +25,12 @@ from moonseg3r_core import (
     refit,
     save_map,
 )
-from moonseg3r_ros.anchor import camera_of
-from moonseg3r_ros.ledger import Ledger
+from moonseg3r_ros.conversions.poses import map_from_first_camera
+from moonseg3r_ros.diagnostics.frame_statistics import Ledger
+from moonseg3r_ros.diagnostics.throttled_warnings import Voice
+from moonseg3r_ros.map_frame import camera_of
 from moonseg3r_ros.outputs import Outputs, Pace, Placed
 from moonseg3r_ros.parameters import Values
-from moonseg3r_ros.poses import map_from_first_camera
-from moonseg3r_ros.voice import Voice
 
 POSE_NOTE = "map_from_world"
 

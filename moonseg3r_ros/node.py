@@ -12,16 +12,16 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from moonseg3r_core import Config, ConfigError, InputError, Parts, find_settled, fixed_changes, needs
-from moonseg3r_ros.diagnostics import UNTRAINED
+from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
+from moonseg3r_ros.diagnostics.frame_statistics import Ledger
+from moonseg3r_ros.diagnostics.publisher import Reporter
+from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.inputs import Inputs, Needs
 from moonseg3r_ros.interface import STEADY
-from moonseg3r_ros.ledger import Ledger
 from moonseg3r_ros.mapper import Item, Mapper, free_gpu
 from moonseg3r_ros.outputs import Outputs
 from moonseg3r_ros.parameters import Parameters, Values
-from moonseg3r_ros.reporter import Reporter
 from moonseg3r_ros.services import Services
-from moonseg3r_ros.voice import Voice
 from moonseg3r_ros.worker import Worker
 
 T = TypeVar("T")

@@ -14,15 +14,15 @@ from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
 from moonseg3r_core import Frame, FrameResult, InstanceMap, frame_cloud
-from moonseg3r_ros.anchor import IDENTITY
-from moonseg3r_ros.clouds import capped, map_cloud
-from moonseg3r_ros.images import overlay_message, segmentation_message
-from moonseg3r_ros.instances import detections, instance_array
+from moonseg3r_ros.conversions.clouds import capped, map_cloud
+from moonseg3r_ros.conversions.images import overlay_message, segmentation_message
+from moonseg3r_ros.conversions.instances import detections, instance_array
+from moonseg3r_ros.conversions.markers import InstanceMarkers
+from moonseg3r_ros.conversions.poses import header, pose_message, time_message, transform_message
+from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.interface import OUTPUTS
-from moonseg3r_ros.markers import InstanceMarkers
+from moonseg3r_ros.map_frame import IDENTITY
 from moonseg3r_ros.parameters import Values
-from moonseg3r_ros.poses import header, pose_message, time_message, transform_message
-from moonseg3r_ros.voice import Voice
 
 SHARE = 0.25  # of the worker's time, at most, goes into publishing the map
 

@@ -75,7 +75,7 @@ def read_node() -> dict[str, Any]:
     from builtin_interfaces.msg import Time
 
     from moonseg3r_core import list_settings
-    from moonseg3r_ros.diagnostics import Facts, Feed, Flow, status_message
+    from moonseg3r_ros.diagnostics.diagnose import Facts, Feed, Flow, status_message
     from moonseg3r_ros.interface import INPUTS, OUTPUTS, SERVICES
     from moonseg3r_ros.settings import NodeSettings
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from moonseg3r_core.cli import COMMANDS, build_parser
-from moonseg3r_ros.bench import build_parser as build_ros_bench
+from moonseg3r_ros.benchmarks.command import build_parser as build_ros_bench
 
 Parser = argparse.ArgumentParser
 

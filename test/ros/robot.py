@@ -13,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from moonseg3r_ros.poses import BODY_FROM_OPTICAL
+from moonseg3r_ros.conversions.poses import BODY_FROM_OPTICAL
 
 GUESSING = pathlib.Path(__file__).with_name("guessing_node.py")
 START, PERIOD = 5_000_000_000, 100_000_000

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 from geometry_msgs.msg import TransformStamped
 
 from moonseg3r_core import MoonSeg3RError, Parts
-from moonseg3r_ros.anchor import IDENTITY, Anchor
 from moonseg3r_ros.interface import INPUTS
+from moonseg3r_ros.map_frame import IDENTITY, Anchor
 from moonseg3r_ros.settings import NodeSettings
 
 PLACED = np.diag([1.0, 1.0, 1.0, 1.0])

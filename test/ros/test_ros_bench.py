@@ -101,7 +101,7 @@ def rig():
 
 
 def test_a_row_of_latencies_by_hand(rig):
-    from moonseg3r_ros.bench_cases import _latency
+    from moonseg3r_ros.benchmarks.cases import _latency
 
     row = _latency("all", rig, 1.0)
     assert (row["frames"], row["dropped"], row["points"], row["step ms"]) == (3, 3, 125, 110.0)
@@ -114,7 +114,7 @@ def test_a_row_of_latencies_by_hand(rig):
 
 def test_a_map_that_stays_small_is_an_error(rig):
     from moonseg3r_core import MoonSeg3RError
-    from moonseg3r_ros.bench_cases import _latency
+    from moonseg3r_ros.benchmarks.cases import _latency
 
     with pytest.raises(MoonSeg3RError, match="must grow to 300 points, got 200; lower --voxel"):
         _latency("large", rig, 1.0, least=300)

@@ -15,9 +15,9 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from moonseg3r_core.report.palette import UNLABELLED, colors
 from moonseg3r_core.types import InstanceMap
-from moonseg3r_ros.clouds import POINT_STEP, capped, cloud_message, map_cloud, thinned
-from moonseg3r_ros.palette import instance_colors
-from moonseg3r_ros.poses import header, time_message
+from moonseg3r_ros.conversions.clouds import POINT_STEP, capped, cloud_message, map_cloud, thinned
+from moonseg3r_ros.conversions.palette import instance_colors
+from moonseg3r_ros.conversions.poses import header, time_message
 
 HEADER = header(time_message(7), "map")
 FLOAT, INT = PointField.FLOAT32, PointField.INT32

@@ -16,7 +16,7 @@ from composition_interfaces.srv import ListNodes, LoadNode, UnloadNode
 from rclpy.parameter import Parameter
 from std_msgs.msg import String
 
-CONTAINER = "moonseg3r_ros.container"
+CONTAINER = "moonseg3r_ros.composition.container"
 HERE = Path(__file__).parent
 TOYS = (
     "Plain",

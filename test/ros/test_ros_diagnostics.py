@@ -9,8 +9,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 
-from moonseg3r_ros.diagnostics import ERROR, OK, WARN, Facts, Feed, Flow, Load, status_message, verdict
-from moonseg3r_ros.poses import time_message
+from moonseg3r_ros.conversions.poses import time_message
+from moonseg3r_ros.diagnostics.diagnose import ERROR, OK, WARN, Facts, Feed, Flow, Load, status_message, verdict
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF, ODOMETRY = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"

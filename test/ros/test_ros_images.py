@@ -11,8 +11,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from moonseg3r_core.report.palette import colors
-from moonseg3r_ros.images import compact, overlay_message, segmentation_message, tinted
-from moonseg3r_ros.poses import header, time_message
+from moonseg3r_ros.conversions.images import compact, overlay_message, segmentation_message, tinted
+from moonseg3r_ros.conversions.poses import header, time_message
 
 HEADER = header(time_message(7), "camera")
 GREY = np.full((120, 160, 3), 100, np.uint8)

@@ -8,8 +8,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from rclpy.serialization import deserialize_message, serialize_message
 
 from moonseg3r_core.types import Instance
-from moonseg3r_ros.instances import detections, instance_array
-from moonseg3r_ros.poses import box_poses, header, time_message
+from moonseg3r_ros.conversions.instances import detections, instance_array
+from moonseg3r_ros.conversions.poses import box_poses, header, time_message
 
 HEADER = header(time_message(7), "map")
 

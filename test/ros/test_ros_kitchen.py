@@ -69,7 +69,7 @@ class Listener:
     def replay(self, rate):
         """Play the bag to its end, and wait until all that came is through and on the map."""
         waiting = "--wait", "--wait-for", "/observer"
-        player = self.graph.start("moonseg3r_ros.replay", self.bag.path, "--rate", rate, *waiting)
+        player = self.graph.start("moonseg3r_ros.replay.command", self.bag.path, "--rate", rate, *waiting)
         self.graph.until(self._is_connected, "node and observer hear the replay", player)
         self.graph.listen(Image, COLOR)  # the sign to begin: from now on nothing is lost to discovery
         self.graph.until(lambda: player.process.poll() is not None, "the replay ends", seconds=600)

@@ -42,7 +42,7 @@ sys.exit(service.run())
 NOTE = """
 import json, os, sys, yaml
 if "--inputs" in sys.argv:
-    from moonseg3r_ros.replay import main
+    from moonseg3r_ros.replay.command import main
     sys.exit(main())
 words = sys.argv[1:]
 files = [words[n + 1] for n, word in enumerate(words) if word == "--params-file"]
@@ -231,7 +231,7 @@ def test_a_bag_becomes_a_map_in_a_process_or_a_container(graph, launch, prefix, 
         )
     (tmp_path / "config.yaml").write_text("masks: {kind: regions}\nreconstruction: {kind: rgbd}\ndevice: cpu\n")
     if container == "/box":
-        graph.start("moonseg3r_ros.container", "--ros-args", "-r", "__node:=box")
+        graph.start("moonseg3r_ros.composition.container", "--ros-args", "-r", "__node:=box")
     maps = graph.listen(PointCloud2, "/moonseg3r/map", LATCHED, wait=False)
     program = launch(
         "replay", f"bag:={bag}", f"config:={tmp_path / 'config.yaml'}", f"container:={container}", "rviz:=false"

@@ -13,8 +13,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from moonseg3r_core.report.palette import colors
 from moonseg3r_core.types import Instance
-from moonseg3r_ros.markers import NAMESPACES, InstanceMarkers
-from moonseg3r_ros.poses import header, time_message
+from moonseg3r_ros.conversions.markers import NAMESPACES, InstanceMarkers
+from moonseg3r_ros.conversions.poses import header, time_message
 
 HEADER = header(time_message(7), "map")
 HERE = np.eye(4)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonseg3r_ros.meter import MOST, Meter
+from moonseg3r_ros.diagnostics.rate_meter import MOST, Meter
 
 
 class Clock:

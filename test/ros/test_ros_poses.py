@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.types import Instance
-from moonseg3r_ros.poses import (
+from moonseg3r_ros.conversions.poses import (
     box_poses,
     box_size,
     header,

@@ -14,8 +14,8 @@ from sensor_msgs.msg import Image
 
 from moonseg3r_core import Config, Frame
 from moonseg3r_core.sources.write_bag import write_bag
+from moonseg3r_ros.conversions.markers import NAMESPACES
 from moonseg3r_ros.interface import OUTPUTS, QOS
-from moonseg3r_ros.markers import NAMESPACES
 from moonseg3r_ros.parameters import Values
 from moonseg3r_ros.settings import NodeSettings
 
@@ -47,7 +47,7 @@ class TestProfile:
         qos = QoSProfile(depth=len(pictures), reliability=ReliabilityPolicy.BEST_EFFORT)
         heard = graph.listen(Image, IMAGE, qos, wait=False)
         policy = f"qos_overrides.{IMAGE}.publisher.reliability:=best_effort"
-        replay = graph.start("moonseg3r_ros.replay", tmp_path / "bag.mcap", "--ros-args", "-p", policy)
+        replay = graph.start("moonseg3r_ros.replay.command", tmp_path / "bag.mcap", "--ros-args", "-p", policy)
         graph.until(lambda: replay.process.poll() is not None, "the replay ends")
         graph.until(lambda: len(heard) == len(pictures), "all images", seconds=10)
         for message, picture in zip(heard, pictures, strict=True):

@@ -23,16 +23,16 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header, String
 from tf2_msgs.msg import TFMessage
 
-import moonseg3r_ros.replay_player as player_module
-import moonseg3r_ros.replay_topics as topics_module
+import moonseg3r_ros.replay.player as player_module
+import moonseg3r_ros.replay.topics as topics_module
 from moonseg3r_core import InputError, Message
-from moonseg3r_ros.replay import build_parser
-from moonseg3r_ros.replay_bag import Bag
-from moonseg3r_ros.replay_player import NoClock, Player
-from moonseg3r_ros.replay_run import replay
-from moonseg3r_ros.replay_topics import TF, settle
+from moonseg3r_ros.replay.bag import Bag
+from moonseg3r_ros.replay.command import build_parser
+from moonseg3r_ros.replay.player import NoClock, Player
+from moonseg3r_ros.replay.run import replay
+from moonseg3r_ros.replay.topics import TF, settle
 
-REPLAY = "moonseg3r_ros.replay"
+REPLAY = "moonseg3r_ros.replay.command"
 SECOND = 10**9
 START = 1_700_000_000_123_456_789  # no multiple of what a float of seconds can hold
 STEP = 50_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moonseg3r_ros.voice import MOST, Voice
+from moonseg3r_ros.diagnostics.throttled_warnings import MOST, Voice
 
 
 class Clock:

@@ -5,7 +5,7 @@ import torch
 
 from moonseg3r_core import Frame, InputError
 from moonseg3r_core.sources.write_bag import write_bag
-from moonseg3r_ros.wiring import bag_topics, remappings, told_by
+from moonseg3r_ros.topics import bag_topics, remappings, told_by
 
 
 def frames(**extra):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from moonseg3r_ros.meter import Meter
+from moonseg3r_ros.diagnostics.rate_meter import Meter
 
 PAUSE = 10.0  # seconds between two lines on one topic
 MOST = 100  # topics kept

@@ -8,8 +8,8 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from moonseg3r_core import InstanceMap, voxel_keys
-from moonseg3r_ros.buffers import adopting, zeros
-from moonseg3r_ros.palette import PAINTS
+from moonseg3r_ros.conversions.buffers import adopting, zeros
+from moonseg3r_ros.conversions.palette import PAINTS
 
 # PCL and RViz read `rgb` as the bits 0x00RRGGBB of a float: little endian, blue comes first.
 _POINT = np.dtype(

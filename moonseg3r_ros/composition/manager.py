@@ -9,7 +9,7 @@ from composition_interfaces.srv import ListNodes, LoadNode, UnloadNode
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
-from moonseg3r_ros.components import ComponentError, build_component, destroy, find_component
+from moonseg3r_ros.composition.components import ComponentError, build_component, destroy, find_component
 from moonseg3r_ros.signals import end_within
 from moonseg3r_ros.spinning import Serving, spin
 from moonseg3r_ros.worker import is_any_at_work

@@ -12,8 +12,8 @@ from geometry_msgs.msg import PoseWithCovariance, Vector3
 from std_msgs.msg import Header
 
 from moonseg3r_core import Instance
-from moonseg3r_ros.buffers import filled
-from moonseg3r_ros.poses import box_poses, box_size, points_in_map, time_message
+from moonseg3r_ros.conversions.buffers import filled
+from moonseg3r_ros.conversions.poses import box_poses, box_size, points_in_map, time_message
 
 
 def instance_array(

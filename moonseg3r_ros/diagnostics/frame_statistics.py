@@ -10,8 +10,8 @@ from time import monotonic
 import torch
 
 from moonseg3r_core import FrameResult, InstanceMap
-from moonseg3r_ros.diagnostics import Flow, Load
-from moonseg3r_ros.meter import Meter
+from moonseg3r_ros.diagnostics.diagnose import Flow, Load
+from moonseg3r_ros.diagnostics.rate_meter import Meter
 
 
 class Ledger:

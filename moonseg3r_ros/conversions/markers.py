@@ -10,8 +10,8 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moonseg3r_core import Instance, colors
-from moonseg3r_ros.buffers import filled
-from moonseg3r_ros.poses import box_poses, box_size
+from moonseg3r_ros.conversions.buffers import filled
+from moonseg3r_ros.conversions.poses import box_poses, box_size
 
 NAMESPACES = ("box", "outline", "label")
 _GLASS = 0.15  # opacity of a box

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args
 
-    from moonseg3r_ros.manager import serve
+    from moonseg3r_ros.composition.manager import serve
 
     arguments = list(sys.argv if argv is None else argv)
     if unknown := remove_ros_args(arguments)[1:]:

@@ -18,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 
 from moonseg3r_core import MoonSeg3RError
-from moonseg3r_ros.bench_node import LOG
+from moonseg3r_ros.benchmarks.node import LOG
 
 NODE = "/moonseg3r"
 TOPICS = {

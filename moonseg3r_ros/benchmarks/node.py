@@ -10,7 +10,7 @@ from typing import Any
 
 import moonseg3r_ros.node
 from moonseg3r_core import FrameResult, InstanceMap
-from moonseg3r_ros.ledger import Ledger
+from moonseg3r_ros.diagnostics.frame_statistics import Ledger
 from moonseg3r_ros.main import main
 from moonseg3r_ros.outputs import Outputs
 

@@ -7,9 +7,9 @@ import argparse
 from rclpy.node import Node
 
 from moonseg3r_core import InputError
-from moonseg3r_ros.replay_bag import Bag
-from moonseg3r_ros.replay_player import SECOND, BagClock, NoClock, Player
-from moonseg3r_ros.replay_topics import Outlets
+from moonseg3r_ros.replay.bag import Bag
+from moonseg3r_ros.replay.player import SECOND, BagClock, NoClock, Player
+from moonseg3r_ros.replay.topics import Outlets
 
 
 def replay(node: Node, given: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import Trigger
 
 from moonseg3r_core import MoonSeg3RError
-from moonseg3r_ros.bench_rig import NODE, TOPICS, Rig
+from moonseg3r_ros.benchmarks.rig import NODE, TOPICS, Rig
 from moonseg3r_ros.interface import OUTPUTS, QOS
 
 Row = dict[str, Any]

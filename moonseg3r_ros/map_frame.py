@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from moonseg3r_core import MoonSeg3RError, Parts
+from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.settings import NodeSettings
-from moonseg3r_ros.voice import Voice
 
 IDENTITY = np.eye(4)
 NOTHING = "", IDENTITY

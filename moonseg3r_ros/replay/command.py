@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rclpy.utilities import remove_ros_args
 
     from moonseg3r_core import InputError
-    from moonseg3r_ros.replay_run import replay
-    from moonseg3r_ros.wiring import bag_topics
+    from moonseg3r_ros.replay.run import replay
+    from moonseg3r_ros.topics import bag_topics
 
     arguments = list(sys.argv if argv is None else argv)
     given = build_parser().parse_args(remove_ros_args(arguments)[1:])

@@ -92,7 +92,7 @@ def run_case(path: Path | None, *words: Any) -> list[dict[str, Any]]:
     environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} | (
         dict.fromkeys(VARIABLES, str(path)) if path else {}
     )
-    program = [sys.executable, "-m", "moonseg3r_ros.bench_cases", *map(str, words)]
+    program = [sys.executable, "-m", "moonseg3r_ros.benchmarks.cases", *map(str, words)]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MoonSeg3RError(f"bench ros {words[0]}: {(done.stderr.strip() or 'no word').splitlines()[-1]}")

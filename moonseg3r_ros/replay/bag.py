@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.serialization import deserialize_message, serialize_message
 
 from moonseg3r_core import InputError, Message, Topic, read_messages, read_topics
-from moonseg3r_ros.replay_topics import CLOCK, TF, message_class
+from moonseg3r_ros.replay.topics import CLOCK, TF, message_class
 
 
 class Bag:

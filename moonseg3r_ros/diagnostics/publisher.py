@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 
-from moonseg3r_ros.diagnostics import ERROR, Facts, Feed, status_message, verdict
+from moonseg3r_ros.diagnostics.diagnose import ERROR, Facts, Feed, status_message, verdict
 from moonseg3r_ros.interface import INPUTS, OUTPUTS, STEADY
 
 if TYPE_CHECKING:

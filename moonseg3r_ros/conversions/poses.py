@@ -11,7 +11,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamp
 from std_msgs.msg import Header
 
 from moonseg3r_core import Instance, quaternion_from_rotation
-from moonseg3r_ros.buffers import filled
+from moonseg3r_ros.conversions.buffers import filled
 
 SECOND = 1_000_000_000  # nanoseconds
 # REP-103: a body looks along x with y to the left and z up; a camera along z with x to the right and y down.

@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from moonseg3r_core import Message
-from moonseg3r_ros.replay_topics import CLOCK
+from moonseg3r_ros.replay.topics import CLOCK
 
 SECOND = 10**9
 TICK = 0.01  # seconds of wall time between two messages on /clock

@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from moonseg3r_core import colors, outlines
-from moonseg3r_ros.buffers import adopting, zeros
+from moonseg3r_ros.conversions.buffers import adopting, zeros
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _NUMBER_SIZE = 0.45  # of the font, in an image of 640 pixels
