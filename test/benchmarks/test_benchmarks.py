@@ -1,0 +1,112 @@
+"""The benchmarks: their tables hold what they say, and the settings they compare are the ones that ship."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from walks import EXACT
+
+from moonseg3r_core.benchmarks.accuracy import PAPER, accuracy_table, find_recordings
+from moonseg3r_core.benchmarks.speed import endurance_table, speed_table
+from moonseg3r_core.benchmarks.table import Table
+from moonseg3r_core.cli import main
+from moonseg3r_core.config import load_config
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    """A folder of two small rooms with noisy masks."""
+    folder = tmp_path_factory.mktemp("rooms")
+    for seed in (1, 2):
+        write_scannet(folder / f"room_{seed}", SyntheticSequence(seed, frames=8, height=90, width=120))
+    return folder
+
+
+def test_a_table_is_markdown():
+    text = str(Table("title", [{"name": "a", "x": 0.5}, {"name": "long", "x": 12.25}], digits=1))
+    assert text.splitlines() == [
+        "title",
+        "",
+        "| name |    x |",
+        "|------|------|",
+        "| a    |  0.5 |",
+        "| long | 12.2 |",
+    ]
+
+
+@pytest.mark.parametrize("masks", ["given", "regions"])
+def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
+    table = accuracy_table([rooms, rooms / "room_1"], masks, load_config(overrides=EXACT), quiet=True)
+    scores = {str(row["fusion"]): row for row in table.rows}
+    assert all(0 <= row[f"{group} AP"] <= 1 for row in table.rows for group in (rooms.name, "room_1"))
+    ceiling, least = scores["true ids (ceiling)"], scores["one instance per mask"]
+    assert ceiling[f"{rooms.name} AP"] >= least[f"{rooms.name} AP"]
+    assert ceiling["room_1 AP50"] > 0
+    assert len(scores) == 9
+    assert scores["default"]["room_1 AP"] == scores["+ view consensus"]["room_1 AP"], "averages are not merged"
+
+
+def test_settings_of_ones_own_have_a_row_and_change_no_other(rooms):
+    """A matcher of one's own stands beside the fusions that the other rows name."""
+    room = rooms / "room_1"
+    usual = accuracy_table([room], "given", load_config(overrides=EXACT), quiet=True).rows
+    own = {**EXACT, "fusion.match": "paper", "fusion.match_threshold": 1.8, "fusion.parts": "new"}
+    *others, mine, ceiling = accuracy_table([room], "given", load_config(overrides=own), quiet=True).rows
+    assert [*others, ceiling] == usual
+    assert mine["fusion"] == "as set"
+    assert mine["room_1 AP"] != others[-1]["room_1 AP"]
+
+
+def test_the_paper_row_is_the_paper_file():
+    file, row = load_config(ROOT / "config" / "paper.yaml"), load_config(overrides=PAPER)
+    assert file.fusion == row.fusion
+    assert (file.memory.index.update, file.memory.index.max_keys) == ("paper", 0)
+
+
+def test_no_recording_with_truth_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="folder of such, got neither"):
+        find_recordings(tmp_path)
+
+
+def test_speed_names_every_room(rooms):
+    table = speed_table(str(rooms / "room_1"), load_config(overrides=EXACT), frames=3)
+    assert {"reconstruction", "masks", "memory", "store", "step"} <= {row["room"] for row in table.rows}
+    assert "3 frames" in table.title
+
+
+def test_endurance_reports_four_times():
+    table = endurance_table(load_config(overrides=EXACT), frames=40, loop=10, quiet=True)
+    assert [row["frames"] for row in table.rows] == [10, 20, 30, 40]
+    assert all(row["instances"] > 0 for row in table.rows)
+
+
+def test_memory_bench_from_the_command_line(capsys, monkeypatch):
+    from moonseg3r_core.evaluation import bench_memory
+
+    small = bench_memory.memory_table(new_keys=20, stored=(1000, 2000), repeats=1)
+    assert [row["stored"] for row in small.rows] == [1000, 2000, 2000] * 2
+    monkeypatch.setattr(bench_memory, "main", lambda: print("tables") or 0)
+    assert main(["bench", "memory"]) == 0
+    assert "tables" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_readme_example_runs():
+    text = (ROOT / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    names: dict = {}
+    exec(code.replace("synthetic:7:40", "synthetic:7:3"), names)
+    assert len(names["scene"].points) > 1000
+    assert names["result"].instance_ids.dtype == torch.int32
+
+
+def test_the_readme_names_commands_that_exist():
+    text = (ROOT / "README.md").read_text()
+    from moonseg3r_core.cli import COMMANDS
+
+    assert set(re.findall(r"moonseg3r (\w+)", text.split("## Use it")[1].split("From Python")[0])) <= set(COMMANDS)

@@ -1,0 +1,316 @@
+"""The nano masks: regions from affinities on paper, the net and its file, and its training at toy size."""
+
+import csv
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from damage import damaged
+from hypothesis import given, settings
+from safetensors.torch import save_file
+from torch import nn
+
+from moonseg3r_core.build_masks import make_nano_masks
+from moonseg3r_core.cli import main
+from moonseg3r_core.errors import ConfigError, InputError, OutputError
+from moonseg3r_core.masks.affinities import OFFSETS, boundaries, joined, labels_of, pairs, views
+from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
+from moonseg3r_core.masks.nano import NanoMasks, inner_size
+from moonseg3r_core.types import Frame, Geometry
+
+pytest.importorskip("lightning_fabric")
+
+from moonseg3r_core.training.data.pictures import PictureStream, make_pictures
+from moonseg3r_core.training.masks.recipe import MaskRecipe, read_mask_recipe
+from moonseg3r_core.training.masks.scores import best_ious
+from moonseg3r_core.training.masks.train import affinity_loss, train_masks, weights
+
+TINY = MaskRecipe(
+    widths=(8, 8), steps=4, batch=2, height=32, width=32, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def truth(ids):
+    """The affinities that a net sure of `ids` would give."""
+    found = np.ones((len(OFFSETS), *ids.shape), np.float32)
+    for channel, (down, right) in zip(found, OFFSETS, strict=True):
+        here, there = views(ids, down, right)
+        channel[: here.shape[0], : here.shape[1]] = here == there
+    return found
+
+
+def same_regions(labels, ids):
+    """Whether two label images say the same of every pair of pixels."""
+    both = len(np.unique(np.stack((labels.ravel(), ids.ravel())), axis=1).T)
+    return both == len(np.unique(labels)) == len(np.unique(ids))
+
+
+def drawn(*rows, times=4):
+    """An id image of letters, each a square of `times` pixels."""
+    return np.kron(np.array([[ord(letter) for letter in row] for row in rows]), np.ones((times, times), int))
+
+
+def test_regions_are_those_that_the_affinities_tell_of():
+    for ids in (drawn("aab", "aab"), drawn("aaaa", "abba", "abba", "aaaa"), drawn("aaaaaaaaaa", times=5)):
+        assert same_regions(labels_of(truth(ids)), ids)
+
+
+def test_where_three_regions_meet_no_more_than_a_pixel_is_in_doubt():
+    ids = drawn("aab", "aab", "ccb")
+    labels = labels_of(truth(ids))
+    assert len(np.unique(labels)) == 3
+    wrong = sum((ids[labels == label] != np.bincount(ids[labels == label]).argmax()).sum() for label in range(3))
+    assert wrong <= 1
+
+
+def test_far_pairs_join_what_something_thin_hides():
+    ids = drawn("aabaa", "aabaa", "aabaa")
+    assert same_regions(labels_of(truth(ids)), ids)
+    near = truth(ids)
+    near[2:] = 0.5  # only neighbours are sure
+    assert len(np.unique(labels_of(near))) == 3
+
+
+def test_the_names_of_ids_do_not_matter():
+    ids = drawn("aab", "cab")
+    np.testing.assert_array_equal(labels_of(truth(ids)), labels_of(truth(200 - ids)))
+
+
+def test_boundaries_stand_on_both_sides_of_a_border():
+    expected = [[0, 1, 1, 0], [0, 1, 1, 0]]
+    np.testing.assert_array_equal(boundaries(truth(drawn("aabb", "aabb", times=1))), expected)
+
+
+def test_pairs_are_counted_between_regions_only():
+    first, second, affinity = pairs(np.full((len(OFFSETS), 1, 4), 0.25, np.float32), np.array([[0, 0, 1, 1]]))
+    assert list(zip(first, second, affinity, strict=True)) == [(0, 1, 0.25), (0, 1, 0.25)]  # 1 and 3 pixels apart
+
+
+def test_the_surest_regions_join_first_and_their_means_decide_the_rest():
+    first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
+    sums = np.array([[1, 0.9], [3, 0.3], [1, 0.6]])  # 0-1 0.9, 0-2 0.1, 1-2 0.6: (0.3 + 0.6) / 4 in the end
+    np.testing.assert_array_equal(joined(first, second, sums, 0.5, 3), [0, 0, 1])
+    np.testing.assert_array_equal(joined(first, second, sums, 0.2, 3), [0, 0, 0])
+    np.testing.assert_array_equal(joined(first, second, sums, 0.95, 3), [0, 1, 2])
+    np.testing.assert_array_equal(joined(first[:0], second[:0], sums[:0], 0.5, 2), [0, 1])
+
+
+class Telling(nn.Module):
+    """A net that takes pixels of one color for one object."""
+
+    step = 4
+
+    def __init__(self):
+        super().__init__()
+        self.nothing = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        logits = torch.zeros(len(images), len(OFFSETS), *images.shape[2:])
+        for channel, (down, right) in enumerate(OFFSETS):
+            here, there = views(images[0].permute(1, 2, 0).numpy(), down, right)
+            same = torch.from_numpy((here == there).all(-1)).float()
+            logits[0, channel, : same.shape[0], : same.shape[1]] = 16 * same - 8
+        return logits
+
+
+def frame_of(ids):
+    image = torch.from_numpy(np.stack((ids, 255 - ids, ids // 2), -1).astype(np.uint8))
+    return Frame(0, 0.0, image)
+
+
+def test_the_room_gives_disjoint_masks_largest_first():
+    ids = drawn("aaabb", "acabb", "aaabb")
+    frame = frame_of(ids)
+    found = NanoMasks(Telling(), min_area=1, long_side=20)(frame, Geometry.empty(*frame.size))
+    expected = np.stack([ids == ord(letter) for letter in "abc"])  # 128, 96 and 16 pixels
+    np.testing.assert_array_equal(found.masks.numpy(), expected)
+    found = NanoMasks(Telling(), min_area=17, long_side=20)(frame, Geometry.empty(*frame.size))
+    np.testing.assert_array_equal(found.masks.numpy(), expected[:2])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 300), (480, 640)])
+def test_pictures_of_any_size_bring_masks_of_that_size(size):
+    frame = Frame(0, 0.0, torch.full((*size, 3), 90, dtype=torch.uint8))
+    found = NanoMasks(MaskNet((8, 8)).eval(), min_area=1)(frame, Geometry.empty(*size))
+    assert found.masks.shape[1:] == size
+    assert (found.masks.sum(0) == 1).all()
+
+
+def test_the_inner_size_keeps_the_shape_of_the_picture():
+    assert inner_size(240, 320, 256, 32) == (192, 256)
+    assert inner_size(640, 360, 256, 32) == (256, 160)
+    assert inner_size(1, 1000, 256, 32) == (32, 256)
+
+
+def test_the_net_says_something_of_every_pixel():
+    net = MaskNet((8, 16, 8))
+    assert net.step == 8
+    assert net(torch.zeros(2, 3, 24, 16)).shape == (2, len(OFFSETS), 24, 16)
+
+
+def test_a_file_holds_the_net(tmp_path):
+    net, file = MaskNet((8, 16)), tmp_path / "net.safetensors"
+    write_mask_net(file, net)
+    again = read_mask_net(file)
+    assert again.widths == net.widths
+    for name, tensor in net.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
+    room = make_nano_masks(str(file), torch.device("cpu"), min_area=7)
+    assert (room.min_area, room.net.widths) == (7, (8, 16))
+
+
+def test_a_file_of_something_else_is_an_error_in_one_line(tmp_path):
+    file = tmp_path / "net.safetensors"
+    for content in (b"", b"nonsense"):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="must hold a mask net"):
+            read_mask_net(file)
+    with pytest.raises(InputError, match="cannot read"):
+        read_mask_net(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "[" * 100_000,
+        "[]",
+        '{"widths": []}',
+        '{"widths": [0]}',
+        '{"widths": "ab"}',
+        '{"widths": [100000, 100000]}',
+        '{"widths": [-8]}',
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_facts_that_no_net_has_are_refused_before_room_is_made(tmp_path, facts):
+    tensors = {name: tensor.half() for name, tensor in MaskNet((8, 16)).state_dict().items()}
+    save_file(tensors, tmp_path / "net.safetensors", {"mask_net": facts})
+    with pytest.raises(InputError, match="must hold a mask net") as refused:
+        read_mask_net(tmp_path / "net.safetensors")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path):
+    write_mask_net(tmp_path / "net.safetensors", MaskNet((8, 16)))
+
+    @settings(max_examples=60, deadline=None)
+    @given(damaged((tmp_path / "net.safetensors").read_bytes()))
+    def check(content):
+        (tmp_path / "other.safetensors").write_bytes(content)
+        with suppress(InputError):
+            read_mask_net(tmp_path / "other.safetensors")
+
+    check()
+
+
+def test_the_loss_is_nothing_for_the_truth_and_log_2_for_no_opinion():
+    ids = drawn("aab", "ccb", times=16)
+    sure = torch.from_numpy(truth(ids))[None] * 60 - 30
+    assert affinity_loss(sure, torch.from_numpy(ids)[None]) < 1e-6
+    assert affinity_loss(0 * sure, torch.from_numpy(ids)[None]) == pytest.approx(np.log(2))
+    assert affinity_loss(-sure, torch.from_numpy(ids)[None]) > 20
+
+
+def test_pixels_of_small_objects_count_more():
+    ids = torch.ones(2, 100, 100, dtype=torch.int32)
+    ids[0, :10, :5] = 2  # 50 pixels; 200 would count once
+    counts = weights(ids)
+    assert counts[0, 0, 0] == 2
+    assert counts[0, 99, 99] == counts[1, 0, 0] == 0.25
+
+
+def test_best_ious_on_paper():
+    ids, labels = torch.zeros(20, 40, dtype=torch.int32), torch.zeros(20, 40, dtype=torch.int32)
+    ids[:, :10], ids[:, 10:20], ids[:4, 30:] = 7, 8, 9  # 200, 200 and 40 pixels, the rest unlabelled
+    labels[:10, :10], labels[10:, :10] = 1, 2
+    labels[:, 10:30] = 3
+    assert best_ious(labels, ids) == {7: 0.5, 8: 0.5}
+    assert best_ious(0 * labels, ids) == {7: 0.0, 8: 0.0}
+
+
+def test_pictures_are_those_of_their_seed():
+    one, again = make_pictures(1_000_003, 2, 32, 64), make_pictures(1_000_003, 2, 32, 64)
+    assert one.images.shape == (2, 32, 64, 3)
+    assert torch.equal(one.images, again.images)
+    assert torch.equal(one.ids, again.ids)
+    assert (one.ids > 0).all()
+    assert not torch.equal(one.ids[0], one.ids[1])
+
+
+def test_a_stream_goes_on_as_if_it_had_never_stopped():
+    recipe = MaskRecipe(widths=(8, 8), steps=5, batch=2, height=32, width=32, frames=2, rooms=2, visits=1.0)
+    batches = list(PictureStream(recipe))
+    assert len(batches) == 5
+    images, ids = next(iter(PictureStream(recipe, 3)))
+    assert torch.equal(images, batches[3][0])
+    assert torch.equal(ids, batches[3][1])
+    assert images.min() >= -1
+    assert images.max() <= 1
+
+
+def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp_path):
+    straight = read_mask_net(train_masks(TINY, tmp_path / "a", device="cpu"))
+    train_masks(TINY, tmp_path / "b", device="cpu", until=0.0)
+    resumed = read_mask_net(train_masks(TINY, tmp_path / "b", device="cpu"))
+    for name, tensor in straight.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    with pytest.raises(InputError, match="of this recipe"):
+        train_masks(MaskRecipe(widths=(8, 8), steps=9, height=32, width=32, held=0), tmp_path / "b", device="cpu")
+
+
+def test_the_recipe_of_a_run_stands_beside_its_checkpoint(tmp_path):
+    train_masks(TINY, tmp_path, device="cpu", until=0.0)
+    assert read_mask_recipe(tmp_path / "recipe.yaml") == TINY
+
+
+def test_out_must_be_a_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputError, match="cannot write the folder"):
+        train_masks(TINY, tmp_path / "out", device="cpu")
+
+
+def test_the_loss_falls(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "{widths: [8, 8], steps: 100, batch: 2, height: 32, width: 32, frames: 2, rooms: 2, visits: 100, warmup: 2,"
+        " rate: 5.e-3, held: 1, held_frames: 1, score_every: 100, save_every: 100}"
+    )
+    assert main(["train", "masks", str(recipe), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    assert "weights.safetensors" in capsys.readouterr().out
+    with (tmp_path / "out" / "steps.csv").open() as file:
+        first, last = (float(row["loss"]) for row in csv.DictReader(file))
+    assert last < first
+    with (tmp_path / "out" / "heldout.csv").open() as file:
+        assert [0 <= float(row["iou"]) <= 1 for row in csv.DictReader(file)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{steps: 0}", "steps must lie between 1"),
+        ("{seed: 1000}", "seed must lie between 0 and 999"),
+        ("{widths: []}", "widths must be"),
+        ("{height: 100}", "multiples of 32"),
+        ("{batch: 64}", "rooms must be"),
+        ("{stepz: 3}", "did you mean 'steps'"),
+        ("[1, 2]", "must hold keys and values"),
+    ],
+)
+def test_a_recipe_that_is_none_is_an_error_in_one_line(tmp_path, content, words):
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        read_mask_recipe(tmp_path / "recipe.yaml")
+
+
+def test_the_recipe_of_the_package_is_the_usual_one():
+    assert read_mask_recipe(Path(__file__).parents[2] / "config" / "train_masks.yaml") == MaskRecipe()

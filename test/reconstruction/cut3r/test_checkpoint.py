@@ -1,0 +1,577 @@
+"""Weights of CUT3R: official pickles read without running them, every key accounted for, and the way to safetensors."""
+
+import argparse
+import builtins
+import json
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import safetensors.torch
+import torch
+
+from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.io.inert_pickle import read_inert
+from moonseg3r_core.reconstruction.cut3r.args import parse_model, sizes_from
+from moonseg3r_core.reconstruction.cut3r.checkpoint import convert, load_cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
+
+PARITY = Path(__file__).resolve().parents[4] / "shared" / "parity" / "cut3r"
+DPT = SIZES["cut3r-tiny"]
+LINEAR = replace(DPT, head="linear", dpt_width=256, dpt_last=128, dpt_layers=(96, 192, 384, 768))
+WHOLE = {"rgb_head": True, "ray_encoder": True}
+golden = pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity/cut3r")
+
+
+def model_line(s, **others):
+    """What a checkpoint's args say of a net of these sizes."""
+    named = {
+        "state_pe": s.state_positions, "pos_embed": "RoPE100", "rgb_head": True, "pose_head": True,
+        "output_mode": "pts3d+pose", "state_size": s.state_size, "local_mem_size": s.memory_size,
+        "enc_embed_dim": s.enc_dim, "enc_depth": s.enc_depth, "enc_num_heads": s.enc_heads, "dec_embed_dim": s.dec_dim,
+        "dec_depth": s.dec_depth, "dec_num_heads": s.dec_heads, "state_dec_num_heads": s.state_heads,
+        "head_type": s.head, "img_size": (s.image_size, s.image_size),
+    } | others  # fmt: skip
+    modes = "depth_mode=('exp', -inf, inf), conf_mode=('exp', 1, inf), pose_mode=('exp', -inf, inf)"
+    words = ", ".join(f"{name}={value!r}" for name, value in named.items() if value is not ...)
+    return f"ARCroco3DStereo(ARCroco3DStereoConfig({words}, {modes}))"
+
+
+@cache
+def weights(sizes=DPT):
+    """An untrained net's tensors; not to be changed."""
+    torch.manual_seed(0)
+    return Cut3r(sizes, **WHOLE).state_dict()
+
+
+def official(path, sizes=DPT, model=None, **others):
+    """A file laid out as the training of CUT3R writes it."""
+    tensors = dict(weights(sizes)) if model is None else model
+    content = {
+        "model": tensors,
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.ones(4)}}, "param_groups": [{"lr": 0.1}]},
+        "scaler": {}, "args": argparse.Namespace(model=model_line(sizes), epochs=10), "epoch": 3,
+    } | others  # fmt: skip
+    torch.save({name: value for name, value in content.items() if value is not ...}, path)
+    return path
+
+
+@pytest.fixture
+def pth(tmp_path):
+    return official(tmp_path / "cut3r.pth")
+
+
+def same(net, expected):
+    """Whether a net holds these tensors, to the last bit, under every name that it has."""
+    state = net.state_dict()
+    return all(tensor.equal(expected[name]) for name, tensor in state.items())
+
+
+# What is in the file is what is in the net
+
+
+@golden
+@pytest.mark.parametrize("name", ["tiny_dpt", "tiny_linear"])
+def test_the_imitation_of_the_official_files_gives_their_tensors(name, tmp_path):
+    file, expected = PARITY / name / "checkpoint_like_official.pth", PARITY / name / "model.safetensors"
+    tensors = safetensors.torch.load_file(expected)
+    convert(file, tmp_path / "converted.safetensors")
+    for path in (file, tmp_path / "converted.safetensors"):
+        net = load_cut3r(path, **WHOLE)
+        assert net.state_dict().keys() == tensors.keys()
+        assert same(net, tensors)
+    assert (net.sizes.state_heads, net.sizes.memory_size, net.sizes.image_size) == (6, 10, 64)
+    assert name != "tiny_dpt" or (net.sizes.dpt_width, net.sizes.dpt_last) == (24, 10)
+    assert "omegaconf" not in sys.modules
+
+
+@golden
+@pytest.mark.parametrize(("name", "file"), [("cut3r-512", "cut3r_512_dpt"), ("cut3r-224", "cut3r_224_linear")])
+def test_the_manifests_have_the_sizes_of_the_table(name, file):
+    shapes = json.loads((PARITY / f"{file}_state_dict.json").read_text())
+    tensors = {key: torch.empty(shape, device="meta") for key, (shape, _) in shapes.items()}
+    said = model_line(SIZES[name], state_dec_num_heads=..., local_mem_size=...)
+    assert sizes_from(parse_model(said), tensors) == SIZES[name]
+
+
+@pytest.mark.parametrize("sizes", [DPT, LINEAR], ids=["dpt", "linear"])
+def test_there_and_back(sizes, tmp_path):
+    path = official(tmp_path / "a.pth", sizes)
+    convert(path, tmp_path / "new folder" / "b.safetensors")
+    convert(tmp_path / "new folder" / "b.safetensors", tmp_path / "c.safetensors")
+    for file in (path, tmp_path / "new folder" / "b.safetensors", tmp_path / "c.safetensors"):
+        net = load_cut3r(file, **WHOLE)
+        assert net.sizes == sizes
+        assert net.state_dict().keys() == weights(sizes).keys()
+        assert same(net, weights(sizes))
+    assert (tmp_path / "c.safetensors").read_bytes() == (tmp_path / "new folder" / "b.safetensors").read_bytes()
+
+
+def test_a_loaded_net_is_ready(pth):
+    net = load_cut3r(pth, rope_fp16=True)
+    assert not net.training
+    assert not any(p.requires_grad or p.is_meta or p.dtype != torch.float32 for p in net.parameters())
+    torch.manual_seed(0)
+    twin = Cut3r(DPT, rope_fp16=True).eval()
+    twin.load_state_dict({name: weights()[name] for name in twin.state_dict()})
+    image = torch.rand(1, 3, 48, 64) * 2 - 1
+    with torch.no_grad():
+        (a, _), (b, _) = net(image, net.start()), twin(image, twin.start())
+    assert a.pose.equal(b.pose)
+    assert a.world_points.equal(b.world_points)
+
+
+def test_each_tensor_stands_once_in_what_is_converted(pth, tmp_path):
+    convert(pth, tmp_path / "b.safetensors")
+    with safetensors.safe_open(tmp_path / "b.safetensors", "pt") as file:
+        assert len(file.keys()) == len({tensor.data_ptr() for tensor in weights().values()}) == len(weights()) - 12
+        assert json.loads(file.metadata()["cut3r"])["sizes"]["state_size"] == 50
+
+
+def test_other_makings_of_the_args(tmp_path, monkeypatch):
+    """OmegaConf's, of a module that is there when the file is written and gone when it is read; and a plain dict."""
+    module = ModuleType("a_configuration_library")
+    for name in ("DictConfig", "AnyNode", "Metadata"):
+        setattr(module, name, type(name, (), {"__module__": module.__name__}))
+    node, args = module.AnyNode(), module.DictConfig()
+    node._val, node._metadata = model_line(DPT), module.Metadata()
+    args._content, args._metadata, args._parent = {"model": node, "seed": module.AnyNode()}, module.Metadata, None
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, module.__name__, module)
+        official(tmp_path / "a.pth", args=args)
+    official(tmp_path / "b.pth", args={"model": model_line(DPT)})
+    assert load_cut3r(tmp_path / "a.pth").sizes == load_cut3r(tmp_path / "b.pth").sizes == DPT
+
+
+# Nothing in a file is run
+
+
+class Armed:
+    """Runs something where it is unpickled."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+@pytest.mark.parametrize("place", ["args", "optimizer", "epoch", "model"])
+@pytest.mark.parametrize("how", ["system", "exec", "build"])
+def test_a_hostile_pickle_does_nothing(tmp_path, place, how):
+    trace = tmp_path / "trace"
+    armed = {
+        "system": Armed(os.system, f"touch {trace}"),
+        "exec": Armed(builtins.exec, f"open({str(trace)!r}, 'w')"),
+        "build": Armed(subprocess.check_call, ["touch", str(trace)]),
+    }[how]
+    hostile = {"model": {**weights(), "pose_token": armed}} if place == "model" else {place: armed}
+    path = official(tmp_path / "a.pth", **hostile)
+    if place in ("args", "model"):
+        with pytest.raises(InputError):
+            load_cut3r(path)
+    else:
+        assert same(load_cut3r(path), weights())
+    assert not trace.exists()
+    torch.load(path, weights_only=False)
+    assert trace.exists()  # the file was armed
+
+
+def test_a_hostile_pickle_cannot_reach_what_reads_it():
+    """Attributes hung on what stands for torch's functions and on plain containers are gone with the pickle."""
+    before = b"\x80\x02"
+    for what in (b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"cos\nsystem\n"):
+        state = b"}X\x0c\x00\x00\x00__defaults__)s"
+        try:
+            read_inert(before + what + b"N" + state + b"\x86b.")
+        except ValueError:
+            continue
+    assert read_inert(before + b"ccollections\nOrderedDict\n)R.") == {}
+    assert not hasattr(OrderedDict(), "__defaults__")
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (b"Nr\xff\xff\xff\x7f.", "memo 2147483647 at step 2"),
+        (b"})" + b"\x85" * 300_000 + b"Ns.", "deeply nested tuples"),
+        (b"})" + b"\x85q\x000h\x00" * 2000 + b"Ns.", "deeply nested tuples"),  # by way of the memo
+        (b"}" + b"(" * 2000 + b"t" * 2000 + b"Ns.", "deeply nested tuples"),
+        (b"})" + b"\x852\x86" * 2000 + b"Ns.", "deeply nested tuples"),
+    ],
+    ids=["memo", "key", "remembered", "marks", "doubled"],
+)
+def test_what_would_bring_the_unpickler_down_is_refused(steps, words):
+    with pytest.raises(ValueError, match=words):
+        read_inert(b"\x80\x02" + steps)
+
+
+def test_nested_values_are_read():
+    value = {"a": [(1, (2.5, [None, (True, "x")])), {(1, (2, 3)): frozenset({4})}], "b": OrderedDict(c=(b"", -1))}
+    for protocol in (2, 3, 4, 5):
+        read = read_inert(pickle.dumps(value, protocol))
+        assert read["a"][0] == value["a"][0]
+        assert read["b"]["c"][1] == -1
+        assert next(iter(read["a"][1])) == (1, (2, 3))
+
+
+# Every key
+
+
+def renamed(tensors, **changes):
+    """Other tensors under some names; None takes one out."""
+    return {name: tensor for name, tensor in {**tensors, **changes}.items() if tensor is not None}
+
+
+def test_the_prefix_of_parallel_training(tmp_path):
+    wrapped = {f"module.{name}": tensor for name, tensor in weights().items()}
+    assert same(load_cut3r(official(tmp_path / "a.pth", model=wrapped)), weights())
+    half = {f"module.{name}" if name > "e" else name: tensor for name, tensor in weights().items()}
+    with pytest.raises(InputError, match=r"of its keys are unknown: module\."):
+        load_cut3r(official(tmp_path / "b.pth", model=half))
+
+
+def test_a_checkpoint_without_state_blocks_gets_copies_of_the_image_blocks(tmp_path):
+    old = {name: tensor for name, tensor in weights().items() if not name.startswith("dec_blocks_state")}
+    convert(official(tmp_path / "a.pth", model=old), tmp_path / "b.safetensors")
+    for file in ("a.pth", "b.safetensors"):
+        net = load_cut3r(tmp_path / file)
+        ours, theirs = net.dec_blocks.state_dict(), net.dec_blocks_state.state_dict()
+        assert all(ours[name].equal(theirs[name]) for name in ours)
+        assert not {t.data_ptr() for t in ours.values()} & {t.data_ptr() for t in theirs.values()}
+
+
+def test_some_state_blocks_are_not_enough(tmp_path):
+    last = f"dec_blocks_state.{DPT.dec_depth - 1}."
+    old = {name: tensor for name, tensor in weights().items() if not name.startswith(last)}
+    with pytest.raises(InputError, match=rf"are missing: {re.escape(last)}"):
+        load_cut3r(official(tmp_path / "a.pth", model=old))
+
+
+def test_second_names_may_lack_but_not_differ(tmp_path):
+    second = "downstream_head.dpt_self.scratch.layer_rn.2.weight"
+    first = "downstream_head.dpt_self.scratch.layer3_rn.weight"
+    for name in (first, second):
+        assert same(
+            load_cut3r(official(tmp_path / "a.pth", model=renamed(weights(), **{name: None})), **WHOLE), weights()
+        )
+    with pytest.raises(InputError, match=r"1 of its keys are other than their twins: .*layer"):
+        load_cut3r(official(tmp_path / "a.pth", model=renamed(weights(), **{second: weights()[first] + 1})))
+    with pytest.raises(InputError, match="1 of its keys are missing"):
+        load_cut3r(official(tmp_path / "a.pth", model=renamed(weights(), **{second: None, "dec_norm.bias": None})))
+
+
+def test_what_a_smaller_net_leaves_unused_is_known():
+    unused = weights().keys() - Cut3r(DPT).state_dict().keys()
+    assert {re.split(r"\.(?!dpt)", name)[0] for name in unused} == {
+        "downstream_head.dpt_rgb", "patch_embed_ray_map", "enc_blocks_ray_map", "enc_norm_ray_map",
+        "masked_img_token", "masked_ray_map_token",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [DPT, LINEAR], ids=["dpt", "linear"])
+def test_parts_that_are_not_built_may_lack(sizes, tmp_path):
+    bare = Cut3r(sizes).state_dict()
+    convert(official(tmp_path / "a.pth", sizes, model=bare), tmp_path / "b.safetensors")
+    assert same(load_cut3r(tmp_path / "b.safetensors"), bare)
+    with pytest.raises(InputError, match=r"are missing: downstream_head\.(dpt_rgb|rgb_proj)"):
+        load_cut3r(tmp_path / "b.safetensors", rgb_head=True)
+    with pytest.raises(InputError, match=r"are missing: .*ray_map"):
+        load_cut3r(tmp_path / "a.pth", ray_encoder=True)
+
+
+NAN = torch.full((48,), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dec_norm.bias": None}, r"1 of its keys are missing: dec_norm\.bias; get the file again"),
+        ({f"surplus.{k}": NAN for k in range(6)}, r"6 of its keys are unknown: surplus\.0, .*, surplus\.3 and 2 more; get"),
+        ({"module.dec_norm.bias": NAN}, "are unknown: module.dec_norm.bias"),
+        ({"dec_norm.bias": torch.zeros(49)}, r"of another shape: dec_norm\.bias \(expected \(48,\), got \(49,\)\)"),
+        ({"dec_norm.bias": torch.zeros(1).expand(2**40)}, r"of another shape: dec_norm\.bias .*got \(1099511627776,\)"),
+        ({"masked_img_token": torch.zeros(1, 65)}, "of another shape: masked_img_token"),
+        ({"dec_norm.bias": torch.zeros(48, dtype=torch.int64)}, r"not floating-point: dec_norm\.bias"),
+        ({"dec_norm.bias": NAN}, r"not finite: dec_norm\.bias"),
+        ({"pose_token": torch.full((1, 1, 48), -float("inf"))}, "not finite: pose_token"),
+        ({"dec_norm.bias": torch.full((48,), 1e300, dtype=torch.float64)}, r"not finite: dec_norm\.bias"),
+        ({"dec_norm.bias": 3}, "must hold tensors only in `model`, got 'dec_norm.bias'"),
+        ({"dec_norm.bias": torch.zeros(48, dtype=torch.complex64)}, "dec_norm.bias in numbers of an unknown kind"),
+        ({"dec_norm.bias": torch.zeros(0)}, "dec_norm.bias without a sound shape"),
+    ],
+)  # fmt: skip
+def test_weights_of_another_net_are_refused(tmp_path, changes, words):
+    path = official(tmp_path / "a.pth", model=renamed(weights(), **changes))
+    with pytest.raises(InputError, match=words):
+        load_cut3r(path)
+    with pytest.raises(InputError, match=words):
+        convert(path, tmp_path / "b.safetensors")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_halves_and_doubles_become_floats(tmp_path):
+    halves = {name: tensor.half() for name, tensor in weights().items()}
+    expected = {name: tensor.float() for name, tensor in halves.items()}
+    assert same(load_cut3r(official(tmp_path / "a.pth", model=halves), **WHOLE), expected)
+
+
+# The text that describes the net
+
+
+def test_a_description_is_parsed():
+    text = "ARCroco3DStereo(ARCroco3DStereoConfig(a=-inf, b=('x', 1, inf), c=[2, (3,)], d=None, e=-0.5, f=True))\n"
+    inf = float("inf")
+    assert parse_model(text) == {"a": -inf, "b": ("x", 1, inf), "c": (2, (3,)), "d": None, "e": -0.5, "f": True}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "3", "f(", "Net()", "Net(a=1)", "Net(Config(1))", "Net(Config(a=b))", "Net(Config(a=nan))", "Net(Config(**a))",
+        "Net(Config(a=open('/etc/passwd')))", "Net(Config(a=__import__('os').system('true')))", "Net(Config(a=-'x'))",
+        "Net(Config(a=(lambda: 1)()))", "Net(Config(a=1), b=2)", "Net(Config(a=1), Config())", "Net(Config(a=1)); f()",
+        "Net(Config(a=" + "(" * 4000 + "))", "Net(Config(a=" + "-" * 9000 + "1))", "Net(Config(a='" + "x" * 10_000 + "'))",
+        "Net(Config(a=1, a=2))", "Net(Config(**{'a': 1}))", "Net(Config(a=1\0))",
+    ],
+)  # fmt: skip
+def test_other_text_is_refused(text):
+    with pytest.raises(InputError, match=r"args\.model must read ARCroco3DStereo"):
+        parse_model(text)
+
+
+@pytest.mark.parametrize(
+    ("others", "words"),
+    [
+        ({"pos_embed": "cosine"}, "the checkpoint's pos_embed must be RoPE100, got 'cosine'; give"),
+        ({"pose_head": False}, "pose_head must be True, got False"),
+        ({"depth_head": True}, "depth_head must be False"),
+        ({"patch_size": 14}, "patch_size must be 16, got 14"),
+        ({"enc_depth": 10**9}, "enc_depth must be a whole number from 1 to 65536, got 1000000000"),
+        ({"enc_depth": 60_000}, "must hold 60000 layers, got 600 tensors"),
+        ({"dec_depth": "12"}, "dec_depth must be a whole number"),
+        ({"state_size": True}, "state_size must be a whole number"),
+        ({"img_size": (64, 0)}, "img_size must be a whole number"),
+        ({"img_size": ()}, "img_size must be a whole number"),
+        ({"state_pe": "3d"}, "state_pe must be 2d or 1d or none, got '3d'"),
+        ({"head_type": "linear"}, "are unknown: downstream_head.dpt"),
+        ({"enc_num_heads": 5}, r"enc_dim must be a multiple of 4 x 5 \(enc_heads\), got 64"),
+        ({"dec_depth": 5}, r"26 of its keys are missing|keys are missing: dec_blocks\.4"),
+        ({"enc_embed_dim": ..., "img_size": ...}, r"args\.model must name enc_embed_dim, img_size too"),
+    ],
+)  # fmt: skip
+def test_descriptions_of_another_net_are_refused(tmp_path, others, words):
+    path = official(tmp_path / "a.pth", args=argparse.Namespace(model=model_line(DPT, **others)))
+    with pytest.raises(InputError, match=words):
+        load_cut3r(path)
+
+
+def test_an_unknown_word_is_said(tmp_path, caplog):
+    known = {"patch_embed_cls": "ManyAR_PatchEmbed", "landscape_only": False, "freeze": "encoder", "patch_size": 16}
+    load_cut3r(official(tmp_path / "a.pth", args={"model": model_line(DPT, **known)}))
+    assert not caplog.records
+    load_cut3r(official(tmp_path / "a.pth", args={"model": model_line(DPT, novelty=3)}))
+    assert "novelty=3, which is not known here and left out" in caplog.text
+
+
+# Files that are not whole
+
+
+def rezipped(path, change, **options):
+    """The archive anew, its entries as `change(name, data)` gives them."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in entries:
+            changed = change(name, data)
+            if changed is not None:
+                archive.writestr(name, changed)
+
+
+def legacy(path):
+    torch.save({"model": {}}, path, _use_new_zipfile_serialization=False)
+
+
+def flipped(path):
+    """One bit of a weight is another."""
+    data = bytearray(path.read_bytes())
+    at = bytes(data).index(weights()["decoder_embed.weight"].numpy().tobytes()[:64])
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: p.unlink(), "cannot read .*No such file"),
+        (lambda p: (p.unlink(), p.mkdir()), "cannot read .*directory"),
+        (lambda p: p.write_bytes(b""), "got a file of another kind"),
+        (lambda p: p.write_bytes(b"\n<!DOCTYPE html><html>Quota"), "got a web page, as a server sends instead of a file; down"),
+        (lambda p: p.write_bytes(p.read_bytes()[:100_000]), "got the beginning of one, .*; download or copy it again"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1]), "must be a whole file of torch.save"),
+        (lambda p: p.write_bytes(p.read_bytes()[100_000:]), "got the end of one; download"),
+        (legacy, "got a file of another kind"),
+        (lambda p: rezipped(p, lambda n, d: d, compression=zipfile.ZIP_DEFLATED), "got a compressed archive"),
+        (lambda p: rezipped(p, lambda n, d: None if n.endswith(".pkl") else d), "got another archive"),
+        (lambda p: rezipped(p, lambda n, d: b"big" if n.endswith("byteorder") else d), "byte order of another machine"),
+        (lambda p: rezipped(p, lambda n, d: None if n.endswith("data/7") else d), "without its numbers"),
+        (lambda p: rezipped(p, lambda n, d: d[:-4] if n.endswith("data/7") else d), "without its numbers"),
+        (lambda p: rezipped(p, lambda n, d: d[:9000] if n.endswith(".pkl") else d), "got no sound pickle"),
+        (lambda p: rezipped(p, lambda n, d: b"N." if n.endswith(".pkl") else d), "must hold `model` and `args`.* got NoneType"),
+        (lambda p: torch.save(weights(), p), "must hold `model` and `args` .*, got masked_img_token, "),
+        (lambda p: official(p, model={}), "must hold `model` and `args`"),
+        (lambda p: official(p, model=[torch.zeros(2)]), "must hold `model` and `args`"),
+        (lambda p: official(p, args=...), "must hold `model` and `args`.* got model, optimizer, scaler, epoch"),
+        (lambda p: official(p, args=3), r"args\.model must be the text that describes the net"),
+        (lambda p: official(p, args={"model": 3}), r"args\.model must be the text"),
+    ],
+)  # fmt: skip
+def test_a_pickle_that_is_not_whole_is_refused(pth, damage, words):
+    damage(pth)
+    with pytest.raises(InputError, match=words):
+        load_cut3r(pth)
+
+
+def test_a_changed_bit_does_not_get_past_conversion(pth, tmp_path):
+    flipped(pth)
+    load_cut3r(pth)  # any number will do as a weight
+    with pytest.raises(InputError, match=r"got other numbers in decoder_embed\.weight than were written; download"):
+        convert(pth, tmp_path / "b.safetensors")
+    assert list(tmp_path.iterdir()) == [pth]
+
+
+def test_no_damage_ends_otherwise_than_with_its_name(pth, monkeypatch):
+    """Random bytes of the pickle are others: the net comes all the same, or an InputError, and nothing else."""
+    chance, sound = random.Random(0), 0
+
+    def damaged(data):
+        places = {chance.randrange(len(data)): chance.randrange(256) for _ in range(chance.randint(1, 3))}
+        return read_inert(bytes(places.get(k, byte) for k, byte in enumerate(data)))
+
+    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", damaged)
+    for _ in range(60):
+        with suppress(InputError):
+            load_cut3r(pth)
+            sound += 1
+    assert 0 < sound < 40
+
+
+# What is converted
+
+
+def test_a_reader_of_safetensors_needs_no_pickle(pth, tmp_path, monkeypatch):
+    convert(pth, tmp_path / "b.safetensors")
+    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", None)
+    monkeypatch.setattr("pickle.Unpickler", None)
+    assert same(load_cut3r(tmp_path / "b.safetensors"), weights())
+
+
+def header(path, facts):
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(tensors, path, facts)
+
+
+def sized(path, **changes):
+    with safetensors.safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["cut3r"])
+    header(path, {"cut3r": json.dumps({**facts, "sizes": facts["sizes"] | changes})})
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: p.unlink(), "cannot read .*No such file"),
+        (lambda p: p.write_bytes(b""), "must be a whole safetensors file, got a damaged one"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1]), "got a damaged one"),
+        (lambda p: p.write_bytes(p.read_bytes()[:5000]), "got a damaged one"),
+        (lambda p: header(p, None), "must say in its header what net it is of, .*: moonseg3r weights get cut3r-512 --from"),
+        (lambda p: header(p, {"cut3r": "{"}), "must say its net's sizes in its header"),
+        (lambda p: header(p, {"cut3r": "[]"}), "must say its net's sizes in its header"),
+        (lambda p: header(p, {"cut3r": "[" * 9000}), "must say its net's sizes in its header"),
+        (lambda p: sized(p, enc_depth="2"), "got others .enc_depth='2'"),
+        (lambda p: sized(p, surplus=2), "got others .*surplus"),
+        (lambda p: sized(p, enc_heads=0), "got others .*enc_heads"),
+        (lambda p: sized(p, head="none"), "got others .*head"),
+        (lambda p: sized(p, state_positions="3d"), "got others .*state_positions"),
+        (lambda p: sized(p, dpt_layers=[8, 12]), "got others .*dpt_layers"),
+        (lambda p: sized(p, enc_depth=3), "are missing: enc_blocks.2"),
+        (lambda p: sized(p, enc_depth=60_000), "must hold 60000 layers"),
+    ],
+)  # fmt: skip
+def test_safetensors_that_are_not_ours_or_not_whole(pth, tmp_path, damage, words):
+    path = tmp_path / "b.safetensors"
+    convert(pth, path)
+    damage(path)
+    with pytest.raises(InputError, match=words):
+        load_cut3r(path)
+
+
+def test_weights_that_must_be_those_of_a_name(pth, tmp_path):
+    convert(pth, tmp_path / "b.safetensors", "cut3r-tiny")
+    with pytest.raises(
+        InputError, match=r"must hold cut3r-512, got a net with enc_dim 64 instead of 1024, .*; give that"
+    ):
+        convert(pth, tmp_path / "c.safetensors", "cut3r-512")
+    assert not (tmp_path / "c.safetensors").exists()
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_former_file(pth, tmp_path, monkeypatch, call):
+    path = tmp_path / "b.safetensors"
+    path.write_text("former")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OutputError, match=r"cannot write .*No space left on device; choose"):
+        convert(pth, path)
+    assert path.read_text() == "former"
+    assert sorted(tmp_path.iterdir()) == [path, pth]
+
+
+def test_a_folder_that_cannot_be(pth, tmp_path):
+    with pytest.raises(OutputError, match="cannot write"):
+        convert(pth, pth / "b.safetensors")
+
+
+# Memory
+
+
+def anonymous():
+    """MiB of memory that stand for no file."""
+    return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc")
+def test_an_optimizer_is_not_read(tmp_path):
+    path = official(tmp_path / "a.pth", optimizer={"state": torch.zeros(60_000_000)})
+    load_cut3r(path)
+    before = anonymous()
+    net = load_cut3r(path)
+    assert anonymous() - before < 30
+    assert same(net, weights())
+    assert path.stat().st_size > 240_000_000
+
+
+def test_writing_into_a_net_leaves_its_file_alone(pth, tmp_path):
+    convert(pth, tmp_path / "b.safetensors")
+    for path in (pth, tmp_path / "b.safetensors"):
+        before = path.read_bytes()
+        net = load_cut3r(path)
+        for parameter in net.parameters():
+            parameter.data.add_(1)
+        assert path.read_bytes() == before
+        assert same(load_cut3r(path), weights())
