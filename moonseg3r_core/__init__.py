@@ -18,7 +18,7 @@ _PUBLIC = {
     "cli": ("Parser",),
     "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
-    "evaluation.table": ("Table", "machine"),
+    "benchmarks.table": ("Table", "machine"),
     "fusion.frame_cloud": ("frame_cloud",),
     "geometry": ("quaternion_from_rotation",),
     "map_file": ("load_map", "save_map"),
@@ -33,7 +33,7 @@ _PUBLIC = {
     "synthetic": ("SyntheticSequence",),
     "sources.transforms": ("JUMP",),
     "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
-    "voxels": ("voxel_keys",),
+    "ops.voxels": ("voxel_keys",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

@@ -1,10 +1,16 @@
 """For all tests."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
 # What a shell starts in the background ignores SIGINT, and so do all programs that it starts; tests of Ctrl-C need it.
+# Programs that tests start import the helpers too.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(Path(__file__).parent / "helpers"), os.environ.get("PYTHONPATH")))
+)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

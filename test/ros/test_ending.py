@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from test_ros_replay import recording, write_bag
-from test_ros_stream import SLOW, Stream
+from camera_stream import SLOW, Stream
+from recordings import recording, write_bag
 
 PROGRAMS = ("moonseg3r_ros.main", "moonseg3r_ros.composition.container", "moonseg3r_ros.replay.command")
 SOON = (0.1, 0.3, 0.8, 1.5)  # seconds: while ROS and torch are imported, or shortly after

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import numpy as np
+from camera_stream import PERIOD, START, Stream
 from graph import LATCHED, NODE, PATIENCE, cloud_of, stamp_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -15,7 +16,6 @@ from rcl_interfaces.srv import DescribeParameters
 from robot import RELIABLY
 from sensor_msgs.msg import Image, PointCloud2
 from std_srvs.srv import Trigger
-from test_ros_stream import PERIOD, START, Stream
 
 from moonseg3r_core import Config, list_settings
 

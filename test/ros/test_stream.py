@@ -1,53 +1,17 @@
 """What streams do: too fast, interrupted, changing, jumping, malformed. The node survives, says so, and recovers."""
 
-import pathlib
-
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from billboards import frame
-from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
-from graph import LATCHED, Camera, bytes_of, image_message, stamp_of, time_of
+from camera_stream import PERIOD, SECOND, SLOW, START, Stream, view
+from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from graph import LATCHED, bytes_of, image_message, stamp_of, time_of
 from nav_msgs.msg import Path
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
-
-SLOW = pathlib.Path(__file__).parent / "slow_node.py"
-START = 5_000_000_000
-PERIOD = 100_000_000
-SECOND = 10**9
-
-
-def view(t):
-    return frame(t, (0.03 * (t % 10) - 0.2, 0.01 * (t % 10), 0.0))[0]
-
-
-class Stream:
-    """A camera that numbers its frames, and the poses that come back."""
-
-    def __init__(self, graph, period=PERIOD, **camera):
-        self.graph, self.camera, self.period = graph, Camera(graph, **camera), period
-        self.poses = graph.listen(PoseStamped, "/moonseg3r/pose")
-        self.next = 0
-
-    def send(self, count=1):
-        for _ in range(count):
-            self.camera.send(view(self.next), START + self.next * self.period)
-            self.next += 1
-        return START + (self.next - 1) * self.period
-
-    def through(self, count=1):
-        """Frames that come out, each before the next is sent."""
-        for _ in range(count):
-            sent = self.send()
-            self.graph.until(lambda sent=sent: sent in self.stamps, f"frame {self.next - 1} comes out")
-
-    @property
-    def stamps(self):
-        return [stamp_of(pose.header) for pose in self.poses]
 
 
 def test_a_camera_faster_than_the_node_gets_its_newest_frame_through(graph, monkeypatch):

@@ -303,7 +303,8 @@ train(TOY, out / "clocks", **CPU, until=0.0 if fabric.is_global_zero else float(
 def test_two_processes_end_together_with_equal_weights(tmp_path):
     (tmp_path / "two.py").write_text(textwrap.dedent(TWO))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "two.py", "."]
-    paths = os.pathsep.join(str(folder) for folder in (Path(__file__).parents[1], Path(__file__).parents[2]))
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join(str(folder) for folder in (tests / "helpers", tests.parent))
     environment = os.environ | {"PYTHONPATH": paths}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as both:
         try:

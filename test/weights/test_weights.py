@@ -17,8 +17,8 @@ import torch
 from damage import damaged
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from official_checkpoints import model_line, official, weights
 from safetensors.torch import save
-from test_cut3r_checkpoint import model_line, official, weights
 
 from moonseg3r_core.build import TENANTS, build_segmenter
 from moonseg3r_core.cli import main

@@ -7,11 +7,11 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from billboards import frame
+from camera_stream import Stream
 from graph import LATCHED, Camera, image_message
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from test_ros_stream import Stream
 
 BEST_EFFORT = qos_profile_sensor_data
 VIEW = frame(0)[0]
