@@ -33,7 +33,7 @@ _PUBLIC = {
     "synthetic": ("SyntheticSequence",),
     "sources.transforms": ("JUMP",),
     "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
-    "ops.voxels": ("voxel_keys",),
+    "ops.voxels": ("compute_voxel_keys",),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

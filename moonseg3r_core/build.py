@@ -15,9 +15,9 @@ from moonseg3r_core.build_queries import query_weights, settle_refinement
 from moonseg3r_core.config import Config, fixed_changes
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.reconstruction.config import UNTRAINED
-from moonseg3r_core.runtime.concurrent import SideBySide
-from moonseg3r_core.runtime.schedule import EveryNth
-from moonseg3r_core.segmenter import OnlineSegmenter, Rooms
+from moonseg3r_core.runtime.concurrent import ConcurrentStage
+from moonseg3r_core.runtime.schedule import MaskSchedule
+from moonseg3r_core.segmenter import OnlineSegmenter, Stages
 from moonseg3r_core.weights import find, hash_of
 
 TENANTS = {
@@ -62,7 +62,7 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
     device = choose_device(config.device)
     torch.manual_seed(config.seed)
     tenants = recipes(find_settled(config, masks_folder), device)
-    return OnlineSegmenter(Rooms(**{room: recipe() for room, recipe in tenants.items()}), device)
+    return OnlineSegmenter(Stages(**{room: recipe() for room, recipe in tenants.items()}), device)
 
 
 def refit(segmenter: OnlineSegmenter, old: Config, new: Config, *, masks_folder: Path | None = None) -> None:
@@ -77,7 +77,9 @@ def refit(segmenter: OnlineSegmenter, old: Config, new: Config, *, masks_folder:
         raise ConfigError(f"while there is a map, {', '.join(fixed)}; forget the map and build the segmenter anew.")
     before = recipes(settle_masks(old, masks_folder), segmenter.device)
     after = recipes(find_settled(new, masks_folder), segmenter.device)
-    segmenter.succeed(**{room: recipe() for room, recipe in after.items() if recipe != before[room]})
+    segmenter.replace_stages(
+        keep_state=True, **{room: recipe() for room, recipe in after.items() if recipe != before[room]}
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def recipes(config: Config, device: torch.device) -> dict[str, Recipe]:
     config = settle_refinement(config)
     fusion, index = suited(config), config.memory.index
     return {
-        "budget": Recipe(EveryNth, _of(config.masks, "every")),
+        "budget": Recipe(MaskSchedule, _of(config.masks, "every")),
         "reconstruction": reconstruction(config, device),
         "masks": _beside(masks(config, device), config.masks.kind, config, device),
         "features": _beside(features(config, device), config.features.kind, config, device),
@@ -122,9 +124,9 @@ def _beside(recipe: Recipe, kind: str, config: Config, device: torch.device) -> 
     return Recipe(make_beside, {"recipe": recipe, "device": device})
 
 
-def make_beside(recipe: Recipe, device: torch.device) -> SideBySide:
+def make_beside(recipe: Recipe, device: torch.device) -> ConcurrentStage:
     """The model of a recipe, in the pipeline."""
-    return SideBySide(recipe(), device)
+    return ConcurrentStage(recipe(), device)
 
 
 def reconstruction(config: Config, device: torch.device) -> Recipe:

@@ -41,7 +41,7 @@ def project(points_camera: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(z[:, None] > 0, pixels, torch.nan), z
 
 
-def rigid_fault(pose: Tensor, tolerance: float = 1e-3) -> str | None:
+def find_rigid_fault(pose: Tensor, tolerance: float = 1e-3) -> str | None:
     """Why a matrix (4, 4) is no rigid pose, in words, or None when it is one."""
     pose = pose.double()
     if not bool(torch.isfinite(pose).all()):
@@ -69,7 +69,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.nan_to_num(torch.where(union > 0, shared / union, 0.0), nan=0.0)
 
 
-def cosine(a: Tensor, b: Tensor) -> Tensor:
+def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Cosine similarity (A, B) of rows a (A, D) and b (B, D); a zero row is unlike everything."""
     return torch.nn.functional.normalize(a, dim=-1) @ torch.nn.functional.normalize(b, dim=-1).T
 

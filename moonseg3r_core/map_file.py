@@ -15,7 +15,7 @@ from torch import Tensor
 from moonseg3r_core import __version__
 from moonseg3r_core.config import Config, flatten, list_settings, to_dict
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.stages import Stateful
 
@@ -103,7 +103,7 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
 def _replace(path: Path, data: bytes) -> None:
     """Put `data` in the place of a file, on the disk itself, at once. What a killed process left is written over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(data)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""The hall: one frame's walk through the rooms (paper Figure 2). The only place where rooms meet."""
+"""The pipeline: what happens to one frame (paper Figure 2). No other module connects the stages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.lifting import Lift
 from moonseg3r_core.fusion.store import InstanceStore
-from moonseg3r_core.ops.grids import to_image
-from moonseg3r_core.runtime.state import State, gathered, load_parts
-from moonseg3r_core.runtime.timing import Stopwatch
-from moonseg3r_core.stages import Budget, FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement
+from moonseg3r_core.ops.grids import resample_to_image
+from moonseg3r_core.runtime.state import State, load_parts, prefix_states
+from moonseg3r_core.runtime.timing import StageTimer
+from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement, Schedule
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, InstanceMap
 
 
 @dataclass(frozen=True)
-class Rooms:
-    """One tenant for each room, chosen once in `build`."""
+class Stages:
+    """One implementation of each stage, chosen in `build`."""
 
-    budget: Budget
+    budget: Schedule
     reconstruction: Reconstruction
     masks: MaskModel
     features: FeatureModel
@@ -34,93 +34,93 @@ class Rooms:
 
 
 class OnlineSegmenter:
-    """A camera stream in, frame by frame; a map of object instances with stable ids out."""
+    """Segments a camera stream frame by frame into a 3D map of object instances with stable ids."""
 
-    def __init__(self, rooms: Rooms, device: torch.device | str = "cpu") -> None:
+    def __init__(self, stages: Stages, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._stopwatch = Stopwatch()
-        self._rooms = rooms
-        self.furnish(**vars(rooms))
+        self._timer = StageTimer()
+        self._stages = stages
+        self.replace_stages(**vars(stages))
 
     @property
-    def rooms(self) -> Rooms:
-        """The rooms with their tenants."""
-        return self._rooms
+    def stages(self) -> Stages:
+        """The implementations in use."""
+        return self._stages
 
-    def furnish(self, **tenants: Any) -> None:
-        """Put other tenants into rooms, by the room's name: `furnish(masks=my_model)`."""
-        self._rooms = replace(self._rooms, **self._stopwatch.watch(tenants))
+    def replace_stages(self, *, keep_state: bool = False, **stages: Any) -> None:
+        """Replace implementations by the name of their stage: `replace_stages(masks=my_model)`.
 
-    def succeed(self, **tenants: Any) -> None:
-        """As `furnish`, and a tenant that remembers goes on with what the one before it knew, within its own limits."""
-        for name in tenants.keys() & self._remembering().keys():
-            tenants[name].load_state_dict(getattr(self._rooms, name).state_dict())
-        self.furnish(**tenants)
+        With `keep_state`, an implementation that has a state takes over that of the one it replaces.
+        """
+        for name in stages.keys() & self._stateful().keys() if keep_state else ():
+            stages[name].load_state_dict(getattr(self._stages, name).state_dict())
+        self._stages = replace(self._stages, **self._timer.wrap(stages))
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
-        """Take in one frame. Raises FrameRejected for one that cannot be used; the map and all in it stay as they are."""
-        room = self._rooms
-        self._stopwatch.lap()
+        """Process one frame. Raises FrameRejected for a frame that cannot be used; nothing has changed then."""
+        stage = self._stages
+        self._timer.restart()
         frame = frame.to(self.device)
-        if not room.budget(frame):
-            return self._extend(frame, room.reconstruction(frame))
-        self._begin(frame)
-        geometry = room.reconstruction(frame)
-        proposals = room.masks(frame, geometry)
-        features = room.features(frame, geometry)
-        recalled = room.memory.recall(geometry)
-        queries = room.refinement(room.lift(proposals, geometry), features, geometry, recalled)
-        queries = room.merge(queries, frame, geometry)
-        overlap = room.store.overlap(queries, geometry)
-        assignment = room.match(queries, room.store.instances, overlap)
-        assignment = room.store.update(frame, geometry, queries, assignment, overlap)
-        room.memory.remember(queries, geometry)
-        room.budget.spend()
-        ids = to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
-        return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._stopwatch.lap())
+        if not stage.budget.is_due(frame):
+            return self._extend(frame, stage.reconstruction(frame))
+        self._prefetch(frame)
+        geometry = stage.reconstruction(frame)
+        proposals = stage.masks(frame, geometry)
+        features = stage.features(frame, geometry)
+        recalled = stage.memory.recall(geometry)
+        queries = stage.refinement(stage.lift(proposals, geometry), features, geometry, recalled)
+        queries = stage.merge(queries, frame, geometry)
+        overlap = stage.store.overlap(queries, geometry)
+        assignment = stage.match(queries, stage.store.instances, overlap)
+        assignment = stage.store.update(frame, geometry, queries, assignment, overlap)
+        stage.memory.remember(queries, geometry)
+        stage.budget.mark_done()
+        ids = resample_to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
+        return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._timer.restart())
 
     def _extend(self, frame: Frame, geometry: Geometry) -> FrameResult:
-        """Take in a frame that is not looked at for masks: its pixels show what the map knows of them."""
-        ids = to_image(self._rooms.store.extend(frame, geometry).int(), geometry, frame.size)
-        return FrameResult(frame.index, frame.stamp, ids, geometry, Assignment.empty(), self._stopwatch.lap())
+        """Extend the map by a frame that is not segmented; its pixels get the ids that the map has there."""
+        ids = resample_to_image(self._stages.store.extend(frame, geometry).int(), geometry, frame.size)
+        return FrameResult(frame.index, frame.stamp, ids, geometry, Assignment.empty(), self._timer.restart())
 
-    def _begin(self, frame: Frame) -> None:
-        """Let those rooms begin that look at the image alone and work side by side with the reconstruction."""
-        for tenant in vars(self._rooms).values():
-            if hasattr(tenant, "begin"):
-                tenant.begin(frame)
+    def _prefetch(self, frame: Frame) -> None:
+        """Start the concurrent stages, which run while the reconstruction does."""
+        for stage in vars(self._stages).values():
+            if hasattr(stage, "prefetch"):
+                stage.prefetch(frame)
 
     @torch.no_grad()
     def snapshot(self) -> InstanceMap:
-        """The labelled map so far and every instance in it, on the CPU."""
-        return self._rooms.store.snapshot()
+        """Return the labelled map so far and all its instances, on the CPU."""
+        return self._stages.store.snapshot()
 
     @property
     def final_ids(self) -> dict[int, int]:
-        """Ids that were found to be part of another instance -> the id they go by now."""
-        return dict(self._rooms.store.final_ids)
+        """Ids of instances that were joined to another one -> the id of that one."""
+        return dict(self._stages.store.final_ids)
 
     def reset(self) -> None:
         """Forget the map, the instances and the memory; ids start from 1 again."""
-        for room in (*self._remembering().values(), self._rooms.budget):
-            room.reset()
+        for stage in (*self._stateful().values(), self._stages.budget):
+            stage.reset()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is remembered, as CPU copies by dotted name: `store.map.sums`, `memory.bank.queries`..."""
-        return gathered(**{name: room.state_dict() for name, room in self._remembering().items()})
+        """Return the whole state as CPU copies by dotted name: `store.map.sums`, `memory.bank.queries`..."""
+        return prefix_states(**{name: stage.state_dict() for name, stage in self._stateful().items()})
 
     def load_state_dict(self, state: State) -> None:
-        """Go on where a segmenter of the same settings was. Raises InputError, and changes nothing, for a state that is
-        not whole.
+        """Continue from the state of a segmenter with the same settings.
+
+        Raises InputError, and changes nothing, for an incomplete state.
         """
         before = self.state_dict()
         try:
-            load_parts(state, **self._remembering())
+            load_parts(state, **self._stateful())
         except Exception:
-            load_parts(before, **self._remembering())
+            load_parts(before, **self._stateful())
             raise
 
-    def _remembering(self) -> dict[str, Any]:
-        """The rooms that keep a state."""
-        return {name: getattr(self._rooms, name) for name in ("reconstruction", "memory", "store")}
+    def _stateful(self) -> dict[str, Any]:
+        """The stages that have a state."""
+        return {name: getattr(self._stages, name) for name in ("reconstruction", "memory", "store")}

@@ -1,4 +1,4 @@
-"""What each room must offer, as protocols: the hall knows these and no adapter."""
+"""The protocol of each stage. The segmenter knows these, and no implementation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from moonseg3r_core.types import Assignment, FeatureMap, Frame, Geometry, MaskPr
 
 
 class Stateful(Protocol):
-    """What remembers from frame to frame: its state as CPU copies by dotted name, and the way back, by another of the
-    same settings. `load_state_dict` raises InputError for a state that is not whole, and may leave half of it behind.
+    """A stage with a state, which it returns as CPU copies by dotted name and loads from one with the same settings.
+
+    `load_state_dict` raises InputError for an incomplete state, and may leave half of it loaded.
     """
 
     def state_dict(self) -> dict[str, Tensor]: ...
@@ -20,12 +21,12 @@ class Stateful(Protocol):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-class Budget(Protocol):
-    """Whether a frame is looked at for masks; one that is not only extends the map. `spend` follows when it was."""
+class Schedule(Protocol):
+    """Decides which frames are segmented; the others only extend the map. `mark_done` follows each that was."""
 
-    def __call__(self, frame: Frame) -> bool: ...
+    def is_due(self, frame: Frame) -> bool: ...
 
-    def spend(self) -> None: ...
+    def mark_done(self) -> None: ...
 
     def reset(self) -> None: ...
 
@@ -39,37 +40,37 @@ class Reconstruction(Stateful, Protocol):
 
 
 class MaskModel(Protocol):
-    """Frame -> MaskProposals (eq 1); a weight-free model may look at the geometry too."""
+    """Frame -> MaskProposals (eq 1). A model without weights may read the geometry too."""
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals: ...
 
 
 class Merge(Protocol):
-    """Queries -> Queries, those of one object made one (section 3.5, Intra-Frame Merge)."""
+    """Queries -> Queries: masks of one object become one (section 3.5, Intra-Frame Merge)."""
 
     def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries: ...
 
 
 class Match(Protocol):
-    """Which instance each query belongs to (eq 12); the instances and the overlap are fusion's own types."""
+    """Assigns each query to an instance (eq 12). `instances` and `overlap` are types of fusion."""
 
     def __call__(self, queries: Queries, instances: Any, overlap: Any) -> Assignment: ...
 
 
 class FeatureModel(Protocol):
-    """Frame -> FeatureMap F2d; a model may pass on what the reconstruction's encoder has made of the image already."""
+    """Frame -> FeatureMap F2d. A model may return the features of the reconstruction's image encoder."""
 
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap: ...
 
 
 class Refinement(Protocol):
-    """Lifted masks, features, geometry and what is recalled -> the same queries with their features (eq 2-4)."""
+    """Lifted masks, features, geometry and recalled queries -> the queries with their features (eq 2-4)."""
 
     def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries: ...
 
 
 class Memory(Stateful, Protocol):
-    """The query bank and its index map: recall at t what was remembered before t (eq 7-9)."""
+    """The query bank and its index map. `recall` at t returns what was remembered before t (eq 7-9)."""
 
     def recall(self, geometry: Geometry) -> Recalled: ...
 

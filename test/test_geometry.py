@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from moonseg3r_core.geometry import (
     align_similarity,
     box_iou,
-    cosine,
+    cosine_similarity,
+    find_rigid_fault,
     invert,
     project,
-    rigid_fault,
     transform,
     unproject,
 )
@@ -67,10 +67,10 @@ def test_inverse_of_a_pose():
     ],
 )
 def test_what_is_wrong_with_a_pose(spoil, words):
-    assert rigid_fault(pose()) is None
+    assert find_rigid_fault(pose()) is None
     bad = pose()
     spoil(bad)
-    assert words in rigid_fault(bad)
+    assert words in find_rigid_fault(bad)
 
 
 def test_box_iou_by_hand():
@@ -85,7 +85,10 @@ def test_box_iou_by_hand():
 
 
 def test_cosine_of_nothing_is_zero():
-    assert cosine(torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[1.0, 0.0]])).tolist() == [[0.0], [1.0]]
+    assert cosine_similarity(torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[1.0, 0.0]])).tolist() == [
+        [0.0],
+        [1.0],
+    ]
 
 
 @given(st.integers(0, 1000), st.floats(0.1, 10.0), st.floats(-3.0, 3.0))

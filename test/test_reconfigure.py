@@ -83,17 +83,17 @@ def test_every_setting_is_read_by_a_room(key):
 def test_only_the_rooms_that_read_a_setting_change(setting, value, rooms):
     old = configured()
     segmenter = build_segmenter(old)
-    before = vars(segmenter._rooms).copy()
+    before = vars(segmenter.stages).copy()
     refit(segmenter, old, overlay(old, {setting: value}))
-    assert {name for name, tenant in vars(segmenter._rooms).items() if tenant is not before[name]} == rooms
+    assert {name for name, tenant in vars(segmenter.stages).items() if tenant is not before[name]} == rooms
 
 
 def test_the_same_configuration_changes_nothing():
     segmenter, given = house()
     walk(segmenter, given, PATH)
-    before = vars(segmenter._rooms).copy()
+    before = vars(segmenter.stages).copy()
     refit(segmenter, configured(), configured())
-    assert all(tenant is before[name] for name, tenant in vars(segmenter._rooms).items())
+    assert all(tenant is before[name] for name, tenant in vars(segmenter.stages).items())
 
 
 CHANGES = [
@@ -143,17 +143,17 @@ def test_limits_that_shrink_apply_at_once():
 def test_what_a_map_depends_on_may_not_change():
     segmenter, given = house()
     walk(segmenter, given, PATH[:3])
-    before, tenants = segmenter.state_dict(), vars(segmenter._rooms).copy()
+    before, tenants = segmenter.state_dict(), vars(segmenter.stages).copy()
     new = configured(**{"map.voxel": 0.05, "memory.kind": "none", "fusion.match_threshold": 2.0})
     with pytest.raises(ConfigError, match=r"memory.kind must stay index, got none, map.voxel must stay 0.02, got 0.05"):
         refit(segmenter, configured(), new)
-    assert vars(segmenter._rooms) == tenants
+    assert vars(segmenter.stages) == tenants
     assert segmenter.state_dict()["store.map.sums"].equal(before["store.map.sums"])
 
 
 def test_a_tenant_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
     segmenter, _ = house()
-    tenants = vars(segmenter._rooms).copy()
+    tenants = vars(segmenter.stages).copy()
     for folder in ("", str(tmp_path)):
         masks = {"masks.kind": "precomputed", "masks.precomputed.folder": folder, "fusion.min_points": 3}
         with pytest.raises(InputError, match="masks"):
@@ -165,7 +165,7 @@ def test_a_tenant_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("moonseg3r_core.memory.memory.make_rasterizer", absent)
     with pytest.raises(MissingDependency):
         refit(segmenter, configured(), configured(**{"memory.index.rasterizer": "pytorch3d", "fusion.min_points": 3}))
-    assert vars(segmenter._rooms) == tenants
+    assert vars(segmenter.stages) == tenants
 
 
 def test_masks_of_the_recording_stay(tmp_path):
@@ -173,11 +173,11 @@ def test_masks_of_the_recording_stay(tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.ones((8, 8), np.uint8))
     old = configured(**{"masks.kind": "auto"})
     segmenter = build_segmenter(old, masks_folder=tmp_path)
-    masks = segmenter._rooms.masks
+    masks = segmenter.stages.masks
     refit(segmenter, old, overlay(old, {"map.samples": 99}), masks_folder=tmp_path)
-    assert segmenter._rooms.masks is masks
+    assert segmenter.stages.masks is masks
     refit(segmenter, old, overlay(old, {"masks.kind": "regions"}), masks_folder=tmp_path)
-    assert segmenter._rooms.masks is not masks
+    assert segmenter.stages.masks is not masks
 
 
 def test_a_step_after_a_refit_uses_the_new_setting():

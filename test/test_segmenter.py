@@ -14,7 +14,7 @@ from moonseg3r_core.build import choose_device, settle_masks
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError, FrameRejected
 from moonseg3r_core.fusion.store import RETIRE_EVERY
-from moonseg3r_core.runtime.timing import Stopwatch
+from moonseg3r_core.runtime.timing import StageTimer
 from moonseg3r_core.types import Geometry
 
 WALL = len(BOARDS)
@@ -52,7 +52,7 @@ def test_the_map_brings_the_query_of_every_instance():
     segmenter, given = house()
     assert segmenter.snapshot().descriptors == {}
     walk(segmenter, given)
-    scene, stored = segmenter.snapshot(), segmenter._rooms.store.instances
+    scene, stored = segmenter.snapshot(), segmenter.stages.store.instances
     assert list(scene.descriptors) == [i.id for i in scene.instances] == stored.ids.tolist()
     assert torch.stack(list(scene.descriptors.values())).equal(stored.features)
     kept = scene.descriptors[1].clone()
@@ -171,8 +171,8 @@ def test_every_room_is_timed():
     assert all(ms >= 0 for ms in result.stage_ms.values())
 
 
-def test_the_stopwatch_is_unseen():
-    class Room:
+def test_a_timed_stage_behaves_as_before():
+    class Doubling:
         size = 3
 
         def __call__(self, x):
@@ -181,11 +181,11 @@ def test_the_stopwatch_is_unseen():
         def look(self):
             return "seen"
 
-    watch = Stopwatch()
-    room = watch.watch({"room": Room()})["room"]
-    assert (room(4), room.look(), room.size) == (8, "seen", 3)
-    assert set(watch.lap()) == {"room"}
-    assert watch.lap() == {}
+    timer = StageTimer()
+    stage = timer.wrap({"doubling": Doubling()})["doubling"]
+    assert (stage(4), stage.look(), stage.size) == (8, "seen", 3)
+    assert set(timer.restart()) == {"doubling"}
+    assert timer.restart() == {}
 
 
 def test_masks_of_an_own_folder_come_first(tmp_path):
@@ -217,16 +217,16 @@ def test_masks_without_any_depth_are_left_out():
 def test_a_frame_that_the_masks_reject_changes_nothing_either():
     segmenter, given = house()
     walk(segmenter, given, PATH[:3])
-    before, recalled = segmenter.snapshot(), segmenter._rooms.memory.recall(Geometry.empty(60, 80))
+    before, recalled = segmenter.snapshot(), segmenter.stages.memory.recall(Geometry.empty(60, 80))
 
     def reject(frame, geometry):
         raise FrameRejected("no masks today")
 
-    segmenter.furnish(masks=reject)
+    segmenter.replace_stages(masks=reject)
     with pytest.raises(FrameRejected, match="today"):
         segmenter.step(frame(3)[0])
     assert segmenter.snapshot().instances == before.instances
-    assert len(segmenter._rooms.memory.recall(Geometry.empty(60, 80))) == len(recalled)
+    assert len(segmenter.stages.memory.recall(Geometry.empty(60, 80))) == len(recalled)
 
 
 def test_a_rejected_frame_costs_the_next_no_time():
@@ -236,10 +236,10 @@ def test_a_rejected_frame_costs_the_next_no_time():
         time.sleep(0.2)
         raise FrameRejected("slow and useless")
 
-    segmenter.furnish(masks=slow)
+    segmenter.replace_stages(masks=slow)
     with pytest.raises(FrameRejected):
         segmenter.step(frame(0)[0])
-    segmenter.furnish(masks=given)
+    segmenter.replace_stages(masks=given)
     (result, _), *_ = walk(segmenter, given, PATH[:1])
     assert result.stage_ms["masks"] < 200
 
@@ -266,7 +266,7 @@ def test_masks_that_erred_are_retired_and_stay_on_file():
         return torch.where(corner, 9, ids) if t == 2 else ids
 
     walk(segmenter, given, [(0.0, 0.0, 0.0)] * (2 * RETIRE_EVERY), change=once)
-    store = segmenter._rooms.store
+    store = segmenter.stages.store
     assert len(store.instances) == WALL
     assert [(i.points, i.observations, i.last_frame) for i in store.retired] == [(0, 1, 2)]
     saved = segmenter.snapshot().instances

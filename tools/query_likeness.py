@@ -11,8 +11,8 @@ import torch
 
 from moonseg3r_core.build import build_segmenter, settle_masks
 from moonseg3r_core.config import load_config
-from moonseg3r_core.geometry import cosine
-from moonseg3r_core.runtime.state import part
+from moonseg3r_core.geometry import cosine_similarity
+from moonseg3r_core.runtime.state import sub_state
 from moonseg3r_core.sources import open_source
 
 
@@ -28,11 +28,11 @@ def main() -> None:
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
     for frame in source:
         segmenter.step(frame)
-    instances = part(segmenter.state_dict(), "store.instances")
+    instances = sub_state(segmenter.state_dict(), "store.instances")
     for name in ("features", "state_tokens"):
         values = instances[name]
         apart = ~torch.eye(len(values), dtype=torch.bool)
-        low, middle, high = cosine(values, values)[apart].quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
+        low, middle, high = cosine_similarity(values, values)[apart].quantile(torch.tensor([0.1, 0.5, 0.9])).tolist()
         print(f"{name}: median {middle:.2f}, deciles {low:.2f} and {high:.2f}, {len(values)} instances")
 
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.ops.voxels import VoxelHash, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys
 
 
 def one_instance_per_mask(views: Iterable[View]) -> Iterator[np.ndarray]:
@@ -51,7 +51,7 @@ def greedy_overlap(views: Iterable[View], voxel: float = 0.03, min_share: float 
     for view in views:
         rows, count = _rows(view.labels)
         mask, positions = _lifted(view, rows, 1)
-        mask, place = _distinct(mask, hashed.insert(voxel_keys(torch.from_numpy(positions), voxel)).numpy())
+        mask, place = _distinct(mask, hashed.insert(compute_voxel_keys(torch.from_numpy(positions), voxel)).numpy())
         owner = np.append(owner, np.zeros(len(hashed) - len(owner), dtype=np.int64))
         ids = np.zeros(count, dtype=np.int64)
         ends = np.searchsorted(mask, np.arange(count + 1))

@@ -20,7 +20,7 @@ from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
 from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, returns
-from moonseg3r_core.ops.grids import to_image
+from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.stages import Merge
 from moonseg3r_core.synthetic import SyntheticSequence
@@ -58,13 +58,13 @@ class _WatchedMerge:
 
 def _count_repairs(replay: Replay, config: Config) -> Repairs:
     segmenter, results = replay.results(config)
-    watched = _WatchedMerge(segmenter.rooms.merge)
-    segmenter.furnish(merge=watched)
+    watched = _WatchedMerge(segmenter.stages.merge)
+    segmenter.replace_stages(merge=watched)
     total = Repairs()
     for result in results:
         ids = _exact_ids(replay.recording, result.index)
         before, after = (
-            to_image(queries.labels, result.geometry, (ids.shape[0], ids.shape[1]))
+            resample_to_image(queries.labels, result.geometry, (ids.shape[0], ids.shape[1]))
             for queries in (watched.before, watched.after)
         )
         masks = len(watched.before)
@@ -96,7 +96,7 @@ def returns_table(
 
 def _walked_returns(walked: SyntheticSequence, config: Config, away: int, quiet: bool) -> list[tuple[int, int]]:
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    segmenter.furnish(masks=DrawnMasks(walked.ids, walked.seed))
+    segmenter.replace_stages(masks=DrawnMasks(walked.ids, walked.seed))
     fixed, seen = set(walked.scene.structure_ids), list[dict[int, int]]()
     for frame in tqdm(walked, desc=f"returns, room {walked.seed}", unit="frame", disable=quiet):
         given = segmenter.step(frame).instance_ids

@@ -39,7 +39,7 @@ class Replay:
 
     @classmethod
     def of(cls, recording: Recording, config: Config) -> Replay:
-        rooms = build_segmenter(_with_masks(config, recording)).rooms
+        rooms = build_segmenter(_with_masks(config, recording)).stages
         return cls(recording, tuple(_said(rooms, recording)))
 
     def results(self, config: Config, tokens: bool = True) -> tuple[OnlineSegmenter, Iterator[FrameResult]]:
@@ -49,7 +49,7 @@ class Replay:
         segmenter = build_segmenter(_with_masks(config, self.recording))
         walked = list(self.said) if tokens else [_without_tokens(said) for said in self.said]
         turn = {said.frame.index: said for said in walked}
-        segmenter.furnish(reconstruction=_Spoken(turn, "geometry"), masks=_Spoken(turn, "proposals"), features=_Spoken(turn, "features"))  # fmt: skip
+        segmenter.replace_stages(reconstruction=_Spoken(turn, "geometry"), masks=_Spoken(turn, "proposals"), features=_Spoken(turn, "features"))  # fmt: skip
         return segmenter, (segmenter.step(said.frame) for said in walked)
 
     def id_maps(self, config: Config, tokens: bool = True) -> list[np.ndarray]:

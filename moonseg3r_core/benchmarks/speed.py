@@ -58,7 +58,7 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
     views = [(sequence[i], sequence.ids(i)) for i in range(loop)]
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    segmenter.furnish(masks=DrawnMasks(lambda index: views[index % loop][1]))
+    segmenter.replace_stages(masks=DrawnMasks(lambda index: views[index % loop][1]))
     rows: list[Row] = []
     quarter = max(frames // 4, 1)
     start = perf_counter()

@@ -12,7 +12,7 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
 from moonseg3r_core.evaluation.views import View
-from moonseg3r_core.geometry import rigid_fault
+from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
 from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color
 from moonseg3r_core.sources.scannet import ScanNetSource
@@ -111,7 +111,7 @@ class PosedDepth:
             pose = torch.from_numpy(read_matrix(self._folder / "pose" / f"{self._stems[index]}.txt"))
         except FrameRejected:
             return None
-        return pose if rigid_fault(pose) is None else None
+        return pose if find_rigid_fault(pose) is None else None
 
     def view(self, index: int, labels: np.ndarray) -> View | None:
         """Labels (H, W) of a frame with its depth and pose; None for a frame that has no usable depth or pose."""

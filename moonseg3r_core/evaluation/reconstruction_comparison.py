@@ -11,8 +11,8 @@ from torch import Tensor
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.metrics.reconstruction import aligned, cloud_distances, depth_scale, thinned
 from moonseg3r_core.evaluation.protocols.nearest import align_map
-from moonseg3r_core.geometry import invert, rigid_fault, transform, unproject
-from moonseg3r_core.ops.grids import to_grid
+from moonseg3r_core.geometry import find_rigid_fault, invert, transform, unproject
+from moonseg3r_core.ops.grids import resample_to_grid
 from moonseg3r_core.types import Frame, Geometry
 
 VOXEL = 0.02  # metres: both clouds are thinned to it
@@ -57,7 +57,7 @@ class Comparison:
         self.ms.append(ms)
         self._estimated.append(geometry.world_from_camera.cpu())
         self._true.append(pose)
-        self._compare(geometry, sparse(to_grid(seen[..., 2], geometry)))
+        self._compare(geometry, sparse(resample_to_grid(seen[..., 2], geometry)))
 
     def _compare(self, geometry: Geometry, true: Tensor) -> None:
         """The points of a frame with its true depth (h, w), 0 = none, at the same pixels."""
@@ -126,7 +126,7 @@ def joined(pairs: list[Pair]) -> Pair:
 def _truth(frame: Frame) -> tuple[Tensor, Tensor] | None:
     """What every pixel sees in camera axes (H, W, 3), zero where there is no depth, and the pose; None without truth."""
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
-    if depth is None or intrinsics is None or pose is None or rigid_fault(pose):
+    if depth is None or intrinsics is None or pose is None or find_rigid_fault(pose):
         return None
     depth = torch.where(torch.isfinite(depth) & (depth > 0), depth, 0.0).cpu()
     return unproject(depth, intrinsics.cpu()), pose.cpu()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moonseg3r_core.ops.images import normalized
+from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 
@@ -27,7 +27,7 @@ class DinoFeatures:
         patch = self.net.config.patch_size
         image = covered(frame.image, geometry.grid)
         h, w = patches(image.shape[0], image.shape[1], self.long_side, patch)
-        pixels = normalized(image, h * patch, w * patch)
+        pixels = normalize_image(image, h * patch, w * patch)
         tokens = self.net(pixel_values=pixels).last_hidden_state[0]
         first = 1 + getattr(self.net.config, "num_register_tokens", 0)  # behind the class token and the registers
         return FeatureMap(tokens[first:].unflatten(0, (h, w)).float())

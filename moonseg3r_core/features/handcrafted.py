@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.ops.fourier import fourier_features
+from moonseg3r_core.ops.fourier import encode_fourier
 from moonseg3r_core.types import FeatureMap, Frame, Geometry
 
 SAMPLES = 4  # color samples along a cell's edge
@@ -45,7 +45,7 @@ def color_features(image: np.ndarray, h: int, w: int, color_range: float, lightn
     small = cv2.resize(image, (w * SAMPLES, h * SAMPLES), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) - LAB_CENTER
     lab[..., 0] *= lightness
-    encoded = fourier_features(torch.from_numpy(lab), color_range, octaves=3, count=12)
+    encoded = encode_fourier(torch.from_numpy(lab), color_range, octaves=3, count=12)
     return encoded.view(h, SAMPLES, w, SAMPLES, -1).mean((1, 3))
 
 

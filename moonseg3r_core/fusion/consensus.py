@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
-from moonseg3r_core.runtime.state import State, are_within, hold, take
+from moonseg3r_core.runtime.state import State, are_within, read_tensor, require
 
 
 class ViewConsensus:
@@ -54,8 +54,8 @@ class ViewConsensus:
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
-        pairs = take(state, "pairs", ("pairs", 4))
-        hold(are_within(pairs, 0, 1 << 31), "pairs must be of ids and counts")
+        pairs = read_tensor(state, "pairs", ("pairs", 4))
+        require(are_within(pairs, 0, 1 << 31), "pairs must be of ids and counts")
         self._shown = Counter({(a, b): shown for a, b, shown, _ in pairs.tolist()})
         self._together = Counter({(a, b): together for a, b, _, together in pairs.tolist()})
 

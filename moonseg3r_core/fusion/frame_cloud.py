@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from moonseg3r_core.ops.grids import to_grid
+from moonseg3r_core.ops.grids import resample_to_grid
 from moonseg3r_core.types import Frame, FrameResult, InstanceMap
 
 
@@ -18,8 +18,8 @@ def frame_cloud(frame: Frame, result: FrameResult, most: int) -> InstanceMap:
     valid = geometry.valid[::step, ::step]
     images = (
         geometry.points,
-        to_grid(frame.image.to(geometry.device), geometry),
-        to_grid(result.instance_ids, geometry),
+        resample_to_grid(frame.image.to(geometry.device), geometry),
+        resample_to_grid(result.instance_ids, geometry),
         geometry.confidence,
     )
     points, colors, ids, confidence = (image[::step, ::step][valid].cpu() for image in images)

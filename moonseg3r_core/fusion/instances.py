@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.merge import merge_groups
 from moonseg3r_core.fusion.votes import MOST_IDS
-from moonseg3r_core.runtime.state import State, are_within, hold, plain, take
+from moonseg3r_core.runtime.state import State, are_within, cpu_copy, read_tensor, require
 from moonseg3r_core.types import Assignment, Queries, Size
 
 
@@ -119,7 +119,7 @@ class Instances:
     def state_dict(self) -> dict[str, Tensor]:
         """Every column, and the id that is given next."""
         columns = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "next_id"}
-        held = {name: plain(values) for name, values in columns.items() if values is not None}
+        held = {name: cpu_copy(values) for name, values in columns.items() if values is not None}
         return {**held, "next_id": torch.tensor(self.next_id)}
 
     @classmethod
@@ -128,14 +128,14 @@ class Instances:
         sizes: dict[str, int] = {}
 
         def whole(name: str) -> Tensor:
-            return take(state, name, ("K",), torch.int64, sizes, device)
+            return read_tensor(state, name, ("K",), torch.int64, sizes, device)
 
         def real(name: str, *shape: Size, finite: bool = True) -> Tensor:
-            return take(state, name, ("K", *shape), torch.float32, sizes, device, finite)
+            return read_tensor(state, name, ("K", *shape), torch.float32, sizes, device, finite)
 
-        ids, next_id = whole("ids"), int(take(state, "next_id", ()))
-        hold(1 <= next_id <= MOST_IDS, f"next_id must be from 1 to {MOST_IDS}")
-        hold(are_within(ids, 1, next_id) and bool((ids.diff() > 0).all()), "ids must rise from 1 to below next_id")
+        ids, next_id = whole("ids"), int(read_tensor(state, "next_id", ()))
+        require(1 <= next_id <= MOST_IDS, f"next_id must be from 1 to {MOST_IDS}")
+        require(are_within(ids, 1, next_id) and bool((ids.diff() > 0).all()), "ids must rise from 1 to below next_id")
         return cls(
             ids=ids,
             features=real("features", "D"),

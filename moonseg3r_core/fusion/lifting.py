@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.ops.grids import to_grid
-from moonseg3r_core.ops.pooling import cell_counts, to_labels
-from moonseg3r_core.ops.spatial_keys import spatial_keys
+from moonseg3r_core.ops.grids import resample_to_grid
+from moonseg3r_core.ops.pooling import count_cell_pixels, paint_labels
+from moonseg3r_core.ops.spatial_keys import compute_spatial_keys
 from moonseg3r_core.types import Geometry, MaskProposals, Queries
 
 _LOW, _HIGH = 0.01, 0.99  # a box reaches from this share of a mask's points to that one
@@ -45,7 +45,7 @@ class Lift:
 
 def label_image(proposals: MaskProposals, geometry: Geometry) -> Tensor:
     """The masks as one image of rows + 1, (H, W) int32 on the geometry's grid."""
-    return to_grid(to_labels(proposals), geometry).to(geometry.device)
+    return resample_to_grid(paint_labels(proposals), geometry).to(geometry.device)
 
 
 def _on_points(labels: Tensor, geometry: Geometry) -> Tensor:
@@ -67,7 +67,7 @@ def state_distribution_tokens(attention: Tensor | None, labels: Tensor, masks: i
         return None
     _, h, w = attention.shape
     pixels = labels.numel() / (h * w)
-    return cell_counts(labels, masks, h, w) / pixels @ attention.flatten(1).T
+    return count_cell_pixels(labels, masks, h, w) / pixels @ attention.flatten(1).T
 
 
 class PointBoxes:
@@ -86,7 +86,7 @@ class KeyBoxes:
         self.cell, self.merge_distance = cell, merge_distance
 
     def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor:
-        keys = spatial_keys(geometry, labels, self.cell, self.merge_distance)
+        keys = compute_spatial_keys(geometry, labels, self.cell, self.merge_distance)
         inside = (keys.masks == torch.arange(masks, device=labels.device)[:, None])[..., None]
         low = (
             torch.where(inside, keys.positions, torch.inf).amin(1)

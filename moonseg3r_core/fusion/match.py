@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
-from moonseg3r_core.geometry import box_iou, cosine
+from moonseg3r_core.geometry import box_iou, cosine_similarity
 from moonseg3r_core.types import Assignment, Queries
 
 _PRUNED = 1e6  # cost of a pair below the threshold: finite, so that the solver always ends, and rejected afterwards
@@ -28,7 +28,7 @@ class QuerySimilarity:
     """Cosine of the queries, in [-1, 1]."""
 
     def __call__(self, queries: Queries, instances: Instances, overlap: Overlap) -> Tensor | None:
-        return cosine(instances.features, queries.features)
+        return cosine_similarity(instances.features, queries.features)
 
 
 class StateSimilarity:
@@ -37,7 +37,7 @@ class StateSimilarity:
     def __call__(self, queries: Queries, instances: Instances, overlap: Overlap) -> Tensor | None:
         if queries.state_tokens is None or instances.state_tokens is None:
             return None
-        return cosine(instances.state_tokens, queries.state_tokens)
+        return cosine_similarity(instances.state_tokens, queries.state_tokens)
 
 
 class BoxSimilarity:

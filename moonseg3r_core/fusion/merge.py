@@ -9,8 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from moonseg3r_core.fusion.borders import borders
-from moonseg3r_core.geometry import cosine
-from moonseg3r_core.ops.grids import to_grid
+from moonseg3r_core.geometry import cosine_similarity
+from moonseg3r_core.ops.grids import resample_to_grid
 from moonseg3r_core.types import Frame, Geometry, Queries
 
 _CONTRAST = 4.0  # what the contrast of a border, in [0, sqrt(3)], takes off the similarity of the masks along it
@@ -24,7 +24,7 @@ class SimilarityMerge:
         self.threshold = threshold
 
     def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
-        alike = cosine(queries.features, queries.features) > self.threshold
+        alike = cosine_similarity(queries.features, queries.features) > self.threshold
         return merge_groups(queries, components(alike))
 
 
@@ -37,8 +37,8 @@ class BorderMerge:
         self.threshold = threshold
 
     def __call__(self, queries: Queries, frame: Frame, geometry: Geometry) -> Queries:
-        contrast, pixels = borders(to_grid(frame.image, geometry), queries.labels, len(queries))
-        likeness = cosine(queries.features, queries.features) - _CONTRAST * contrast
+        contrast, pixels = borders(resample_to_grid(frame.image, geometry), queries.labels, len(queries))
+        likeness = cosine_similarity(queries.features, queries.features) - _CONTRAST * contrast
         return merge_groups(queries, components((likeness > self.threshold) & (pixels >= _BORDER)))
 
 

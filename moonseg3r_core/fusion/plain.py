@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.instances import Instances
-from moonseg3r_core.runtime.state import State, plain, take
+from moonseg3r_core.runtime.state import State, cpu_copy, read_tensor
 from moonseg3r_core.types import Instance
 
 
@@ -28,7 +28,7 @@ def in_plain_numbers(
 
 def descriptors(instances: Instances) -> dict[int, Tensor]:
     """The query (D,) of each id, on the CPU."""
-    return dict(zip(instances.ids.tolist(), plain(instances.features), strict=True))
+    return dict(zip(instances.ids.tolist(), cpu_copy(instances.features), strict=True))
 
 
 def to_tables(instances: list[Instance]) -> dict[str, Tensor]:
@@ -44,8 +44,8 @@ def to_tables(instances: list[Instance]) -> dict[str, Tensor]:
 def from_tables(state: State) -> list[Instance]:
     """What `to_tables` was given."""
     sizes: dict[str, int] = {}
-    whole = take(state, "whole", ("n", 5), sizes=sizes).tolist()
-    real = take(state, "real", ("n", 10), torch.float64, sizes, finite=False).tolist()
+    whole = read_tensor(state, "whole", ("n", 5), sizes=sizes).tolist()
+    real = read_tensor(state, "real", ("n", 10), torch.float64, sizes, finite=False).tolist()
     return [
         Instance(id, points, tuple(r[:3]), tuple(r[3:6]), tuple(r[6:9]), r[9], *seen)
         for (id, points, *seen), r in zip(whole, real, strict=True)

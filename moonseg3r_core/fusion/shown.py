@@ -7,7 +7,7 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.lifting import percentile_boxes
 from moonseg3r_core.fusion.voxel_map import VoxelMap
-from moonseg3r_core.ops.voxels import grown
+from moonseg3r_core.ops.voxels import grow_rows
 
 
 class Shown:
@@ -32,7 +32,9 @@ class Shown:
             self._with(self.labels, rows, labels),
             self._with(self.confidence, rows, confidence),
         )
-        self.counts, self.centroids, self.boxes = (grown(t, next_id) for t in (self.counts, self.centroids, self.boxes))
+        self.counts, self.centroids, self.boxes = (
+            grow_rows(t, next_id) for t in (self.counts, self.centroids, self.boxes)
+        )
         self._describe(torch.cat((left, labels)).unique().long())
 
     def _with(self, before: Tensor, rows: Tensor, values: Tensor) -> Tensor:

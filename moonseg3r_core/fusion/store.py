@@ -15,8 +15,17 @@ from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbe
 from moonseg3r_core.fusion.shown import Shown
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
-from moonseg3r_core.ops.grids import to_grid
-from moonseg3r_core.runtime.state import State, are_within, gathered, hold, load_parts, part, take, within
+from moonseg3r_core.ops.grids import resample_to_grid
+from moonseg3r_core.runtime.state import (
+    State,
+    are_within,
+    error_prefix,
+    load_parts,
+    prefix_states,
+    read_tensor,
+    require,
+    sub_state,
+)
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
@@ -80,7 +89,7 @@ class InstanceStore:
         joins = self.consensus(self.instances, overlap)
         self.instances = updated.joined(joins)
         ids = assignment.ids_of(queries.labels)
-        points, colors, ids = self._sampled(geometry, geometry.points, to_grid(frame.image, geometry), ids)
+        points, colors, ids = self._sampled(geometry, geometry.points, resample_to_grid(frame.image, geometry), ids)
         self.map.observe(points, colors, ids)
         self.votes.observe(points, ids)
         for old, new in joins.items():
@@ -98,7 +107,7 @@ class InstanceStore:
         """
         ids = torch.zeros(geometry.valid.shape, dtype=torch.int64, device=geometry.device)
         ids[geometry.valid] = self.votes.ids_at(geometry.points[geometry.valid])
-        self.map.extend(*self._sampled(geometry, geometry.points, to_grid(frame.image, geometry)))
+        self.map.extend(*self._sampled(geometry, geometry.points, resample_to_grid(frame.image, geometry)))
         return ids
 
     def _retire(self, frame: int) -> None:
@@ -130,7 +139,7 @@ class InstanceStore:
         joins = torch.tensor(list(self.final_ids.items()), dtype=torch.int64).view(-1, 2)
         parts = {name: getattr(self, name).state_dict() for name in ("map", "votes", "instances", "consensus")}
         return {
-            **gathered(**parts, retired=to_tables(self.retired)),
+            **prefix_states(**parts, retired=to_tables(self.retired)),
             "final_ids": joins,
             **{name: torch.tensor(count) for name, count in counters.items()},
         }
@@ -139,15 +148,17 @@ class InstanceStore:
         """Take up what `state_dict` gave."""
         load_parts(state, map=self.map, votes=self.votes, consensus=self.consensus)
         self.shown = Shown(self.map)
-        with within("instances"):
-            self.instances = Instances.from_state(part(state, "instances"), self.device)
-        with within("retired"):
-            self.retired = from_tables(part(state, "retired"))
-        joins, ids = take(state, "final_ids", ("joins", 2)), self.instances.ids
-        hold(are_within(joins, 1, self.instances.next_id), "final_ids must be ids below instances.next_id")
-        hold(self.votes.has_only(ids) and self.map.votes.has_only(ids), "votes must be for ids of instances")
+        with error_prefix("instances"):
+            self.instances = Instances.from_state(sub_state(state, "instances"), self.device)
+        with error_prefix("retired"):
+            self.retired = from_tables(sub_state(state, "retired"))
+        joins, ids = read_tensor(state, "final_ids", ("joins", 2)), self.instances.ids
+        require(are_within(joins, 1, self.instances.next_id), "final_ids must be ids below instances.next_id")
+        require(self.votes.has_only(ids) and self.map.votes.has_only(ids), "votes must be for ids of instances")
         self.final_ids = dict(joins.tolist())
-        self._updates, self._retired_before = (int(take(state, name, ())) for name in ("updates", "retired_before"))
+        self._updates, self._retired_before = (
+            int(read_tensor(state, name, ())) for name in ("updates", "retired_before")
+        )
 
     def _final(self) -> Tensor:
         """The id that each id goes by, (next id,) int64."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
-from moonseg3r_core.runtime.state import State, are_within, gathered, hold, load_parts, plain, take
+from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, grow_rows
+from moonseg3r_core.runtime.state import State, are_within, cpu_copy, load_parts, prefix_states, read_tensor, require
 
 MOST_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
 
@@ -33,7 +33,7 @@ class VoteGrid:
 
     def ids_at(self, points: Tensor) -> Tensor:
         """The leading id (N,) int64 at points (N, 3); 0 where nothing, or nothing labelled, was seen before."""
-        rows = self._voxels.find(voxel_keys(points, self.voxel))
+        rows = self._voxels.find(compute_voxel_keys(points, self.voxel))
         ids = torch.zeros_like(rows)
         known = rows >= 0
         ids[known] = self.leaders(rows[known])[0]
@@ -49,9 +49,9 @@ class VoteGrid:
     def observe(self, points: Tensor, ids: Tensor) -> Tensor:
         """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled; the voxel rows (N,) of the points."""
         self._time += 1
-        rows = self._voxels.insert(voxel_keys(points, self.voxel))
-        self._ids, self._votes, self._seen = (grown(t, len(self)) for t in (self._ids, self._votes, self._seen))
-        self._changed = grown(self._changed, len(self))
+        rows = self._voxels.insert(compute_voxel_keys(points, self.voxel))
+        self._ids, self._votes, self._seen = (grow_rows(t, len(self)) for t in (self._ids, self._votes, self._seen))
+        self._changed = grow_rows(self._changed, len(self))
         self._changed[rows] = True
         labelled = ids > 0
         pairs, counts = torch.unique(rows[labelled] * MOST_IDS + ids[labelled], return_counts=True)
@@ -77,18 +77,18 @@ class VoteGrid:
     def state_dict(self) -> dict[str, Tensor]:
         """The voxels and their counts, row by row, and how many frames were counted."""
         counts = {"ids": self._ids, "votes": self._votes, "seen": self._seen}
-        rows = {name: plain(values[: len(self)]) for name, values in counts.items()}
-        return {**gathered(voxels=self._voxels.state_dict()), **rows, "time": torch.tensor(self._time)}
+        rows = {name: cpu_copy(values[: len(self)]) for name, values in counts.items()}
+        return {**prefix_states(voxels=self._voxels.state_dict()), **rows, "time": torch.tensor(self._time)}
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
         load_parts(state, voxels=self._voxels)
         shape = (len(self._voxels), self._ids.shape[1])
-        ids, votes, seen = (take(state, name, shape, device=self.device) for name in ("ids", "votes", "seen"))
-        time = int(take(state, "time", ()))
-        hold(are_within(ids, 0, MOST_IDS), f"ids must be from 0 to {MOST_IDS - 1}")
-        hold(are_within(votes, 0, 1 << 31), "votes must be from 0 to 2^31 - 1")
-        hold(0 <= time < 1 << 32 and are_within(seen, 0, time + 1), "seen must be from 0 to time, below 2^32")
+        ids, votes, seen = (read_tensor(state, name, shape, device=self.device) for name in ("ids", "votes", "seen"))
+        time = int(read_tensor(state, "time", ()))
+        require(are_within(ids, 0, MOST_IDS), f"ids must be from 0 to {MOST_IDS - 1}")
+        require(are_within(votes, 0, 1 << 31), "votes must be from 0 to 2^31 - 1")
+        require(0 <= time < 1 << 32 and are_within(seen, 0, time + 1), "seen must be from 0 to time, below 2^32")
         self._ids, self._votes, self._seen, self._time = ids, votes, seen, time
         self._changed = torch.ones(len(self), dtype=torch.bool, device=self.device)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.fusion.votes import VoteGrid
-from moonseg3r_core.ops.voxels import grown
-from moonseg3r_core.runtime.state import State, gathered, hold, load_parts, plain, take
+from moonseg3r_core.ops.voxels import grow_rows
+from moonseg3r_core.runtime.state import State, cpu_copy, load_parts, prefix_states, read_tensor, require
 
 _ALL = slice(None)
 FAR = 1e9  # metres; no map reaches as far
@@ -34,22 +34,26 @@ class VoxelMap:
         self._add(self.votes.observe(points, ids), points, colors, 1.0)
 
     def _add(self, rows: Tensor, points: Tensor, colors: Tensor, voteless: float) -> None:
-        self._sums = grown(self._sums, len(self))
+        self._sums = grow_rows(self._sums, len(self))
         one = torch.ones_like(points[:, :1])
         self._sums.index_add_(0, rows, torch.cat((points, colors.to(points), one, voteless * one), dim=1).double())
 
     def state_dict(self) -> dict[str, Tensor]:
         """The votes, and the sums of what was seen in each voxel."""
-        return {**gathered(votes=self.votes.state_dict()), "sums": plain(self._sums[: len(self)])}
+        return {**prefix_states(votes=self.votes.state_dict()), "sums": cpu_copy(self._sums[: len(self)])}
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
         load_parts(state, votes=self.votes)
-        sums = take(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
+        sums = read_tensor(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
         observed, voteless = sums[:, 6], sums[:, 7]
-        hold(bool((sums[:, :3].abs() <= FAR * observed[:, None]).all()), f"sums must be of points within {FAR:.0e} m")
-        hold(bool(((sums[:, 3:6] >= 0) & (sums[:, 3:6] <= 255 * observed[:, None])).all()), "sums must be of colors")
-        hold(bool(((observed >= 1) & (voteless >= 0) & (voteless <= observed)).all()), "sums must be of observations")
+        require(
+            bool((sums[:, :3].abs() <= FAR * observed[:, None]).all()), f"sums must be of points within {FAR:.0e} m"
+        )
+        require(bool(((sums[:, 3:6] >= 0) & (sums[:, 3:6] <= 255 * observed[:, None])).all()), "sums must be of colors")
+        require(
+            bool(((observed >= 1) & (voteless >= 0) & (voteless <= observed)).all()), "sums must be of observations"
+        )
         self._sums = sums
 
     def points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path, mark: object = "") -> Iterator[Path]:
+def write_atomically(path: Path, mark: object = "") -> Iterator[Path]:
     """A path to write to; when the block ends well, what is there takes the place of `path`, else it is removed.
 
     What a killed process left there is written over; those who may write one file at the same time give each a `mark`.

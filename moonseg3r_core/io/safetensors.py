@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from moonseg3r_core.errors import OutputError, WeightsError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
 
 N = TypeVar("N", bound=nn.Module)
@@ -23,7 +23,7 @@ def write_net(path: Path, kind: str, net: nn.Module, facts: Mapping[str, Any]) -
     """A net as safetensors; `path` is what it was until the new file is whole. Raises OutputError where that fails."""
     tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in net.state_dict().items()}
     try:
-        with whole_file(path) as part:
+        with write_atomically(path) as part:
             safetensors.torch.save_file(tensors, part, {kind: json.dumps(facts)})
             part.chmod(0o644)  # some versions of safetensors keep it to its owner; a folder may be shared
     except (OSError, SafetensorError) as error:

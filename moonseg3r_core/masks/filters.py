@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.ops.pooling import to_labels, to_masks
+from moonseg3r_core.ops.pooling import paint_labels, split_labels
 from moonseg3r_core.types import MaskProposals
 
 
@@ -19,7 +19,7 @@ class MaskFilter:
         self.min_area = min_area
 
     def __call__(self, proposals: MaskProposals) -> MaskProposals:
-        return from_labels(to_labels(proposals), self.min_area, proposals.scores)
+        return from_labels(paint_labels(proposals), self.min_area, proposals.scores)
 
 
 def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None) -> MaskProposals:
@@ -35,5 +35,5 @@ def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None)
     kept = order[(areas[order] >= max(min_area, 1))]
     rank = torch.zeros(len(areas), dtype=torch.int32, device=labels.device)
     rank[kept] = torch.arange(1, len(kept) + 1, dtype=torch.int32, device=labels.device)
-    masks = to_masks(rank.index_select(0, labels.flatten()).view(labels.shape), len(kept))
+    masks = split_labels(rank.index_select(0, labels.flatten()).view(labels.shape), len(kept))
     return MaskProposals(masks, torch.ones(len(kept), device=labels.device) if scores is None else scores[kept - 1])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.ops.images import normalized
+from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 STEP = 32  # what the sides of a picture are multiples of
@@ -49,7 +49,7 @@ class Mask2FormerMasks:
         """
         like = next(self.net.parameters())
         size = inner_size(image.shape[0], image.shape[1], self.short_side, self.long_side)
-        said = self.net(pixel_values=normalized(image.to(like.device), *size).to(like.dtype))
+        said = self.net(pixel_values=normalize_image(image.to(like.device), *size).to(like.dtype))
         return said.class_queries_logits[0].float(), said.masks_queries_logits[0].float()
 
 

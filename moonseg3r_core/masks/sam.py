@@ -18,7 +18,7 @@ from moonseg3r_core.masks.automatic import (
     without_crumbs,
 )
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.ops.images import normalized
+from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 PRESETS = {"published": 32, "fast": 12}  # points along each side of the image
@@ -136,7 +136,7 @@ def prepared(image: Tensor, inner: tuple[int, int], side: int) -> Tensor:
     """An image (H, W, 3) uint8 as the nets take it, (1, 3, side, side) float32: resized to `inner` (height, width),
     normalized, zeros below and beside it.
     """
-    return pad(normalized(image, *inner), (0, side - inner[1], 0, side - inner[0]))
+    return pad(normalize_image(image, *inner), (0, side - inner[1], 0, side - inner[0]))
 
 
 def predict(net: Any, embeddings: Any, points: Tensor) -> tuple[Tensor, Tensor]:

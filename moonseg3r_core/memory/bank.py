@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.runtime.state import hold, take
+from moonseg3r_core.runtime.state import read_tensor, require
 from moonseg3r_core.types import check
 
 
@@ -68,8 +68,8 @@ class QueryBank:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave; the newest `max_queries` of it."""
-        queries, end = take(state, "queries", ("n", "D"), torch.float32), int(take(state, "end", ()))
-        hold(len(queries) <= end < 1 << 40, "end must be at least the number of queries, below 2^40")
+        queries, end = read_tensor(state, "queries", ("n", "D"), torch.float32), int(read_tensor(state, "end", ()))
+        require(len(queries) <= end < 1 << 40, "end must be at least the number of queries, below 2^40")
         self.end = self.first = end - len(queries)
         self._rows = queries[:0]
         self.append(queries)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
-from moonseg3r_core.runtime.state import hold, take
+from moonseg3r_core.runtime.state import read_tensor, require
 
 
 @dataclass(frozen=True)
@@ -185,17 +185,20 @@ class QueryIndexMap:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, within this map's own limits."""
         sizes: dict[str, int] = {}
-        slots, free, seen = (take(state, *wanted, sizes=sizes).numpy() for wanted in _SLOTS.items())
-        positions = take(state, "positions", ("n", 3), torch.float32, sizes).numpy()
-        members, bounds = take(state, "members", ("m",)).numpy(), take(state, "offsets", (len(slots) + 1,)).tolist()
+        slots, free, seen = (read_tensor(state, *wanted, sizes=sizes).numpy() for wanted in _SLOTS.items())
+        positions = read_tensor(state, "positions", ("n", 3), torch.float32, sizes).numpy()
+        members, bounds = (
+            read_tensor(state, "members", ("m",)).numpy(),
+            read_tensor(state, "offsets", (len(slots) + 1,)).tolist(),
+        )
         places = np.sort(np.concatenate((slots, free)))
-        hold(bool((np.abs(positions) <= _FAR).all()), f"positions must be within {_FAR:.0e} m")
-        hold(np.array_equal(places, np.arange(len(places))), "slots and free must number all from 0, none twice")
-        hold(
+        require(bool((np.abs(positions) <= _FAR).all()), f"positions must be within {_FAR:.0e} m")
+        require(np.array_equal(places, np.arange(len(places))), "slots and free must number all from 0, none twice")
+        require(
             bounds == sorted(bounds) and [bounds[0], bounds[-1]] == [0, len(members)],
             "offsets must rise to all members",
         )
-        hold(seen.min(initial=0) >= 0 and seen.max(initial=0) < _LATEST, f"seen must be from 0 to {_LATEST - 1}")
+        require(seen.min(initial=0) >= 0 and seen.max(initial=0) < _LATEST, f"seen must be from 0 to {_LATEST - 1}")
         self.reset()
         self._free, self._queries = free.tolist(), [array("q") for _ in range(len(slots) + len(free))]
         self._make_room()

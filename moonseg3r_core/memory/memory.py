@@ -14,8 +14,16 @@ from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
 from moonseg3r_core.memory.rasterizer import NEAR, Raster
-from moonseg3r_core.ops.spatial_keys import spatial_keys
-from moonseg3r_core.runtime.state import Stateless, are_within, gathered, hold, load_parts, part, take
+from moonseg3r_core.ops.spatial_keys import compute_spatial_keys
+from moonseg3r_core.runtime.state import (
+    Stateless,
+    are_within,
+    load_parts,
+    prefix_states,
+    read_tensor,
+    require,
+    sub_state,
+)
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
 _MARGIN = (
@@ -65,7 +73,7 @@ class IndexMemory:
 
     def remember(self, queries: Queries, geometry: Geometry) -> None:
         """Append the frame's queries to the bank (eq 7) and its keys to the map (eq 8)."""
-        keys = spatial_keys(geometry, queries.labels, self.cell, _MARGIN)
+        keys = compute_spatial_keys(geometry, queries.labels, self.cell, _MARGIN)
         masks = keys.masks.cpu()
         if len(masks) and not (int(masks.min()) >= -1 and int(masks.max()) < len(queries)):
             raise ValueError(
@@ -82,13 +90,13 @@ class IndexMemory:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything remembered, as plain CPU tensors by dotted name."""
-        return gathered(bank=self.bank.state_dict(), map=self.map.state_dict())
+        return prefix_states(bank=self.bank.state_dict(), map=self.map.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, within this memory's own limits. Raises InputError where a part is missing."""
         load_parts(state, bank=self.bank, map=self.map)
-        members = take(part(state, "map"), "members", ("m",))
-        hold(are_within(members, 0, self.bank.end), "map.members must be of the queries in the bank")
+        members = read_tensor(sub_state(state, "map"), "members", ("m",))
+        require(are_within(members, 0, self.bank.end), "map.members must be of the queries in the bank")
 
     def _look(self, geometry: Geometry) -> tuple[Tensor, Raster]:
         """The slots (n,) of the keys in view, and which of those (0..n-1) each sample of the index map shows."""

@@ -9,7 +9,7 @@ from torch.nn.functional import grid_sample
 from moonseg3r_core.types import FeatureMap, Geometry
 
 
-def to_grid(image: Tensor, geometry: Geometry) -> Tensor:
+def resample_to_grid(image: Tensor, geometry: Geometry) -> Tensor:
     """An image (H, W) sampled at the pixels of the geometry's grid, nearest."""
     grid = geometry.grid
     if grid.is_image((image.shape[0], image.shape[1])):
@@ -19,7 +19,7 @@ def to_grid(image: Tensor, geometry: Geometry) -> Tensor:
     return image[v.clamp(0, image.shape[0] - 1)[:, None], u.clamp(0, image.shape[1] - 1)[None, :]]
 
 
-def to_image(labels: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:
+def resample_to_image(labels: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:
     """Labels on the geometry's grid brought back to an image of `size` (H, W); 0 outside of the grid."""
     grid = geometry.grid
     if grid.is_image(size):
@@ -31,7 +31,7 @@ def to_image(labels: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tenso
     return torch.where(inside, picked, 0)
 
 
-def on_cells(features: FeatureMap, geometry: Geometry, h: int, w: int) -> Tensor:
+def sample_cells(features: FeatureMap, geometry: Geometry, h: int, w: int) -> Tensor:
     """Features (h, w, C) at the centres of h x w cells laid evenly over the geometry's pixels, bilinear between the
     map's own; what lies outside of the map takes its border's.
     """

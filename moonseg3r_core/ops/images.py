@@ -8,14 +8,14 @@ from torch.nn.functional import interpolate
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
 
 
-def resized(image: Tensor, height: int, width: int) -> Tensor:
+def resize_image(image: Tensor, height: int, width: int) -> Tensor:
     """An image (H, W, 3) uint8 as (3, height, width) float32 in [0, 1], bilinear, smoothed where it shrinks."""
     planes = image.permute(2, 0, 1)[None].float() / 255
     return interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def normalized(image: Tensor, height: int, width: int) -> Tensor:
+def normalize_image(image: Tensor, height: int, width: int) -> Tensor:
     """As `resized`, less ImageNet's mean and in units of its deviation: (1, 3, height, width) float32."""
-    colors = resized(image, height, width)
+    colors = resize_image(image, height, width)
     mean, std = (colors.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     return ((colors - mean) / std)[None]

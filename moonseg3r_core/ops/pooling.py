@@ -9,7 +9,7 @@ from torch import Tensor
 from moonseg3r_core.types import MaskProposals
 
 
-def cell_counts(labels: Tensor, masks: int, h: int, w: int, valid: Tensor | None = None) -> Tensor:
+def count_cell_pixels(labels: Tensor, masks: int, h: int, w: int, valid: Tensor | None = None) -> Tensor:
     """Pixels of each mask in each cell of an (h, w) grid laid over the image: (masks, h * w) float32.
 
     labels (H, W) int32 with m + 1 for mask m; `valid` (H, W) bool leaves pixels out. A mask smaller than a cell still
@@ -26,7 +26,7 @@ def cell_counts(labels: Tensor, masks: int, h: int, w: int, valid: Tensor | None
     return counts.view(masks + 1, h * w)[1:].float()
 
 
-def to_labels(proposals: MaskProposals) -> Tensor:
+def paint_labels(proposals: MaskProposals) -> Tensor:
     """Proposals as one image (H, W) int32: 0 = none, m + 1 = row m.
 
     Where masks overlap the best-scoring one keeps the pixel, ties go to the smaller mask, then to the earlier row.
@@ -39,7 +39,7 @@ def to_labels(proposals: MaskProposals) -> Tensor:
     return labels
 
 
-def to_masks(labels: Tensor, masks: int) -> Tensor:
+def split_labels(labels: Tensor, masks: int) -> Tensor:
     """An image (H, W) int32 of 0 = none, m + 1 = mask m, as masks (M, H, W) bool."""
     rows = torch.arange(1, masks + 1, dtype=torch.int32, device=labels.device)[:, None, None]
     return torch.from_numpy(labels.numpy() == rows.numpy()) if _by_numpy(labels) else labels == rows

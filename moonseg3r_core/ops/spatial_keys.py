@@ -29,7 +29,7 @@ class SpatialKeys:
         return self.positions.shape[0]
 
 
-def spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_distance: float) -> SpatialKeys:
+def compute_spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_distance: float) -> SpatialKeys:
     """One key per cell of `cell` x `cell` pixels (0: 40 cells from left to right) that has points and straddles no depth edge.
 
     labels (H, W) int32 as in `types.Queries`. A cell's points on its surface are those within 2 `merge_distance` of

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from moonseg3r_core.runtime.state import State, hold, plain, take
+from moonseg3r_core.runtime.state import State, cpu_copy, read_tensor, require
 
 _EMPTY = -1
 _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin
 
 
-def voxel_keys(points: Tensor, size: float) -> Tensor:
+def compute_voxel_keys(points: Tensor, size: float) -> Tensor:
     """Points (N, 3) in metres as the int64 keys (N,) of their voxels of edge `size`; >= 0 always.
 
     Coordinates beyond 2^20 voxels from the origin (21 km at 2 cm) are clamped to that border.
@@ -66,12 +66,12 @@ class VoxelHash:
         used = self._keys != _EMPTY
         keys = torch.empty(self._count, dtype=torch.int64, device=self._keys.device)
         keys[self._rows[used]] = self._keys[used]
-        return {"keys": plain(keys)}
+        return {"keys": cpu_copy(keys)}
 
     def load_state_dict(self, state: State) -> None:
         """Take up what `state_dict` gave."""
-        keys = take(state, "keys", ("N",), device=self._keys.device)
-        hold(len(keys.unique()) == len(keys) and not bool((keys < 0).any()), "keys must be >= 0, none twice")
+        keys = read_tensor(state, "keys", ("N",), device=self._keys.device)
+        require(len(keys.unique()) == len(keys) and not bool((keys < 0).any()), "keys must be >= 0, none twice")
         self._keys.fill_(_EMPTY)
         self._reserve(len(keys))
         self._put(keys, torch.arange(len(keys), device=keys.device))
@@ -106,7 +106,7 @@ class VoxelHash:
         return (slots + 1) & (len(self._keys) - 1)
 
 
-def grown(store: Tensor, rows: int) -> Tensor:
+def grow_rows(store: Tensor, rows: int) -> Tensor:
     """`store` with room for `rows` rows: itself, or a copy of twice the length with zeros behind."""
     if rows <= len(store):
         return store

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.geometry import rigid_fault, transform, unproject
-from moonseg3r_core.ops.positions import position_features
+from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
+from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
@@ -60,7 +60,7 @@ class RgbdReconstruction(Stateless):
 
     def encoded(self, geometry: Geometry) -> Geometry:
         """With the F3d of its points."""
-        features = position_features(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
+        features = encode_positions(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
         return replace(geometry, features=FeatureMap(features))
 
 
@@ -102,7 +102,7 @@ def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
             f"frame {frame.index}: intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
             f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration."
         )
-    fault = rigid_fault(pose)
+    fault = find_rigid_fault(pose)
     if fault:
         raise FrameRejected(
             f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from moonseg3r_core.ops.grids import to_image
-from moonseg3r_core.ops.pooling import cell_counts
+from moonseg3r_core.ops.grids import resample_to_image
+from moonseg3r_core.ops.pooling import count_cell_pixels
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
 
 
@@ -18,7 +18,9 @@ class AverageRefinement:
 
     def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries:
         maps = [features] if geometry.features is None else [geometry.features, features]
-        labels = [queries.labels if m.size is None else to_image(queries.labels, geometry, m.size) for m in maps]
+        labels = [
+            queries.labels if m.size is None else resample_to_image(queries.labels, geometry, m.size) for m in maps
+        ]
         parts = [
             normalize(masked_average(m.features, under, len(queries)), dim=-1)
             for m, under in zip(maps, labels, strict=True)
@@ -29,5 +31,5 @@ class AverageRefinement:
 def masked_average(features: Tensor, labels: Tensor, masks: int) -> Tensor:
     """Eq 2 before eta: features (h, w, C) averaged under labels (H, W), weighted by pixels per cell: (masks, C)."""
     h, w, _ = features.shape
-    weights = cell_counts(labels, masks, h, w)
+    weights = count_cell_pixels(labels, masks, h, w)
     return weights @ features.reshape(h * w, -1) / weights.sum(1, keepdim=True).clamp(min=1)

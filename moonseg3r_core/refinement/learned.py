@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.io.safetensors import read_net, write_net
-from moonseg3r_core.ops.grids import on_cells
-from moonseg3r_core.ops.pooling import cell_counts
+from moonseg3r_core.ops.grids import sample_cells
+from moonseg3r_core.ops.pooling import count_cell_pixels
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
 
 _KIND = "query_net"
@@ -89,7 +89,7 @@ def frame_features(features: FeatureMap, geometry: Geometry) -> FrameFeatures:
     """Both feature maps cell by cell; F3d has no channels where the reconstruction brings none."""
     geometric = geometry.features or FeatureMap.empty(1, 1, geometry.device)
     h, w = (max(sides) for sides in zip(features.features.shape[:2], geometric.features.shape[:2], strict=True))
-    f3d, f2d = (on_cells(each, geometry, h, w).flatten(0, 1) for each in (geometric, features))
+    f3d, f2d = (sample_cells(each, geometry, h, w).flatten(0, 1) for each in (geometric, features))
     return FrameFeatures(f3d, f2d, (h, w))
 
 
@@ -101,7 +101,7 @@ def concatenated(geometric: Tensor, semantic: Tensor) -> Tensor:
 
 def cell_shares(labels: Tensor, masks: int, h: int, w: int) -> Tensor:
     """The share (M, h w) of each cell's pixels that is each mask's; labels (H, W) as in `Queries`."""
-    return (cell_counts(labels, masks, h, w) * (h * w / max(labels.numel(), 1))).clamp(max=1)
+    return (count_cell_pixels(labels, masks, h, w) * (h * w / max(labels.numel(), 1))).clamp(max=1)
 
 
 class QueryNet(nn.Module):

@@ -1,26 +1,27 @@
-"""The frame budget: which frames are looked at for masks; the others only reconstruct and extend the map."""
+"""The mask schedule: which frames are segmented; the others are only reconstructed and extend the map."""
 
 from __future__ import annotations
 
 from moonseg3r_core.types import Frame
 
 
-class EveryNth:
-    """Every n-th frame that comes has its turn, the first one too; where it is rejected, the next one has a turn too."""
+class MaskSchedule:
+    """Segments every n-th frame, beginning with the first. A frame that is due and rejected leaves the next one due."""
 
     def __init__(self, every: int) -> None:
         self.every = every
         self.reset()
 
-    def __call__(self, frame: Frame) -> bool:
-        self._due |= self._come % self.every == 0
-        self._come += 1
+    def is_due(self, frame: Frame) -> bool:
+        """Count the frame, and say whether it is segmented."""
+        self._due |= self._count % self.every == 0
+        self._count += 1
         return self._due
 
-    def spend(self) -> None:
-        """The frame that had its turn was taken in."""
+    def mark_done(self) -> None:
+        """Note that the frame that was due has been segmented."""
         self._due = False
 
     def reset(self) -> None:
-        """The next frame is the first one."""
-        self._come, self._due = 0, False
+        """Start counting anew."""
+        self._count, self._due = 0, False

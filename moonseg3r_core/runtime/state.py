@@ -1,4 +1,4 @@
-"""What is remembered, as plain tensors by dotted name: taken out, put together, and held to its shapes on the way back."""
+"""The state of stages as plain tensors under dotted names: copied, combined, and validated when it is loaded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ State = Mapping[str, Tensor]
 
 
 class Stateless:
-    """For a room's tenant that remembers nothing from frame to frame."""
+    """Base of implementations that keep nothing from frame to frame."""
 
     def reset(self) -> None: ...
 
@@ -26,38 +26,38 @@ class Stateless:
     def load_state_dict(self, state: State) -> None: ...
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """A copy on the CPU that nothing else holds."""
+def cpu_copy(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy on the CPU that shares no memory."""
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def gathered(**parts: State) -> dict[str, Tensor]:
-    """The states of parts as one: `bank={"queries": t}` as `{"bank.queries": t}`."""
+def prefix_states(**parts: State) -> dict[str, Tensor]:
+    """Combine the states of parts: `bank={"queries": t}` becomes `{"bank.queries": t}`."""
     return {f"{part}.{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
 
 
-def part(state: State, name: str) -> dict[str, Tensor]:
-    """One part of what `gathered` put together."""
+def sub_state(state: State, name: str) -> dict[str, Tensor]:
+    """Return the state of one part of what `prefix_states` combined."""
     return {full[len(name) + 1 :]: tensor for full, tensor in state.items() if full.startswith(f"{name}.")}
 
 
 def load_parts(state: State, **parts: Stateful) -> None:
-    """Give each part its own state."""
+    """Load each part's own state into it."""
     for name, owner in parts.items():
-        with within(name):
-            owner.load_state_dict(part(state, name))
+        with error_prefix(name):
+            owner.load_state_dict(sub_state(state, name))
 
 
 @contextmanager
-def within(name: str) -> Iterator[None]:
-    """Errors about tensors of this part name them in full."""
+def error_prefix(name: str) -> Iterator[None]:
+    """Prefix errors about this part's tensors with its name."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{name}.{error}") from error
 
 
-def take(
+def read_tensor(
     state: State,
     name: str,
     shape: Sequence[Size],
@@ -66,8 +66,10 @@ def take(
     device: torch.device | str = "cpu",
     finite: bool = True,
 ) -> Tensor:
-    """A copy of a state's tensor, on a device. Raises InputError where it is missing, misshapen (`types.check`), or, unless
-    it need not be `finite`, holds NaN or infinite numbers.
+    """Return a copy of a state's tensor on a device.
+
+    Raises InputError where it is missing, has another shape or dtype (`types.check`), or holds NaN or infinite numbers
+    and must be `finite`.
     """
     if name not in state:
         raise InputError(f"{name} must be in a saved state, got none; save it again with state_dict.")
@@ -75,16 +77,16 @@ def take(
         check(name, state[name], shape, dtype, {} if sizes is None else sizes)
     except ValueError as error:
         raise InputError(str(error)) from error
-    hold(not finite or bool(state[name].isfinite().all()), f"{name} must hold finite numbers alone")
+    require(not finite or bool(state[name].isfinite().all()), f"{name} must hold finite numbers alone")
     return state[name].to(device, copy=True)
 
 
-def hold(sound: Tensor | bool, expected: str) -> None:
-    """Raises InputError, what was expected, unless a saved state is sound."""
-    if not sound:
+def require(condition: Tensor | bool, expected: str) -> None:
+    """Raise InputError, saying what was expected, unless a condition on a saved state holds."""
+    if not condition:
         raise InputError(f"{expected}, got others; save it again with state_dict.")
 
 
 def are_within(numbers: Tensor, low: int, end: int) -> bool:
-    """Whether all of whole numbers are at least `low` and below `end`."""
+    """Whether all whole numbers are at least `low` and below `end`."""
     return not numbers.numel() or (low <= int(numbers.min()) and int(numbers.max()) < end)

@@ -1,4 +1,4 @@
-"""How long each room takes, without the rooms or the hall knowing of it."""
+"""Wall-clock time of each stage, measured without the stages knowing of it."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from time import perf_counter
 from typing import Any
 
 
-class Stopwatch:
-    """Adds up the wall-clock milliseconds of each watched object's calls until the next `lap`.
+class StageTimer:
+    """Adds up the milliseconds of each wrapped object's calls until `restart`.
 
-    On a GPU work is queued: a room is charged for what it waits for, not for what it starts.
+    GPU work is queued, so a stage is charged for what it waits for, not for what it starts.
     """
 
     def __init__(self) -> None:
         self._ms: dict[str, float] = {}
 
-    def watch(self, rooms: Mapping[str, Any]) -> dict[str, Any]:
-        """Each object under its name, behind a front that behaves as the object does and is timed."""
-        return {name: _Timed(room, name, self) for name, room in rooms.items()}
+    def wrap(self, stages: Mapping[str, Any]) -> dict[str, Any]:
+        """Wrap each object in a proxy that behaves like it and is timed under its name."""
+        return {name: _Timed(stage, name, self) for name, stage in stages.items()}
 
-    def lap(self) -> dict[str, float]:
-        """Milliseconds per name since the last lap."""
+    def restart(self) -> dict[str, float]:
+        """Start at zero and return the milliseconds per name since the last restart."""
         ms, self._ms = self._ms, {}
         return ms
 
-    def timed(self, name: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The result of `call`, its time added to `name`."""
+    def call(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Return the result of `function` and add its time to `name`."""
         start = perf_counter()
         try:
-            return call(*args, **kwargs)
+            return function(*args, **kwargs)
         finally:
             self._ms[name] = self._ms.get(name, 0.0) + 1e3 * (perf_counter() - start)
 
 
 class _Timed:
-    def __init__(self, room: Any, name: str, stopwatch: Stopwatch) -> None:
-        self._room, self._name, self._stopwatch = room, name, stopwatch
+    def __init__(self, stage: Any, name: str, timer: StageTimer) -> None:
+        self._stage, self._name, self._timer = stage, name, timer
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._stopwatch.timed(self._name, self._room, *args, **kwargs)
+        return self._timer.call(self._name, self._stage, *args, **kwargs)
 
     def __getattr__(self, attribute: str) -> Any:
-        if "_room" not in vars(self):  # while it is copied it has none yet
+        if "_stage" not in vars(self):  # while it is copied it has none yet
             raise AttributeError(attribute)
-        value = getattr(self._room, attribute)
+        value = getattr(self._stage, attribute)
         if not callable(value):
             return value
-        return lambda *args, **kwargs: self._stopwatch.timed(self._name, value, *args, **kwargs)
+        return lambda *args, **kwargs: self._timer.call(self._name, value, *args, **kwargs)

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
-from moonseg3r_core.geometry import quaternion_from_rotation, rigid_fault
+from moonseg3r_core.geometry import find_rigid_fault, quaternion_from_rotation
 from moonseg3r_core.sources.bag_reader import TYPES
 from moonseg3r_core.types import Frame
 
@@ -64,7 +64,7 @@ def messages_of(frame: Frame, stamp: int, color: str) -> list[tuple[str, Any]]:
     """(topic, message) of one frame at a stamp in nanoseconds; what the frame lacks is left out."""
     found: list[tuple[str, Any]] = []
     pose = frame.world_from_camera
-    if pose is not None and rigid_fault(pose) is None:
+    if pose is not None and find_rigid_fault(pose) is None:
         found.append(("/tf", TYPES.types["tf2_msgs/msg/TFMessage"]([transform(pose, stamp)])))
     if frame.intrinsics is not None:
         found.append(("/camera/color/camera_info", camera_info(frame.intrinsics, frame.size, stamp)))

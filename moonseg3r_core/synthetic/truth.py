@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, grow_rows
 from moonseg3r_core.types import Frame
 
 VOXEL = 0.02  # metres
@@ -41,10 +41,10 @@ class SeenCloud:
         seen = frame.depth > 0
         points = transform(unproject(frame.depth, frame.intrinsics), frame.world_from_camera)[seen].cpu()
         owner = ids[seen].cpu().long()
-        cell = self._cells.insert(voxel_keys(points, self.voxel))
+        cell = self._cells.insert(compute_voxel_keys(points, self.voxel))
         pair = self._pairs.insert(cell * _MOST_IDS + owner)
         self._cell, self._id, self._count, self._sum = (
-            grown(store, len(self._pairs)) for store in (self._cell, self._id, self._count, self._sum)
+            grow_rows(store, len(self._pairs)) for store in (self._cell, self._id, self._count, self._sum)
         )
         self._cell[pair], self._id[pair] = cell, owner
         self._count.index_add_(0, pair, torch.ones_like(pair))

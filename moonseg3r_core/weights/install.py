@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.weights.content import check_content
 from moonseg3r_core.weights.download import download
 from moonseg3r_core.weights.entry import Entry
@@ -100,7 +100,7 @@ def _kept(file: Path, source: Got, source_sha256: str) -> Kept:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with whole_file(target) as part:
+    with write_atomically(target) as part:
         shutil.copyfile(source, part)
 
 

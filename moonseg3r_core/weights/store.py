@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from moonseg3r_core.errors import WeightsError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.weights.catalog import ALIASES, CATALOG, entry_of
 from moonseg3r_core.weights.embedded import EMBEDDED, embedded
@@ -132,7 +132,7 @@ def sha256_of(file: Path) -> str:
 
 def write_record(record: Record, folder: Path) -> None:
     """Put a record beside its files, on the disk itself."""
-    with whole_file(folder / RECORD) as part:
+    with write_atomically(folder / RECORD) as part:
         part.write_text(json.dumps(asdict(record), indent=1))
 
 

@@ -7,7 +7,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 from torch import Tensor
 
-from moonseg3r_core import InstanceMap, voxel_keys
+from moonseg3r_core import InstanceMap, compute_voxel_keys
 from moonseg3r_ros.conversions.buffers import adopting, zeros
 from moonseg3r_ros.conversions.palette import PAINTS
 
@@ -86,7 +86,7 @@ def capped(points: Tensor, grain: float, voxel: float, max_bytes: int) -> tuple[
 
 def thinned(points: Tensor, voxel: float) -> np.ndarray:
     """The rows, rising, of the first point in each voxel of edge `voxel`: of a map that grows the same points stay."""
-    return np.sort(np.unique(voxel_keys(points, voxel).numpy(), return_index=True)[1])
+    return np.sort(np.unique(compute_voxel_keys(points, voxel).numpy(), return_index=True)[1])
 
 
 def _place(rows: np.ndarray, points: np.ndarray, pose: np.ndarray) -> None:

@@ -12,8 +12,8 @@ from moonseg3r_core.build_features import make_dinov2, make_dinov3
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.features.dino import DinoFeatures, covered, patches
-from moonseg3r_core.ops.grids import on_cells
-from moonseg3r_core.ops.images import resized
+from moonseg3r_core.ops.grids import sample_cells
+from moonseg3r_core.ops.images import resize_image
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
@@ -168,7 +168,7 @@ def test_features_lie_where_the_geometry_sees_the_same(net, seen):
     before, after = (room(Frame(0, 0.0, each), geometry) for each in (image, other))
     h, w = grid.height // 8, grid.width // 8
     assert before.features.shape[:2] == (h, w)  # cell by cell
-    row, column = place_of_largest(on_cells(after, geometry, h, w) - on_cells(before, geometry, h, w))
+    row, column = place_of_largest(sample_cells(after, geometry, h, w) - sample_cells(before, geometry, h, w))
     cell = np.array([(v - grid.offset_v) / grid.scale_v, (u - grid.offset_u) / grid.scale_u]) / 8
     assert np.abs(cell - (row + 0.5, column + 0.5)).max() < 1.0
 
@@ -184,12 +184,12 @@ def test_the_net_sees_whole_patches(side, long_side, expected):
 
 def test_what_shrinks_is_smoothed_and_what_is_plain_stays():
     image = noise(64, 96)
-    small = resized(image, 8, 12)
+    small = resize_image(image, 8, 12)
     assert small.shape == (3, 8, 12)
     assert (small - 0.5).abs().max() < 0.15  # noise that nobody averages keeps its extremes
     plain = torch.full((33, 47, 3), 77, dtype=torch.uint8)
-    assert torch.allclose(resized(plain, 16, 64), torch.tensor(77 / 255).expand(3, 16, 64), atol=1e-6)
-    assert torch.allclose(resized(image, 64, 96), image.permute(2, 0, 1) / 255, atol=1e-6)
+    assert torch.allclose(resize_image(plain, 16, 64), torch.tensor(77 / 255).expand(3, 16, 64), atol=1e-6)
+    assert torch.allclose(resize_image(image, 64, 96), image.permute(2, 0, 1) / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moonseg3r_core.features.handcrafted import HandcraftedFeatures, color_features, texture_features
-from moonseg3r_core.geometry import cosine
+from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.types import Frame, Geometry
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -23,7 +23,7 @@ def plain(color, height=32, width=32):
 
 def alike(a, b):
     """Cosine of the two images' average features."""
-    return float(cosine(features(a).mean((0, 1))[None], features(b).mean((0, 1))[None]))
+    return float(cosine_similarity(features(a).mean((0, 1))[None], features(b).mean((0, 1))[None]))
 
 
 def stripes(vertical):
@@ -98,5 +98,5 @@ def test_objects_of_a_rendered_room_look_more_like_themselves_than_like_others()
 
     (names_a, a), (names_b, b) = averages(10), averages(14)
     same = torch.tensor([[i == j for j in names_b] for i in names_a])
-    likeness = cosine(a, b)
+    likeness = cosine_similarity(a, b)
     assert float(likeness[same].mean()) > float(likeness[~same].mean()) + 0.15

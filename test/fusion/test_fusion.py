@@ -29,8 +29,8 @@ from moonseg3r_core.fusion.match import (
 )
 from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge, merge_groups
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
-from moonseg3r_core.ops.grids import to_grid, to_image
-from moonseg3r_core.ops.pooling import cell_counts
+from moonseg3r_core.ops.grids import resample_to_grid, resample_to_image
+from moonseg3r_core.ops.pooling import count_cell_pixels
 from moonseg3r_core.types import Assignment, Frame, Geometry, MaskProposals, PixelGrid, Queries
 
 PAPER = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
@@ -175,17 +175,17 @@ def test_a_mask_without_a_key_has_its_points_box():
 def test_grids_there_and_back():
     geometry = dataclasses.replace(Geometry.empty(8, 12), grid=PixelGrid(8, 12, 4.0, 4.0, 2.0, 2.0))
     image = torch.arange(32)[:, None] * 100 + torch.arange(48)
-    on_grid = to_grid(image, geometry)
+    on_grid = resample_to_grid(image, geometry)
     assert on_grid[1, 2] == 6 * 100 + 10
-    assert to_image(on_grid, geometry, (32, 48))[6, 10] == on_grid[1, 2]
-    assert to_image(on_grid, geometry, (40, 60))[39, 59] == 0
+    assert resample_to_image(on_grid, geometry, (32, 48))[6, 10] == on_grid[1, 2]
+    assert resample_to_image(on_grid, geometry, (40, 60))[39, 59] == 0
 
 
 def test_cell_counts_by_hand():
     labels = torch.tensor([[1, 1, 0, 2], [1, 0, 0, 2]], dtype=torch.int32)
-    assert cell_counts(labels, 2, 1, 2).tolist() == [[3.0, 0.0], [0.0, 2.0]]
+    assert count_cell_pixels(labels, 2, 1, 2).tolist() == [[3.0, 0.0], [0.0, 2.0]]
     valid = torch.tensor([[False, True, True, True]] * 2)
-    assert cell_counts(labels, 2, 1, 2, valid).tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    assert count_cell_pixels(labels, 2, 1, 2, valid).tolist() == [[1.0, 0.0], [0.0, 2.0]]
 
 
 def test_state_token_by_hand():

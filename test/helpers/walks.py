@@ -32,7 +32,7 @@ def house(**settings):
     """A segmenter whose masks are given, and the masks' room."""
     segmenter = build_segmenter(configured(**settings))
     given = GivenMasks()
-    segmenter.furnish(masks=given)
+    segmenter.replace_stages(masks=given)
     return segmenter, given
 
 

@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 
 
 def write(path, text):
-    with whole_file(path) as part:
+    with write_atomically(path) as part:
         part.touch()
         part.write_text(text)
 
@@ -16,7 +16,7 @@ def write(path, text):
 def test_what_was_there_stays_until_the_new_file_is_whole(tmp_path):
     path = tmp_path / "file"
     path.write_text("former")
-    with whole_file(path) as part:
+    with write_atomically(path) as part:
         part.write_text("new")
         assert path.read_text() == "former"
     assert path.read_text() == "new"
@@ -40,7 +40,7 @@ def test_what_fails_leaves_the_former(tmp_path, monkeypatch, place):
 
 def test_what_a_killed_process_left_is_written_over(tmp_path):
     (tmp_path / ".file.part").write_text("half of one, and longer than the new one")
-    with whole_file(tmp_path / "file") as part:
+    with write_atomically(tmp_path / "file") as part:
         part.write_text("new")
     assert [file.name for file in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "new"
@@ -48,7 +48,7 @@ def test_what_a_killed_process_left_is_written_over(tmp_path):
 
 def test_two_at_the_same_time_do_not_mix(tmp_path):
     path = tmp_path / "file"
-    with whole_file(path, ".1") as one, whole_file(path, ".2") as two:
+    with write_atomically(path, ".1") as one, write_atomically(path, ".2") as two:
         one.write_text("one")
         two.write_text("two")
     assert path.read_text() == "one"

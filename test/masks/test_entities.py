@@ -18,7 +18,7 @@ import torch
 from moonseg3r_core.build_entities import make_cropformer, make_fastsam, make_mask2former
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency
 from moonseg3r_core.masks.mask2former import Mask2FormerMasks, entities, inner_size
-from moonseg3r_core.ops.images import normalized
+from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_the_net_looks_at_the_size_that_was_published(size):
 def test_pixels_are_those_of_transformers_own_preprocessing(size):
     image = cv2.GaussianBlur(frame(*size).image.numpy(), (0, 0), 2)
     theirs = processor(size={"shortest_edge": 160, "longest_edge": 300})(image, return_tensors="pt")["pixel_values"]
-    ours = normalized(torch.from_numpy(image), *inner_size(*size, 160, 300))
+    ours = normalize_image(torch.from_numpy(image), *inner_size(*size, 160, 300))
     assert ours.shape == theirs.shape
     assert float((ours - theirs).abs().max()) < 1.01 / 255 / 0.224  # theirs are rounded to whole colors in between
 
@@ -85,7 +85,7 @@ def test_our_forward_is_transformers_own(tmp_path, labels):
     net.save_pretrained(tmp_path)
     room = make_mask2former(str(tmp_path), "float32", CPU, min_area=1, short_side=64, long_side=96)
     given = frame(90, 130)
-    pixels = normalized(given.image, *inner_size(90, 130, 64, 96))
+    pixels = normalize_image(given.image, *inner_size(90, 130, 64, 96))
     assert pixels.shape == (1, 3, 64, 96)
     with torch.no_grad():
         theirs = net(pixel_values=pixels)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.config import RegionsConfig
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.masks.filters import MaskFilter, from_labels, to_labels
+from moonseg3r_core.masks.filters import MaskFilter, from_labels, paint_labels
 from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions, mutual_best
 from moonseg3r_core.masks.precomputed import PrecomputedMasks
 from moonseg3r_core.masks.regions import RegionMasks
@@ -44,20 +44,23 @@ NOTHING = Geometry.empty(6, 8)
 
 
 def test_the_best_scoring_mask_keeps_the_overlap():
-    assert picture(to_labels(proposals("####", "#...", scores=[0.9, 0.5]))) == ["1111"]
-    assert picture(to_labels(proposals("####", "#...", scores=[0.5, 0.9]))) == ["2111"]
+    assert picture(paint_labels(proposals("####", "#...", scores=[0.9, 0.5]))) == ["1111"]
+    assert picture(paint_labels(proposals("####", "#...", scores=[0.5, 0.9]))) == ["2111"]
 
 
 def test_equal_scores_leave_the_overlap_to_the_smaller_mask_then_to_the_earlier_row():
-    assert picture(to_labels(proposals("####", ".##."))) == ["1221"]
-    assert picture(to_labels(proposals(".##.", "####"))) == ["2112"]
-    assert picture(to_labels(proposals("##.", ".##"))) == ["112"]
+    assert picture(paint_labels(proposals("####", ".##."))) == ["1221"]
+    assert picture(paint_labels(proposals(".##.", "####"))) == ["2112"]
+    assert picture(paint_labels(proposals("##.", ".##"))) == ["112"]
 
 
 def test_masks_come_out_largest_first_without_the_small_ones():
     labels = torch.tensor([[7, 7, 0, 2], [7, 5, 5, 2]])
     out = from_labels(labels, min_area=2)
-    assert picture(to_labels(out)) == ["1102", "1332"]  # 7 has three pixels; 2 and 5 two each, in the order of labels
+    assert picture(paint_labels(out)) == [
+        "1102",
+        "1332",
+    ]  # 7 has three pixels; 2 and 5 two each, in the order of labels
     assert len(from_labels(labels, min_area=3)) == 1
     assert len(from_labels(labels, min_area=4)) == 0
 
@@ -65,12 +68,12 @@ def test_masks_come_out_largest_first_without_the_small_ones():
 def test_scores_follow_their_labels_and_negative_labels_are_no_mask():
     out = from_labels(torch.tensor([[-1, 1, 2, 2]]), scores=torch.tensor([0.25, 0.75]))
     assert out.scores.tolist() == [0.75, 0.25]
-    assert picture(to_labels(out)) == ["0211"]
+    assert picture(paint_labels(out)) == ["0211"]
 
 
 def test_the_filter_counts_what_the_overlap_leaves():
     out = MaskFilter(min_area=2)(proposals("####", ".###", scores=[0.5, 0.9]))
-    assert picture(to_labels(out)) == ["0111"]  # one pixel of the first mask is left: too small
+    assert picture(paint_labels(out)) == ["0111"]  # one pixel of the first mask is left: too small
     assert out.scores.tolist() == pytest.approx([0.9])
 
 
@@ -87,8 +90,8 @@ def test_the_order_of_the_rows_does_not_matter(seed, count):
     masks = torch.rand(count, 5, 7, generator=generator) < 0.4
     scores = torch.randperm(count, generator=generator).float()
     order = torch.randperm(count, generator=generator)
-    a = to_labels(MaskProposals(masks, scores)).long()
-    b = to_labels(MaskProposals(masks[order], scores[order])).long()
+    a = paint_labels(MaskProposals(masks, scores)).long()
+    b = paint_labels(MaskProposals(masks[order], scores[order])).long()
     back = torch.cat((torch.zeros(1, dtype=torch.int64), order + 1))
     assert torch.equal(a, back[b])
 
@@ -101,7 +104,7 @@ def test_other_names_for_the_labels_give_the_same_masks(seed):
     names = torch.cat((torch.zeros(1, dtype=torch.int64), torch.randperm(40000, generator=generator)[:4] + 1))
     a, b = from_labels(labels), from_labels(names[labels])
     assert {mask.numpy().tobytes() for mask in a.masks} == {mask.numpy().tobytes() for mask in b.masks}
-    assert torch.equal(from_labels(to_labels(a)).masks, a.masks)
+    assert torch.equal(from_labels(paint_labels(a)).masks, a.masks)
 
 
 # --- precomputed

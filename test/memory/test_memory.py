@@ -16,7 +16,7 @@ from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
 from moonseg3r_core.memory.memory import IndexMemory, NoMemory, most_seen
 from moonseg3r_core.memory.neighbor_hash import NeighborHash
-from moonseg3r_core.ops.spatial_keys import spatial_keys
+from moonseg3r_core.ops.spatial_keys import compute_spatial_keys
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
 
 H, W, CELL = 48, 64, 8
@@ -70,7 +70,7 @@ def turn(degrees, *translation):
 
 def test_a_key_is_the_mean_of_its_cells_points():
     geometry = view(2.0)
-    keys = spatial_keys(geometry, torch.zeros(H, W, dtype=torch.int32), CELL, 0.3)
+    keys = compute_spatial_keys(geometry, torch.zeros(H, W, dtype=torch.int32), CELL, 0.3)
     assert len(keys) == (H // CELL) * (W // CELL)
     torch.testing.assert_close(keys.positions[0], geometry.points[:CELL, :CELL].reshape(-1, 3).mean(0))
     assert (keys.masks == -1).all()
@@ -80,7 +80,7 @@ def test_a_cell_of_two_surfaces_gives_the_one_that_holds_more_than_half():
     depth = torch.full((H, W), 3.0)
     depth[:, :5] = 1.0  # 5 of 8 columns of the first cells
     depth[:, 12:16] = 1.0  # half of the second: no surface holds more than half
-    keys = spatial_keys(view(depth), torch.zeros(H, W, dtype=torch.int32), CELL, 0.3)
+    keys = compute_spatial_keys(view(depth), torch.zeros(H, W, dtype=torch.int32), CELL, 0.3)
     first = keys.positions[keys.positions[:, 2] < 2]
     assert len(first) == H // CELL
     assert torch.equal(first[:, 2], torch.ones(len(first)))
@@ -92,20 +92,20 @@ def test_a_key_lies_in_the_mask_that_more_than_half_of_its_cell_belongs_to():
     labels[:CELL, :4] = 3  # exactly half of the first cell
     labels[:CELL, 8:13] = 2  # more than half of the second
     labels[:CELL, 16:24:2], labels[:CELL, 17:24:2] = 1, 2  # two halves of the third
-    assert spatial_keys(view(2.0), labels, CELL, 0.3).masks[:4].tolist() == [-1, 1, -1, -1]
+    assert compute_spatial_keys(view(2.0), labels, CELL, 0.3).masks[:4].tolist() == [-1, 1, -1, -1]
 
 
 def test_cells_without_depth_and_cells_cut_by_the_border():
     depth = torch.zeros(H, W)
     depth[:20, :20] = 2.0
     labels = torch.ones(H, W, dtype=torch.int32)
-    keys = spatial_keys(view(depth), labels, CELL, 0.3)
+    keys = compute_spatial_keys(view(depth), labels, CELL, 0.3)
     assert len(keys) == 9
-    keys = spatial_keys(view(2.0), labels, 40, 0.3)  # 48 x 64 is 2 x 2 cells, cut to 8 rows and 24 columns
+    keys = compute_spatial_keys(view(2.0), labels, 40, 0.3)  # 48 x 64 is 2 x 2 cells, cut to 8 rows and 24 columns
     assert len(keys) == 4
     assert (keys.masks == 0).all()
-    assert len(spatial_keys(view(0.0), labels, CELL, 0.3)) == 0
-    assert len(spatial_keys(Geometry.empty(), torch.zeros(0, 0, dtype=torch.int32), CELL, 0.3)) == 0
+    assert len(compute_spatial_keys(view(0.0), labels, CELL, 0.3)) == 0
+    assert len(compute_spatial_keys(Geometry.empty(), torch.zeros(0, 0, dtype=torch.int32), CELL, 0.3)) == 0
 
 
 # The bank.

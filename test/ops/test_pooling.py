@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.masks.filters import MaskFilter
-from moonseg3r_core.ops.pooling import to_labels
+from moonseg3r_core.ops.pooling import paint_labels
 from moonseg3r_core.types import MaskProposals
 
 
@@ -20,7 +20,7 @@ def drawn(*rows, scores):
 
 def picture(proposals):
     """Proposals as text: 1 is the first mask."""
-    return "/".join("".join(str(int(label)) for label in line) for line in to_labels(proposals))
+    return "/".join("".join(str(int(label)) for label in line) for line in paint_labels(proposals))
 
 
 def rule(*rows, scores, min_area=1):

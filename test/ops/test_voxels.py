@@ -4,19 +4,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.ops.voxels import VoxelHash, grown, voxel_keys
+from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, grow_rows
 
 
 def test_points_of_one_voxel_share_a_key():
     points = torch.tensor([[0.01, 0.01, 0.01], [0.019, 0.0, 0.005], [0.021, 0.0, 0.0], [-0.001, 0.0, 0.0]])
-    keys = voxel_keys(points, 0.02)
+    keys = compute_voxel_keys(points, 0.02)
     assert keys[0] == keys[1]
     assert len(set(keys.tolist())) == 3
     assert (keys >= 0).all()
 
 
 def test_far_points_are_clamped_not_wrapped():
-    far = voxel_keys(torch.tensor([[1e9, 0.0, 0.0], [-1e9, 0.0, 0.0], [0.0, 1e9, 0.0]]), 0.02)
+    far = compute_voxel_keys(torch.tensor([[1e9, 0.0, 0.0], [-1e9, 0.0, 0.0], [0.0, 1e9, 0.0]]), 0.02)
     assert len(set(far.tolist())) == 3
     assert (far >= 0).all()
 
@@ -47,7 +47,7 @@ def test_new_rows_ascend_with_the_key():
 
 def test_growing_keeps_what_is_there():
     store = torch.arange(3.0)
-    assert grown(store, 3) is store
-    larger = grown(store, 4)
+    assert grow_rows(store, 3) is store
+    larger = grow_rows(store, 4)
     assert len(larger) >= 4
     assert larger[:3].tolist() == [0.0, 1.0, 2.0]

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.geometry import cosine, transform
-from moonseg3r_core.ops.fourier import directions, fourier_features
-from moonseg3r_core.ops.positions import position_features
+from moonseg3r_core.geometry import cosine_similarity, transform
+from moonseg3r_core.ops.fourier import encode_fourier, encode_positions, spread_directions
 from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, depth_edges
 from moonseg3r_core.types import Frame
 
@@ -121,7 +120,7 @@ def test_moving_the_camera_moves_the_points_and_nothing_else(seed):
 
 
 def test_directions_are_unit_vectors_that_cover_the_sphere():
-    d = directions(16)
+    d = spread_directions(16)
     assert torch.allclose(d.norm(dim=1), torch.ones(16), atol=1e-6)
     assert torch.allclose(d.T @ d / 16, torch.eye(3) / 3, atol=0.05)
 
@@ -131,7 +130,7 @@ def test_likeness_falls_with_distance_alike_in_all_directions(axis):
     origin = torch.tensor([[3.0, -2.0, 1.0]])
     distances = torch.tensor([0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 4.0])
     points = origin + distances[:, None] * torch.tensor(axis)
-    alike = cosine(fourier_features(origin, 8.0, 5), fourier_features(points, 8.0, 5))[0]
+    alike = cosine_similarity(encode_fourier(origin, 8.0, 5), encode_fourier(points, 8.0, 5))[0]
     assert float(alike[0]) == pytest.approx(1, abs=1e-5)
     assert float(alike[2]) > 0.9
     assert bool((alike.diff() < 0).all())
@@ -142,9 +141,9 @@ def test_likeness_falls_with_distance_alike_in_all_directions(axis):
 
 def test_octaves_equal_their_plain_sines():
     points = torch.rand(20, 3) * 10 - 5
-    plain = points @ directions(4).T
+    plain = points @ spread_directions(4).T
     parts = [f(plain * 2 * math.pi / (8.0 / 2**o)) for o in range(3) for f in (torch.sin, torch.cos)]
-    assert torch.allclose(fourier_features(points, 8.0, 3, 4), torch.cat(parts, 1) / math.sqrt(12), atol=1e-5)
+    assert torch.allclose(encode_fourier(points, 8.0, 3, 4), torch.cat(parts, 1) / math.sqrt(12), atol=1e-5)
 
 
 def test_a_cell_holds_the_mean_of_its_own_points():
@@ -152,10 +151,10 @@ def test_a_cell_holds_the_mean_of_its_own_points():
     points[:16, 16:32] = torch.tensor([1.0, 2.0, 3.0])
     valid = torch.ones(32, 48, dtype=torch.bool)
     valid[16:, 32:] = False
-    features = position_features(points, valid, 16, 8.0, 5)
+    features = encode_positions(points, valid, 16, 8.0, 5)
     assert features.shape == (2, 3, 160)
-    assert torch.allclose(features[0, 1], fourier_features(points[0, 16], 8.0, 5), atol=1e-5)
-    assert torch.allclose(features[0, 0], fourier_features(points[0, 0], 8.0, 5), atol=1e-5)
+    assert torch.allclose(features[0, 1], encode_fourier(points[0, 16], 8.0, 5), atol=1e-5)
+    assert torch.allclose(features[0, 0], encode_fourier(points[0, 0], 8.0, 5), atol=1e-5)
     assert float(features[1, 2].abs().max()) == 0
 
 

@@ -10,7 +10,7 @@ from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.io.safetensors import write_net
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
-from moonseg3r_core.ops.grids import on_cells
+from moonseg3r_core.ops.grids import sample_cells
 from moonseg3r_core.refinement.average import masked_average
 from moonseg3r_core.refinement.learned import (
     LearnedRefinement,
@@ -325,7 +325,7 @@ def test_both_features_come_on_the_finer_grid():
     cells = frame_features(FeatureMap(fine, (8, 12)), geometry)
     assert cells.size == (4, 6)
     assert torch.equal(cells.semantic, fine.reshape(24, 5))
-    close(cells.geometric, on_cells(FeatureMap(coarse), geometry, 4, 6).reshape(24, 3))
+    close(cells.geometric, sample_cells(FeatureMap(coarse), geometry, 4, 6).reshape(24, 3))
     geometry = dataclasses.replace(geometry, features=FeatureMap(fine))
     cells = frame_features(FeatureMap(coarse), geometry)
     assert torch.equal(cells.geometric, fine.reshape(24, 5))
@@ -347,7 +347,7 @@ def ramp(cells, rows=1):
 @pytest.mark.parametrize("size", [None, (8, 12)])
 def test_a_map_that_lies_on_these_cells_is_itself(size):
     features = torch.randn(2, 3, 5)
-    assert on_cells(FeatureMap(features, size), Geometry.empty(8, 12), 2, 3) is features
+    assert sample_cells(FeatureMap(features, size), Geometry.empty(8, 12), 2, 3) is features
 
 
 @pytest.mark.parametrize(
@@ -360,9 +360,9 @@ def test_a_map_that_lies_on_these_cells_is_itself(size):
 )
 def test_between_the_centres_of_a_map_it_is_bilinear(cells, expected):
     for size in (None, (8, 8)):
-        found = on_cells(FeatureMap(ramp(4), size), Geometry.empty(8, 8), 1, cells)
+        found = sample_cells(FeatureMap(ramp(4), size), Geometry.empty(8, 8), 1, cells)
         close(found.flatten(), torch.tensor(expected))
-        turned = on_cells(FeatureMap(ramp(4).transpose(0, 1), size), Geometry.empty(8, 8), cells, 1)
+        turned = sample_cells(FeatureMap(ramp(4).transpose(0, 1), size), Geometry.empty(8, 8), cells, 1)
         close(turned.flatten(), torch.tensor(expected))
 
 
@@ -373,21 +373,21 @@ def test_a_cropped_geometry_sees_the_middle_of_the_image(scale):
     grid = PixelGrid(32, 32, scale, scale, offset, (scale - 1) / 2)
     geometry = dataclasses.replace(Geometry.empty(32, 32), grid=grid)
     features = FeatureMap(ramp(4), (32 * scale, 64 * scale))
-    close(on_cells(features, geometry, 1, 2).flatten(), torch.tensor([1.0, 2.0]))
-    close(on_cells(features, geometry, 1, 4).flatten(), torch.tensor([0.75, 1.25, 1.75, 2.25]))
+    close(sample_cells(features, geometry, 1, 2).flatten(), torch.tensor([1.0, 2.0]))
+    close(sample_cells(features, geometry, 1, 4).flatten(), torch.tensor([0.75, 1.25, 1.75, 2.25]))
 
 
 def test_what_is_outside_of_the_map_takes_its_border():
     grid = PixelGrid(8, 32, offset_u=-16.0)
     geometry = dataclasses.replace(Geometry.empty(8, 32), grid=grid)
-    found = on_cells(FeatureMap(ramp(4), (8, 64)), geometry, 1, 4)
+    found = sample_cells(FeatureMap(ramp(4), (8, 64)), geometry, 1, 4)
     close(found.flatten(), torch.tensor([0.0, 0.0, 0.0, 0.25]))  # centres at -12.5, -4.5, 3.5 and 11.5
 
 
 def test_a_map_of_one_value_stays_so():
     features = FeatureMap(torch.full((3, 5, 2), 7.0), (30, 50))
     geometry = dataclasses.replace(Geometry.empty(20, 20), grid=PixelGrid(20, 20, 3.0, 2.0, -4.0, 1.5))
-    close(on_cells(features, geometry, 4, 7), torch.full((4, 7, 2), 7.0))
+    close(sample_cells(features, geometry, 4, 7), torch.full((4, 7, 2), 7.0))
 
 
 def test_an_untrained_net_gives_prototypes():

@@ -55,7 +55,7 @@ class Guess:
 
 def build(config, built=mapper.build_segmenter):
     segmenter = built(replace(config, reconstruction=replace(config.reconstruction, kind="rgbd")))
-    segmenter.furnish(reconstruction=Guess())
+    segmenter.replace_stages(reconstruction=Guess())
     return segmenter
 
 

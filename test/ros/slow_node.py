@@ -33,7 +33,7 @@ def build_slow(config, build=mapper.build_segmenter):
     print("loading", flush=True)
     time.sleep(float(os.environ.get("LOAD", "0")))
     segmenter = build(config)
-    segmenter.furnish(masks=Slow(segmenter._rooms.masks))
+    segmenter.replace_stages(masks=Slow(segmenter.stages.masks))
     return segmenter
 
 

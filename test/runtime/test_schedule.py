@@ -10,8 +10,8 @@ from walks import PATH, configured, house, walk
 
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.runtime.concurrent import SideBySide
-from moonseg3r_core.runtime.schedule import EveryNth
+from moonseg3r_core.runtime.concurrent import ConcurrentStage
+from moonseg3r_core.runtime.schedule import MaskSchedule
 from moonseg3r_core.types import Geometry
 
 CPU = torch.device("cpu")
@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("every", "turns"), [(1, "xxxxxx"), (2, "x.x.x."), (4, "x...x.")])
 def test_every_nth_frame_has_its_turn(every, turns):
-    budget = EveryNth(every)
+    budget = MaskSchedule(every)
     assert turns_of(budget) == turns
 
 
@@ -27,16 +27,16 @@ def test_every_nth_frame_has_its_turn(every, turns):
     ("rejected", "turns"), [([0], ".x.x.."), ([0, 1, 2], "...x.."), ([3, 4], "x....x"), ([1], "x..x..")]
 )
 def test_a_turn_goes_over_from_a_rejected_frame_to_the_next(rejected, turns):
-    assert turns_of(EveryNth(3), rejected) == turns
+    assert turns_of(MaskSchedule(3), rejected) == turns
 
 
 def turns_of(budget, rejected=()):
     """Which of six frames is looked at for masks."""
     turns = ""
     for t in range(6):
-        looked = budget(frame(t)[0]) and t not in rejected
+        looked = budget.is_due(frame(t)[0]) and t not in rejected
         if looked:
-            budget.spend()
+            budget.mark_done()
         turns += "x" if looked else "."
     return turns
 
@@ -76,8 +76,8 @@ def test_frames_between_take_nothing_from_the_confidence_of_labels():
 def test_frames_between_only_extend_the_map():
     segmenter, given = house(**{"masks.every": 3})
     asked = []
-    masks, features = segmenter.rooms.masks, segmenter.rooms.features
-    segmenter.furnish(
+    masks, features = segmenter.stages.masks, segmenter.stages.features
+    segmenter.replace_stages(
         masks=lambda f, g: asked.append(("masks", f.index)) or masks(f, g),
         features=lambda f, g: asked.append(("features", f.index)) or features(f, g),
     )
@@ -106,9 +106,14 @@ def test_frames_between_show_what_the_map_knows():
     assert (between > 0).float().mean() > 0.8 * (shown[0][0].instance_ids > 0).float().mean()
 
 
+class Never:
+    def is_due(self, frame):
+        return False
+
+
 def test_a_first_frame_without_a_turn_shows_nothing():
     segmenter, _ = house()
-    segmenter.furnish(budget=lambda f: False)
+    segmenter.replace_stages(budget=Never())
     assert not segmenter.step(frame(0)[0]).instance_ids.any()
     assert len(segmenter.snapshot()) > 100
 
@@ -129,31 +134,31 @@ class Model:
 
 def test_a_model_begins_once_the_grid_is_known():
     model = Model()
-    beside, grid = SideBySide(model, CPU), Geometry.empty(4, 6)
+    beside, grid = ConcurrentStage(model, CPU), Geometry.empty(4, 6)
     for t in range(3):
         image = frame(t)[0]
-        beside.begin(image)
+        beside.prefetch(image)
         assert beside(image, grid) == (t, (4, 6))
     assert model.asked == [(0, (4, 6), True), (1, (4, 6), False), (2, (4, 6), False)]
 
 
 def test_a_grid_that_changes_is_looked_at_again():
     model = Model()
-    beside = SideBySide(model, CPU)
+    beside = ConcurrentStage(model, CPU)
     for t, size in enumerate([(4, 6), (4, 6), (8, 6), (8, 6)]):
         image = frame(t)[0]
-        beside.begin(image)
+        beside.prefetch(image)
         assert beside(image, Geometry.empty(*size)) == (t, size)
     assert [t for t, _, _ in model.asked] == [0, 1, 2, 2, 3]
 
 
 def test_what_was_begun_of_a_rejected_frame_is_dropped():
     model = Model()
-    beside, grid = SideBySide(model, CPU), Geometry.empty(4, 6)
+    beside, grid = ConcurrentStage(model, CPU), Geometry.empty(4, 6)
     beside(frame(0)[0], grid)
-    beside.begin(frame(1)[0])  # the reconstruction rejects it
+    beside.prefetch(frame(1)[0])  # the reconstruction rejects it
     image = frame(2)[0]
-    beside.begin(image)
+    beside.prefetch(image)
     assert beside(image, grid) == (2, (4, 6))
     assert beside(frame(3)[0], grid) == (3, (4, 6)), "asked without having begun"
 
@@ -166,23 +171,23 @@ def test_rejected_frames_do_not_pile_up_before_the_model():
         at_work.set()
         assert image.index == 0 or go_on.wait(10)
 
-    beside, grid = SideBySide(model, CPU), Geometry.empty(4, 6)
+    beside, grid = ConcurrentStage(model, CPU), Geometry.empty(4, 6)
     beside(frame(0)[0], grid)
     at_work.clear()
-    beside.begin(frame(1)[0])
+    beside.prefetch(frame(1)[0])
     assert at_work.wait(10)
     for t in range(2, 9):
         image = frame(t)[0]
-        beside.begin(image)  # the reconstruction rejects all but the last
+        beside.prefetch(image)  # the reconstruction rejects all but the last
     go_on.set()
     beside(image, grid)
     assert asked == [0, 1, 8]
 
 
 def test_a_model_that_goes_takes_its_thread_along():
-    beside, image = SideBySide(Model(), CPU), frame(1)[0]
+    beside, image = ConcurrentStage(Model(), CPU), frame(1)[0]
     beside(image, Geometry.empty(4, 6))
-    beside.begin(image)
+    beside.prefetch(image)
     beside(image, Geometry.empty(4, 6))
     (thread,) = beside._thread._threads
     del beside
@@ -191,10 +196,10 @@ def test_a_model_that_goes_takes_its_thread_along():
 
 
 def test_a_model_that_refuses_a_frame_does_so_in_its_turn():
-    beside, grid = SideBySide(Model(refuses={1}), CPU), Geometry.empty(4, 6)
+    beside, grid = ConcurrentStage(Model(refuses={1}), CPU), Geometry.empty(4, 6)
     beside(frame(0)[0], grid)
     image = frame(1)[0]
-    beside.begin(image)
+    beside.prefetch(image)
     with pytest.raises(FrameRejected, match="frame 1 is refused"):
         beside(image, grid)
     assert beside(frame(2)[0], grid) == (2, (4, 6))
@@ -204,7 +209,7 @@ def test_the_pipeline_gives_the_same_results():
     walks = []
     for pipeline in (False, True):
         segmenter = build_segmenter(configured(**{"masks.kind": "nano", "pipeline": pipeline}))
-        assert hasattr(segmenter.rooms.masks, "begin") == pipeline
+        assert hasattr(segmenter.stages.masks, "prefetch") == pipeline
         walks.append([segmenter.step(frame(t, camera)[0]).instance_ids for t, camera in enumerate(PATH[:5])])
     for alone, beside in zip(*walks, strict=True):
         assert alone.any()

@@ -202,6 +202,6 @@ def test_retired_instances_keep_their_stamps():
         image, ids = frame(t, camera)
         given.ids[STAMP + t] = scraps(t, ids)
         segmenter.step(dataclasses.replace(image, index=STAMP + t))
-    retired = resumed(segmenter, SCRAPS)[0]._rooms.store.retired
+    retired = resumed(segmenter, SCRAPS)[0].stages.store.retired
     assert {i.first_frame for i in retired} <= {STAMP + 1, STAMP + 2}
-    assert retired == segmenter._rooms.store.retired != []
+    assert retired == segmenter.stages.store.retired != []

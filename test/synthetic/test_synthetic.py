@@ -14,7 +14,7 @@ import torch
 
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.geometry import invert, project, rigid_fault, transform, unproject
+from moonseg3r_core.geometry import find_rigid_fault, invert, project, transform, unproject
 from moonseg3r_core.synthetic import (
     DepthNoise,
     MaskNoise,
@@ -210,7 +210,7 @@ def test_a_walk_returns_to_where_it_began_and_stays_out_of_the_furniture(frames:
     poses = torch.stack(walk(scene, frames, 0))
     assert poses.shape == (frames, 4, 4)
     assert torch.allclose(poses[0], poses[-1], atol=1e-9)
-    assert all(rigid_fault(pose, 1e-9) is None for pose in poses)
+    assert all(find_rigid_fault(pose, 1e-9) is None for pose in poses)
     eyes = poses[:, :3, 3]
     assert ((eyes[:, 2] >= 1.2) & (eyes[:, 2] <= 1.7)).all()
     assert not scene.primitives.contains(eyes, margin=0.15).any()

@@ -9,7 +9,7 @@ import torch
 from training_toys import TOY
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.geometry import rigid_fault
+from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.synthetic import furnish
 from moonseg3r_core.training.data.augment import look
 from moonseg3r_core.training.data.camera_paths import wander
@@ -46,7 +46,7 @@ def test_a_path_keeps_off_the_furniture_and_within_the_room(rooms, seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_path_is_rigid_and_smooth(rooms, seed):
     poses = torch.from_numpy(wandered(rooms[seed], seed))
-    assert not any(rigid_fault(pose) for pose in poses)
+    assert not any(find_rigid_fault(pose) for pose in poses)
     assert poses[:, :3, 3].diff(dim=0)[:, :2].norm(dim=1).max() < 0.16
     turns = torch.linalg.inv(poses[:-1]) @ poses[1:]
     cosine = (turns[:, :3, :3].diagonal(dim1=1, dim2=2).sum(1) - 1) / 2

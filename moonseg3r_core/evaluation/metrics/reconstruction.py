@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from moonseg3r_core.geometry import align_similarity
-from moonseg3r_core.ops.voxels import voxel_keys
+from moonseg3r_core.ops.voxels import compute_voxel_keys
 
 
 def depth_scale(predicted: np.ndarray, true: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def thinned(points: np.ndarray, voxel: float) -> np.ndarray:
     """Of points (N, 3) the first in every voxel of that edge, in their order. Thinned parts, joined and thinned, are what
     the whole is when thinned.
     """
-    keys = voxel_keys(torch.from_numpy(points), voxel).numpy()
+    keys = compute_voxel_keys(torch.from_numpy(points), voxel).numpy()
     return points[np.sort(np.unique(keys, return_index=True)[1])]
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.inert_pickle import Stored
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.io.torch_file import open_torch_file
@@ -54,7 +54,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-        with whole_file(path) as part:
+        with write_atomically(path) as part:
             safetensors.torch.save_file(tensors, part, {_HEADER: header})
             part.chmod(0o644)  # some versions of safetensors keep it to its owner; a folder may be shared
     except (OSError, SafetensorError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from moonseg3r_core.ops.positions import position_features
+from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.types import FeatureMap, Geometry
 
 _ACROSS = 20  # cells from left to right
@@ -21,7 +21,7 @@ def positions(geometry: Geometry) -> Geometry:
     tokens of a small net are neither.
     """
     cell = max(1, geometry.grid.width // _ACROSS)
-    features = position_features(geometry.points, geometry.valid, cell, _LONGEST, _OCTAVES)
+    features = encode_positions(geometry.points, geometry.valid, cell, _LONGEST, _OCTAVES)
     return dataclasses.replace(geometry, features=FeatureMap(features))
 
 

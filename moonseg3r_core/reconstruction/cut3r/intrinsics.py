@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.geometry import rotation_from_quaternion
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.runtime.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 from moonseg3r_core.types import PixelGrid
 
 _STEPS = 10
@@ -80,10 +80,10 @@ class EstimatedCamera:
         self._size = (0, 0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return gathered(focal=self._focal.state_dict()) | {"size": torch.tensor(self._size)}
+        return prefix_states(focal=self._focal.state_dict()) | {"size": torch.tensor(self._size)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        height, width = take(state, "size", (2,)).tolist()
+        height, width = read_tensor(state, "size", (2,)).tolist()
         load_parts(state, focal=self._focal)
         self._size = (height, width)
 

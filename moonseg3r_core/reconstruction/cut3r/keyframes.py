@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.reconstruction.cut3r.quality import small_gray
-from moonseg3r_core.runtime.state import plain, take
+from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
 _SIDE = 64  # pixels: coarse enough for noise to vanish
 _CHANGED = 2.0  # mean grey levels of 255; noise and flicker stay below, two degrees of turn make four and more
@@ -46,12 +46,12 @@ class KeyFrames:
 
     def state_dict(self) -> dict[str, Tensor]:
         pose, view = self._last or (torch.zeros(0, 4, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.uint8))
-        return {"pose": plain(pose), "view": plain(view), "count": torch.tensor([self.count])}
+        return {"pose": cpu_copy(pose), "view": cpu_copy(view), "count": torch.tensor([self.count])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        pose = take(state, "pose", ("0 or 4", 4), torch.float64)
-        view = take(state, "view", ("h", "w"), torch.uint8)
-        self.count = int(take(state, "count", (1,)))
+        pose = read_tensor(state, "pose", ("0 or 4", 4), torch.float64)
+        view = read_tensor(state, "view", ("h", "w"), torch.uint8)
+        self.count = int(read_tensor(state, "count", (1,)))
         self._last = (pose, view) if len(pose) else None
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.geometry import rigid_fault
+from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
 from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, Similarity
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
-from moonseg3r_core.runtime.state import gathered, load_parts, plain, take
+from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Frame, PixelGrid
 
@@ -81,10 +81,10 @@ class ModelledPose:
         return Place(seen.camera, scale, chunks.similarity, seen.camera, scale)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])}
+        return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        last = take(state, "last", ("0 or 1", 4, 4), torch.float64)
+        last = read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)
         self._last = last[0] if len(last) else None
 
 
@@ -113,11 +113,11 @@ class TrackedPose:
         return Place(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
 
     def state_dict(self) -> dict[str, Tensor]:
-        last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else plain(self._last[None])
-        return gathered(tracker=self._tracker.state_dict()) | {"last": last}
+        last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])
+        return prefix_states(tracker=self._tracker.state_dict()) | {"last": last}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        last = take(state, "last", ("0 or 1", 4, 4), torch.float64)
+        last = read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)
         load_parts(state, tracker=self._tracker)
         self._last = last[0] if len(last) else None
 
@@ -138,7 +138,7 @@ class GivenPose:
                 f"frame {frame.index} has no pose: pose=given expects one with every frame; "
                 "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model."
             )
-        fault = rigid_fault(pose)
+        fault = find_rigid_fault(pose)
         if fault:
             raise FrameRejected(
                 f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
@@ -157,7 +157,7 @@ class GivenPose:
         return Place(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
 
     def state_dict(self) -> dict[str, Tensor]:
-        return gathered(scale=self._scale.state_dict())
+        return prefix_states(scale=self._scale.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         load_parts(state, scale=self._scale)

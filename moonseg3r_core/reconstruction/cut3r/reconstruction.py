@@ -28,7 +28,7 @@ from moonseg3r_core.reconstruction.cut3r.pose_source import PLACEMENTS, Place, P
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, seam
-from moonseg3r_core.runtime.state import gathered, load_parts, part, plain, take, within
+from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
 
 # A matched pose is found along the camera's rays, and so its points lie on them.
@@ -111,14 +111,16 @@ class Cut3rReconstruction:
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that is remembered, as CPU copies by dotted name."""
-        tokens = {name: plain(tensor) for name, tensor in vars(self._state).items()}
-        return gathered(state=tokens, **{name: owner.state_dict() for name, owner in self._parts().items()})
+        tokens = {name: cpu_copy(tensor) for name, tensor in vars(self._state).items()}
+        return prefix_states(state=tokens, **{name: owner.state_dict() for name, owner in self._parts().items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where a room of the same settings was. Raises InputError for a state that is not whole."""
-        with within("state"):
-            tokens, start = part(state, "state"), self._infer.start()
-            loaded = {n: take(tokens, n, like.shape, like.dtype, device=like.device) for n, like in vars(start).items()}
+        with error_prefix("state"):
+            tokens, start = sub_state(state, "state"), self._infer.start()
+            loaded = {
+                n: read_tensor(tokens, n, like.shape, like.dtype, device=like.device) for n, like in vars(start).items()
+            }
         load_parts(state, **self._parts())
         self._state = State(**loaded)
 

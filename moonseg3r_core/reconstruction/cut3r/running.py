@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.runtime.state import take
+from moonseg3r_core.runtime.state import read_tensor
 
 
 class RunningMedian:
@@ -37,5 +37,5 @@ class RunningMedian:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave, the last `length` of it. Raises InputError where it is missing."""
-        numbers = take(state, "numbers", ("n",), torch.float64)
+        numbers = read_tensor(state, "numbers", ("n",), torch.float64)
         self._numbers = deque(numbers.tolist(), maxlen=self._numbers.maxlen)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.runtime.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 
 
 class GivenScale:
@@ -51,9 +51,9 @@ class GivenScale:
 
     def state_dict(self) -> dict[str, Tensor]:
         start = torch.zeros(0, 2, 3, dtype=torch.float64) if self._start is None else self._start[None].clone()
-        return gathered(ratios=self._ratios.state_dict()) | {"start": start}
+        return prefix_states(ratios=self._ratios.state_dict()) | {"start": start}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        starts = take(state, "start", ("0 or 1", 2, 3), torch.float64)
+        starts = read_tensor(state, "start", ("0 or 1", 2, 3), torch.float64)
         load_parts(state, ratios=self._ratios)
         self._start = starts[0] if len(starts) else None

@@ -11,7 +11,7 @@ from torch import Tensor
 from moonseg3r_core.reconstruction.cut3r.inference import Sight
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.quality import trusted
-from moonseg3r_core.runtime.state import plain, take
+from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
 _MOST = 1e3  # ratio of two chunks' units; beyond it one of them is mistaken
 
@@ -72,17 +72,17 @@ class Chunks:
         return {
             "counts": torch.tensor([self.number, self.keys]),
             "scale": torch.tensor([s.scale], dtype=torch.float64),
-            "rotation": plain(s.rotation),
-            "translation": plain(s.translation),
+            "rotation": cpu_copy(s.rotation),
+            "translation": cpu_copy(s.translation),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         double = torch.float64
-        number, keys = take(state, "counts", (2,)).tolist()
+        number, keys = read_tensor(state, "counts", (2,)).tolist()
         similarity = Similarity(
-            float(take(state, "scale", (1,), double)),
-            take(state, "rotation", (3, 3), double),
-            take(state, "translation", (3,), double),
+            float(read_tensor(state, "scale", (1,), double)),
+            read_tensor(state, "rotation", (3, 3), double),
+            read_tensor(state, "translation", (3,), double),
         )
         self.number, self.keys, self.similarity = number, keys, similarity
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import DEPTH, Bundle, doubts, settled
 from moonseg3r_core.reconstruction.odometry.features import LENGTH, Features
-from moonseg3r_core.runtime.state import take
+from moonseg3r_core.runtime.state import read_tensor
 
 NONE = -1  # of a feature: no landmark
 _WINDOW, _HOLDING = 8, 8  # views that are adjusted at a time, and views that hold them where they are
@@ -178,17 +178,17 @@ class LandmarkMap:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave. Raises InputError for what is not whole."""
-        cameras = take(state, "cameras", ("views", 4, 4), torch.float64).numpy()
+        cameras = read_tensor(state, "cameras", ("views", 4, 4), torch.float64).numpy()
         count = (len(cameras),)
-        focal = take(state, "focal", count, torch.float64).tolist()
-        ends = np.cumsum([0, *take(state, "counts", count).clamp(min=0).tolist()])
+        focal = read_tensor(state, "focal", count, torch.float64).tolist()
+        ends = np.cumsum([0, *read_tensor(state, "counts", count).clamp(min=0).tolist()])
         seen = int(ends[-1])
-        rays = take(state, "rays", (seen, 2), torch.float64).numpy()
-        descriptors = take(state, "descriptors", (seen, LENGTH), torch.uint8).numpy()
-        depths = take(state, "depths", (seen,), torch.float64).numpy()
-        points = take(state, "points", ("landmarks", 3), torch.float64).numpy()
-        spreads = take(state, "spreads", (len(points),), torch.float64).numpy()
-        landmarks = take(state, "landmarks", (seen,)).numpy()
+        rays = read_tensor(state, "rays", (seen, 2), torch.float64).numpy()
+        descriptors = read_tensor(state, "descriptors", (seen, LENGTH), torch.uint8).numpy()
+        depths = read_tensor(state, "depths", (seen,), torch.float64).numpy()
+        points = read_tensor(state, "points", ("landmarks", 3), torch.float64).numpy()
+        spreads = read_tensor(state, "spreads", (len(points),), torch.float64).numpy()
+        landmarks = read_tensor(state, "landmarks", (seen,)).numpy()
         if seen and not (landmarks.min() >= NONE and landmarks.max() < len(points)):
             raise InputError(
                 f"landmarks must be {NONE} or rows of the {len(points)} points, got {landmarks.min()} to "

@@ -19,7 +19,7 @@ from moonseg3r_core.reconstruction.cut3r.keyframes import angle
 from moonseg3r_core.reconstruction.odometry.depth_correction import ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features, matches
 from moonseg3r_core.reconstruction.odometry.local_map import NONE, LandmarkMap, View
-from moonseg3r_core.runtime.state import gathered, load_parts, take
+from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 from moonseg3r_core.types import PixelGrid
 
 _NEARNESS = 6.0  # pixels: a landmark that agrees with a pose is seen so near to its place
@@ -173,13 +173,13 @@ class Tracker:
             "step": torch.from_numpy(self._step.copy()),
             "lost": torch.tensor([self._lost]),
         }
-        return gathered(map=self._map.state_dict()) | last
+        return prefix_states(map=self._map.state_dict()) | last
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state_dict` gave."""
-        camera = take(state, "camera", (4, 4), torch.float64).numpy()
-        step = take(state, "step", (4, 4), torch.float64).numpy()
-        lost = int(take(state, "lost", (1,)))
+        camera = read_tensor(state, "camera", (4, 4), torch.float64).numpy()
+        step = read_tensor(state, "step", (4, 4), torch.float64).numpy()
+        lost = int(read_tensor(state, "lost", (1,)))
         load_parts(state, map=self._map)
         self._camera, self._step, self._lost = camera, step, lost
 

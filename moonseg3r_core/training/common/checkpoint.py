@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 
 
 def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:
     """Where a run of a recipe (a dataclass) stands after a step, with the state dicts of its parts. Raises OutputError."""
     try:
-        with whole_file(path) as part:
+        with write_atomically(path) as part:
             torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
     except (OSError, RuntimeError) as error:  # torch's own writer raises the latter on a full disk
         raise OutputError(f"cannot write {path}: {error}; make room there, then run the same again.") from error

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 
 STEPS, HELD_OUT = "steps.csv", "heldout.csv"
 _LOG = logging.getLogger("moonseg3r")
@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _rewrite(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.training.common.checkpoint import read_last, write_last
 from moonseg3r_core.training.common.log import Journal
 from moonseg3r_core.training.common.recipe import BaseRecipe
@@ -130,7 +130,7 @@ class Run(ABC, Generic[N]):
             write_last(self.folder / LAST, self.recipe, self.step, **states)
             self.write(self.weights)
             facts = plain(asdict(self.recipe))
-            with whole_file(self.folder / RECIPE) as part:
+            with write_atomically(self.folder / RECIPE) as part:
                 part.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
         self.fabric.barrier()
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
-from moonseg3r_core.ops.pooling import to_labels
+from moonseg3r_core.ops.pooling import paint_labels
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.reconstruction.heldout import FIRST
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
@@ -42,7 +42,7 @@ def score(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...
     structure: list[float] = []
     for frame, ids, fixed in pictures:
         proposals = masks(frame, Geometry.empty(*frame.size))
-        for number, iou in best_ious(to_labels(proposals), ids).items():
+        for number, iou in best_ious(paint_labels(proposals), ids).items():
             (structure if number in fixed else things).append(iou)
     return {
         "iou": float(np.mean(things)), "found": float(np.mean(np.array(things) > 0.5)),

@@ -18,8 +18,8 @@ from torch.nn.functional import pad
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.metrics.queries import owners
 from moonseg3r_core.geometry import transform
-from moonseg3r_core.ops.grids import to_image
-from moonseg3r_core.ops.pooling import cell_counts
+from moonseg3r_core.ops.grids import resample_to_image
+from moonseg3r_core.ops.pooling import count_cell_pixels
 from moonseg3r_core.refinement.learned import cell_shares, frame_features
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.scenes import Window
@@ -122,7 +122,7 @@ def shown_context(recalled: Recalled, h: int, w: int) -> tuple[Tensor, Tensor]:
     (h w,) of a cell's pixels that do. A pixel whose key holds several queries shows each in equal parts.
     """
     visible = len(recalled.offsets) - 1
-    keys = cell_counts(recalled.index_map + 1, visible, h, w)
+    keys = count_cell_pixels(recalled.index_map + 1, visible, h, w)
     holds = keys.new_zeros(visible, len(recalled))
     counts = recalled.offsets.diff()
     holds[torch.repeat_interleave(counts), recalled.members] = 1.0
@@ -173,7 +173,7 @@ def _owners(look: _Look, window: Window) -> Tensor:
     count = len(look.queries)
     if window.ids is None or not count:
         return torch.zeros(count, dtype=torch.int32)
-    labels = to_image(look.queries.labels, look.geometry, look.frame.size)
+    labels = resample_to_image(look.queries.labels, look.geometry, look.frame.size)
     return owners(labels.cpu(), window.ids(look.frame.index).cpu(), count).int()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from moonseg3r_core.errors import OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.refinement.learned import concatenated
 from moonseg3r_core.report.palette import colors
 from moonseg3r_core.training.queries.clips import QueryClip, batched
@@ -47,7 +47,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
     """As PNG. Raises OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
+        with write_atomically(path) as part:
             part.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; make room there.") from error

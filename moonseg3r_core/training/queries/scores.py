@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from moonseg3r_core.geometry import cosine
+from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.refinement.learned import concatenated
 from moonseg3r_core.training.queries.clips import QueryBatch
 from moonseg3r_core.training.queries.learner import QueryLearner
@@ -45,7 +45,7 @@ def query_scores(queries: Tensor, owners: Tensor) -> dict[str, float]:
     shown = owners > 0
     frame = torch.arange(len(owners), device=owners.device)[:, None].expand_as(owners)[shown]
     rows, objects = queries[shown], owners[shown]
-    alike, same = cosine(rows, rows), objects[:, None] == objects[None, :]
+    alike, same = cosine_similarity(rows, rows), objects[:, None] == objects[None, :]
     apart = frame[:, None] - frame[None, :]
     others = (apart == 0) & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     return {

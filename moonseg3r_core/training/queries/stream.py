@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from moonseg3r_core.build import weights_of
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import whole_file
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.training.data.stream import mixed
 from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
@@ -127,7 +127,7 @@ def _read(file: Path) -> QueryClip | None:
 
 def _write(file: Path, clip: QueryClip) -> None:
     try:
-        with whole_file(file, mark=f".{os.getpid()}") as part:  # runs side by side may share a cache
+        with write_atomically(file, mark=f".{os.getpid()}") as part:  # runs side by side may share a cache
             safetensors.torch.save_file(vars(clip), part)
     except (OSError, SafetensorError) as error:
         raise OutputError(f"cannot write {file}: {error}; make room there, or leave --cache out.") from error

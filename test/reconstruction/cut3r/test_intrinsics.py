@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.geometry import rigid_fault, unproject
+from moonseg3r_core.geometry import find_rigid_fault, unproject
 from moonseg3r_core.reconstruction.cut3r.intrinsics import EstimatedCamera, focal_length, is_calibrated, pose_matrix
 from moonseg3r_core.types import PixelGrid
 
@@ -31,7 +31,7 @@ def test_seven_numbers_are_a_place_and_a_turn():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-100, 100, width=32), min_size=7, max_size=7).filter(lambda p: max(map(abs, p[3:])) > 0.01))
 def test_any_quaternion_is_a_rigid_pose(numbers):
-    assert rigid_fault(pose_matrix(torch.tensor(numbers)), tolerance=1e-9) is None
+    assert find_rigid_fault(pose_matrix(torch.tensor(numbers)), tolerance=1e-9) is None
 
 
 @pytest.mark.parametrize("focal", [20.0, 50.0, 300.0])

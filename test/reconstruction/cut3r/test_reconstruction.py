@@ -24,7 +24,7 @@ from walks import house
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
-from moonseg3r_core.geometry import rigid_fault, transform, unproject
+from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
 from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
@@ -433,7 +433,7 @@ def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
     for number in range(8):
         geometry = room(robot(number))
         assert finite(geometry)
-        assert rigid_fault(geometry.world_from_camera) is None
+        assert find_rigid_fault(geometry.world_from_camera) is None
         assert bool((geometry.confidence[geometry.valid] >= 1.5).all())
         state = room.state_dict()
         assert all(bool(tensor.isfinite().all()) for tensor in state.values())
@@ -538,10 +538,10 @@ def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
 
     segmenter, _ = house()
     masks, image = MaskProposals(mask[None], torch.ones(1)), FeatureMap(seen.image / 127.5 - 1, seen.size)
-    segmenter.furnish(reconstruction=room, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
+    segmenter.replace_stages(reconstruction=room, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
     segmenter.step(seen)
     segmenter.reset()
-    segmenter.furnish(features=ReconstructionFeatures())
+    segmenter.replace_stages(features=ReconstructionFeatures())
     segmenter.step(seen)
     color = torch.nn.functional.normalize(torch.tensor([250, 10, 90]) / 127.5 - 1, dim=0)
     assert float(queries[0].features[0, :3] @ color) > 0.98  # F3d

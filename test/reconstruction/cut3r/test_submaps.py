@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.geometry import rigid_fault, transform
+from moonseg3r_core.geometry import find_rigid_fault, transform
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle, glance
 from moonseg3r_core.reconstruction.cut3r.net.model import Ask
@@ -132,7 +132,7 @@ def test_a_similarity_moves_points_and_cameras_alike():
     assert torch.allclose(similarity.points(torch.tensor([[0.0, 1, 3]])), torch.tensor([[7.0, 2, 0]]), atol=1e-6)
     pose, seen = camera(x=1, z=2, turn=30), torch.tensor([[0.5, -0.5, 4.0]], dtype=torch.float64)
     moved = similarity.pose(pose)
-    assert rigid_fault(moved, 1e-9) is None
+    assert find_rigid_fault(moved, 1e-9) is None
     assert torch.allclose(similarity.points(transform(seen, pose)), transform(seen * 2, moved), atol=1e-9)
 
 
