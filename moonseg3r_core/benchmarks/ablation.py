@@ -12,7 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from moonseg3r_core.benchmarks.accuracy import PAPER, find_recordings, open_recording
+from moonseg3r_core.benchmarks.accuracy import find_recordings, open_recording
+from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.config import Config, overlay
@@ -41,8 +42,6 @@ PARTS = (
     Part("+ QIM", {}),
     Part("+ SDT", {}, tokens=True),
 )
-# The paper's fusion; its memory is the one that the queries were trained with.
-FUSION = {name: value for name, value in PAPER.items() if name.startswith("fusion.")}
 Train = Callable[[QueryRecipe, str], Path]
 
 
@@ -70,13 +69,14 @@ class Ablation:
 
 
 def ablation(
-    recordings: Sequence[str | Path], recipe: QueryRecipe, seeds: int, train: Train, settings: Mapping[str, Any] = FUSION,
-    quiet: bool = False,
+    recordings: Sequence[str | Path], recipe: QueryRecipe, seeds: int, train: Train,
+    settings: Mapping[str, Any] | None = None, quiet: bool = False,
 ) -> Ablation:  # fmt: skip
-    """Every row's scores with the given masks and the paper's fusion (or other `settings`) on recordings and folders of
+    """Every row's scores with the given masks and the paper's fusion (changed by `settings`) on recordings and folders of
     such. `train` gives the weights of a recipe, under a name that is the same for the same recipe and seed.
     """
-    config = overlay(recipe.config, settings)
+    # Only the preset's fusion: its memory (cells, distances, limits) is the one that the queries were trained with.
+    config = overlay(recipe.config, {**read_paper_preset("fusion."), **(settings or {})})
     stack = config.reconstruction.kind
     parts = [part for part in PARTS if config.reconstruction.net or not part.tokens]
     trained = {part.name: _train(part, recipe, seeds, train) for part in parts}

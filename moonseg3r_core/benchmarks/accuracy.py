@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
+from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, choose_device, reconstruction, tenant
 from moonseg3r_core.config import Config, FusionConfig, overlay
@@ -27,30 +28,24 @@ from moonseg3r_core.settings import to_dict
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 
-# The paper's fusion (eq 12 and nothing else); its terms with thresholds and boxes that suit weight-free queries; then what
-# this project adds, one thing at a time. Each is told in full: a row is what it says, whatever a configuration sets.
-PAPER: Mapping[str, Any] = {
-    "fusion.boxes": "keys",
-    "fusion.merge": "similarity",
-    "fusion.merge_threshold": 0.8,
-    "fusion.match": "paper",
-    "fusion.match_threshold": 1.8,
-    "fusion.parts": "new",
-    "fusion.consensus": "none",
-    "memory.index.cell": 16,
-    "memory.index.merge_distance": 0.3,
-}
-OURS: Mapping[str, Any] = {f"fusion.{name}": value for name, value in to_dict(FusionConfig()).items()}
-_NO_MERGE = {**OURS, "fusion.merge": "none"}
-FUSIONS: Mapping[str, Mapping[str, Any]] = {
-    "paper (eq 12)": PAPER,
-    "eq 12, our thresholds": {**_NO_MERGE, "fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none"},
-    "+ overlap with the map": {**_NO_MERGE, "fusion.parts": "new", "fusion.consensus": "none"},
-    "+ parts join": {**_NO_MERGE, "fusion.consensus": "none"},
-    "+ view consensus": _NO_MERGE,
-    "default": OURS,  # with learned queries pieces are merged in the frame too
-}
 AS_SET = "as set"
+
+
+def list_fusions() -> dict[str, Mapping[str, Any]]:
+    """The settings of each fusion, by the name of its row: the paper's preset; its terms with thresholds and boxes that
+    suit weight-free queries; then one addition after another. Each sets all of fusion, whatever a configuration says.
+    """
+    ours = {f"fusion.{name}": value for name, value in to_dict(FusionConfig()).items()}
+    unmerged = {**ours, "fusion.merge": "none"}
+    single_view = {**unmerged, "fusion.consensus": "none"}
+    return {
+        "paper (eq 12)": read_paper_preset(),
+        "eq 12, our thresholds": {**single_view, "fusion.match": "paper", "fusion.parts": "new"},
+        "+ overlap with the map": {**single_view, "fusion.parts": "new"},
+        "+ parts join": single_view,
+        "+ view consensus": unmerged,
+        "default": ours,  # learned queries are merged within the frame, too
+    }
 
 
 @dataclass(frozen=True)
@@ -91,7 +86,7 @@ def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quie
     """
     groups = {Path(path).resolve().name: find_recordings(Path(path)) for path in paths}
     own = () if config.fusion == FusionConfig() else (AS_SET,)
-    rows: list[Row] = [{"fusion": name} for name in [*BASELINES, *FUSIONS, *own, "true ids (ceiling)"]]
+    rows: list[Row] = [{"fusion": name} for name in [*BASELINES, *list_fusions(), *own, "true ids (ceiling)"]]
     with TemporaryDirectory() as scratch:
         for group, folders in groups.items():
             scenes = [open_recording(folder, masks, Path(scratch) / group / folder.name, config) for folder in folders]
@@ -114,7 +109,7 @@ def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray
         return greedy_overlap(recording.views())
     if name == "true ids (ceiling)":
         return true_ids(recording.views(), recording.truth.points, recording.truth.instance_ids)
-    return segment(recording, overlay(config, FUSIONS.get(name, {})))
+    return segment(recording, overlay(config, list_fusions().get(name, {})))
 
 
 def segment(recording: Recording, config: Config) -> list[np.ndarray]:

@@ -137,14 +137,14 @@ def run_ablation(args: argparse.Namespace) -> int:
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.benchmarks.ablation import FUSION, ablation, ablation_plot, trained_in
+    from moonseg3r_core.benchmarks.ablation import ablation, ablation_plot, trained_in
     from moonseg3r_core.benchmarks.accuracy import render_rooms
     from moonseg3r_core.benchmarks.reconstruction import write
     from moonseg3r_core.settings import parse_set
     from moonseg3r_core.training.queries.recipe import read_query_recipe
 
     say_warnings()
-    settings = {**FUSION, **parse_set(args.settings)}
+    settings = parse_set(args.settings)
     changed = {"epochs": args.epochs} if args.epochs else {}
     recipes = [replace(read_query_recipe(Path(file)), **changed) for file in args.recipes]
     with TemporaryDirectory() as scratch:

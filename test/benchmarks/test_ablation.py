@@ -8,7 +8,8 @@ import pytest
 import torch
 from walks import EXACT
 
-from moonseg3r_core.benchmarks.accuracy import PAPER, open_recording, segment
+from moonseg3r_core.benchmarks.accuracy import open_recording, segment
+from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns_table
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.config import load_config, overlay
@@ -19,7 +20,7 @@ from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.benchmarks.ablation import FUSION, PARTS, Ablation, ablation, ablation_plot, trained_in
+from moonseg3r_core.benchmarks.ablation import PARTS, Ablation, ablation, ablation_plot, trained_in
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 
 FRAMES = 6
@@ -66,7 +67,8 @@ def test_a_replay_gives_the_id_maps_of_the_whole_house(room, tmp_path):
     assert [said.frame.index for said in replay.said] == [0, 1, 2, 4, 5]
     weights = query_file(tmp_path / "net.safetensors", replay)
     learned = {"refinement.kind": "learned", "refinement.learned.weights": str(weights)}
-    for settings in ({}, PAPER, learned, {**PAPER, **learned}, {"memory.kind": "none"}):
+    paper = read_paper_preset()
+    for settings in ({}, paper, learned, {**paper, **learned}, {"memory.kind": "none"}):
         chosen = overlay(config, settings)
         found = replay.id_maps(chosen)
         same_maps(found, segment(recording, chosen))
@@ -162,7 +164,7 @@ def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
     found = ablation([room], RGBD, 1, Stub(tmp_path, Replay.of(recording, config)), quiet=True)
-    maps = segment(recording, overlay(config, {**FUSION, "memory.kind": "none"}))
+    maps = segment(recording, overlay(config, {**read_paper_preset("fusion."), "memory.kind": "none"}))
     assert found.scores["F2d + F3d", "room"] == [mean_of_scenes([recording.score(maps)])]
 
 

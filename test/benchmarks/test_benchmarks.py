@@ -7,7 +7,8 @@ import pytest
 import torch
 from walks import EXACT
 
-from moonseg3r_core.benchmarks.accuracy import PAPER, accuracy_table, find_recordings
+from moonseg3r_core.benchmarks.accuracy import accuracy_table, find_recordings, list_fusions
+from moonseg3r_core.benchmarks.preset import find_config
 from moonseg3r_core.benchmarks.speed import endurance_table, speed_table
 from moonseg3r_core.benchmarks.table import Table
 from moonseg3r_core.cli import main
@@ -63,9 +64,21 @@ def test_settings_of_ones_own_have_a_row_and_change_no_other(rooms):
 
 
 def test_the_paper_row_is_the_paper_file():
-    file, row = load_config(ROOT / "config" / "paper.yaml"), load_config(overrides=PAPER)
-    assert file.fusion == row.fusion
+    file, row = load_config(ROOT / "config" / "paper.yaml"), load_config(overrides=list_fusions()["paper (eq 12)"])
+    assert file == row
     assert (file.memory.index.update, file.memory.index.max_keys) == ("paper", 0)
+
+
+@pytest.mark.parametrize("place", ["config", "share/moonseg3r_ros/config"])
+def test_a_file_of_config_is_found_from_a_repository_and_from_an_installation(tmp_path, place):
+    module = tmp_path / "lib" / "site-packages" / "package" / "module.py"
+    module = module if "share" in place else tmp_path / "package" / "folder" / "module.py"
+    with pytest.raises(InputError, match=r"config/paper.yaml in .* got none"):
+        find_config("paper.yaml", module)
+    file = tmp_path / place / "paper.yaml"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert find_config("paper.yaml", module) == file
 
 
 def test_no_recording_with_truth_is_one_line(tmp_path):
@@ -86,11 +99,11 @@ def test_endurance_reports_four_times():
 
 
 def test_memory_bench_from_the_command_line(capsys, monkeypatch):
-    from moonseg3r_core.evaluation import bench_memory
+    from moonseg3r_core.benchmarks import memory
 
-    small = bench_memory.memory_table(new_keys=20, stored=(1000, 2000), repeats=1)
+    small = memory.memory_table(new_keys=20, stored=(1000, 2000), repeats=1)
     assert [row["stored"] for row in small.rows] == [1000, 2000, 2000] * 2
-    monkeypatch.setattr(bench_memory, "main", lambda: print("tables") or 0)
+    monkeypatch.setattr(memory, "main", lambda: print("tables") or 0)
     assert main(["bench", "memory"]) == 0
     assert "tables" in capsys.readouterr().out
 
