@@ -12,9 +12,7 @@ from moonseg3r_ros.signals import end_within, interrupt_once, leave_at_once
 if TYPE_CHECKING:
     from moonseg3r_ros.node import MoonSeg3RNode
 
-USAGE = (
-    "moonseg3r_node --ros-args -r image:=/TOPIC -p PARAMETER:=VALUE; `moonseg3r config show` and docs/ros.md list them"
-)
+USAGE = "moonseg3r_node --ros-args -r image:=/TOPIC -p PARAMETER:=VALUE; `moonseg3r config show` and docs/ros_reference.md list them"
 ENDING = 1.5  # seconds that callbacks at work, and then a step at work, are waited for at the end
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,10 +19,11 @@ HEAD = """\
 Every command and option, written from the code by `tools/cli_page.py`; `moonseg3r COMMAND --help` says the same.
 
 - A default stands in brackets. What can be repeated is followed by `...`.
-- Settings (`--set`, `--config`) are the same everywhere: [all of them, with defaults and ranges](ros.md#the-cores-parameters-as-in-a-configuration-file),
-  or `moonseg3r config show`.
-- Results go to stdout; progress, warnings and errors to stderr, each in one line. What the lines mean: [troubleshooting.md](troubleshooting.md).
-- Exit status: 0 done; 2 bad usage or input; 130 interrupted by Ctrl-C or SIGTERM; 1 where the reader of stdout went away.
+- Settings (`--set`, `--config`) are the same for all commands. `moonseg3r config show` prints them, and
+  [ros_reference.md](ros_reference.md#the-cores-parameters-as-in-a-configuration-file) lists them with their ranges.
+- Results go to stdout. Progress, warnings and errors go to stderr, one line each;
+  [troubleshooting.md](troubleshooting.md) explains them.
+- Exit status: 0 done; 2 bad usage or input; 130 interrupted by Ctrl-C or SIGTERM; 1 if the reader of stdout has closed.
 """
 
 
@@ -65,8 +67,8 @@ def section(parser: Parser) -> str:
     parts = [
         f"## {parser.prog}",
         f"    {usage}",
-        parser.description,
-        parser.epilog,
+        _wrap(parser.description),
+        _wrap(parser.epilog),
         table(("argument", "what"), *rows) if rows else "",
     ]
     return "\n\n".join(filter(None, parts)).rstrip() + "\n"
@@ -77,6 +79,11 @@ def table(*rows: Sequence[str]) -> str:
     head, *rest = rows
     lines = [head, ["---"] * len(head), *rest]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def _wrap(text: str | None) -> str:
+    """A text whose lines have at most 120 characters; shorter lines stay as they are."""
+    return "\n".join("\n".join(textwrap.wrap(line, 120)) for line in (text or "").splitlines())
 
 
 def _call(action: argparse.Action) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from moonseg3r_core.report import Summary
 
 _DESCRIPTION = """\
-Render a furnished room and segment it from its color images alone, with the net that comes with the package: once with
-masks that another small net finds, once with the room's own, made as noisy as a mask model's. Then, for comparison, from its
-exact depth and poses. Score each against the truth and write a report of it. No network, no GPU."""
+Render a furnished room and segment it from its color images alone, with the net that comes with the package. One run
+takes masks that another small net finds, one takes the room's own masks with the noise of a mask model. A third run
+takes exact depth and poses, for comparison. Each is scored against the truth and reported. No network, no GPU."""
 _MARK = ".moonseg3r-demo"
 
 

@@ -19,11 +19,12 @@ gets weights.safetensors (the mean of the latest weights, for masks.nano.weights
 The same command goes on from OUT's last checkpoint. One process, on one device."""
 
 _QUERIES = """\
-Train the queries of one stack of frozen models (the recipe's `stack`) on their masks, without a label (paper 3.3, 3.4). DATA:
-recordings as `moonseg3r run` takes them (ScanNet exports, videos, folders of images, bags, synthetic:SEED), folders of such, or
-the word `rooms` for as many procedural rooms as the recipe's `scenes` says. OUT gets weights.safetensors (the mean of the latest
-weights, for refinement.learned.weights), pictures/epoch_N.png, last.ckpt, steps.csv and heldout.csv. The same command goes on
-from OUT's last checkpoint. For several GPUs: torchrun --nproc-per-node N -m moonseg3r_core.cli train queries ..."""
+Train the queries of one stack of frozen models (the recipe's `stack`) on their masks, without labels (paper 3.3, 3.4).
+DATA: recordings as `moonseg3r run` takes them (ScanNet exports, videos, folders of images, bags, synthetic:SEED),
+folders of such, or the word `rooms`. That word stands for as many procedural rooms as the recipe's `scenes` says.
+OUT gets weights.safetensors (the mean of the latest weights, for refinement.learned.weights), pictures/epoch_N.png,
+last.ckpt, steps.csv and heldout.csv. The same command goes on from OUT's last checkpoint.
+For several GPUs: torchrun --nproc-per-node N -m moonseg3r_core.cli train queries ..."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:

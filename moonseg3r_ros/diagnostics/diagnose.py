@@ -282,7 +282,7 @@ _TRANSPORTS = {
 _SOURCES = {
     "camera_info": "remap camera_info to the camera's",
     "depth": "remap depth to the registered depth image, stamped as the image is; if it is that, messages are lost on the way:"
-    " docs/ros.md, Throughput",
+    " docs/ros_operations.md, Throughput",
     "pose": "is localization running? See pose_source and world_frame",
 }
 

@@ -1,4 +1,4 @@
-"""Every message in docs/troubleshooting.md and docs/ros.md is one that the code holds: `…` stands for what is put in."""
+"""Every message in docs/troubleshooting.md and docs/ros_operations.md is one that the code holds: `…` stands for what is put in."""
 
 import argparse
 import ast
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(r"^\| (`[^|]*`) \| (.*) \|$", re.MULTILINE)
 CODE = [*ROOT.glob("moonseg3r_*/**/*.py"), *ROOT.glob("launch/*.py"), Path(argparse.__file__)]
-TABLES = {"troubleshooting.md": 4, "ros.md": 2}
+TABLES = {"troubleshooting.md": 4, "ros_operations.md": 2}
 
 
 def messages(*names):

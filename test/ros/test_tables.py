@@ -10,12 +10,12 @@ from moonseg3r_core import Config, list_settings
 from moonseg3r_ros.interface import INPUTS, OUTPUTS, SERVICES
 from moonseg3r_ros.tables import BEGIN, END, main, table, tables
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "ros.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "ros_reference.md"
 
 
 def test_docs_hold_the_tables_as_they_are():
     held = DOCS.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
-    assert held.strip() == tables().strip(), "run: python -m moonseg3r_ros.tables docs/ros.md"
+    assert held.strip() == tables().strip(), "run: python -m moonseg3r_ros.tables docs/ros_reference.md"
 
 
 def test_every_topic_service_and_setting_has_its_row():
