@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from preloaded import Starter
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.parameter import Parameter
@@ -25,27 +27,37 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
-AGAIN = 15.0  # seconds until a service is asked again
-PATIENCE = 60.0  # seconds until a test gives up; nothing waits this long that works
+RETRY_S = 15.0  # seconds until a service is asked again
+WAIT_TIMEOUT_S = 60.0  # how long a test waits before it fails; only what hangs takes this long
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RELIABLE = QoSProfile(depth=100)
 NODE = "moonseg3r_ros.main"
 
 
+@cache
+def get_starter():
+    """The process that starts the programs of this one."""
+    return Starter()
+
+
 class Program:
     """A process of the graph; what it prints is kept in a file."""
 
-    def __init__(self, command, log):
+    def __init__(self, words, log, preloaded=True):
         self.log = log
         lock = int(os.environ["DOMAIN_LOCK"])  # the domain is taken for as long as the process lives
-        self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, pass_fds=[lock])
+        if preloaded:
+            self.process = get_starter().start(words, log, lock)
+        else:
+            command = [sys.executable, *words]
+            self.process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, pass_fds=[lock])
         self.killed = False
 
     @property
     def text(self):
         return self.log.read_text()
 
-    def end(self, number=signal.SIGINT, seconds=20.0):
+    def end(self, number=signal.SIGINT, seconds=WAIT_TIMEOUT_S):
         """Send a signal and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -54,7 +66,7 @@ class Program:
     def kill(self):
         self.killed = True
         self.process.kill()
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT_S)
 
 
 class Heard(list):
@@ -94,22 +106,21 @@ class Graph:
         self.executor.shutdown()
         self.observer.destroy_node()
         rclpy.try_shutdown(context=self.context)
-        self.thread.join(PATIENCE)
+        self.thread.join(WAIT_TIMEOUT_S)
         assert not any(statuses.values()), statuses
 
-    def start(self, module, *arguments, name=None):
+    def start(self, module, *arguments, preloaded=True):
         """A Python module as a program."""
-        log = self.folder / f"{name or module.rpartition('.')[2]}-{len(self.programs)}.log"
-        program = Program([sys.executable, "-m", module, *map(str, arguments)], log)
-        self.programs.append(program)
-        return program
+        return self._start(module.rpartition(".")[2], ["-m", module, *arguments], preloaded)
 
     def script(self, path, *arguments):
         """A Python file as a program."""
-        log = self.folder / f"{Path(path).stem}-{len(self.programs)}.log"
-        program = Program([sys.executable, str(path), *map(str, arguments)], log)
-        self.programs.append(program)
-        return program
+        return self._start(Path(path).stem, [path, *arguments])
+
+    def _start(self, name, words, preloaded=True):
+        log = self.folder / f"{name}-{len(self.programs)}.log"
+        self.programs.append(Program([str(word) for word in words], log, preloaded))
+        return self.programs[-1]
 
     def node(self, ready=True, script=None, remap=(), **parameters):
         """The MoonSeg3R node with parameters (dots are written __); waits until it is there (and active)."""
@@ -139,7 +150,7 @@ class Graph:
     def subscribed(self, topic):
         return self.observer.count_subscribers(topic) > 0
 
-    def until(self, true, what, program=None, seconds=PATIENCE):
+    def until(self, true, what, program=None, seconds=WAIT_TIMEOUT_S):
         """Wait until `true()`; fails with `what`, a text or its function, and with what the programs printed."""
         end = time.monotonic() + seconds
         while not (got := true()):
@@ -169,11 +180,11 @@ class Graph:
     def call(self, kind, name, request):
         """The response of a service; asked again where a server that has yet to discover its client cannot answer."""
         client = self.observer.create_client(kind, name)
-        assert client.wait_for_service(PATIENCE), name
+        assert client.wait_for_service(WAIT_TIMEOUT_S), name
         calls = []
 
         def answer():
-            if not calls or time.monotonic() - calls[-1][0] > AGAIN:
+            if not calls or time.monotonic() - calls[-1][0] > RETRY_S:
                 calls.append((time.monotonic(), client.call_async(request)))
             return next((future for _, future in calls if future.done()), None)
 

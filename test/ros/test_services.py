@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import numpy as np
 from camera_stream import PERIOD, START, Stream
-from graph import LATCHED, NODE, PATIENCE, cloud_of, stamp_of
+from graph import LATCHED, NODE, WAIT_TIMEOUT_S, cloud_of, stamp_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
@@ -193,7 +193,7 @@ def test_a_map_survives_a_kill_in_the_midst_of_saving(graph, file):
     stream = Stream(graph)
     stream.through(5)
     client = graph.observer.create_client(Trigger, "/moonseg3r/save_map")
-    assert client.wait_for_service(PATIENCE)
+    assert client.wait_for_service(WAIT_TIMEOUT_S)
     saves = [client.call_async(Trigger.Request()) for _ in range(200)]
     graph.until(lambda: sum(save.done() for save in saves) > 5, "some saves are done", node)
     node.kill()
