@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
-from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, rotation
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, make_rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
 
 TOLERANCE = 1e-3  # of a difference, as a share of the output's largest value
@@ -120,22 +120,22 @@ def fill(net: nn.Module) -> nn.Module:
 def ours(sizes: Cut3rSizes, clone: Path) -> Run:
     """Our net with every output that the original computes."""
     net = fill(Cut3r(sizes, rgb_head=True, ray_encoder=True, rope_fp16=True))
-    return lambda frames: run_ours(net, frames, Ask(colors=True))
+    return lambda frames: run_ours(net, frames, OutputRequest(colors=True))
 
 
 def lean(sizes: Cut3rSizes, clone: Path) -> Run:
     """Our net with what MoonSeg3R reads: no colors, and the state's attention."""
     net = fill(Cut3r(sizes, rope_fp16=True))
-    return lambda frames: run_ours(net, frames, Ask(attention=StateAttention()))
+    return lambda frames: run_ours(net, frames, OutputRequest(attention=StateAttention()))
 
 
 def carried(sizes: Cut3rSizes, clone: Path) -> Run:
     """As `lean`, of the dense heads the camera's points alone (`points: self`)."""
     net = fill(Cut3r(sizes, rope_fp16=True))
-    return lambda frames: run_ours(net, frames, Ask(world=False, attention=StateAttention()))
+    return lambda frames: run_ours(net, frames, OutputRequest(world=False, attention=StateAttention()))
 
 
-def run_ours(net: Cut3r, frames: Frames, ask: Ask) -> Results:
+def run_ours(net: Cut3r, frames: Frames, ask: OutputRequest) -> Results:
     state, results = net.start(), []
     for frame in frames:
         outputs, state = net(frame, state, ask)
@@ -164,7 +164,7 @@ class StandIn(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         key = tokens.shape[-1], positions[0].numpy().tobytes()
         if key not in self.known:
-            self.known[key] = rotation(positions[0], tokens.shape[-1])
+            self.known[key] = make_rotation(positions[0], tokens.shape[-1])
         return self.known[key](tokens.transpose(1, 2)).transpose(1, 2)
 
 

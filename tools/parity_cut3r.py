@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from moonseg3r_core.errors import InputError, MissingDependency
 from moonseg3r_core.geometry import rotation_from_quaternion
 from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r, Outputs, Tokens, slot_positions
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest, Outputs, Tokens, make_state_positions
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, State
 
@@ -155,14 +155,14 @@ def walk(net: Cut3r, golden: dict[str, Tensor], way: Way) -> Iterator[tuple[str,
     """Every (golden key, our tensor) of a sequence, frame by frame (facts sections 6, 9 and 11)."""
     batch = len(golden["0/in/img"])
     state = net.start(batch)
-    slots = slot_positions(net.sizes)
+    slots = make_state_positions(net.sizes)
     places = {} if slots is None else {"init/state_pos": slots.expand(batch, -1, -1)}
     yield from present(golden, {"init/state": state.tokens, "init/mem": state.memory} | places)
     for index in range(sum(key.endswith("/in/img") for key in golden)):
         given = {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith(f"{index}/in/")}
         tokens = read_view(net, given)
         with recorded(net) as inner:
-            outputs, updated = net(tokens, state, Ask(colors=True))
+            outputs, updated = net(tokens, state, OutputRequest(colors=True))
         yield from present(golden, {f"{index}/{way.out}/{name}": value for name, value in named(outputs).items()})
         if f"{index}/int/enc_tokens" in golden:
             inner |= {"enc_tokens": tokens.features, "state_cross_attn": attention(net, tokens, state)}
@@ -220,7 +220,7 @@ def named(outputs: Outputs) -> dict[str, Tensor | None]:
 class Metered(Overwrite):
     """The plain update, with the logits that the gate would go by measured all the same."""
 
-    def watch(self) -> LogitMeter:  # type: ignore[override]
+    def make_hook(self) -> LogitMeter:  # type: ignore[override]
         self.meter = LogitMeter()
         return self.meter
 
@@ -239,7 +239,7 @@ def recorded(net: Cut3r) -> Iterator[dict[str, Tensor]]:
             handle.remove()
     inner["pose_token_in"] = inner["dec_img.0"][:, :1]
     if isinstance(net.update, Metered):
-        inner["state_cross_attn_logits_mean"] = net.update.meter.mean()
+        inner["state_cross_attn_logits_mean"] = net.update.meter.compute_mean()
 
 
 def watched_modules(net: Cut3r) -> Iterator[tuple[str, nn.Module]]:
@@ -263,7 +263,7 @@ def attention(net: Cut3r, tokens: Tokens, state: State) -> Tensor:
     """
     sizes = net.sizes
     asks = [StateAttention((layer,), head) for layer in range(sizes.dec_depth) for head in range(sizes.state_heads)]
-    patches = [net(tokens, state, Ask(world=False, attention=ask))[0].attention.flatten(2) for ask in asks]
+    patches = [net(tokens, state, OutputRequest(world=False, attention=ask))[0].attention.flatten(2) for ask in asks]
     rows = torch.stack(patches, 1).unflatten(1, (sizes.dec_depth, sizes.state_heads))
     return torch.cat((1 - rows.sum(-1, keepdim=True), rows), -1)
 

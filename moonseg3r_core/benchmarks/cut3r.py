@@ -18,16 +18,16 @@ from moonseg3r_core.benchmarks.speed import resident_kib
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 
 CASES = {
-    "points: world": (Ask(), torch.float32),
-    "points: world, A": (Ask(attention=StateAttention()), torch.float32),
-    "points: self": (Ask(world=False), torch.float32),
-    "points: self, A": (Ask(world=False, attention=StateAttention()), torch.float32),
-    "points: self, A, bfloat16": (Ask(world=False, attention=StateAttention()), torch.bfloat16),
+    "points: world": (OutputRequest(), torch.float32),
+    "points: world, A": (OutputRequest(attention=StateAttention()), torch.float32),
+    "points: self": (OutputRequest(world=False), torch.float32),
+    "points: self, A": (OutputRequest(world=False, attention=StateAttention()), torch.float32),
+    "points: self, A, bfloat16": (OutputRequest(world=False, attention=StateAttention()), torch.bfloat16),
 }
 
 
@@ -50,7 +50,7 @@ def speed_table(model: str, rounds: int, device: torch.device) -> Table:
     return Table(title, rows, 3)
 
 
-def pass_through(net: Cut3r, image: Tensor, ask: Ask, precision: torch.dtype) -> None:
+def pass_through(net: Cut3r, image: Tensor, ask: OutputRequest, precision: torch.dtype) -> None:
     """One frame."""
     half = torch.autocast(image.device.type, precision, enabled=precision != torch.float32)
     with torch.inference_mode(), half:

@@ -40,7 +40,7 @@ class RgbdReconstruction(Stateless):
         depth, intrinsics, pose = _inputs(frame)
         valid = (depth >= self.min_depth) & (depth <= self.max_depth)
         if self.edge > 0:
-            valid &= ~depth_edges(depth, self.edge)
+            valid &= ~find_depth_edges(depth, self.edge)
         if not bool(valid.any()):
             raise FrameRejected(
                 f"frame {frame.index} must have depth between {self.min_depth:g} and {self.max_depth:g} m, got none; "
@@ -56,15 +56,15 @@ class RgbdReconstruction(Stateless):
             intrinsics=intrinsics,
             grid=PixelGrid(*frame.size),
         )
-        return self.encoded(bare)
+        return self.add_features(bare)
 
-    def encoded(self, geometry: Geometry) -> Geometry:
+    def add_features(self, geometry: Geometry) -> Geometry:
         """With the F3d of its points."""
         features = encode_positions(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
         return replace(geometry, features=FeatureMap(features))
 
 
-def depth_edges(depth: Tensor, share: float) -> Tensor:
+def find_depth_edges(depth: Tensor, share: float) -> Tensor:
     """Where depth (H, W) differs from a direct neighbour's by more than `share` of the nearer one, (H, W) bool.
 
     A neighbour without depth (0) makes no edge.

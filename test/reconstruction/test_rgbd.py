@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import cosine_similarity, transform
 from moonseg3r_core.ops.fourier import encode_fourier, encode_positions, spread_directions
-from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, depth_edges
+from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, find_depth_edges
 from moonseg3r_core.types import Frame
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -65,8 +65,8 @@ def test_both_ends_of_the_range_are_in_it():
 
 def test_pixels_at_a_jump_are_left_out_on_demand():
     depth = torch.tensor([[2.0, 2.0, 2.0, 1.0, 0.0, 2.0]])
-    assert depth_edges(depth, 0.1).tolist() == [[False, False, True, True, False, False]]
-    assert not depth_edges(torch.tensor([[2.0, 2.1]]), 0.1).any()
+    assert find_depth_edges(depth, 0.1).tolist() == [[False, False, True, True, False, False]]
+    assert not find_depth_edges(torch.tensor([[2.0, 2.1]]), 0.1).any()
     geometry = RgbdReconstruction(edge=0.1)(frame(1, 6, depth=depth))
     assert geometry.confidence.tolist() == [[1, 1, 0, 0, 0, 1]]
 

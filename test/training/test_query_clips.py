@@ -70,7 +70,7 @@ def walked(seen, config, refinement):
     for frame in seen.frames:
         geometry = rooms["reconstruction"](frame)
         proposals = seen.masks(frame, geometry)
-        geometry = rooms["reconstruction"].encoded(moved(geometry, seen.motion))
+        geometry = rooms["reconstruction"].add_features(moved(geometry, seen.motion))
         features, recalled = rooms["features"](frame, geometry), rooms["memory"].recall(geometry)
         queries = refinement(rooms["lift"](proposals, geometry), features, geometry, recalled)
         rooms["memory"].remember(queries, geometry)

@@ -12,7 +12,7 @@ from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.config import NanoConfig
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.checkpoint_file import read_checkpoint
-from moonseg3r_core.reconstruction.cut3r.inference import with_precision
+from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
@@ -45,7 +45,7 @@ def make_cut3r(
     """
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
-    watched = state_attention(attention, net.sizes.dec_depth)
+    watched = parse_attention(attention, net.sizes.dec_depth)
     return Cut3rReconstruction(net, attention=watched, precision=precision, **room)
 
 
@@ -70,14 +70,18 @@ def open_net(
     net = _nets.get(key)
     if net is None:
         update = UPDATES[state]()
-        net = trained(path, rope_fp16, update) if path else untrained(model, weights, rope_fp16, update, seed)
-        net = with_precision(net.to(device), precision)
+        net = (
+            load_trained_net(path, rope_fp16, update)
+            if path
+            else make_random_net(model, weights, rope_fp16, update, seed)
+        )
+        net = cast_to_precision(net.to(device), precision)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _nets[key] = net
     return net
 
 
-def trained(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
+def load_trained_net(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
     """With the weights of a file. Raises WeightsError for an installed one that is not what was installed."""
     if record_of(path):
         hash_of(path)
@@ -87,15 +91,15 @@ def trained(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
         raise InputError(f"{error}{AGAIN if path in EMBEDDED.values() else ''}") from error
 
 
-def untrained(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
+def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
     """With random weights, the same for a seed."""
-    sizes = sizes_of(model, weights)
+    sizes = find_sizes(model, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         return Cut3r(sizes, rope_fp16=rope_fp16, update=update).eval().requires_grad_(False)
 
 
-def sizes_of(model: str, weights: str) -> Cut3rSizes:
+def find_sizes(model: str, weights: str) -> Cut3rSizes:
     """A published model's sizes, or nano's, which its file says. Raises WeightsError where that is missing."""
     return SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
 
@@ -120,7 +124,7 @@ def check_attention(layers: str) -> None:
         )
 
 
-def state_attention(layers: str, depth: int) -> StateAttention | None:
+def parse_attention(layers: str, depth: int) -> StateAttention | None:
     """`mean`, `last`, a layer's number from 0, or `none`. Raises ConfigError for anything else."""
     known = WORDS | {str(number): StateAttention((number,)) for number in range(depth)}
     if layers not in known:

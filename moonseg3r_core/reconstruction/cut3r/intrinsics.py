@@ -20,7 +20,7 @@ _LEAST, _MOST = 0.1, 20.0  # focal lengths that a lens has, in long sides of the
 _DEFAULT = 0.5 / math.tan(math.radians(30))  # 60 degrees, where no point tells
 
 
-def pose_matrix(pose: Tensor) -> Tensor:
+def make_pose_matrix(pose: Tensor) -> Tensor:
     """Pose (7,) tx ty tz qw qx qy qz, camera to world, as a rigid (4, 4) float64 matrix."""
     matrix = torch.eye(4, dtype=torch.float64)
     matrix[:3, :3] = rotation_from_quaternion(pose[[4, 5, 6, 3]].double())
@@ -28,7 +28,7 @@ def pose_matrix(pose: Tensor) -> Tensor:
     return matrix
 
 
-def focal_length(points: Tensor) -> Tensor:
+def estimate_focal_length(points: Tensor) -> Tensor:
     """Focal length in pixels, one for both axes, () float32, of points (H, W, 3) in the camera's axes.
 
     The length that brings every point nearest to its own pixel, by Weiszfeld's iteration (ten steps), principal point
@@ -49,7 +49,7 @@ def focal_length(points: Tensor) -> Tensor:
     return focal
 
 
-class EstimatedCamera:
+class IntrinsicsEstimator:
     """The intrinsics of frames that bring none: the running median of the focal lengths, so that they do not flicker.
 
     The original takes each frame's own. A camera's focal length is constant, its estimates are not, and what the
@@ -62,7 +62,7 @@ class EstimatedCamera:
 
     def observe(self, points: Tensor) -> None:
         """One frame's points (H, W, 3) in the camera's axes; a focal length that no lens has is left out."""
-        focal, size = float(focal_length(points)), (points.shape[0], points.shape[1])
+        focal, size = float(estimate_focal_length(points)), (points.shape[0], points.shape[1])
         if size != self._size:
             self._focal.reset()
             self._size = size

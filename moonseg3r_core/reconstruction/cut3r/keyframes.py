@@ -8,14 +8,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.quality import small_gray
+from moonseg3r_core.reconstruction.cut3r.quality import shrink_to_gray
 from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
 _SIDE = 64  # pixels: coarse enough for noise to vanish
 _CHANGED = 2.0  # mean grey levels of 255; noise and flicker stay below, two degrees of turn make four and more
 
 
-class KeyFrames:
+class KeyframeSelector:
     """The last key frame's pose and view, and how many there were.
 
     A frame becomes one when the camera has moved from the last one by `translation` (share of the median depth) or
@@ -55,9 +55,9 @@ class KeyFrames:
         self._last = (pose, view) if len(pose) else None
 
 
-def glance(image: Tensor) -> Tensor:
+def make_thumbnail(image: Tensor) -> Tensor:
     """What is kept of an image (H, W, 3) uint8 to see whether the view changes: gray (h, w) uint8 on the CPU, 64 wide or high."""
-    return torch.from_numpy(small_gray(image.cpu().numpy(), _SIDE))
+    return torch.from_numpy(shrink_to_gray(image.cpu().numpy(), _SIDE))
 
 
 def angle(a: Tensor, b: Tensor) -> float:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
-from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
-from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, Similarity
+from moonseg3r_core.reconstruction.cut3r.scale import OdometryScale
+from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
@@ -20,7 +20,7 @@ from moonseg3r_core.types import Frame, PixelGrid
 
 
 @dataclass(frozen=True)
-class Place:
+class PoseEstimate:
     """A frame's camera (4, 4), the map's units per unit of the net, one number or each pixel's (h, w), and how the net's
     world lies in the map's; `held` says why its points cannot be placed. `camera` (4, 4) is what tells how far it has
     moved, `unit` how many of its units the net's is.
@@ -35,7 +35,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NetPose:
     """What the net makes of a frame: its camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown,
     with the grid's intrinsics (3, 3).
     """
@@ -46,21 +46,21 @@ class Seen:
     intrinsics: Tensor
 
 
-class Placement(Stateful, Protocol):
+class PoseSource(Stateful, Protocol):
     """Frame and what the net makes of it -> Place."""
 
     def check(self, frame: Frame) -> None:
         """Raises FrameRejected for a frame that lacks what is needed."""
 
-    def stand_in(self, frame: Frame) -> Tensor | None:
+    def get_fallback(self, frame: Frame) -> Tensor | None:
         """The pose of a frame whose outputs cannot be used, None where nothing is known."""
 
-    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place: ...
+    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate: ...
 
     def reset(self) -> None: ...
 
 
-class ModelledPose:
+class NetPoses:
     """The net's own; its unit is that of the first chunk. The last one stands in."""
 
     def __init__(self) -> None:
@@ -72,13 +72,13 @@ class ModelledPose:
     def check(self, frame: Frame) -> None:
         """Any frame will do."""
 
-    def stand_in(self, frame: Frame) -> Tensor | None:
+    def get_fallback(self, frame: Frame) -> Tensor | None:
         return self._last
 
-    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
+    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
         self._last = seen.camera
         scale = chunks.similarity.scale
-        return Place(seen.camera, scale, chunks.similarity, seen.camera, scale)
+        return PoseEstimate(seen.camera, scale, chunks.similarity, seen.camera, scale)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])}
@@ -88,7 +88,7 @@ class ModelledPose:
         self._last = last[0] if len(last) else None
 
 
-class TrackedPose:
+class OdometryPoses:
     """By landmarks recognised (see `tracking`); its unit is the net's in the mean. The last one stands in."""
 
     def __init__(self) -> None:
@@ -102,15 +102,15 @@ class TrackedPose:
     def check(self, frame: Frame) -> None:
         """Any frame will do."""
 
-    def stand_in(self, frame: Frame) -> Tensor | None:
+    def get_fallback(self, frame: Frame) -> Tensor | None:
         return self._last
 
-    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
+    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
         tracked = self._tracker(frame.image, seen.depth, seen.intrinsics, seen.grid)
         self._last = tracked.pose
         held = "" if tracked.found else "too little of the image is recognised to tell where the camera is"
         scale = tracked.ratios.to(seen.depth)
-        return Place(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
+        return PoseEstimate(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])
@@ -122,11 +122,11 @@ class TrackedPose:
         self._last = last[0] if len(last) else None
 
 
-class GivenPose:
+class ExternalPoses:
     """The frame's own, which stands in for itself; the unit is metres as soon as the camera has moved enough."""
 
     def __init__(self) -> None:
-        self._scale = GivenScale()
+        self._scale = OdometryScale()
 
     def reset(self) -> None:
         self._scale.reset()
@@ -145,16 +145,16 @@ class GivenPose:
                 "leave such frames out or repair the trajectory."
             )
 
-    def stand_in(self, frame: Frame) -> Tensor | None:
+    def get_fallback(self, frame: Frame) -> Tensor | None:
         return frame.world_from_camera
 
-    def __call__(self, frame: Frame, seen: Seen, chunks: Chunks) -> Place:
+    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
         given = frame.world_from_camera
         assert given is not None, "frames are checked first"
         self._scale.observe(given.cpu(), seen.camera)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
         held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
-        return Place(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
+        return PoseEstimate(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         return prefix_states(scale=self._scale.state_dict())
@@ -163,8 +163,8 @@ class GivenPose:
         load_parts(state, scale=self._scale)
 
 
-PLACEMENTS: Mapping[str, type[ModelledPose] | type[TrackedPose] | type[GivenPose]] = {
-    "model": ModelledPose,
-    "tracked": TrackedPose,
-    "given": GivenPose,
+POSE_SOURCES: Mapping[str, type[NetPoses] | type[OdometryPoses] | type[ExternalPoses]] = {
+    "model": NetPoses,
+    "tracked": OdometryPoses,
+    "given": ExternalPoses,
 }

@@ -14,7 +14,7 @@ from moonseg3r_core.types import PixelGrid
 _SQUARE = 224  # the one size that names the short side of a square crop
 
 
-def fit(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
+def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
     """Image (H, W, 3) uint8 RGB -> the net's view (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
 
     The long side becomes `image_size` (at 224 the short one), by Lanczos where that shrinks it and bicubic where not;
@@ -22,8 +22,8 @@ def fit(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
     (facts, section 2). Raises FrameRejected for an image of which no such multiple is left.
     """
     height, width = image.shape[:2]
-    resized = resized_size(height, width, image_size)
-    top, left, bottom, right = crop_box(*resized, image_size)
+    resized = compute_resized_size(height, width, image_size)
+    top, left, bottom, right = compute_crop_box(*resized, image_size)
     if top >= bottom or left >= right:
         raise FrameRejected(
             f"the image must keep at least {PATCH} x {PATCH} pixels when its sides become {resized[0]} x {resized[1]}, "
@@ -37,7 +37,7 @@ def fit(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
     return view, _grid(image.shape[:2], resized, (top, left, bottom, right))
 
 
-def resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
+def compute_resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
     """(h, w) of the whole image once resized."""
     long = max(height, width)
     if not min(height, width):
@@ -46,7 +46,7 @@ def resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
     return round(height * target / long), round(width * target / long)
 
 
-def crop_box(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
+def compute_crop_box(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) of the middle that the net sees, in pixels of the resized image."""
     row, column = height // 2, width // 2
     half_height, half_width = (2 * middle // PATCH * (PATCH // 2) for middle in (row, column))
@@ -57,7 +57,7 @@ def crop_box(height: int, width: int, image_size: int) -> tuple[int, int, int, i
     return row - half_height, column - half_width, row + half_height, column + half_width
 
 
-def grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
+def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
     """The input's intrinsics (3, 3), pixel i's centre at i, as those of the grid."""
     k = intrinsics.clone()
     k[0] /= grid.scale_u

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.net.state import State
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
@@ -35,7 +35,7 @@ class ImageCheck:
 
     def __call__(self, image: Tensor) -> str:
         """Image (H, W, 3) uint8 RGB."""
-        gray = small_gray(image.cpu().numpy(), _SIDE)
+        gray = shrink_to_gray(image.cpu().numpy(), _SIDE)
         low, high = np.percentile(gray, (1, 99))
         if high < _DARK:
             return "the image is black"
@@ -58,7 +58,7 @@ class ImageCheck:
         self._sharpness.load_state_dict(state)
 
 
-def small_gray(image: np.ndarray, side: int) -> np.ndarray:
+def shrink_to_gray(image: np.ndarray, side: int) -> np.ndarray:
     """Image (H, W, 3) uint8 RGB as gray (h, w) uint8 whose long side has so many pixels."""
     scale = side / max(image.shape[:2])
     h, w = (max(round(side * scale), 1) for side in image.shape[:2])
@@ -66,7 +66,7 @@ def small_gray(image: np.ndarray, side: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputCheck:
     """What is decided by of a frame's outputs, read from the device at once: pose (4, 4) float64 in the net's world;
     depth, the median of trusted pixels in the net's units; `fault`, why they cannot be used, or empty.
     """
@@ -76,29 +76,29 @@ class Reading:
     fault: str
 
 
-def read(outputs: Outputs, state: State, min_confidence: float) -> Reading:
+def check_outputs(outputs: Outputs, state: State, min_confidence: float) -> OutputCheck:
     """Look at the outputs of one frame and the state that would follow."""
-    near = trusted(outputs.self_points[0], outputs.self_confidence[0], min_confidence)
+    near = find_confident(outputs.self_points[0], outputs.self_confidence[0], min_confidence)
     shown = near
     if outputs.world_points is not None and outputs.world_confidence is not None:
-        shown = trusted(outputs.world_points[0], outputs.world_confidence[0], min_confidence)
+        shown = find_confident(outputs.world_points[0], outputs.world_confidence[0], min_confidence)
     numbers = (
         torch.minimum(near.float().mean(), shown.float().mean()),
-        median_depth(outputs.self_points[0], near),
+        compute_median_depth(outputs.self_points[0], near),
         (state.tokens.isfinite().all() & state.memory.isfinite().all()).float(),
     )
     values = torch.cat((outputs.pose[0].float(), torch.stack(numbers))).cpu()
     pose, (share, depth, finite) = values[:7], values[7:].tolist()
     fault = _fault(pose, share, bool(finite), min_confidence)
-    return Reading(torch.eye(4, dtype=torch.float64) if fault else pose_matrix(pose), depth, fault)
+    return OutputCheck(torch.eye(4, dtype=torch.float64) if fault else make_pose_matrix(pose), depth, fault)
 
 
-def trusted(points: Tensor, confidence: Tensor, min_confidence: float) -> Tensor:
+def find_confident(points: Tensor, confidence: Tensor, min_confidence: float) -> Tensor:
     """Where points (H, W, 3) are finite, within reach, and sure enough by their confidence (H, W): (H, W) bool."""
     return (points.abs() < _FAR).all(-1) & (confidence >= min_confidence) & confidence.isfinite()
 
 
-def median_depth(points: Tensor, mask: Tensor) -> Tensor:
+def compute_median_depth(points: Tensor, mask: Tensor) -> Tensor:
     """The median distance () of masked points (H, W, 3) from the camera's plane, NaN where there is none."""
     return torch.where(mask, points[..., 2].abs(), torch.nan).nanmedian()
 

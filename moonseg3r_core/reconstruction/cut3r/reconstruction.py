@@ -10,29 +10,29 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.reconstruction.cut3r.assemble import (
-    assembled,
-    blank,
-    carried_points,
-    lifted_points,
-    trusted_depth,
-    world_points,
+    assemble_geometry,
+    extract_depth,
+    lift_self_depth,
+    make_held_geometry,
+    place_self_points,
+    place_world_points,
 )
 from moonseg3r_core.reconstruction.cut3r.geometric import GEOMETRIC
-from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, Sight
-from moonseg3r_core.reconstruction.cut3r.intrinsics import EstimatedCamera, is_calibrated
-from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, glance
+from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, NetRunner
+from moonseg3r_core.reconstruction.cut3r.intrinsics import IntrinsicsEstimator, is_calibrated
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask
+from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.state import State
-from moonseg3r_core.reconstruction.cut3r.pose_source import PLACEMENTS, Place, Placement, Seen
-from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
+from moonseg3r_core.reconstruction.cut3r.pose_source import POSE_SOURCES, NetPose, PoseEstimate, PoseSource
+from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
-from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, seam
+from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, PixelGrid
 
 # A matched pose is found along the camera's rays, and so its points lie on them.
-_CARRIED = {"model": carried_points, "tracked": lifted_points, "given": carried_points}
+_CARRIED = {"model": place_self_points, "tracked": lift_self_depth, "given": place_self_points}
 
 
 class Unusable(Exception):
@@ -70,33 +70,33 @@ class Cut3rReconstruction:
         min_confidence: float = 1.5,
     ) -> None:
         self.net, self.min_confidence = net, min_confidence
-        self._infer = Inference(net, precision, min_confidence)
-        self._ask = Ask(world=points == "world" and pose == "model", attention=attention)
-        self._points = world_points if self._ask.world else _CARRIED[pose]
-        self.encoded = GEOMETRIC[geometric]
-        self._placement: Placement = PLACEMENTS[pose]()
-        self._images, self._camera = ImageCheck(), EstimatedCamera()
-        self._keys, self._chunks = KeyFrames(key_translation, key_rotation), Chunks(reset_every)
+        self._infer = NetRunner(net, precision, min_confidence)
+        self._ask = OutputRequest(world=points == "world" and pose == "model", attention=attention)
+        self._points = place_world_points if self._ask.world else _CARRIED[pose]
+        self.add_features = GEOMETRIC[geometric]
+        self._placement: PoseSource = POSE_SOURCES[pose]()
+        self._images, self._camera = ImageCheck(), IntrinsicsEstimator()
+        self._keys, self._chunks = KeyframeSelector(key_translation, key_rotation), Submaps(reset_every)
         self._state = self._infer.start()
 
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Geometry:
         self._placement.check(frame)
         picture = frame.image.cpu()
-        image, grid = fit(picture, self.net.sizes.image_size)
+        image, grid = fit_image(picture, self.net.sizes.image_size)
         try:
             sight = self._look(picture, image.to(frame.image.device))
         except Unusable as fault:
             return self._blank(frame, grid, self._stand_in(frame, fault), str(fault))
         intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
         camera = self._chunks.similarity.pose(sight.reading.pose)
-        depth = trusted_depth(sight.outputs, self.min_confidence)
-        place = self._placement(frame, Seen(camera, depth, grid, intrinsics), self._chunks)
-        self._advance(sight, place, glance(picture))
+        depth = extract_depth(sight.outputs, self.min_confidence)
+        place = self._placement(frame, NetPose(camera, depth, grid, intrinsics), self._chunks)
+        self._advance(sight, place, make_thumbnail(picture))
         if place.held:
             return self._blank(frame, grid, place.world_from_camera, place.held)
         points = self._points(sight.outputs, place, intrinsics)
-        return self.encoded(assembled(points, sight, place, grid, intrinsics, self.min_confidence))
+        return self.add_features(assemble_geometry(points, sight, place, grid, intrinsics, self.min_confidence))
 
     @property
     def key_frames(self) -> int:
@@ -134,7 +134,7 @@ class Cut3rReconstruction:
             "placement": self._placement,
         }
 
-    def _look(self, picture: Tensor, image: Tensor) -> Sight:
+    def _look(self, picture: Tensor, image: Tensor) -> Inference:
         """The frame through the net, the state as it is. Raises Unusable."""
         if fault := self._images(picture):
             raise Unusable(fault)
@@ -143,7 +143,7 @@ class Cut3rReconstruction:
             raise Unusable(fault)
         return sight
 
-    def _advance(self, sight: Sight, place: Place, view: Tensor) -> None:
+    def _advance(self, sight: Inference, place: PoseEstimate, view: Tensor) -> None:
         """A key frame changes the state, and begins a chunk where one is due."""
         if self._keys.due(place.camera, sight.reading.depth * place.unit, view):
             fresh = self._begin_chunk(sight) if self._chunks.due else None
@@ -151,10 +151,10 @@ class Cut3rReconstruction:
             self._chunks.add_key()
             self._keys.add(place.camera, view)
 
-    def _begin_chunk(self, old: Sight) -> State | None:
+    def _begin_chunk(self, old: Inference) -> State | None:
         """The state of a new chunk that has seen the frame at the seam; None where it saw nothing, to be tried again."""
-        new = self._infer(old.tokens, self._infer.start(), Ask(world=False))
-        similarity = seam(self._chunks.similarity, old, new, self.min_confidence)
+        new = self._infer(old.tokens, self._infer.start(), OutputRequest(world=False))
+        similarity = align(self._chunks.similarity, old, new, self.min_confidence)
         if similarity is None:
             return None
         self._chunks.begin(similarity)
@@ -163,11 +163,11 @@ class Cut3rReconstruction:
     def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
         intrinsics = self._intrinsics(frame, grid, None)
         watched = self._ask.attention is not None
-        return self.encoded(blank((pose, held), self.net.sizes, watched, grid, intrinsics))
+        return self.add_features(make_held_geometry((pose, held), self.net.sizes, watched, grid, intrinsics))
 
     def _stand_in(self, frame: Frame, fault: Unusable) -> Tensor:
         """The pose of a held frame. Raises FrameRejected where none is known."""
-        pose = self._placement.stand_in(frame)
+        pose = self._placement.get_fallback(frame)
         if pose is None:
             raise FrameRejected(
                 f"frame {frame.index}: {fault}, and no frame before it could be placed; "
@@ -178,7 +178,7 @@ class Cut3rReconstruction:
     def _intrinsics(self, frame: Frame, grid: PixelGrid, points: Tensor | None) -> Tensor:
         """The frame's own, on the grid; else the estimate, which its points (H, W, 3) in camera axes take part in."""
         if frame.intrinsics is not None and is_calibrated(frame.intrinsics):
-            return grid_intrinsics(frame.intrinsics, grid)
+            return compute_grid_intrinsics(frame.intrinsics, grid)
         if points is not None:
             self._camera.observe(points)
         return self._camera.intrinsics(grid).to(frame.image.device)

@@ -11,7 +11,7 @@ from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 
 
-class GivenScale:
+class OdometryScale:
     """The running median of given over modelled displacement, each between frames `step` metres apart or more.
 
     Distances are compared, which no rotation between the two worlds touches. A pair may reach over a seam, which the

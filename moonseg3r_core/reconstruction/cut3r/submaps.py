@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.inference import Sight
+from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
-from moonseg3r_core.reconstruction.cut3r.quality import trusted
+from moonseg3r_core.reconstruction.cut3r.quality import find_confident
 from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
 _MOST = 1e3  # ratio of two chunks' units; beyond it one of them is mistaken
@@ -44,7 +44,7 @@ class Similarity:
         return points @ (self.scale * self.rotation).T.to(points) + self.translation.to(points)
 
 
-class Chunks:
+class Submaps:
     """The similarity of the current chunk, and its key frames; after `every` of them (0: never) the next is due."""
 
     def __init__(self, every: int = 0) -> None:
@@ -87,7 +87,7 @@ class Chunks:
         self.number, self.keys, self.similarity = number, keys, similarity
 
 
-def chained(before: Similarity, ratio: float, old: Tensor, new: Tensor) -> Similarity:
+def chain_similarity(before: Similarity, ratio: float, old: Tensor, new: Tensor) -> Similarity:
     """The new chunk's similarity: its camera (4, 4) of the boundary frame falls on the old chunk's, its lengths times
     `ratio` are the old one's.
     """
@@ -96,7 +96,7 @@ def chained(before: Similarity, ratio: float, old: Tensor, new: Tensor) -> Simil
     return Similarity(scale, rotation, boundary[:3, 3] - scale * rotation @ new[:3, 3])
 
 
-def seam(before: Similarity, old: Sight, new: Sight, min_confidence: float) -> Similarity | None:
+def align(before: Similarity, old: Inference, new: Inference, min_confidence: float) -> Similarity | None:
     """The new chunk's similarity from the boundary frame seen by both states; None where the new one saw nothing,
     or all of it at a depth out of all proportion.
 
@@ -106,12 +106,12 @@ def seam(before: Similarity, old: Sight, new: Sight, min_confidence: float) -> S
     if new.reading.fault:
         return None
     ratio = float(_depth_ratio(old.outputs, new.outputs, min_confidence))
-    return chained(before, ratio, old.reading.pose, new.reading.pose) if 1 / _MOST < ratio < _MOST else None
+    return chain_similarity(before, ratio, old.reading.pose, new.reading.pose) if 1 / _MOST < ratio < _MOST else None
 
 
 def _depth_ratio(old: Outputs, new: Outputs, min_confidence: float) -> Tensor:
     """The median of old over new depth, (); NaN where no pixel is trusted by both."""
-    both = trusted(old.self_points[0], old.self_confidence[0], min_confidence)
-    both &= trusted(new.self_points[0], new.self_confidence[0], min_confidence)
+    both = find_confident(old.self_points[0], old.self_confidence[0], min_confidence)
+    both &= find_confident(new.self_points[0], new.self_confidence[0], min_confidence)
     ratio = old.self_points[0, ..., 2].abs() / new.self_points[0, ..., 2].abs()
     return torch.where(both & ratio.isfinite(), ratio, torch.nan).nanmedian()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-PIXEL = 1.0  # the spread of a feature's place, in pixels of the picture that it was found in
-DEPTH = 0.8  # the spread of the log of a net's depth: wide, for its errors in one view are alike
+SIGMA_PX = 1.0  # the spread of a feature's place, in pixels of the picture that it was found in
+SIGMA_LOG_DEPTH = 0.8  # the spread of the log of a net's depth: wide, for its errors in one view are alike
 _ROBUST = 2.0  # spreads beyond which an error counts less and less (Huber)
 _NEAR = 1e-2  # of a unit: points must lie so far before a camera
 _CAMERA = 6  # unknowns of one: turn and move
@@ -42,7 +42,7 @@ class Bundle:
         return replace(self, **{name: getattr(self, name)[sights] for name in names})
 
 
-def adjusted(bundle: Bundle, steps: int = 8) -> Bundle:
+def optimize(bundle: Bundle, steps: int = 8) -> Bundle:
     """The bundle with cameras and points at (nearly) the least error; at worst as it was."""
     if not len(bundle.camera):
         return bundle
@@ -61,19 +61,19 @@ def adjusted(bundle: Bundle, steps: int = 8) -> Bundle:
     return errors.bundle
 
 
-def settled(bundle: Bundle) -> tuple[Bundle, np.ndarray]:
+def optimize_robust(bundle: Bundle) -> tuple[Bundle, np.ndarray]:
     """The bundle adjusted, then once more without the sights (n,) bool that stray, which are told beside it."""
-    once = adjusted(bundle)
-    astray = strays(once)
-    return (adjusted(once.of(~astray)) if astray.any() else once), astray
+    once = optimize(bundle)
+    astray = find_outliers(once)
+    return (optimize(once.of(~astray)) if astray.any() else once), astray
 
 
-def doubts(bundle: Bundle) -> np.ndarray:
+def compute_relative_sigma(bundle: Bundle) -> np.ndarray:
     """How far each point (p,) may be off, as a share of its distance: one spread, were the cameras right; inf where none sees it."""
     return _Errors(bundle).doubts()
 
 
-def strays(bundle: Bundle, spreads: float = 4.0) -> np.ndarray:
+def find_outliers(bundle: Bundle, spreads: float = 4.0) -> np.ndarray:
     """Sights (n,) bool that lie that many spreads of a pixel or more from where their point is seen, or behind."""
     errors = _Errors(bundle)
     return (np.linalg.norm(errors.values[:, :2], axis=1) > spreads) | ~errors.ahead
@@ -88,12 +88,12 @@ class _Errors:
         self.seen = np.einsum("nij,nj->ni", turns, bundle.points[bundle.point]) + moves
         self.ahead = self.seen[:, 2] > _NEAR
         z = np.where(self.ahead, self.seen[:, 2], 1.0)
-        self.focal = bundle.focal / PIXEL
+        self.focal = bundle.focal / SIGMA_PX
         projected = self.seen[:, :2] / z[:, None]
         place = (bundle.rays - projected) * self.focal[:, None]
         known = bundle.depths > 0
         times = np.bincount(bundle.point, minlength=len(bundle.points))[bundle.point]
-        self.doubt = 1 / (DEPTH * np.sqrt(times))  # a net errs alike in all views of a point
+        self.doubt = 1 / (SIGMA_LOG_DEPTH * np.sqrt(times))  # a net errs alike in all views of a point
         deep = np.where(known, np.log(np.where(known, bundle.depths, 1.0) / z) * self.doubt, 0.0)
         self.values = np.where(self.ahead[:, None], np.column_stack((place, deep)), 0.0)
         self.z, self.projected, self.known = z, projected, known

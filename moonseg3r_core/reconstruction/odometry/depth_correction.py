@@ -13,7 +13,7 @@ _POINTS = 250  # at most, the surest ones
 _STEP = 2  # pixels: the field is worked out at every second, and between them it is straight
 
 
-def ratios(
+def estimate_depth_ratios(
     places: np.ndarray, known: np.ndarray, logs: np.ndarray, spreads: np.ndarray, depth: np.ndarray
 ) -> np.ndarray:
     """What a net's depth (h, w), 0 = unknown, is to be multiplied with (h, w) float32: from places (n, 2) in pixels, n > 0,

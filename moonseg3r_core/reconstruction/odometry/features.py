@@ -12,7 +12,7 @@ from moonseg3r_core.types import PixelGrid
 _SIDE = 480  # pixels of the picture's long side in which features are looked for
 _FEATURES, _CONTRAST = 800, 0.01  # rooms have plain walls: weak features are taken too
 _RATIO = 0.85  # Lowe's: a match is as much nearer than the second nearest
-LENGTH = 128  # of a descriptor
+DESCRIPTOR_SIZE = 128  # of a descriptor
 _FAR = 1e9  # the squares of distances of descriptors, whose length is 255, are less
 _UNLIKE = 0.5 * 255**2  # and less than this where they are of one thing
 
@@ -45,17 +45,17 @@ class Detector:
         keypoints, descriptors = self._sift.detectAndCompute(small, None)
         focal = float(intrinsics[0, 0]) * grid.scale_u * shrink
         if descriptors is None:
-            return Features(np.zeros((0, 2)), np.zeros((0, LENGTH), np.uint8), np.zeros(0), focal)
+            return Features(np.zeros((0, 2)), np.zeros((0, DESCRIPTOR_SIZE), np.uint8), np.zeros(0), focal)
         pixels = (np.array([k.pt for k in keypoints], np.float64) + 0.5) / shrink - 0.5
         places = (pixels - (grid.offset_u, grid.offset_v)) / (grid.scale_u, grid.scale_v)
-        z = sampled(places, depth)
+        z = sample_depth(places, depth)
         known = z > 0
         rays = (places - intrinsics[:2, 2]) / (intrinsics[0, 0], intrinsics[1, 1])
         roots = np.sqrt(descriptors / descriptors.sum(1, keepdims=True).clip(1e-9))
         return Features(rays[known], (roots * 255).round().astype(np.uint8)[known], z[known], focal)
 
 
-def sampled(places: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def sample_depth(places: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Depth (h, w) at the pixels nearest to places (n, 2); 0 beyond the border."""
     columns, rows = np.rint(places).astype(int).reshape(-1, 2).T
     inside = (rows >= 0) & (rows < depth.shape[0]) & (columns >= 0) & (columns < depth.shape[1])
@@ -64,7 +64,9 @@ def sampled(places: np.ndarray, depth: np.ndarray) -> np.ndarray:
     return out
 
 
-def matches(one: np.ndarray, other: np.ndarray, near: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def match_descriptors(
+    one: np.ndarray, other: np.ndarray, near: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Rows (m,) of descriptors `one` (n, 128) and of `other` (k, 128) that are alike, each the other's nearest, and clearly
     so; of the pairs that are `near` (n, k) bool, or of all.
     """

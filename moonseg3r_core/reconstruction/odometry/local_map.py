@@ -11,11 +11,16 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.odometry.bundle_adjustment import DEPTH, Bundle, doubts, settled
-from moonseg3r_core.reconstruction.odometry.features import LENGTH, Features
+from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
+    SIGMA_LOG_DEPTH,
+    Bundle,
+    compute_relative_sigma,
+    optimize_robust,
+)
+from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Features
 from moonseg3r_core.runtime.state import read_tensor
 
-NONE = -1  # of a feature: no landmark
+NO_LANDMARK = -1  # of a feature: no landmark
 _WINDOW, _HOLDING = 8, 8  # views that are adjusted at a time, and views that hold them where they are
 _VIEWS = 400  # kept at most; then the older quarter goes
 
@@ -26,7 +31,7 @@ def no_pairs() -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class View:
+class Keyframe:
     """A picture in the map: camera_from_world (4, 4), its features and the landmark of each (n,) int64, NONE or a row of
     the map's, none twice; and pairs (k, 2) of landmarks that it shows to be the same, of which the second is kept.
     """
@@ -42,7 +47,7 @@ class View:
         return np.linalg.inv(self.camera)
 
 
-class LandmarkMap:
+class LocalMap:
     """Key views, in their order, and landmarks: points (p, 3) in the world, and spreads (p,), how far each may be off as a
     share of its distance.
     """
@@ -51,24 +56,24 @@ class LandmarkMap:
         self.reset()
 
     def reset(self) -> None:
-        self.views: list[View] = []
+        self.views: list[Keyframe] = []
         self.points, self.spreads = np.zeros((0, 3)), np.zeros(0)
 
     def depths(self, camera: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Depth (n,) of landmarks before a camera, camera_from_world (4, 4)."""
         return self.points[landmarks] @ camera[2, :3] + camera[2, 3]
 
-    def keep(self, view: View) -> View:
+    def keep(self, view: Keyframe) -> Keyframe:
         """Take a view up, its features without a landmark as new ones at the net's depth; all views that share landmarks
         with it are adjusted. Gives the view as it is then.
         """
         self._merge(view.same)
-        new = np.flatnonzero(view.landmarks == NONE)
+        new = np.flatnonzero(view.landmarks == NO_LANDMARK)
         marks = view.landmarks.copy()
         marks[new] = len(self.points) + np.arange(len(new))
         own = np.column_stack((view.features.rays[new], np.ones(len(new)))) * view.features.depths[new, None]
         self.points = np.concatenate((self.points, _carried(own, view.camera)))
-        self.spreads = np.concatenate((self.spreads, np.full(len(new), DEPTH)))
+        self.spreads = np.concatenate((self.spreads, np.full(len(new), SIGMA_LOG_DEPTH)))
         if len(self.views) == _VIEWS:
             marks = self._forget(_VIEWS // 4, marks)
         self.views.append(replace(view, landmarks=marks, same=no_pairs()))
@@ -78,13 +83,13 @@ class LandmarkMap:
     def _merge(self, same: np.ndarray) -> None:
         """Of each pair of landmarks (k, 2) the second takes over the first one's sights, one in each view."""
         rows = np.arange(len(self.points) + 1)
-        rows[same[:, 0]], rows[NONE] = same[:, 1], NONE
+        rows[same[:, 0]], rows[NO_LANDMARK] = same[:, 1], NO_LANDMARK
         for number, view in enumerate(self.views if len(same) else ()):
             landmarks = rows[view.landmarks]
             own_first = np.argsort(landmarks != view.landmarks, kind="stable")
             again = np.ones(len(landmarks), bool)
             again[own_first[np.unique(landmarks[own_first], return_index=True)[1]]] = False
-            self.views[number] = replace(view, landmarks=np.where(again, NONE, landmarks))
+            self.views[number] = replace(view, landmarks=np.where(again, NO_LANDMARK, landmarks))
 
     def _adjust(self) -> None:
         """The newest view and those that share most landmarks with it, adjusted; sights that stray are given up."""
@@ -94,7 +99,7 @@ class LandmarkMap:
         marks = np.concatenate([view.landmarks for view in views])
         camera = np.repeat(np.arange(len(views)), [len(view.landmarks) for view in views])
         row = np.concatenate([np.arange(len(view.landmarks)) for view in views])
-        sights = np.flatnonzero(marks != NONE)
+        sights = np.flatnonzero(marks != NO_LANDMARK)
         times = np.bincount(marks[sights], minlength=len(self.points))
         moving = np.bincount(marks[sights[camera[sights] < len(free)]], minlength=len(self.points))
         sights = sights[(times[marks[sights]] > 1) & (moving[marks[sights]] > 0)]
@@ -105,7 +110,7 @@ class LandmarkMap:
         if not holding:
             may_move[int(np.argmin(chosen))] = False  # the oldest stands where it is
         features = [view.features for view in views]
-        bundle, astray = settled(
+        bundle, astray = optimize_robust(
             Bundle(
                 np.stack([view.camera for view in views]),
                 may_move,
@@ -122,12 +127,15 @@ class LandmarkMap:
         )
         for number, (index, view) in enumerate(zip(chosen, views, strict=True)):
             landmarks = view.landmarks.copy()
-            landmarks[row[sights[astray & (camera[sights] == number)]]] = NONE
+            landmarks[row[sights[astray & (camera[sights] == number)]]] = NO_LANDMARK
             new = replace(view, camera=bundle.cameras[number], landmarks=landmarks)
-            own = view.landmarks[view.landmarks != NONE]
+            own = view.landmarks[view.landmarks != NO_LANDMARK]
             self._carry(own[alone[own]], view, new)
             self.views[index] = new
-        self.points[shared], self.spreads[shared] = bundle.points, np.minimum(doubts(bundle), DEPTH)
+        self.points[shared], self.spreads[shared] = (
+            bundle.points,
+            np.minimum(compute_relative_sigma(bundle), SIGMA_LOG_DEPTH),
+        )
 
     def _window(self) -> tuple[list[int], list[int]]:
         """Views to adjust, the newest first and those that share most landmarks with it; and others that share most with any
@@ -141,11 +149,11 @@ class LandmarkMap:
         """Other views by how many of the landmarks of some they see, the most first."""
         theirs = np.zeros(len(self.points) + 1, bool)
         theirs[np.concatenate([self.views[i].landmarks for i in some])] = True
-        theirs[NONE] = False
+        theirs[NO_LANDMARK] = False
         shared = np.array([0 if i in some else theirs[v.landmarks].sum() for i, v in enumerate(self.views)])
         return [int(i) for i in np.argsort(-shared, kind="stable") if shared[i]]
 
-    def _carry(self, landmarks: np.ndarray, old: View, new: View) -> None:
+    def _carry(self, landmarks: np.ndarray, old: Keyframe, new: Keyframe) -> None:
         """Landmarks that one view alone saw go where it goes."""
         own = self.points[landmarks] @ old.camera[:3, :3].T + old.camera[:3, 3]
         self.points[landmarks] = _carried(own, new.camera)
@@ -154,8 +162,8 @@ class LandmarkMap:
         """Without the first views and what they alone saw. Gives a newest view's landmarks (n,) by their new rows."""
         self.views = self.views[count:]
         used = np.unique(np.concatenate([marks, *(view.landmarks for view in self.views)]))
-        used = used[used != NONE]
-        rows = np.full(len(self.points) + 1, NONE)  # the last one is NONE's own
+        used = used[used != NO_LANDMARK]
+        rows = np.full(len(self.points) + 1, NO_LANDMARK)  # the last one is NONE's own
         rows[used] = np.arange(len(used))
         self.points, self.spreads = self.points[used], self.spreads[used]
         self.views = [replace(view, landmarks=rows[view.landmarks]) for view in self.views]
@@ -169,7 +177,7 @@ class LandmarkMap:
             "focal": torch.tensor([f.focal for f in features], dtype=torch.float64),
             "counts": torch.tensor([len(f.rays) for f in features], dtype=torch.int64),
             "rays": _join([f.rays for f in features], np.zeros((0, 2))),
-            "descriptors": _join([f.descriptors for f in features], np.zeros((0, LENGTH), np.uint8)),
+            "descriptors": _join([f.descriptors for f in features], np.zeros((0, DESCRIPTOR_SIZE), np.uint8)),
             "depths": _join([f.depths for f in features], np.zeros(0)),
             "landmarks": _join([view.landmarks for view in self.views], np.zeros(0, np.int64)),
             "points": torch.from_numpy(self.points.copy()),
@@ -184,19 +192,19 @@ class LandmarkMap:
         ends = np.cumsum([0, *read_tensor(state, "counts", count).clamp(min=0).tolist()])
         seen = int(ends[-1])
         rays = read_tensor(state, "rays", (seen, 2), torch.float64).numpy()
-        descriptors = read_tensor(state, "descriptors", (seen, LENGTH), torch.uint8).numpy()
+        descriptors = read_tensor(state, "descriptors", (seen, DESCRIPTOR_SIZE), torch.uint8).numpy()
         depths = read_tensor(state, "depths", (seen,), torch.float64).numpy()
         points = read_tensor(state, "points", ("landmarks", 3), torch.float64).numpy()
         spreads = read_tensor(state, "spreads", (len(points),), torch.float64).numpy()
         landmarks = read_tensor(state, "landmarks", (seen,)).numpy()
-        if seen and not (landmarks.min() >= NONE and landmarks.max() < len(points)):
+        if seen and not (landmarks.min() >= NO_LANDMARK and landmarks.max() < len(points)):
             raise InputError(
-                f"landmarks must be {NONE} or rows of the {len(points)} points, got {landmarks.min()} to "
+                f"landmarks must be {NO_LANDMARK} or rows of the {len(points)} points, got {landmarks.min()} to "
                 f"{landmarks.max()}; save it again with state_dict."
             )
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self.views = [
-            View(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p])
+            Keyframe(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p])
             for camera, f, p in zip(cameras, focal, parts, strict=True)
         ]
         self.points, self.spreads = points.copy(), spreads.copy()

@@ -35,8 +35,8 @@ def compiled(net: N) -> N:
         if isinstance(module, _BLOCKS):
             module.compile()
         if isinstance(module, Head):
-            module.self_points = torch.compile(module.self_points)  # type: ignore[method-assign]
-            module.world_points = torch.compile(module.world_points)  # type: ignore[method-assign]
+            module.predict_self_points = torch.compile(module.predict_self_points)  # type: ignore[method-assign]
+            module.predict_world_points = torch.compile(module.predict_world_points)  # type: ignore[method-assign]
     return net
 
 

@@ -103,7 +103,7 @@ class _Look:
             proposals = chosen["masks"](frame, geometry)
         except FrameRejected:
             return None
-        geometry = reconstruction.encoded(moved(geometry, window.motion))
+        geometry = reconstruction.add_features(moved(geometry, window.motion))
         recalled = memory.recall(geometry)
         queries = chosen["lift"](proposals, geometry)
         numbers = torch.arange(len(queries), dtype=torch.float32) + memory.bank.end

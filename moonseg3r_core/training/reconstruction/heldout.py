@@ -15,7 +15,7 @@ from moonseg3r_core.evaluation.metrics.reconstruction import (
     depth_scale,
     path_length,
 )
-from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.reconstruction.recipe import Recipe
@@ -48,7 +48,7 @@ def walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, flo
     """
     predicted, true = outputs.self_points[..., 2].cpu().numpy().ravel(), depth.numpy().ravel()
     scaled = depth_scale(predicted, true) * predicted
-    estimated, poses = torch.stack([pose_matrix(pose) for pose in outputs.pose.cpu()]), poses.double()
+    estimated, poses = torch.stack([make_pose_matrix(pose) for pose in outputs.pose.cpu()]), poses.double()
     path = path_length(poses)
     return {
         "abs_rel": abs_rel(scaled, true),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Decoded, Outputs, Tokens
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, DecodedView, Outputs, Tokens
 from moonseg3r_core.training.reconstruction.losses import Truth, confident_distance, pose_distance
 
 # A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.
@@ -53,7 +53,7 @@ def unrolled(net: Cut3r, views: Tensor) -> Outputs:
         seen, state = net.advance(Tokens(features, tokens.grid), state)
         decoded.append(seen)
     early, middle = (torch.cat([d.layers[i] for d in decoded]) for i in (0, 1))
-    return net.read_out(Decoded(tokens, (early, middle), torch.cat([d.last for d in decoded])))
+    return net.read_out(DecodedView(tokens, (early, middle), torch.cat([d.last for d in decoded])))
 
 
 def _folded(rows: Tensor, frames: int) -> Tensor:

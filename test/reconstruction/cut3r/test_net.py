@@ -8,18 +8,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.reconstruction.cut3r.inference import with_precision
+from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net import heads
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r, slot_positions
-from moonseg3r_core.reconstruction.cut3r.net.rope import RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest, make_state_positions
+from moonseg3r_core.reconstruction.cut3r.net.rope import RoundedRotation, make_grid_positions, make_rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, State
 
 TINY = SIZES["cut3r-tiny"]
 LINEAR = replace(TINY, head="linear")
 BOTH = pytest.mark.parametrize("sizes", [TINY, LINEAR], ids=["dpt", "linear"])
-EVERYTHING = Ask(colors=True, attention=StateAttention())
+EVERYTHING = OutputRequest(colors=True, attention=StateAttention())
 
 
 @pytest.fixture(autouse=True)
@@ -68,22 +68,22 @@ def assert_close(one, other, atol=1e-5):
 
 def test_a_head_of_four_channels_turns_by_its_row_and_its_column_in_radians():
     x = torch.tensor([1.0, 0.0, 0.0, 1.0]).reshape(1, 1, 1, 4)  # one pair for the row (1, 0), one for the column (0, 1)
-    turned = rotation(torch.tensor([[2, 3]]), 4)(x).flatten()
+    turned = make_rotation(torch.tensor([[2, 3]]), 4)(x).flatten()
     expected = torch.tensor([math.cos(2), math.sin(2), -math.sin(3), math.cos(3)])
     torch.testing.assert_close(turned, expected)
 
 
 def test_the_second_pair_of_two_turns_a_tenth_as_fast_and_pairs_lie_two_apart():
     x = torch.tensor([1.0, 1.0, 0.0, 0.0] + 4 * [0.0]).reshape(1, 1, 1, 8)
-    turned = rotation(torch.tensor([[2, 0]]), 8)(x).flatten()
+    turned = make_rotation(torch.tensor([[2, 0]]), 8)(x).flatten()
     expected = torch.tensor([math.cos(2), math.cos(0.2), math.sin(2), math.sin(0.2)] + 4 * [0.0])
     torch.testing.assert_close(turned, expected)
 
 
 def test_position_zero_turns_nothing_and_minus_one_undoes_one():
     x = torch.randn(2, 3, 1, 16)
-    assert rotation(torch.zeros(1, 2, dtype=torch.long), 16)(x).equal(x)
-    there, back = rotation(torch.tensor([[1, 1]]), 16), rotation(torch.tensor([[-1, -1]]), 16)
+    assert make_rotation(torch.zeros(1, 2, dtype=torch.long), 16)(x).equal(x)
+    there, back = make_rotation(torch.tensor([[1, 1]]), 16), make_rotation(torch.tensor([[-1, -1]]), 16)
     assert not there(x).allclose(x)
     torch.testing.assert_close(back(there(x)), x)
 
@@ -95,27 +95,27 @@ def test_lengths_stay_and_products_know_only_the_difference_of_positions(numbers
     a, b, shift = torch.tensor(numbers).reshape(3, 1, 2)
 
     def product(at_q, at_k):
-        return (rotation(at_q, 16)(q) * rotation(at_k, 16)(k)).sum()
+        return (make_rotation(at_q, 16)(q) * make_rotation(at_k, 16)(k)).sum()
 
-    torch.testing.assert_close(rotation(a, 16)(q).norm(), q.norm())
+    torch.testing.assert_close(make_rotation(a, 16)(q).norm(), q.norm())
     torch.testing.assert_close(product(a, b), product(a + shift, b + shift), atol=1e-3, rtol=1e-3)
 
 
 def test_a_rotation_gives_the_dtype_back_and_the_rounded_one_is_off_by_half_a_float16_step_twice():
     x, places = torch.randn(1, 1, 1, 16), torch.tensor([[5, 9]])
-    assert rotation(places, 16)(x.bfloat16()).dtype == torch.bfloat16
-    exact, rounded = rotation(places, 16)(x), rotation(places, 16, RoundedRotation)(x)
+    assert make_rotation(places, 16)(x.bfloat16()).dtype == torch.bfloat16
+    exact, rounded = make_rotation(places, 16)(x), make_rotation(places, 16, RoundedRotation)(x)
     assert rounded.dtype == torch.float32
     assert 0 < float((exact - rounded).abs().max()) <= 3 * 2**-11 * float(x.abs().max())
     assert rounded.equal(rounded.half().float())
 
 
 def test_cells_go_row_by_row_and_state_tokens_lie_on_a_square_of_even_width():
-    assert grid_positions(2, 3).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
-    assert slot_positions(Cut3rSizes())[[0, 27, 28, 767]].tolist() == [[0, 0], [0, 27], [1, 0], [27, 11]]
-    assert slot_positions(TINY)[[7, 8]].tolist() == [[0, 7], [1, 0]]  # 50: 7 columns, made 8
-    assert slot_positions(replace(TINY, state_positions="1d"))[[0, 5]].tolist() == [[0, 0], [5, 5]]
-    assert slot_positions(replace(TINY, state_positions="none")) is None
+    assert make_grid_positions(2, 3).tolist() == [[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]]
+    assert make_state_positions(Cut3rSizes())[[0, 27, 28, 767]].tolist() == [[0, 0], [0, 27], [1, 0], [27, 11]]
+    assert make_state_positions(TINY)[[7, 8]].tolist() == [[0, 7], [1, 0]]  # 50: 7 columns, made 8
+    assert make_state_positions(replace(TINY, state_positions="1d"))[[0, 5]].tolist() == [[0, 0], [5, 5]]
+    assert make_state_positions(replace(TINY, state_positions="none")) is None
 
 
 def test_state_positions_matter():
@@ -131,24 +131,29 @@ def test_state_positions_matter():
 def test_a_point_keeps_its_direction_and_goes_exp_minus_one_far():
     raw = torch.tensor([[0.0, 3.0, 4.0], [0.0, 0.0, 0.0], [0.0, 0.0, -0.1]])
     far, near = math.expm1(5), math.expm1(0.1)
-    torch.testing.assert_close(heads.points(raw), torch.tensor([[0, 0.6 * far, 0.8 * far], [0, 0, 0], [0, 0, -near]]))
+    torch.testing.assert_close(
+        heads.activate_points(raw), torch.tensor([[0, 0.6 * far, 0.8 * far], [0, 0, 0], [0, 0, -near]])
+    )
 
 
 def test_a_pose_has_a_unit_quaternion_of_positive_w_and_its_translation_goes_as_points_do():
     raw = torch.tensor([[1.0, 0, 0, -3, 0, 4, 0], [0, 0, 0, 2, 0, 0, 0]])
     expected = torch.tensor([[math.expm1(1), 0, 0, 0.6, 0, -0.8, 0], [0, 0, 0, 1, 0, 0, 0]])
-    torch.testing.assert_close(heads.pose(raw), expected)
+    torch.testing.assert_close(heads.activate_pose(raw), expected)
 
 
 def test_confidence_is_one_and_more_and_colors_lie_within_one():
-    assert heads.confidence(torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, -50.0]])).tolist() == [2.0, 1.0]
-    torch.testing.assert_close(heads.colors(torch.tensor([0.0, 1.0])), torch.tensor([0.0, math.tanh(0.5)]))
-    assert heads.colors(torch.tensor([-99.0, 99.0])).abs().max() < 1
+    assert heads.activate_confidence(torch.tensor([[9.0, 9.0, 9.0, 0.0], [0.0, 0.0, 0.0, -50.0]])).tolist() == [
+        2.0,
+        1.0,
+    ]
+    torch.testing.assert_close(heads.activate_colors(torch.tensor([0.0, 1.0])), torch.tensor([0.0, math.tanh(0.5)]))
+    assert heads.activate_colors(torch.tensor([-99.0, 99.0])).abs().max() < 1
 
 
 def test_the_linear_head_lays_a_token_out_channel_by_channel_then_row_by_row():
     tokens = torch.arange(2 * 3 * 256.0).reshape(1, 2, 768)  # a grid of one row and two cells, three channels
-    picture = heads.dense(lambda x: x, [tokens], (1, 2))
+    picture = heads.apply_mlp(lambda x: x, [tokens], (1, 2))
     assert picture.shape == (1, 16, 32, 3)
     assert picture[0, 0, 0].tolist() == [0, 256, 512]
     assert picture[0, 2, 5].tolist() == [37, 293, 549]  # pixel (2, 5) of cell 0: 2 * 16 + 5
@@ -162,10 +167,10 @@ def test_the_linear_head_mirrors_what_lies_behind_the_camera_and_the_dense_one_d
     own, world = (head.proj, head.cross_proj) if sizes.head == "linear" else (head.dpt_self, head.dpt_cross)
     world.load_state_dict(own.state_dict())
     layers = [10 * torch.randn(1, 12, width) for width in (sizes.enc_dim, 48, 48, 48)]
-    plain, _ = head.world_points(layers, (3, 4))
+    plain, _ = head.predict_world_points(layers, (3, 4))
     assert plain[..., 2].min() < 0 < plain[..., 2].max()
     sign = plain[..., 2:].sign() if sizes.head == "linear" else 1.0
-    torch.testing.assert_close(head.self_points(layers, (3, 4))[0], plain * sign)
+    torch.testing.assert_close(head.predict_self_points(layers, (3, 4))[0], plain * sign)
 
 
 @BOTH
@@ -214,7 +219,7 @@ def test_what_is_not_built_is_not_in_the_state_dict_and_the_rest_is_the_same(siz
 def test_colors_need_the_head_that_makes_them():
     model = Cut3r(TINY)
     with pytest.raises(RuntimeError, match="rgb_head=True"):
-        model(image(), model.start(), Ask(colors=True))
+        model(image(), model.start(), OutputRequest(colors=True))
 
 
 def test_a_convolution_with_two_names_is_one_tensor():
@@ -343,9 +348,9 @@ def logits(model, tokens, state):
         for name in ("projq", "projk"):
             project = getattr(block.cross_attn, name)
             project.register_forward_hook(lambda _m, _x, out, key=(layer, name): seen.update({key: out}))
-    outputs, updated = model(tokens, state, Ask())
-    places = torch.cat((torch.tensor([[-1, -1]]), grid_positions(*tokens.grid)))
-    turns = {"projq": slot_positions(model.sizes), "projk": places}
+    outputs, updated = model(tokens, state, OutputRequest())
+    places = torch.cat((torch.tensor([[-1, -1]]), make_grid_positions(*tokens.grid)))
+    turns = {"projq": make_state_positions(model.sizes), "projk": places}
     parts = {}
     for (layer, name), value in seen.items():
         part = value.unflatten(-1, (model.sizes.state_heads, -1)).transpose(1, 2)
@@ -363,7 +368,7 @@ def test_attention_is_the_softmax_over_all_keys_without_the_pose_tokens_column(l
     full = logits(model, tokens, state)[0].softmax(-1)
     chosen = full[:, range(4) if layers is None else list(layers)].mean(1)
     chosen = chosen.mean(1) if head is None else chosen[:, head]
-    outputs, _ = model(tokens, state, Ask(attention=StateAttention(layers, head)))
+    outputs, _ = model(tokens, state, OutputRequest(attention=StateAttention(layers, head)))
     torch.testing.assert_close(outputs.attention, chosen[..., 1:].unflatten(-1, (3, 4)), atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(outputs.attention.sum((2, 3)) + chosen[..., 0], torch.ones(2, 50))
     assert (chosen[..., 0] > 0.001).all()
@@ -374,7 +379,7 @@ def test_attention_is_the_softmax_over_all_keys_without_the_pose_tokens_column(l
 def test_looking_on_changes_nothing(sizes, update):
     model = net(sizes, update=update)
     state = after(model)
-    watched, after_watched = model(image(), state, Ask(attention=StateAttention()))
+    watched, after_watched = model(image(), state, OutputRequest(attention=StateAttention()))
     unwatched, after_unwatched = model(image(), state)
     assert_close(
         replace(watched, attention=torch.zeros(1), colors=torch.zeros(1)),
@@ -387,7 +392,7 @@ def test_looking_on_changes_nothing(sizes, update):
 def test_layers_that_are_not_there_cannot_be_asked(layers):
     model = net()
     with pytest.raises(ValueError, match="-4 to 3"):
-        model(image(), model.start(), Ask(attention=StateAttention(layers)))
+        model(image(), model.start(), OutputRequest(attention=StateAttention(layers)))
 
 
 # ---- the two rules of update -------------------------------------------------------------------------------------------
@@ -431,7 +436,7 @@ def test_reduced_precision_stays_near_and_gives_float32(sizes, rope_fp16, dtype,
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_weights_kept_in_half_give_what_autocast_gives(sizes, precision):
     dtype = getattr(torch, precision)
-    plain, kept = net(sizes), with_precision(net(sizes), precision)
+    plain, kept = net(sizes), cast_to_precision(net(sizes), precision)
     assert kept.enc_blocks[0].attn.qkv.weight.dtype == dtype
     assert kept.downstream_head.pose_head.mlp.fc1.weight.dtype == torch.float32
     assert_same(plain.start(), kept.start())
@@ -439,7 +444,7 @@ def test_weights_kept_in_half_give_what_autocast_gives(sizes, precision):
         one, other = (model(image(), model.start(), EVERYTHING) for model in (plain, kept))
     assert_same(one[0], other[0])
     assert_same(one[1], other[1])
-    assert with_precision(plain, "float32").enc_blocks[0].attn.qkv.weight.dtype == torch.float32
+    assert cast_to_precision(plain, "float32").enc_blocks[0].attn.qkv.weight.dtype == torch.float32
 
 
 def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():
@@ -459,4 +464,4 @@ def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():
 def test_attention_that_is_not_there_is_refused_in_words(attention, message):
     model = net()
     with pytest.raises(ValueError, match=message):
-        model(image(), model.start(), Ask(attention=attention))
+        model(image(), model.start(), OutputRequest(attention=attention))

@@ -9,7 +9,12 @@ from PIL import Image
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import project
-from moonseg3r_core.reconstruction.cut3r.preprocess import crop_box, fit, grid_intrinsics, resized_size
+from moonseg3r_core.reconstruction.cut3r.preprocess import (
+    compute_crop_box,
+    compute_grid_intrinsics,
+    compute_resized_size,
+    fit_image,
+)
 
 
 def noise(height, width, seed=0):
@@ -35,9 +40,9 @@ def noise(height, width, seed=0):
     ],
 )
 def test_sizes_and_crops_are_those_of_the_facts(size, image_size, resized, box):
-    assert resized_size(*size, image_size) == resized
-    assert crop_box(*resized, image_size) == box
-    view, grid = fit(noise(*size), image_size)
+    assert compute_resized_size(*size, image_size) == resized
+    assert compute_crop_box(*resized, image_size) == box
+    view, grid = fit_image(noise(*size), image_size)
     assert view.shape == (1, 3, grid.height, grid.width) == (1, 3, box[2] - box[0], box[3] - box[1])
     assert view.dtype == torch.float32
 
@@ -54,16 +59,16 @@ def test_sizes_and_crops_are_those_of_the_facts(size, image_size, resized, box):
 )
 def test_the_filter_depends_on_whether_the_long_side_shrinks(size, image_size, smooth):
     image = noise(*size)
-    h, w = resized_size(*size, image_size)
-    top, left, bottom, right = crop_box(h, w, image_size)
+    h, w = compute_resized_size(*size, image_size)
+    top, left, bottom, right = compute_crop_box(h, w, image_size)
     plain = np.asarray(Image.fromarray(image.numpy()).resize((w, h), smooth))[top:bottom, left:right]
     expected = (torch.from_numpy(plain.copy()).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
-    assert torch.equal(fit(image, image_size)[0], expected)
+    assert torch.equal(fit_image(image, image_size)[0], expected)
 
 
 def test_black_is_minus_one_and_white_is_one():
-    assert fit(torch.zeros(48, 64, 3, dtype=torch.uint8), 64)[0].unique().tolist() == [-1]
-    assert fit(torch.full((48, 64, 3), 255, dtype=torch.uint8), 64)[0].unique().tolist() == [1]
+    assert fit_image(torch.zeros(48, 64, 3, dtype=torch.uint8), 64)[0].unique().tolist() == [-1]
+    assert fit_image(torch.full((48, 64, 3), 255, dtype=torch.uint8), 64)[0].unique().tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +79,7 @@ def test_a_pixel_of_the_grid_shows_what_lies_at_its_place_in_the_image(size, ima
     image = torch.zeros(*size, 3, dtype=torch.uint8)  # red is u, green is v
     image[..., 0] = torch.arange(size[1])[None, :]
     image[..., 1] = torch.arange(size[0])[:, None]
-    view, grid = fit(image, image_size)
+    view, grid = fit_image(image, image_size)
     shown = (view[0] / 2 + 0.5) * 255
     u = torch.arange(grid.width) * grid.scale_u + grid.offset_u
     v = torch.arange(grid.height) * grid.scale_v + grid.offset_v
@@ -87,7 +92,7 @@ def test_a_pixel_of_the_grid_shows_what_lies_at_its_place_in_the_image(size, ima
 @given(st.integers(16, 300), st.integers(16, 300), st.sampled_from([64, 224, 512]))
 def test_any_size_gives_whole_patches_within_the_image(height, width, image_size):
     try:
-        view, grid = fit(torch.zeros(height, width, 3, dtype=torch.uint8), image_size)
+        view, grid = fit_image(torch.zeros(height, width, 3, dtype=torch.uint8), image_size)
     except FrameRejected:
         assert image_size * min(height, width) / max(height, width) < 16.5
         return
@@ -104,15 +109,15 @@ def test_any_size_gives_whole_patches_within_the_image(height, width, image_size
 @pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0), (2, 100), (500, 7)])
 def test_an_image_without_a_whole_patch_is_rejected_in_words(size):
     with pytest.raises(FrameRejected, match=r"at least 16 x 16 pixels .* got \d+ x \d+; give a larger"):
-        fit(torch.zeros(*size, 3, dtype=torch.uint8), 512)
+        fit_image(torch.zeros(*size, 3, dtype=torch.uint8), 512)
 
 
 def test_a_point_seen_in_the_image_is_seen_at_the_same_place_of_the_grid():
     image = noise(300, 500)
     k = torch.tensor([[400.0, 0.0, 260.0], [0.0, 380.0, 140.0], [0.0, 0.0, 1.0]])
     points = torch.tensor([[0.1, -0.2, 1.5], [0.4, 0.1, 2.0], [-1.0, 0.5, 3.0]])
-    _, grid = fit(image, 224)
-    there, _ = project(points, grid_intrinsics(k, grid))
+    _, grid = fit_image(image, 224)
+    there, _ = project(points, compute_grid_intrinsics(k, grid))
     back = there * torch.tensor([grid.scale_u, grid.scale_v]) + torch.tensor([grid.offset_u, grid.offset_v])
     assert torch.allclose(back, project(points, k)[0], atol=1e-3)
     assert float(k[0, 0]) == 400.0

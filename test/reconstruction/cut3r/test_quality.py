@@ -9,9 +9,9 @@ import pytest
 import torch
 from cut3r_scripted import ScriptedNet, broken_points, broken_pose, broken_state, camera, frame, unsure
 
-from moonseg3r_core.reconstruction.cut3r.inference import Inference
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask
-from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck, median_depth, trusted
+from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
+from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
+from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck, compute_median_depth, find_confident
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data"
 LEAF = frame(120, 300, 400).image
@@ -96,9 +96,9 @@ def test_no_image_of_a_real_sequence_is_refused_and_each_is_when_smeared(folder)
 
 def reading(number=0, damage=None, world=True, floor=1.5):
     net = ScriptedNet([camera(x=0.1 * i) for i in range(3)], damage={number: damage} if damage else {})
-    infer = Inference(net, "float32", floor)
+    infer = NetRunner(net, "float32", floor)
     image = frame(number).image.permute(2, 0, 1)[None] / 255 * 2 - 1
-    return infer(infer.encode(image), infer.start(), Ask(world=world)).reading
+    return infer(infer.encode(image), infer.start(), OutputRequest(world=world)).reading
 
 
 def test_what_is_read_of_a_good_frame():
@@ -148,5 +148,5 @@ def test_one_pixel_in_a_hundred_is_enough():
 def test_a_point_is_trusted_when_it_is_finite_and_sure_enough():
     points = torch.tensor([[[0.0, 0, 1], [torch.nan, 0, 1], [0, torch.inf, 1], [0, 0, 1e7], [0, 0, 2], [0, 0, 3]]])
     confidence = torch.tensor([[1.5, 9, 9, 9, 1.4, torch.nan]])
-    assert trusted(points, confidence, 1.5).tolist() == [[True, False, False, False, False, False]]
-    assert float(median_depth(points, trusted(points, confidence, 1.0))) == 1  # of 1 and 2 the lower
+    assert find_confident(points, confidence, 1.5).tolist() == [[True, False, False, False, False, False]]
+    assert float(compute_median_depth(points, find_confident(points, confidence, 1.0))) == 1  # of 1 and 2 the lower

@@ -25,11 +25,11 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
 from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
-from moonseg3r_core.reconstruction.cut3r.intrinsics import pose_matrix
+from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask, Cut3r
+from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
-from moonseg3r_core.reconstruction.cut3r.preprocess import fit
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.refinement.average import AverageRefinement, masked_average
 from moonseg3r_core.types import FeatureMap, MaskProposals
@@ -474,11 +474,11 @@ def test_the_room_gives_what_the_net_gives(tiny, points):
     room = Cut3rReconstruction(tiny, points=points, attention=StateAttention((-1,)), key_rotation=0)
     state = tiny.start()
     for number in range(3):
-        view, grid = fit(moving(number).image, 64)
+        view, grid = fit_image(moving(number).image, 64)
         with torch.no_grad():
-            outputs, state = tiny(view, state, Ask(attention=StateAttention((-1,))))
+            outputs, state = tiny(view, state, OutputRequest(attention=StateAttention((-1,))))
         geometry = room(moving(number))
-        pose = pose_matrix(outputs.pose[0])
+        pose = make_pose_matrix(outputs.pose[0])
         carried = transform(outputs.self_points[0], pose)
         assert torch.allclose(geometry.points, outputs.world_points[0] if points == "world" else carried, atol=1e-5)
         assert torch.allclose(geometry.world_from_camera, pose)

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.geometry import find_rigid_fault, transform
-from moonseg3r_core.reconstruction.cut3r.inference import Inference
-from moonseg3r_core.reconstruction.cut3r.keyframes import KeyFrames, angle, glance
-from moonseg3r_core.reconstruction.cut3r.net.model import Ask
-from moonseg3r_core.reconstruction.cut3r.pose_source import GivenPose, ModelledPose, Seen
+from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, angle, make_thumbnail
+from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
+from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose, NetPoses
 from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
-from moonseg3r_core.reconstruction.cut3r.scale import GivenScale
-from moonseg3r_core.reconstruction.cut3r.submaps import Chunks, Similarity, chained, seam
+from moonseg3r_core.reconstruction.cut3r.scale import OdometryScale
+from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps, align, chain_similarity
 from moonseg3r_core.types import PixelGrid
 
 
@@ -48,7 +48,7 @@ HERE, THERE = torch.full((3, 4), 100, dtype=torch.uint8), torch.full((3, 4), 110
 
 
 def test_a_key_frame_has_moved_by_a_share_of_the_depth_or_turned():
-    keys = KeyFrames(translation=0.02, rotation=2.0)
+    keys = KeyframeSelector(translation=0.02, rotation=2.0)
     assert keys.due(camera(), 2.0, HERE)
     keys.add(camera(), HERE)
     assert not keys.due(camera(x=0.0399), 2.0, THERE)
@@ -60,7 +60,7 @@ def test_a_key_frame_has_moved_by_a_share_of_the_depth_or_turned():
 
 
 def test_where_the_view_stays_nothing_has_moved_whatever_the_pose_says():
-    keys = KeyFrames(translation=0.02, rotation=2.0)
+    keys = KeyframeSelector(translation=0.02, rotation=2.0)
     keys.add(camera(), HERE)
     assert not keys.due(camera(x=9, turn=90), 2.0, HERE)
     assert not keys.due(camera(x=9), 2.0, HERE + 1)
@@ -69,7 +69,7 @@ def test_where_the_view_stays_nothing_has_moved_whatever_the_pose_says():
 
 
 def test_slow_steps_add_up_to_a_key_frame():
-    keys, seen = KeyFrames(translation=0.02, rotation=2.0), []
+    keys, seen = KeyframeSelector(translation=0.02, rotation=2.0), []
     for step in range(10):
         pose, view = camera(z=0.011 * step), HERE + 3 * step
         seen.append(keys.due(pose, 1.0, view))
@@ -81,7 +81,7 @@ def test_slow_steps_add_up_to_a_key_frame():
 
 @pytest.mark.parametrize("limits", [(0.0, 0.0), (0.02, 0.0), (0.0, 2.0)])
 def test_with_either_limit_at_zero_every_frame_is_a_key_frame(limits):
-    keys = KeyFrames(*limits)
+    keys = KeyframeSelector(*limits)
     keys.add(camera(), HERE)
     assert keys.due(camera(), 2.0, HERE)
 
@@ -91,9 +91,9 @@ def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
     image = torch.nn.functional.avg_pool2d(image.permute(2, 0, 1).float()[None], 31, 1, 15)[0].permute(1, 2, 0)
     image = (image - 128) * 8 + 128  # smooth shapes of good contrast
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * 8
-    keys = KeyFrames()
-    keys.add(camera(), glance(image.clamp(0, 255).to(torch.uint8)))
-    views = {name: glance(changed.clamp(0, 255).to(torch.uint8)) for name, changed in
+    keys = KeyframeSelector()
+    keys.add(camera(), make_thumbnail(image.clamp(0, 255).to(torch.uint8)))
+    views = {name: make_thumbnail(changed.clamp(0, 255).to(torch.uint8)) for name, changed in
              {"noise": image + noise, "flicker": image * 1.01, "turn": image.roll(12, 1)}.items()}  # fmt: skip
     assert {name: keys.due(camera(x=1), 1.0, view) for name, view in views.items()} == {
         "noise": False, "flicker": False, "turn": True,
@@ -107,7 +107,7 @@ def test_the_angle_between_two_poses(degrees):
 
 
 def test_key_frames_can_be_saved_before_and_after_the_first():
-    keys, other = KeyFrames(), KeyFrames()
+    keys, other = KeyframeSelector(), KeyframeSelector()
     other.add(camera(), HERE)
     other.load_state_dict(keys.state_dict())
     assert other.count == 0
@@ -119,7 +119,7 @@ def test_key_frames_can_be_saved_before_and_after_the_first():
     assert not other.due(camera(x=1), 1.0, THERE)
     assert other.due(camera(), 1.0, THERE)
     keys.reset()
-    assert same(keys.state_dict(), KeyFrames().state_dict())
+    assert same(keys.state_dict(), KeyframeSelector().state_dict())
     with pytest.raises(InputError, match="view must be in a saved state"):
         other.load_state_dict({"pose": torch.zeros(0, 4, dtype=torch.float64)})
 
@@ -144,7 +144,7 @@ number = st.floats(-5, 5)
 def test_chaining_brings_the_boundary_camera_onto_itself(x, z, turn, other, other_turn, ratio):
     before = Similarity(3.0, camera(turn=50)[:3, :3], torch.tensor([1.0, 2, 3], dtype=torch.float64))
     old, new = camera(x=x, z=z, turn=turn), camera(y=other, turn=other_turn)
-    after = chained(before, ratio, old, new)
+    after = chain_similarity(before, ratio, old, new)
     assert torch.allclose(after.pose(new), before.pose(old), atol=1e-9)
     assert after.scale == pytest.approx(3 * ratio)
 
@@ -152,7 +152,7 @@ def test_chaining_brings_the_boundary_camera_onto_itself(x, z, turn, other, othe
 def sights(old_unit=1.0, new_unit=1.0, damage=None):
     """Frame 1 as the chunk of frame 0 sees it, and as a new chunk does."""
     net = ScriptedNet([camera(), camera(x=0.3, turn=10)], units={0: old_unit, 1: new_unit})
-    infer, ask = Inference(net, "float32", 1.5), Ask(world=False)
+    infer, ask = NetRunner(net, "float32", 1.5), OutputRequest(world=False)
     images = [frame(i).image.permute(2, 0, 1)[None] / 255 * 2 - 1 for i in (0, 1)]
     began = infer(infer.encode(images[0]), infer.start(), ask).state
     old = infer(infer.encode(images[1]), began, ask)
@@ -162,23 +162,23 @@ def sights(old_unit=1.0, new_unit=1.0, damage=None):
 
 @pytest.mark.parametrize(("old", "new"), [(1.0, 1.0), (1.0, 4.0), (0.5, 0.1)])
 def test_the_scale_over_a_seam_is_the_ratio_of_the_depths(old, new):
-    similarity = seam(Similarity(), *sights(old, new), 1.5)
+    similarity = align(Similarity(), *sights(old, new), 1.5)
     assert similarity.scale == pytest.approx(old / new, rel=1e-6)
     assert torch.allclose(similarity.pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1e4])
 def test_there_is_no_seam_to_a_chunk_out_of_all_proportion(unit):
-    assert seam(Similarity(), *sights(new_unit=unit), 1.5) is None
+    assert align(Similarity(), *sights(new_unit=unit), 1.5) is None
 
 
 @pytest.mark.parametrize("damage", [unsure, broken_pose, broken_points, broken_state])
 def test_there_is_no_seam_where_the_new_state_sees_nothing(damage):
-    assert seam(Similarity(), *sights(damage=damage), 1.5) is None
+    assert align(Similarity(), *sights(damage=damage), 1.5) is None
 
 
 def test_a_chunk_is_due_after_so_many_key_frames():
-    chunks, due = Chunks(every=3), []
+    chunks, due = Submaps(every=3), []
     for _ in range(7):
         due.append(chunks.due)
         if chunks.due:
@@ -186,7 +186,7 @@ def test_a_chunk_is_due_after_so_many_key_frames():
         chunks.add_key()
     assert due == [False, False, False, True, False, False, True]
     assert chunks.number == 2
-    other = Chunks(every=3)
+    other = Submaps(every=3)
     other.load_state_dict(chunks.state_dict())
     assert same(other.state_dict(), chunks.state_dict())
     assert (other.number, other.keys, other.similarity.scale) == (2, 1, 2.0)
@@ -195,7 +195,7 @@ def test_a_chunk_is_due_after_so_many_key_frames():
 
 
 def test_never_is_never():
-    chunks = Chunks(every=0)
+    chunks = Submaps(every=0)
     for _ in range(100):
         chunks.add_key()
     assert not chunks.due
@@ -205,7 +205,7 @@ def test_never_is_never():
 
 
 def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
-    scale, missing = GivenScale(step=0.1, enough=3), []
+    scale, missing = OdometryScale(step=0.1, enough=3), []
     for i in range(8):
         scale.observe(camera(x=0.05 * i), camera(y=0.01 * i))
         missing.append(round(scale.missing, 3))
@@ -214,7 +214,7 @@ def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
 
 
 def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
-    scale, given_x, net_x = GivenScale(step=0.1, enough=3, window=5), 0.0, 0.0
+    scale, given_x, net_x = OdometryScale(step=0.1, enough=3, window=5), 0.0, 0.0
     values = []
     for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
         given_x, net_x = given_x + metres, net_x + units
@@ -225,7 +225,7 @@ def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
 
 
 def test_a_net_that_stands_still_tells_no_scale():
-    scale = GivenScale(step=0.1, enough=1)
+    scale = OdometryScale(step=0.1, enough=1)
     for i in range(5):
         scale.observe(camera(x=0.2 * i), camera())
     assert scale.missing == pytest.approx(0.1)
@@ -234,7 +234,7 @@ def test_a_net_that_stands_still_tells_no_scale():
 
 def test_scale_can_be_saved_at_any_time():
     for pause in range(6):
-        once, again = GivenScale(), GivenScale()
+        once, again = OdometryScale(), OdometryScale()
         for i in range(10):
             if i == pause:
                 again.load_state_dict(once.state_dict())
@@ -249,21 +249,21 @@ def test_scale_can_be_saved_at_any_time():
 
 
 def seen(there):
-    return Seen(there, torch.ones(2, 2), PixelGrid(2, 2), torch.eye(3))
+    return NetPose(there, torch.ones(2, 2), PixelGrid(2, 2), torch.eye(3))
 
 
 def test_the_net_places_in_units_of_its_first_chunk():
-    pose, chunks = ModelledPose(), Chunks()
+    pose, chunks = NetPoses(), Submaps()
     chunks.begin(Similarity(scale=0.5))
-    assert pose.stand_in(frame()) is None
+    assert pose.get_fallback(frame()) is None
     place = pose(frame(), seen(camera(x=2)), chunks)
     assert torch.equal(place.world_from_camera, camera(x=2))
     assert (place.scale, place.held) == (0.5, "")
-    assert torch.equal(pose.stand_in(frame()), camera(x=2))
+    assert torch.equal(pose.get_fallback(frame()), camera(x=2))
 
 
 def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
-    pose, chunks, places = GivenPose(), Chunks(), []
+    pose, chunks, places = ExternalPoses(), Submaps(), []
     chunks.begin(Similarity(scale=0.5))
     for i in range(5):
         there = frame(i, world_from_camera=camera(z=0.2 * i, turn=9))
@@ -285,5 +285,5 @@ def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
 )
 def test_a_frame_that_brings_no_pose_is_rejected_in_one_line(pose, words):
     with pytest.raises(FrameRejected, match=words) as rejected:
-        GivenPose().check(frame(7, world_from_camera=pose))
+        ExternalPoses().check(frame(7, world_from_camera=pose))
     assert "\n" not in str(rejected.value)

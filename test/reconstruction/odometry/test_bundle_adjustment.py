@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
-    DEPTH,
-    PIXEL,
+    SIGMA_LOG_DEPTH,
+    SIGMA_PX,
     Bundle,
-    adjusted,
-    doubts,
-    settled,
-    strays,
+    compute_relative_sigma,
+    find_outliers,
+    optimize,
+    optimize_robust,
 )
 
 FOCAL = 400.0
@@ -84,9 +84,9 @@ def noisy(b, seed=2, pixels=1.0, deep=0.2, wholly=0.05):
 def cost(b):
     """The sum of the robust errors, as the module says it: the plain twin of what is made small."""
     x, y, z = seen(b).T
-    place = np.hypot(b.rays[:, 0] - x / z, b.rays[:, 1] - y / z) * FOCAL / PIXEL
+    place = np.hypot(b.rays[:, 0] - x / z, b.rays[:, 1] - y / z) * FOCAL / SIGMA_PX
     times = np.bincount(b.point)[b.point]
-    deep = np.abs(np.log(b.depths) - np.log(z)) / (DEPTH * np.sqrt(times))
+    deep = np.abs(np.log(b.depths) - np.log(z)) / (SIGMA_LOG_DEPTH * np.sqrt(times))
     errors = np.concatenate((place, deep))
     huber = np.where(errors <= HUBER, errors**2 / 2, HUBER * (errors - HUBER / 2))
     return huber.sum()
@@ -96,25 +96,25 @@ def cost(b):
 
 
 def test_a_point_that_one_camera_sees_lies_on_its_ray_at_the_nets_depth():
-    found = adjusted(bundle([standing()], [[0.2, 0.1, 3]], [[0.5, 0]], depths=[2.0]))
+    found = optimize(bundle([standing()], [[0.2, 0.1, 3]], [[0.5, 0]], depths=[2.0]))
     assert np.allclose(found.points, [[1, 0, 2]], atol=1e-6)
 
 
 def test_a_point_that_two_cameras_see_lies_where_their_rays_meet():
-    found = adjusted(bundle([standing(), standing(x=1)], [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]]))
+    found = optimize(bundle([standing(), standing(x=1)], [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]]))
     assert np.allclose(found.points, [[0.5, 0, 1]], atol=1e-6)
 
 
 def test_rays_outweigh_a_net_that_errs():
     seen_from = [standing(), standing(x=1)]
-    found = adjusted(bundle(seen_from, [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]], depths=[1.2, 1.2]))
+    found = optimize(bundle(seen_from, [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]], depths=[1.2, 1.2]))
     assert np.allclose(found.points, [[0.5, 0, 1]], atol=2e-3)
 
 
 def test_nothing_seen_is_nothing_done():
     nothing = bundle([standing()], np.zeros((0, 3)), np.zeros((0, 2)))
-    assert adjusted(nothing) is nothing
-    assert not len(strays(nothing))
+    assert optimize(nothing) is nothing
+    assert not len(find_outliers(nothing))
 
 
 def test_a_point_is_as_doubtful_as_the_net_however_often_it_is_seen_from_one_place():
@@ -122,17 +122,17 @@ def test_a_point_is_as_doubtful_as_the_net_however_often_it_is_seen_from_one_pla
     ahead = [[0.0, 0, 2]]
     for views in (1, 2, 7):
         b = bundle([standing()] * views, ahead, np.zeros((views, 2)), depths=[2.0] * views)
-        assert doubts(b) == pytest.approx(DEPTH, rel=1e-6)
+        assert compute_relative_sigma(b) == pytest.approx(SIGMA_LOG_DEPTH, rel=1e-6)
 
 
 def test_seen_from_both_sides_it_is_as_doubtful_as_the_baseline_says():
     b = bundle([standing(x=-0.5), standing(x=0.5)], [[0.0, 0, 2]], [[0.25, 0], [-0.25, 0]])
-    assert doubts(b) == pytest.approx(np.sqrt(2) * 2 * PIXEL / FOCAL, rel=1e-6)
+    assert compute_relative_sigma(b) == pytest.approx(np.sqrt(2) * 2 * SIGMA_PX / FOCAL, rel=1e-6)
 
 
 def test_a_sight_strays_beyond_four_pixels_or_behind_its_camera():
     b = bundle([standing()], [[0.0, 0, 2], [0, 0, 2], [0, 0, -2]], [[3.9 / FOCAL, 0], [0, 4.1 / FOCAL], [0, 0]])
-    assert strays(b).tolist() == [False, True, True]
+    assert find_outliers(b).tolist() == [False, True, True]
 
 
 # Whole scenes
@@ -141,14 +141,14 @@ def test_a_sight_strays_beyond_four_pixels_or_behind_its_camera():
 @pytest.mark.parametrize("seed", range(3))
 def test_cameras_and_points_that_are_off_are_found_again(seed):
     true = scene(seed)
-    found = adjusted(shaken(true, seed + 10), steps=12)
+    found = optimize(shaken(true, seed + 10), steps=12)
     assert np.allclose(found.cameras, true.cameras, atol=1e-6)
     assert np.allclose(found.points, true.points, atol=1e-6)
 
 
 def test_without_depth_all_is_found_but_the_unit():
     true = scene()
-    found = adjusted(replace(shaken(true), depths=np.zeros(len(true.rays))), steps=20)
+    found = optimize(replace(shaken(true), depths=np.zeros(len(true.rays))), steps=20)
     unit = found.points[0, 2] / true.points[0, 2]
     assert np.allclose(found.points, true.points * unit, atol=1e-5)
     assert np.allclose(found.cameras[:, :3, 3], true.cameras[:, :3, 3] * unit, atol=1e-5)
@@ -159,7 +159,7 @@ def test_depth_alone_holds_the_unit():
     true = scene()
     larger = true.cameras.copy()
     larger[:, :3, 3] *= 1.3
-    found = adjusted(replace(true, cameras=larger, points=true.points * 1.3), steps=12)
+    found = optimize(replace(true, cameras=larger, points=true.points * 1.3), steps=12)
     assert np.allclose(found.points, true.points, atol=1e-5)
     assert np.allclose(found.cameras, true.cameras, atol=1e-5)
 
@@ -167,7 +167,7 @@ def test_depth_alone_holds_the_unit():
 def test_what_is_fixed_stays():
     true = scene()
     before = replace(noisy(true), cameras=shaken(true).cameras, free=np.arange(5) == 1)
-    after = adjusted(before)
+    after = optimize(before)
     still = [0, 2, 3, 4]
     assert np.array_equal(after.cameras[still], before.cameras[still])
     assert not np.allclose(after.cameras[1], before.cameras[1])
@@ -178,11 +178,11 @@ def test_the_wholly_wrong_are_told_from_the_rest_and_do_not_bend_it():
     wrong = np.array([10, 85, 170, 230])
     rays = true.rays.copy()
     rays[wrong] += 0.1  # 40 pixels
-    found = adjusted(replace(shaken(true), rays=rays), steps=12)
-    assert strays(found)[wrong].all()
+    found = optimize(replace(shaken(true), rays=rays), steps=12)
+    assert find_outliers(found)[wrong].all()
     assert np.linalg.norm(found.cameras[:, :3, 3] - true.cameras[:, :3, 3], axis=1).max() < 0.05
     held = np.setdiff1d(np.arange(40), true.point[wrong])
-    assert not strays(found)[np.isin(true.point, held)].any()
+    assert not find_outliers(found)[np.isin(true.point, held)].any()
 
 
 def swapped(b, camera, one, other):
@@ -195,16 +195,16 @@ def swapped(b, camera, one, other):
 def test_two_swapped_matches_are_given_up_and_then_all_is_right():
     true = scene(cameras=6)
     wrong, rows = swapped(shaken(true), 4, 7, 8)
-    found, astray = settled(wrong)
+    found, astray = optimize_robust(wrong)
     assert np.flatnonzero(astray).tolist() == rows
     assert len(found.camera) == len(true.camera) - 2
     assert np.allclose(found.cameras, true.cameras, atol=1e-4)
     assert np.allclose(found.points, true.points, atol=1e-3)
-    assert not np.allclose(adjusted(wrong).cameras, true.cameras, atol=1e-3)
+    assert not np.allclose(optimize(wrong).cameras, true.cameras, atol=1e-3)
 
 
 def test_where_nothing_strays_nothing_is_given_up():
-    found, astray = settled(shaken(scene()))
+    found, astray = optimize_robust(shaken(scene()))
     assert not astray.any()
     assert len(found.camera) == len(astray)
 
@@ -222,7 +222,7 @@ def test_of_some_sights_alone_cameras_and_points_stay():
 @pytest.mark.parametrize("seed", range(3))
 def test_more_steps_never_cost_more(seed):
     before = shaken(noisy(scene(seed, 4, 25), seed), seed)
-    costs = [cost(before), *(cost(adjusted(before, steps)) for steps in range(1, 9))]
+    costs = [cost(before), *(cost(optimize(before, steps)) for steps in range(1, 9))]
     assert all(later <= earlier + 1e-9 for earlier, later in pairwise(costs))
     assert costs[-1] < 0.5 * costs[0]
 
@@ -231,7 +231,7 @@ def test_where_it_ends_no_small_change_of_anything_free_costs_less():
     """The slope of the plain cost, by differences, beside what it was at first: the derivatives are right."""
     before = after = shaken(noisy(scene(5, 3, 12), pixels=0.5, wholly=0))
     for _ in range(4):
-        after = adjusted(after)
+        after = optimize(after)
 
     def slopes(b):
         changes = [(row, axis) for row in np.flatnonzero(b.free) for axis in range(6)]
@@ -262,7 +262,7 @@ def test_a_world_moved_with_its_cameras_comes_out_moved():
     moved = replace(
         begun, cameras=begun.cameras @ np.linalg.inv(away), points=begun.points @ away[:3, :3].T + away[:3, 3]
     )
-    here, there = adjusted(begun, steps=12), adjusted(moved, steps=12)
+    here, there = optimize(begun, steps=12), optimize(moved, steps=12)
     assert np.allclose(there.points, here.points @ away[:3, :3].T + away[:3, 3], atol=1e-6)
     assert np.allclose(there.cameras @ away, here.cameras, atol=1e-6)
 
@@ -270,12 +270,12 @@ def test_a_world_moved_with_its_cameras_comes_out_moved():
 def test_what_it_is_given_is_left_as_it_was():
     before = shaken(scene())
     copy = {name: value.copy() for name, value in vars(before).items()}
-    adjusted(before)
+    optimize(before)
     assert all(np.array_equal(value, copy[name]) for name, value in vars(before).items())
 
 
 def test_a_depth_that_is_not_known_weighs_nothing():
     true = shaken(scene())
     unknown = np.zeros(len(true.rays))
-    one, other = adjusted(replace(true, depths=unknown)), adjusted(replace(true, depths=unknown * np.nan))
+    one, other = optimize(replace(true, depths=unknown)), optimize(replace(true, depths=unknown * np.nan))
     assert np.array_equal(one.points, other.points)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moonseg3r_core.reconstruction.odometry.depth_correction import ratios as by_points
-from moonseg3r_core.reconstruction.odometry.features import sampled
+from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios as by_points
+from moonseg3r_core.reconstruction.odometry.features import sample_depth
 
 H, W = 96, 128
 FLAT = np.full((H, W), 2.0, np.float32)
@@ -19,7 +19,7 @@ def everywhere(step=8):
 
 def ratios(places, logs, spreads, depth):
     """Of points whose net's depth is the picture's."""
-    return by_points(places, sampled(places, depth), logs, spreads, depth)
+    return by_points(places, sample_depth(places, depth), logs, spreads, depth)
 
 
 def sure(places, spread=0.03):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
-from moonseg3r_core.reconstruction.odometry.features import LENGTH, Detector, matches, sampled
+from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
+from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Detector, match_descriptors, sample_depth
 from moonseg3r_core.types import PixelGrid
 
 K = torch.tensor([[300.0, 0, 160], [0, 280, 118], [0, 0, 1]])
@@ -14,9 +14,9 @@ TEXTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8).repea
 
 def found(image, side=128, depth=None):
     """Features of an image on the net's grid of that side, 2 m away where nothing else is said."""
-    _, grid = fit(torch.from_numpy(image), side)
+    _, grid = fit_image(torch.from_numpy(image), side)
     depth = np.full((grid.height, grid.width), 2.0, np.float32) if depth is None else depth
-    return Detector()(image, depth, grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
+    return Detector()(image, depth, compute_grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
 
 
 def spot(u, v, height=240, width=320):
@@ -55,9 +55,9 @@ def test_of_a_large_picture_the_focal_length_is_that_of_the_smaller_one_that_is_
 
 def test_features_lie_alike_in_a_picture_twice_as_large():
     large = spot(2 * 230 + 0.5, 2 * 90 + 0.5, 480, 640)
-    _, grid = fit(torch.from_numpy(large), 128)
+    _, grid = fit_image(torch.from_numpy(large), 128)
     double = torch.tensor([[600.0, 0, 320.5], [0, 560, 236.5], [0, 0, 1]])
-    seen = Detector()(large, np.ones((96, 128), np.float32), grid_intrinsics(double, grid).numpy(), grid)
+    seen = Detector()(large, np.ones((96, 128), np.float32), compute_grid_intrinsics(double, grid).numpy(), grid)
     assert np.allclose(seen.rays, [[70 / 300, -28 / 280]], atol=1 / 280)
 
 
@@ -74,7 +74,7 @@ def test_where_no_depth_is_known_there_are_none():
 
 def test_beyond_the_nets_grid_there_are_none():
     middle = PixelGrid(96, 128, 1.0, 1.0, 96.0, 72.0)  # of the picture's 240 x 320
-    seen = Detector()(TEXTURE, np.ones((96, 128), np.float32), grid_intrinsics(K, middle).numpy(), middle)
+    seen = Detector()(TEXTURE, np.ones((96, 128), np.float32), compute_grid_intrinsics(K, middle).numpy(), middle)
     places = seen.rays * (300, 280) + (160, 118)
     assert len(places) > 20
     assert (places >= (95.5 - 1e-3, 71.5 - 1e-3)).all()
@@ -83,7 +83,11 @@ def test_beyond_the_nets_grid_there_are_none():
 
 def test_a_plain_picture_has_none():
     nothing = found(np.full((240, 320, 3), 90, np.uint8))
-    assert [a.shape for a in (nothing.rays, nothing.descriptors, nothing.depths)] == [(0, 2), (0, LENGTH), (0,)]
+    assert [a.shape for a in (nothing.rays, nothing.descriptors, nothing.depths)] == [
+        (0, 2),
+        (0, DESCRIPTOR_SIZE),
+        (0,),
+    ]
     assert nothing.focal == pytest.approx(300)
 
 
@@ -99,8 +103,8 @@ def test_descriptors_are_all_of_one_length():
 def test_depth_is_that_of_the_nearest_pixel_and_0_beyond():
     depth = np.array([[1.0, 2], [3, 4]])
     places = np.array([[0, 0], [0.6, 0.4], [0.4, 0.6], [1.4, 1.4], [1.6, 0], [-0.6, 0], [0, 5]])
-    assert sampled(places, depth).tolist() == [1, 2, 3, 4, 0, 0, 0]
-    assert sampled(np.zeros((0, 2)), depth).shape == (0,)
+    assert sample_depth(places, depth).tolist() == [1, 2, 3, 4, 0, 0, 0]
+    assert sample_depth(np.zeros((0, 2)), depth).shape == (0,)
 
 
 # Matches
@@ -108,7 +112,7 @@ def test_depth_is_that_of_the_nearest_pixel_and_0_beyond():
 
 def rows(*places):
     """Descriptors: at place p, p is 100; p + 0.5 is between two."""
-    out = np.zeros((len(places), LENGTH), np.uint8)
+    out = np.zeros((len(places), DESCRIPTOR_SIZE), np.uint8)
     for row, place in zip(out, places, strict=True):
         row[int(place)] += round(100 * (1 - place % 1))
         row[int(place) + 1] += round(100 * (place % 1))
@@ -116,34 +120,34 @@ def rows(*places):
 
 
 def test_alike_are_matched_in_whatever_order():
-    one, other = matches(rows(3, 10, 20), rows(20, 40, 3, 10))
+    one, other = match_descriptors(rows(3, 10, 20), rows(20, 40, 3, 10))
     assert one.tolist() == [0, 1, 2]
     assert other.tolist() == [2, 3, 0]
 
 
 def test_one_that_two_are_like_is_matched_with_the_nearer_alone():
-    one, other = matches(rows(3.3, 3.1, 50), rows(3, 50))
+    one, other = match_descriptors(rows(3.3, 3.1, 50), rows(3, 50))
     assert sorted(zip(one.tolist(), other.tolist(), strict=True)) == [(1, 0), (2, 1)]
 
 
 def test_one_that_is_like_two_is_not_matched():
-    one, other = matches(rows(3.5, 50), rows(3, 4, 50))
+    one, other = match_descriptors(rows(3.5, 50), rows(3, 4, 50))
     assert (one.tolist(), other.tolist()) == ([1], [2])
-    same, _ = matches(rows(3, 50), rows(3, 3, 60))
+    same, _ = match_descriptors(rows(3, 50), rows(3, 3, 60))
     assert 0 not in same
 
 
 def test_too_few_are_not_matched():
     for few, some in ((rows(), rows(3, 4)), (rows(3, 4), rows()), (rows(3, 4), rows(3))):
-        one, other = matches(few, some)
+        one, other = match_descriptors(few, some)
         assert (len(one), len(other)) == (0, 0)
 
 
 def test_what_repeats_is_matched_where_only_one_is_near():
     one, other = rows(3, 3, 50), rows(50, 3, 3)
-    assert [m.tolist() for m in matches(one, other)] == [[2], [0]]
+    assert [m.tolist() for m in match_descriptors(one, other)] == [[2], [0]]
     near = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], bool)
-    assert [m.tolist() for m in matches(one, other, near)] == [[0, 1, 2], [2, 1, 0]]
+    assert [m.tolist() for m in match_descriptors(one, other, near)] == [[0, 1, 2], [2, 1, 0]]
 
 
 def test_what_is_not_near_is_not_matched_however_alike():
@@ -151,30 +155,30 @@ def test_what_is_not_near_is_not_matched_however_alike():
     near = ~np.eye(3, dtype=bool)
     near[:, 2] = False
     near[1] = False
-    assert [m.tolist() for m in matches(one, other, near)] == [[0], [1]]
-    assert not len(matches(one, other, np.zeros((3, 3), bool))[0])
+    assert [m.tolist() for m in match_descriptors(one, other, near)] == [[0], [1]]
+    assert not len(match_descriptors(one, other, np.zeros((3, 3), bool))[0])
 
 
 def test_where_all_are_near_it_is_as_without():
-    a, b = np.random.default_rng(1).integers(0, 60, (2, 20, LENGTH)).astype(np.uint8)
+    a, b = np.random.default_rng(1).integers(0, 60, (2, 20, DESCRIPTOR_SIZE)).astype(np.uint8)
     b[:9] = a[5:14]
-    everything, free = matches(a, b, np.ones((20, 20), bool)), matches(a, b)
+    everything, free = match_descriptors(a, b, np.ones((20, 20), bool)), match_descriptors(a, b)
     assert len(free[0]) >= 9
     assert np.array_equal(everything, free)
 
 
 def test_a_match_is_one_from_either_side():
-    a, b = np.random.default_rng(1).integers(0, 60, (2, 50, LENGTH)).astype(np.uint8)
-    b[:30] = a[10:40] + np.random.default_rng(2).integers(0, 9, (30, LENGTH)).astype(np.uint8)
-    one, other = matches(a, b)
-    back, there = matches(b, a)
+    a, b = np.random.default_rng(1).integers(0, 60, (2, 50, DESCRIPTOR_SIZE)).astype(np.uint8)
+    b[:30] = a[10:40] + np.random.default_rng(2).integers(0, 9, (30, DESCRIPTOR_SIZE)).astype(np.uint8)
+    one, other = match_descriptors(a, b)
+    back, there = match_descriptors(b, a)
     assert set(zip(one, other, strict=True)) >= {(10 + i, i) for i in range(30)}
     assert set(zip(one, other, strict=True)) == set(zip(there, back, strict=True))
 
 
 def test_a_picture_that_moved_is_matched_where_it_moved_to():
     here, there = found(TEXTURE), found(np.roll(TEXTURE, 30, axis=1))
-    one, other = matches(here.descriptors, there.descriptors)
+    one, other = match_descriptors(here.descriptors, there.descriptors)
     moved = (there.rays[other] - here.rays[one]) * (300, 280)
     assert len(one) > 100
     assert (np.abs(moved - (30, 0)).max(1) < 1).mean() > 0.9

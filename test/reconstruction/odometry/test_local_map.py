@@ -9,10 +9,10 @@ import torch
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.odometry import local_map as landmarks
-from moonseg3r_core.reconstruction.odometry.bundle_adjustment import DEPTH
-from moonseg3r_core.reconstruction.odometry.features import LENGTH, Features
-from moonseg3r_core.reconstruction.odometry.local_map import NONE, LandmarkMap, View
-from moonseg3r_core.reconstruction.odometry.tracker import solve
+from moonseg3r_core.reconstruction.odometry.bundle_adjustment import SIGMA_LOG_DEPTH
+from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Features
+from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
+from moonseg3r_core.reconstruction.odometry.tracker import pnp_ransac
 
 FOCAL = 400.0
 CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))
@@ -33,21 +33,21 @@ class Walk:
     """A map, and which landmark every point of the cloud is; points are recognised without fault."""
 
     def __init__(self, cloud=CLOUD):
-        self.cloud, self.map, self.known, self.seen = cloud, LandmarkMap(), {}, []
+        self.cloud, self.map, self.known, self.seen = cloud, LocalMap(), {}, []
 
     def look(self, camera, numbers=None, off=None, net=1.0, spoil=lambda marks: marks):
         """Keep a view from `camera`, which is taken to be `off` it, of points by their numbers."""
         numbers = np.arange(len(self.cloud)) if numbers is None else np.array(numbers, int)
         features = self.seen_from(camera, numbers, net)
-        marks = spoil(np.array([self.known.get(n, NONE) for n in numbers.tolist()], int))
-        kept = self.map.keep(View(camera if off is None else off @ camera, features, marks))
+        marks = spoil(np.array([self.known.get(n, NO_LANDMARK) for n in numbers.tolist()], int))
+        kept = self.map.keep(Keyframe(camera if off is None else off @ camera, features, marks))
         self.relearn()
         return kept
 
     def seen_from(self, camera, numbers=slice(None), net=1.0):
         """Features of points by their numbers."""
         own = self.cloud[numbers] @ camera[:3, :3].T + camera[:3, 3]
-        what = np.zeros((len(own), LENGTH), np.uint8)
+        what = np.zeros((len(own), DESCRIPTOR_SIZE), np.uint8)
         what[:, 0] = np.arange(len(self.cloud))[numbers]
         return Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
 
@@ -57,13 +57,13 @@ class Walk:
             int(n): int(mark)
             for view in self.map.views
             for n, mark in zip(view.features.descriptors[:, 0], view.landmarks, strict=True)
-            if mark != NONE
+            if mark != NO_LANDMARK
         }
 
 
 def errors(view, points):
     """Pixels by which its landmarks are seen off their places."""
-    held = view.landmarks != NONE
+    held = view.landmarks != NO_LANDMARK
     own = points[view.landmarks[held]] @ view.camera[:3, :3].T + view.camera[:3, 3]
     return np.linalg.norm(own[:, :2] / own[:, 2:] - view.features.rays[held], axis=1) * FOCAL
 
@@ -76,14 +76,14 @@ def test_what_the_first_view_sees_is_new_and_lies_at_the_nets_depth():
     kept = walk.look(PATH[0])
     assert kept.landmarks.tolist() == list(range(60))
     assert np.allclose(walk.map.points, CLOUD)
-    assert walk.map.spreads.tolist() == [DEPTH] * 60
+    assert walk.map.spreads.tolist() == [SIGMA_LOG_DEPTH] * 60
     assert np.allclose(walk.map.depths(standing(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
 
 
 def test_new_landmarks_are_laid_by_the_views_own_pose():
-    features = Features(np.array([[0.5, 0.0]]), np.zeros((1, LENGTH), np.uint8), np.array([2.0]), FOCAL)
-    map = LandmarkMap()
-    kept = map.keep(View(standing(x=3), features, np.array([NONE])))
+    features = Features(np.array([[0.5, 0.0]]), np.zeros((1, DESCRIPTOR_SIZE), np.uint8), np.array([2.0]), FOCAL)
+    map = LocalMap()
+    kept = map.keep(Keyframe(standing(x=3), features, np.array([NO_LANDMARK])))
     assert np.allclose(map.points, [[4, 0, 2]])
     assert np.allclose(kept.pose[:3, 3], [3, 0, 0])
 
@@ -136,7 +136,7 @@ def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
     walk = Walk()
     for n, camera in enumerate(PATH[:5]):
         kept = walk.look(camera, spoil=swapped if n == 4 else lambda marks: marks)
-    assert np.flatnonzero(kept.landmarks == NONE).tolist() == [7, 8]
+    assert np.flatnonzero(kept.landmarks == NO_LANDMARK).tolist() == [7, 8]
     assert all((view.landmarks == np.arange(60)).all() for view in walk.map.views[:4])
     walk.look(PATH[5])
     assert (walk.map.views[-1].landmarks[[7, 8]] == [7, 8]).all()
@@ -146,9 +146,9 @@ def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
 def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
     walk = Walk()
     first = walk.look(PATH[0])
-    second = walk.look(PATH[1], spoil=lambda marks: np.where(np.isin(marks, [3, 4]), NONE, marks))
+    second = walk.look(PATH[1], spoil=lambda marks: np.where(np.isin(marks, [3, 4]), NO_LANDMARK, marks))
     again = int(second.landmarks[3]), int(second.landmarks[4])
-    third = View(PATH[2], walk.seen_from(PATH[2]), first.landmarks, np.array([[again[0], 3], [again[1], 4]]))
+    third = Keyframe(PATH[2], walk.seen_from(PATH[2]), first.landmarks, np.array([[again[0], 3], [again[1], 4]]))
     walk.map.keep(third)
     assert [view.landmarks[[3, 4]].tolist() for view in walk.map.views] == [[3, 4]] * 3
 
@@ -156,7 +156,7 @@ def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
 def test_a_view_that_saw_both_of_what_is_one_keeps_one_sight_of_it():
     walk = Walk()
     first = walk.look(PATH[0])
-    walk.map.keep(View(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
+    walk.map.keep(Keyframe(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
     held = walk.map.views[0].landmarks
     assert 5 not in held
     assert (held == 6).sum() == 1
@@ -193,19 +193,21 @@ def units_along(seed, views, far):
     rng, step, count = np.random.default_rng(seed), 20, 60
     numbers = np.arange(step * views + count)
     cloud = rng.uniform([-1, -1, 2], [1, 1, 5], (len(numbers), 3)) + numbers[:, None] * (0.2 / step, 0, 0)
-    map, camera, known, true = LandmarkMap(), np.eye(4), np.full(len(numbers), NONE), []
+    map, camera, known, true = LocalMap(), np.eye(4), np.full(len(numbers), NO_LANDMARK), []
     for n in range(views):
         shown = numbers[step * n :][:count]
         own = cloud[shown] - (0.2 * n, 0, 0)
         rays = own[:, :2] / own[:, 2:] + rng.normal(0, 1 / FOCAL, (count, 2))
-        old = known[shown] != NONE
+        old = known[shown] != NO_LANDMARK
         if n:
-            camera, _ = solve(map.points[known[shown[old]]], rays[old], 0.02)
+            camera, _ = pnp_ransac(map.points[known[shown[old]]], rays[old], 0.02)
         depths = own[:, 2] * (1.3 if n in far else 1)
-        view = map.keep(View(camera, Features(rays, np.zeros((count, LENGTH), np.uint8), depths, FOCAL), known[shown]))
+        view = map.keep(
+            Keyframe(camera, Features(rays, np.zeros((count, DESCRIPTOR_SIZE), np.uint8), depths, FOCAL), known[shown])
+        )
         camera, known[shown] = view.camera, view.landmarks
         true.append(own[:, 2])
-    held = [view.landmarks != NONE for view in map.views]
+    held = [view.landmarks != NO_LANDMARK for view in map.views]
     return np.array(
         [
             np.median(map.depths(view.camera, view.landmarks[h]) / depth[h])
@@ -248,7 +250,7 @@ def test_what_is_no_landmark_stays_none_when_views_are_forgotten(monkeypatch):
 
     for n, camera in enumerate(PATH[:6]):
         walk.look(camera, spoil=swapped if n == 3 else lambda marks: marks)
-    assert [(view.landmarks == NONE).sum() for view in walk.map.views] == [0, 2, 0, 0]
+    assert [(view.landmarks == NO_LANDMARK).sum() for view in walk.map.views] == [0, 2, 0, 0]
 
 
 # Saved and taken up again
@@ -289,7 +291,7 @@ def test_what_was_taken_out_does_not_change_with_the_map():
 def test_nothing_is_left_after_a_reset():
     walk = walked()
     walk.map.reset()
-    assert all(torch.equal(t, LandmarkMap().state_dict()[name]) for name, t in walk.map.state_dict().items())
+    assert all(torch.equal(t, LocalMap().state_dict()[name]) for name, t in walk.map.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -308,13 +310,13 @@ def test_nothing_is_left_after_a_reset():
 def test_a_damaged_state_is_refused_in_one_line(name, damage, said):
     state = walked().map.state_dict()
     with pytest.raises(InputError, match=said) as refused:
-        LandmarkMap().load_state_dict(state | {name: damage(state[name])})
+        LocalMap().load_state_dict(state | {name: damage(state[name])})
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", LandmarkMap().state_dict())
+@pytest.mark.parametrize("name", LocalMap().state_dict())
 def test_a_state_that_lacks_something_says_what(name):
     state = walked(2).map.state_dict()
     del state[name]
     with pytest.raises(InputError, match=f"{name} must be in a saved state"):
-        LandmarkMap().load_state_dict(state)
+        LocalMap().load_state_dict(state)

@@ -10,13 +10,13 @@ from cut3r_scripted import ScriptedNet, camera, frame
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import project
-from moonseg3r_core.reconstruction.cut3r.pose_source import Seen, TrackedPose
-from moonseg3r_core.reconstruction.cut3r.preprocess import fit, grid_intrinsics
+from moonseg3r_core.reconstruction.cut3r.pose_source import NetPose, OdometryPoses
+from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.reconstruction.cut3r.submaps import Chunks
+from moonseg3r_core.reconstruction.cut3r.submaps import Submaps
 from moonseg3r_core.reconstruction.odometry import local_map as landmarks
 from moonseg3r_core.reconstruction.odometry import tracker as tracking
-from moonseg3r_core.reconstruction.odometry.tracker import Tracker, solve
+from moonseg3r_core.reconstruction.odometry.tracker import Tracker, pnp_ransac
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, PixelGrid
 
@@ -47,11 +47,11 @@ def exact(walk):
 
 def given(frame, side=256):
     """A frame as the tracker takes it: its image, depth on the net's grid, the grid's intrinsics, the grid."""
-    _, grid = fit(frame.image, side)
+    _, grid = fit_image(frame.image, side)
     rows = torch.arange(grid.height) * grid.scale_v + grid.offset_v
     columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
     depth = frame.depth[rows.round().long()][:, columns.round().long()]
-    return frame.image, depth, grid_intrinsics(frame.intrinsics, grid), grid
+    return frame.image, depth, compute_grid_intrinsics(frame.intrinsics, grid), grid
 
 
 def tracked(tracker, walk, change=lambda n, depth: depth):
@@ -96,24 +96,24 @@ def test_a_pose_is_solved_though_a_third_of_the_matches_are_wrong():
     world = rng.uniform([-1, -1, 1.5], [1, 1, 4], (60, 3))
     own = world @ pose[:3, :3].T + pose[:3, 3]
     world[:20] += rng.uniform(0.5, 1, (20, 3))
-    found, rows = solve(world, own[:, :2] / own[:, 2:], NEAR)
+    found, rows = pnp_ransac(world, own[:, :2] / own[:, 2:], NEAR)
     assert np.allclose(found, pose, atol=1e-3)
     assert set(rows) >= set(range(20, 60))
 
 
 def test_too_few_matches_give_no_pose_nor_do_many_wrong_ones():
     rng = np.random.default_rng(0)
-    assert solve(np.zeros((0, 3)), np.zeros((0, 2)), NEAR) is None
+    assert pnp_ransac(np.zeros((0, 3)), np.zeros((0, 2)), NEAR) is None
     world = rng.uniform([-1, -1, 1.5], [1, 1, 4], (80, 3))
     rays = world[:, :2] / world[:, 2:]
-    assert solve(world[:11], rays[:11], NEAR) is None
-    assert solve(world[:12], rays[:12], NEAR) is not None
-    assert solve(world, rng.permutation(rays), 0.001) is None
+    assert pnp_ransac(world[:11], rays[:11], NEAR) is None
+    assert pnp_ransac(world[:12], rays[:12], NEAR) is not None
+    assert pnp_ransac(world, rng.permutation(rays), 0.001) is None
 
 
 def test_points_that_tell_nothing_give_no_pose():
     for points in (np.ones((20, 3)), np.full((20, 3), np.nan), np.arange(20.0)[:, None].repeat(3, axis=1)):
-        assert solve(points, np.random.default_rng(0).normal(0, 0.3, (20, 2)), NEAR) is None
+        assert pnp_ransac(points, np.random.default_rng(0).normal(0, 0.3, (20, 2)), NEAR) is None
 
 
 # Past a wall
@@ -322,16 +322,16 @@ def test_it_starts_anew_after_a_reset(walk):
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
-    pose, chunks = TrackedPose(), Chunks()
+    pose, chunks = OdometryPoses(), Submaps()
     image, depth, intrinsics, grid = walk[0]
-    seen = Seen(camera(x=9), depth, grid, intrinsics)
-    assert pose.stand_in(Frame(0, 0.0, image)) is None
+    seen = NetPose(camera(x=9), depth, grid, intrinsics)
+    assert pose.get_fallback(Frame(0, 0.0, image)) is None
     place = pose(Frame(0, 0.0, image), seen, chunks)
     assert torch.equal(place.world_from_camera, HERE)
     assert (place.scale.shape, place.unit, place.held) == (depth.shape, pytest.approx(1), "")
     lost = pose(Frame(1, 0.1, of_plain(walk[1])[0]), seen, chunks)
     assert lost.held == "too little of the image is recognised to tell where the camera is"
-    assert torch.equal(pose.stand_in(Frame(2, 0.2, image)), lost.world_from_camera)
+    assert torch.equal(pose.get_fallback(Frame(2, 0.2, image)), lost.world_from_camera)
 
 
 def test_points_lie_on_the_rays_of_the_camera_that_is_given_at_the_depth_that_is_told():

@@ -12,13 +12,13 @@ from torch.nn.functional import scaled_dot_product_attention
 from moonseg3r_core.reconstruction.cut3r.net.blocks import Attend
 
 
-class Watcher(Protocol):
+class AttentionHook(Protocol):
     """Puts itself before a layer's attention, or lets it be."""
 
     def __call__(self, layer: int, attend: Attend) -> Attend: ...
 
 
-class Unwatched:
+class NoHook:
     """Nothing is looked at."""
 
     def __call__(self, layer: int, attend: Attend) -> Attend:
@@ -39,7 +39,7 @@ class LogitMeter:
 
         return measured
 
-    def mean(self) -> Tensor:
+    def compute_mean(self) -> Tensor:
         return torch.stack(self._means).mean(0)
 
 
@@ -52,7 +52,7 @@ class StateAttention:
     layers: tuple[int, ...] | None = None
     head: int | None = None
 
-    def watch(self, depth: int, heads: int) -> AttentionRecorder:
+    def make_recorder(self, depth: int, heads: int) -> AttentionRecorder:
         """A recorder for a decoder of `depth` layers of so many heads. Raises ValueError for one that is not there."""
         chosen = range(depth) if self.layers is None else self.layers
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
@@ -91,13 +91,13 @@ class AttentionRecorder:
     def _chosen(self, heads: range) -> range | tuple[int, ...]:
         return heads if self._head is None else tuple(head for head in heads if head == self._head)
 
-    def over_patches(self, h: int, w: int) -> Tensor:
+    def average_patches(self, h: int, w: int) -> Tensor:
         """Their mean A (B, S, h, w): the pose token's column dropped, so that a row sums to less than 1."""
         assert isinstance(self._total, Tensor), "attention is recorded while a decoder runs"
         return (self._total[:, :, 1:] / self._count).unflatten(2, (h, w))
 
 
-def watched(layer: int, watchers: tuple[Watcher, ...]) -> Attend:
+def wrap_attention(layer: int, watchers: tuple[AttentionHook, ...]) -> Attend:
     """A layer's attention with all who look on."""
     attend: Attend = scaled_dot_product_attention
     for watcher in watchers:

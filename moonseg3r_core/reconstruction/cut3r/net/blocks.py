@@ -16,7 +16,7 @@ Attend = Callable[
 ]  # queries, keys, values (B, heads, N, width) -> (B, heads, N, width)
 
 
-def norm(dim: int) -> nn.LayerNorm:
+def make_norm(dim: int) -> nn.LayerNorm:
     """The layer norm used throughout."""
     return nn.LayerNorm(dim, eps=EPS)
 
@@ -46,7 +46,7 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
         if turn is not None:
             q, k = turn(q), turn(k)
-        return self.proj(joined(scaled_dot_product_attention(*(z.transpose(1, 2) for z in (q, k, v)))))
+        return self.proj(join_heads(scaled_dot_product_attention(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
 class CrossAttention(nn.Module):
@@ -60,7 +60,7 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, y: Tensor, turn_x: Rotation | None, turn_y: Rotation | None, attend: Attend) -> Tensor:
         q, k, v = (z.unflatten(-1, (self.heads, -1)) for z in (self.projq(x), self.projk(y), self.projv(y)))
         q, k = q if turn_x is None else turn_x(q), k if turn_y is None else turn_y(k)
-        return self.proj(joined(attend(*(z.transpose(1, 2) for z in (q, k, v)))))
+        return self.proj(join_heads(attend(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
 class EncoderBlock(nn.Module):
@@ -68,8 +68,8 @@ class EncoderBlock(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.attn = norm(dim), SelfAttention(dim, heads)
-        self.norm2, self.mlp = norm(dim), Mlp(dim)
+        self.norm1, self.attn = make_norm(dim), SelfAttention(dim, heads)
+        self.norm2, self.mlp = make_norm(dim), Mlp(dim)
 
     def forward(self, x: Tensor, turn: Rotation) -> Tensor:
         x = x + self.attn(self.norm1(x), turn)
@@ -81,9 +81,9 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.attn = norm(dim), SelfAttention(dim, heads)
-        self.norm2, self.norm_y, self.cross_attn = norm(dim), norm(dim), CrossAttention(dim, heads)
-        self.norm3, self.mlp = norm(dim), Mlp(dim)
+        self.norm1, self.attn = make_norm(dim), SelfAttention(dim, heads)
+        self.norm2, self.norm_y, self.cross_attn = make_norm(dim), make_norm(dim), CrossAttention(dim, heads)
+        self.norm3, self.mlp = make_norm(dim), Mlp(dim)
 
     def forward(
         self,
@@ -103,7 +103,7 @@ class ModulatedNorm(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm = norm(dim)
+        self.norm = make_norm(dim)
         self.mlp = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
 
     def forward(self, x: Tensor, pose: Tensor) -> Tensor:
@@ -124,16 +124,16 @@ class ModulatedBlock(nn.Module):
         return x + self.mlp(self.norm2(x, pose))
 
 
-def joined(x: Tensor) -> Tensor:
+def join_heads(x: Tensor) -> Tensor:
     """(B, heads, N, width) -> (B, N, heads * width)."""
     return x.transpose(1, 2).flatten(2)
 
 
-def learned(*shape: int) -> nn.Parameter:
+def make_token(*shape: int) -> nn.Parameter:
     """A token that training fills, small numbers until then."""
     return nn.Parameter(torch.empty(shape).normal_(std=0.02))
 
 
-def repeated(make: Callable[[], nn.Module], count: int) -> nn.ModuleList:
+def repeat_blocks(make: Callable[[], nn.Module], count: int) -> nn.ModuleList:
     """`count` blocks of a kind."""
     return nn.ModuleList(make() for _ in range(count))

@@ -33,7 +33,7 @@ class Fusion(nn.Module):
         if finer is not None:
             x = x + self.resConfUnit1(finer)
         # The 1x1 convolution and the enlargement commute: a bilinear sample's weights add up to 1. Small first is cheaper.
-        return doubled(self.out_conv(self.resConfUnit2(x)))
+        return upsample(self.out_conv(self.resConfUnit2(x)))
 
 
 class Scratch(nn.Module):
@@ -54,11 +54,11 @@ class Scratch(nn.Module):
         return self.refinenet1(path, one)
 
 
-class Doubled(nn.Module):
+class Upsample(nn.Module):
     """`doubled` as a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return doubled(x)
+        return upsample(x)
 
 
 class DptAdapter(nn.Module):
@@ -75,7 +75,7 @@ class DptAdapter(nn.Module):
         ))  # fmt: skip
         self.scratch = Scratch(c, width)
         self.head = nn.Sequential(
-            nn.Conv2d(width, width // 2, 3, padding=1), Doubled(),
+            nn.Conv2d(width, width // 2, 3, padding=1), Upsample(),
             nn.Conv2d(width // 2, sizes.dpt_last, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(sizes.dpt_last, channels, 1),
         )  # fmt: skip
 
@@ -84,6 +84,6 @@ class DptAdapter(nn.Module):
         return self.head(self.scratch([process(x) for process, x in zip(self.act_postprocess, maps, strict=True)]))
 
 
-def doubled(x: Tensor) -> Tensor:
+def upsample(x: Tensor) -> Tensor:
     """Twice the height and width, the corners where they were."""
     return interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

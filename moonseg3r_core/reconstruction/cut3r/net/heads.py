@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_shuffle
 
-from moonseg3r_core.reconstruction.cut3r.net.blocks import Mlp, ModulatedBlock, repeated
+from moonseg3r_core.reconstruction.cut3r.net.blocks import Mlp, ModulatedBlock, repeat_blocks
 from moonseg3r_core.reconstruction.cut3r.net.dpt import DptAdapter
 from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import MODULATED_BLOCKS, PATCH, Cut3rSizes
@@ -37,29 +37,29 @@ class Head(nn.Module, ABC):
     def __init__(self, sizes: Cut3rSizes) -> None:
         super().__init__()
         self.pose_head = PoseHead(sizes.dec_dim)
-        self.final_transform = repeated(lambda: ModulatedBlock(sizes.dec_dim, sizes.dec_heads), MODULATED_BLOCKS)
+        self.final_transform = repeat_blocks(lambda: ModulatedBlock(sizes.dec_dim, sizes.dec_heads), MODULATED_BLOCKS)
 
-    def pose(self, token: Tensor) -> Tensor:
+    def predict_pose(self, token: Tensor) -> Tensor:
         """Pose token (B, 1, C) -> (B, 7), computed in float32 whatever the precision around."""
         with torch.autocast(token.device.type, enabled=False):
-            return pose(self.pose_head(token.float())[:, 0])
+            return activate_pose(self.pose_head(token.float())[:, 0])
 
-    def modulated(self, tokens: Tensor, pose_token: Tensor, turn: Rotation) -> Tensor:
+    def modulate(self, tokens: Tensor, pose_token: Tensor, turn: Rotation) -> Tensor:
         """F3d (B, N, C): the last block's output, not normed."""
         for block in self.final_transform:
             tokens = block(tokens, pose_token, turn)
         return tokens
 
     @abstractmethod
-    def self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+    def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Points (B, H, W, 3) in the camera's axes, confidence (B, H, W)."""
 
     @abstractmethod
-    def world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+    def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """The same in the first frame's axes; the last layer is the modulated one."""
 
     @abstractmethod
-    def colors(self, layers: Layers, grid: Grid) -> Tensor:
+    def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
         """(B, H, W, 3) in (-1, 1). Raises RuntimeError where the rgb head is not built."""
 
 
@@ -72,17 +72,17 @@ class LinearHead(Head):
         self.cross_proj = Mlp(sizes.dec_dim, POINTS * PATCH**2)
         self.rgb_proj = Mlp(sizes.dec_dim, COLORS * PATCH**2) if rgb else None
 
-    def self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+    def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Mirrored through the origin where z would be negative, so that the scene lies before the camera."""
-        raw = dense(self.proj, layers, grid)
-        return points(raw[..., :3] * raw[..., 2:3].sign()), confidence(raw)
+        raw = apply_mlp(self.proj, layers, grid)
+        return activate_points(raw[..., :3] * raw[..., 2:3].sign()), activate_confidence(raw)
 
-    def world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = dense(self.cross_proj, layers, grid)
-        return points(raw[..., :3]), confidence(raw)
+    def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+        raw = apply_mlp(self.cross_proj, layers, grid)
+        return activate_points(raw[..., :3]), activate_confidence(raw)
 
-    def colors(self, layers: Layers, grid: Grid) -> Tensor:
-        return colors(dense(built(self.rgb_proj), layers, grid))
+    def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
+        return activate_colors(apply_mlp(require_head(self.rgb_proj), layers, grid))
 
 
 class DenseHead(Head):
@@ -93,55 +93,55 @@ class DenseHead(Head):
         self.dpt_self, self.dpt_cross = DptAdapter(sizes, POINTS), DptAdapter(sizes, POINTS)
         self.dpt_rgb = DptAdapter(sizes, COLORS) if rgb else None
 
-    def self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = channels_last(self.dpt_self(layers, grid))
-        return points(raw[..., :3]), confidence(raw)
+    def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+        raw = move_channels_last(self.dpt_self(layers, grid))
+        return activate_points(raw[..., :3]), activate_confidence(raw)
 
-    def world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = channels_last(self.dpt_cross(layers, grid))
-        return points(raw[..., :3]), confidence(raw)
+    def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
+        raw = move_channels_last(self.dpt_cross(layers, grid))
+        return activate_points(raw[..., :3]), activate_confidence(raw)
 
-    def colors(self, layers: Layers, grid: Grid) -> Tensor:
-        return colors(channels_last(built(self.dpt_rgb)(layers, grid)))
+    def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
+        return activate_colors(move_channels_last(require_head(self.dpt_rgb)(layers, grid)))
 
 
 HEADS: dict[str, type[LinearHead] | type[DenseHead]] = {"linear": LinearHead, "dpt": DenseHead}
 
 
-def dense(mlp: nn.Module, layers: Layers, grid: Grid) -> Tensor:
+def apply_mlp(mlp: nn.Module, layers: Layers, grid: Grid) -> Tensor:
     """The last layer's tokens through an MLP, as (B, H, W, channels) float32."""
     maps = mlp(layers[-1]).transpose(1, 2).unflatten(2, grid)
-    return channels_last(pixel_shuffle(maps, PATCH))
+    return move_channels_last(pixel_shuffle(maps, PATCH))
 
 
-def channels_last(maps: Tensor) -> Tensor:
+def move_channels_last(maps: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H, W, C) float32."""
     return maps.permute(0, 2, 3, 1).float()
 
 
-def points(raw: Tensor) -> Tensor:
+def activate_points(raw: Tensor) -> Tensor:
     """Raw (..., 3) as points: the same direction, at distance exp(|raw|) - 1."""
     length = raw.norm(dim=-1, keepdim=True)
     return raw / length.clamp(min=TINY) * torch.expm1(length)
 
 
-def confidence(raw: Tensor) -> Tensor:
+def activate_confidence(raw: Tensor) -> Tensor:
     """The fourth channel of raw (..., 4) as 1 + exp, so never under 1."""
     return 1 + raw[..., 3].exp()
 
 
-def colors(raw: Tensor) -> Tensor:
+def activate_colors(raw: Tensor) -> Tensor:
     """Raw (..., 3) as colors within (-1, 1)."""
     return 2 * (raw.sigmoid() * (1 - 2e-6) + 1e-6) - 1
 
 
-def pose(raw: Tensor) -> Tensor:
+def activate_pose(raw: Tensor) -> Tensor:
     """Raw (B, 7) as translation, at length exp(|raw|) - 1, and unit quaternion w x y z with w >= 0."""
     quaternion = normalize(raw[:, 3:], dim=-1)
-    return torch.cat((points(raw[:, :3]), torch.where(quaternion[:, :1] < 0, -quaternion, quaternion)), dim=-1)
+    return torch.cat((activate_points(raw[:, :3]), torch.where(quaternion[:, :1] < 0, -quaternion, quaternion)), dim=-1)
 
 
-def built(head: nn.Module | None) -> nn.Module:
+def require_head(head: nn.Module | None) -> nn.Module:
     """The head, if it is there."""
     if head is None:
         raise RuntimeError("colors were asked of a net built without its rgb head; build Cut3r(rgb_head=True).")

@@ -12,12 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention, Unwatched, Watcher
-from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, EncoderBlock, learned, norm, repeated
-from moonseg3r_core.reconstruction.cut3r.net.decoder import interact
+from moonseg3r_core.reconstruction.cut3r.net.attention import AttentionHook, NoHook, StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.blocks import (
+    DecoderBlock,
+    EncoderBlock,
+    make_norm,
+    make_token,
+    repeat_blocks,
+)
+from moonseg3r_core.reconstruction.cut3r.net.decoder import decode
 from moonseg3r_core.reconstruction.cut3r.net.heads import HEADS
 from moonseg3r_core.reconstruction.cut3r.net.pose_memory import LocalMemory
-from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, RoundedRotation, grid_positions, rotation
+from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation, RoundedRotation, make_grid_positions, make_rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, RAY_HEADS, Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import Overwrite, State, StateUpdate
 
@@ -34,7 +40,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Ask:
+class OutputRequest:
     """What is computed beside pose, self points and features: the world head, colors, the state's attention A."""
 
     world: bool = True
@@ -60,7 +66,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedView:
     """A view between the decoder and the heads: its tokens, two of the decoder's layers (B, N, C), its normed last one
     (B, 1 + N, C), the pose token first, and the state attention A (B, S, h, w) where it was asked for.
     """
@@ -103,22 +109,22 @@ class Cut3r(nn.Module):
         self.encoder_rotation = RoundedRotation if rope_fp16 else Rotation
         enc, dec = sizes.enc_dim, sizes.dec_dim
         self.patch_embed = PatchEmbed(3, enc)
-        self.enc_blocks = repeated(lambda: EncoderBlock(enc, sizes.enc_heads), sizes.enc_depth)
-        self.enc_norm = norm(enc)
+        self.enc_blocks = repeat_blocks(lambda: EncoderBlock(enc, sizes.enc_heads), sizes.enc_depth)
+        self.enc_norm = make_norm(enc)
         if ray_encoder:
             self.patch_embed_ray_map = PatchEmbed(6, enc)
-            self.enc_blocks_ray_map = repeated(lambda: EncoderBlock(enc, RAY_HEADS), sizes.ray_depth)
-            self.enc_norm_ray_map = norm(enc)
-            self.masked_img_token = learned(1, enc)  # the checkpoint's; one image at a time
-            self.masked_ray_map_token = learned(1, enc)  # never lacks either
+            self.enc_blocks_ray_map = repeat_blocks(lambda: EncoderBlock(enc, RAY_HEADS), sizes.ray_depth)
+            self.enc_norm_ray_map = make_norm(enc)
+            self.masked_img_token = make_token(1, enc)  # the checkpoint's; one image at a time
+            self.masked_ray_map_token = make_token(1, enc)  # never lacks either
         self.register_tokens = nn.Embedding(sizes.state_size, enc)
         self.decoder_embed_state = nn.Linear(enc, dec)
         self.decoder_embed = nn.Linear(enc, dec)
-        self.pose_token = learned(1, 1, dec)
+        self.pose_token = make_token(1, 1, dec)
         self.pose_retriever = LocalMemory(sizes)
-        self.dec_blocks = repeated(lambda: DecoderBlock(dec, sizes.dec_heads), sizes.dec_depth)
-        self.dec_blocks_state = repeated(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
-        self.dec_norm, self.dec_norm_state = norm(dec), norm(dec)
+        self.dec_blocks = repeat_blocks(lambda: DecoderBlock(dec, sizes.dec_heads), sizes.dec_depth)
+        self.dec_blocks_state = repeat_blocks(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
+        self.dec_norm, self.dec_norm_state = make_norm(dec), make_norm(dec)
         self.downstream_head = HEADS[sizes.head](sizes, rgb_head)
         # Tokens as pictures lie channels last; convolutions whose weights do too are faster.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -136,7 +142,7 @@ class Cut3r(nn.Module):
         """Image (B, 3, H, W) in [-1, 1], sides multiples of 16 -> tokens."""
         grid = image.shape[2] // PATCH, image.shape[3] // PATCH
         width = self.sizes.enc_dim // self.sizes.enc_heads
-        turn = rotation(grid_positions(*grid, image.device), width, self.encoder_rotation)
+        turn = make_rotation(make_grid_positions(*grid, image.device), width, self.encoder_rotation)
         x = self.patch_embed(image)
         for block in self.enc_blocks:
             x = block(x, turn)
@@ -148,13 +154,15 @@ class Cut3r(nn.Module):
         The directions are those that the weights were trained with (facts, section 9), not pure ones.
         """
         grid = rays.shape[1] // PATCH, rays.shape[2] // PATCH
-        turn = rotation(grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)
+        turn = make_rotation(make_grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)
         x = self.patch_embed_ray_map(rays.permute(0, 3, 1, 2))
         for block in self.enc_blocks_ray_map:
             x = block(x, turn)
         return Tokens(self.enc_norm_ray_map(x), grid)
 
-    def forward(self, view: Tensor | Tokens, state: State, ask: Ask = Ask()) -> tuple[Outputs, State]:
+    def forward(
+        self, view: Tensor | Tokens, state: State, ask: OutputRequest = OutputRequest()
+    ) -> tuple[Outputs, State]:
         """One view, as an image (B, 3, H, W) or as tokens, with the state before it; a caller that wants the state left
         as it was keeps the old one.
         """
@@ -162,40 +170,44 @@ class Cut3r(nn.Module):
         decoded, following = self.advance(tokens, state, ask.attention)
         return self.read_out(decoded, ask), following
 
-    def advance(self, tokens: Tokens, state: State, attention: StateAttention | None = None) -> tuple[Decoded, State]:
+    def advance(
+        self, tokens: Tokens, state: State, attention: StateAttention | None = None
+    ) -> tuple[DecodedView, State]:
         """The recurrent half: a view's tokens and the state before it through the decoder, and the state after it."""
         mean = tokens.features.mean(1, keepdim=True)
         pose_token = self._pose_token(mean, state)
-        recorder = attention.watch(self.sizes.dec_depth, self.sizes.state_heads) if attention else None
-        gate = self.update.watch()
-        layers, candidate = self._decode(tokens, pose_token, state, (recorder or Unwatched(), gate))
+        recorder = attention.make_recorder(self.sizes.dec_depth, self.sizes.state_heads) if attention else None
+        gate = self.update.make_hook()
+        layers, candidate = self._decode(tokens, pose_token, state, (recorder or NoHook(), gate))
         last = self.dec_norm(layers[-1])
         early, middle, _ = self.sizes.hooks
-        seen = recorder.over_patches(*tokens.grid) if recorder else None
-        return Decoded(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), State(
+        seen = recorder.average_patches(*tokens.grid) if recorder else None
+        return DecodedView(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), State(
             self.update(state, self.dec_norm_state(candidate).float(), gate),
             self.pose_retriever.write(state.memory, mean, last[:, :1]).float(),
             torch.zeros_like(state.fresh),
         )
 
-    def read_out(self, decoded: Decoded, ask: Ask = Ask()) -> Outputs:
+    def read_out(self, decoded: DecodedView, ask: OutputRequest = OutputRequest()) -> Outputs:
         """The other half, the heads; it needs no state, so that many views can be read at once."""
         head, grid = self.downstream_head, decoded.tokens.grid
         pose_token, image = decoded.last[:, :1], decoded.last[:, 1:]
         levels = [decoded.tokens.features, *decoded.layers]
-        turn = rotation(grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
-        modulated = head.modulated(image, pose_token, turn)
-        self_points, self_confidence = head.self_points([*levels, image], grid)
-        world_points, world_confidence = head.world_points([*levels, modulated], grid) if ask.world else (None, None)
+        turn = make_rotation(make_grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
+        modulated = head.modulate(image, pose_token, turn)
+        self_points, self_confidence = head.predict_self_points([*levels, image], grid)
+        world_points, world_confidence = (
+            head.predict_world_points([*levels, modulated], grid) if ask.world else (None, None)
+        )
         return Outputs(
             self_points,
             self_confidence,
-            head.pose(pose_token),
+            head.predict_pose(pose_token),
             modulated.unflatten(1, grid).float(),
             world_points,
             world_confidence,
             decoded.attention,
-            head.colors([*levels, image], grid) if ask.colors else None,
+            head.predict_colors([*levels, image], grid) if ask.colors else None,
         )
 
     def _pose_token(self, image: Tensor, state: State) -> Tensor:
@@ -204,20 +216,22 @@ class Cut3r(nn.Module):
         return torch.where(state.fresh[:, None, None], self.pose_token.to(expected), expected)
 
     def _decode(
-        self, tokens: Tokens, pose_token: Tensor, state: State, watchers: tuple[Watcher, ...]
+        self, tokens: Tokens, pose_token: Tensor, state: State, watchers: tuple[AttentionHook, ...]
     ) -> tuple[list[Tensor], Tensor]:
         """Image tokens, the pose token first at place (-1, -1), and state tokens through both branches."""
         image = torch.cat((pose_token, self.decoder_embed(tokens.features)), dim=1)
-        patches = grid_positions(*tokens.grid, image.device)
+        patches = make_grid_positions(*tokens.grid, image.device)
         places = torch.cat((patches.new_full((1, 2), -1), patches))
-        slots = slot_positions(self.sizes, image.device)
+        slots = make_state_positions(self.sizes, image.device)
         widths = self.sizes.dec_dim // self.sizes.dec_heads, self.sizes.dec_dim // self.sizes.state_heads
-        turns = [(rotation(places, width), None if slots is None else rotation(slots, width)) for width in widths]
+        turns = [
+            (make_rotation(places, width), None if slots is None else make_rotation(slots, width)) for width in widths
+        ]
         blocks = zip(self.dec_blocks, self.dec_blocks_state, strict=True)
-        return interact(blocks, image, state.tokens, turns[0], turns[1], watchers)
+        return decode(blocks, image, state.tokens, turns[0], turns[1], watchers)
 
 
-def slot_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:
+def make_state_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:
     """Where the state's tokens lie (S, 2): on a square with an even number of columns, on the diagonal, or nowhere."""
     numbers = torch.arange(sizes.state_size, device=device)
     columns = math.isqrt(sizes.state_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, learned, repeated
+from moonseg3r_core.reconstruction.cut3r.net.blocks import DecoderBlock, make_token, repeat_blocks
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 
@@ -15,11 +15,11 @@ class LocalMemory(nn.Module):
     def __init__(self, sizes: Cut3rSizes) -> None:
         super().__init__()
         width, heads = 2 * sizes.dec_dim, sizes.dec_heads
-        self.masked_token = learned(1, 1, sizes.dec_dim)
-        self.mem = learned(1, sizes.memory_size, width)
+        self.masked_token = make_token(1, 1, sizes.dec_dim)
+        self.mem = make_token(1, sizes.memory_size, width)
         self.proj_q = nn.Linear(sizes.enc_dim, sizes.dec_dim)
-        self.write_blocks = repeated(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
-        self.read_blocks = repeated(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
+        self.write_blocks = repeat_blocks(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
+        self.read_blocks = repeat_blocks(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
 
     def read(self, image: Tensor, memory: Tensor) -> Tensor:
         """The pose token (B, 1, C) that memory (B, M, 2C) expects for an image's mean token (B, 1, Ce)."""

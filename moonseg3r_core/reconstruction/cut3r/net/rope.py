@@ -34,7 +34,7 @@ class RoundedRotation(Rotation):
         return super().__call__(x.half().float()).half().to(x.dtype)
 
 
-def rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation) -> Rotation:
+def make_rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation) -> Rotation:
     """The rotation for positions (N, 2), row and column, which may be negative, and heads of `width` channels.
 
     Half of the channels are the row's, half the column's; of a half, channels j and j + Q are a pair (Q = width / 4), which
@@ -47,7 +47,7 @@ def rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation) -> 
     return kind(torch.cat((cos, cos), dim=-2).flatten(2), torch.cat((-sin, sin), dim=-2).flatten(2))
 
 
-def grid_positions(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
+def make_grid_positions(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
     """Row and column (h * w, 2) of the cells of a grid, row by row."""
     rows, columns = torch.arange(h, device=device), torch.arange(w, device=device)
     return torch.cartesian_prod(rows, columns)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, Unwatched
+from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, NoHook
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,18 @@ class State:
 class StateUpdate(Protocol):
     """The state's tokens and the decoder's candidate (B, S, C) -> the next ones; `watch` sees the state's attention."""
 
-    def watch(self) -> Any: ...
+    def make_hook(self) -> Any: ...
 
-    def __call__(self, old: State, candidate: Tensor, watched: Any) -> Tensor: ...
+    def __call__(self, old: State, candidate: Tensor, hook: Any) -> Tensor: ...
 
 
 class Overwrite:
     """The decoder's candidate becomes the state, as CUT3R publishes it."""
 
-    def watch(self) -> Unwatched:
-        return Unwatched()
+    def make_hook(self) -> NoHook:
+        return NoHook()
 
-    def __call__(self, old: State, candidate: Tensor, watched: Unwatched) -> Tensor:
+    def __call__(self, old: State, candidate: Tensor, hook: NoHook) -> Tensor:
         return candidate
 
 
@@ -55,11 +55,11 @@ class Gated:
     The share is the sigmoid of its mean attention logit over layers, heads and all keys. A first frame goes all the way.
     """
 
-    def watch(self) -> LogitMeter:
+    def make_hook(self) -> LogitMeter:
         return LogitMeter()
 
-    def __call__(self, old: State, candidate: Tensor, watched: LogitMeter) -> Tensor:
-        share = torch.where(old.fresh[:, None], 1.0, torch.sigmoid(watched.mean()))[..., None]
+    def __call__(self, old: State, candidate: Tensor, meter: LogitMeter) -> Tensor:
+        share = torch.where(old.fresh[:, None], 1.0, torch.sigmoid(meter.compute_mean()))[..., None]
         return torch.where(old.fresh[:, None, None], candidate, old.tokens + share * (candidate - old.tokens))
 
 
