@@ -53,6 +53,6 @@ def test_lines_and_sentences_are_short(page):
 def test_long_ones_are_found():
     sentence = "word " * 30 + "word."
     text = f"# Title\n\nShort. {sentence}\n\n| a | {sentence} |\n\n- `a b`\n- {sentence}\n\n    {sentence}\n```\n{sentence}\n```\n"
-    assert find_long_sentences(text) == [sentence] * 3
+    assert [found.removeprefix("- ") for found in find_long_sentences(text)] == [sentence] * 3
     assert len(find_long_lines(text)) == 2
     assert find_long_lines("x" * 110 + " [link](" + "y" * 50 + ")") == []
