@@ -25,7 +25,17 @@ from tqdm import tqdm
 import moonseg3r_core
 from moonseg3r_core.config import Config, to_dict
 from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
-from moonseg3r_core.report import Counts, Gallery, Material, OutputFolder, Picture, Summary, page, shrink_ids, verdict
+from moonseg3r_core.report import (
+    FrameCounts,
+    Gallery,
+    OutputFolder,
+    Picture,
+    ReportData,
+    Summary,
+    make_verdict,
+    render_page,
+    shrink_ids,
+)
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
 logger = logging.getLogger("moonseg3r")
@@ -75,15 +85,20 @@ def run(
     or raises. Raises SourceError, OutputError.
     """
     out.clear()
-    log = Log()
+    log = RunLog()
     try:
         with tqdm(
-            total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=_bar_interval(), dynamic_ncols=True
+            total=source.length,
+            unit="frame",
+            disable=quiet,
+            delay=0.5,
+            mininterval=_choose_bar_interval(),
+            dynamic_ncols=True,
         ) as bar:
             for frame in read_ahead(source):
                 with interrupt_deferred():
-                    _take(frame, segmenter, out, log)
-                bar.set_postfix(instances=log.instances(segmenter.final_ids), refresh=False)
+                    _process_frame(frame, segmenter, out, log)
+                bar.set_postfix(instances=log.count_instances(segmenter.final_ids), refresh=False)
                 bar.update()
     except KeyboardInterrupt:
         log.interrupted = True
@@ -100,7 +115,7 @@ def run(
 
 
 @dataclass
-class Log:
+class RunLog:
     """What a run remembers of its frames."""
 
     started: float = field(default_factory=perf_counter)
@@ -143,11 +158,11 @@ class Log:
             logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, text)
         self.skipped[self.reasons[kind]] += 1
 
-    def instances(self, final_ids: Mapping[int, int]) -> int:
+    def count_instances(self, final_ids: Mapping[int, int]) -> int:
         """How many instances there are so far, those seen once included."""
         return len(self.seen.difference(final_ids))
 
-    def medians(self) -> dict[str, float]:
+    def compute_stage_medians(self) -> dict[str, float]:
         """Median milliseconds per room of the frames that it worked on, in the order of the walk."""
         rooms = dict.fromkeys(room for frame in self.stage_ms for room in frame)
         return {room: float(np.median([frame[room] for frame in self.stage_ms if room in frame])) for room in rooms}
@@ -190,12 +205,12 @@ def interrupt_deferred() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _bar_interval() -> float:
+def _choose_bar_interval() -> float:
     """Seconds between two states of the bar: it moves on a terminal and stays short in a log file."""
     return 0.1 if sys.stderr.isatty() else 10.0
 
 
-def _take(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: Log) -> None:
+def _process_frame(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: RunLog) -> None:
     try:
         result = segmenter.step(frame)
     except FrameRejected as why:
@@ -206,40 +221,40 @@ def _take(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: Log) -> No
 
 
 def _write_results(
-    source: Recording, segmenter: Segmenter, config: Config, weights: Mapping[str, str], out: OutputFolder, log: Log
+    source: Recording, segmenter: Segmenter, config: Config, weights: Mapping[str, str], out: OutputFolder, log: RunLog
 ) -> Summary:
     """Everything but the frames, which are there already; these get their final ids."""
     seconds = perf_counter() - log.started
     map = segmenter.snapshot()
     published = map.published(config.map.min_observations, config.map.min_points)
-    summary = _summary(source, config, weights, log, map, published, seconds)
+    summary = _make_summary(source, config, weights, log, map, published, seconds)
     out.relabel(segmenter.final_ids)
     out.write_map(map)
     out.write_trajectory(log.stamps, log.poses)
-    pictures = [_picture(out, index, image) for index, image in log.gallery.images.items()]
+    pictures = [_make_picture(out, index, image) for index, image in log.gallery.images.items()]
     poses = torch.stack(log.poses).numpy() if log.poses else np.zeros((0, 4, 4))
     out.write_report(
-        page(Material(summary, map, published, poses, pictures, log.indices, log.stage_ms, config.map.voxel))
+        render_page(ReportData(summary, map, published, poses, pictures, log.indices, log.stage_ms, config.map.voxel))
     )
     out.write_summary(summary)
     return summary
 
 
-def _picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
+def _make_picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
     return Picture(index, image, shrink_ids(out.read_frame(index), image.shape))
 
 
-def _summary(
+def _make_summary(
     source: Recording,
     config: Config,
     weights: Mapping[str, str],
-    log: Log,
+    log: RunLog,
     map: InstanceMap,
     published: Sequence[Instance],
     seconds: float,
 ) -> Summary:
     skipped = dict(log.skipped + source.rejected)
-    counts = Counts(len(log.indices), log.without_depth, log.without_masks, dict(log.held), skipped)
+    counts = FrameCounts(len(log.indices), log.without_depth, log.without_masks, dict(log.held), skipped)
     withheld = len(map.instances) - len(published)
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     return Summary(
@@ -254,7 +269,7 @@ def _summary(
         points=len(map),
         seconds=seconds,
         fps=counts.used / seconds,
-        stage_ms=log.medians(),
+        stage_ms=log.compute_stage_medians(),
         peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         / (1024**2 if sys.platform == "darwin" else 1024),
         peak_gpu_memory_mib=torch.cuda.max_memory_allocated() / 1024**2 if on_gpu else 0.0,
@@ -264,5 +279,5 @@ def _summary(
         weights=weights,
         interrupted=log.interrupted,
         error=log.error,
-        verdict=verdict(counts, len(published), withheld, config.map),
+        verdict=make_verdict(counts, len(published), withheld, config.map),
     )

@@ -1,4 +1,4 @@
-"""The subscriptions: messages in, complete `Parts` of a frame out. Everything here runs in one callback group."""
+"""The subscriptions: messages in, complete `FrameMessages` of a frame out. Everything here runs in one callback group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from moonseg3r_core import JUMP, FrameAssembler, Parts, is_rectified
+from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectified
 from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
 from moonseg3r_ros.map_frame import Anchor
@@ -45,7 +45,7 @@ class Inputs:
         settings: NodeSettings,
         needs: Needs,
         voice: Voice,
-        deliver: Callable[[Parts], None],
+        deliver: Callable[[FrameMessages], None],
         jumped: Callable[[float], None],
     ) -> None:
         self.node, self.settings, self.needs, self.voice = node, settings, needs, voice
@@ -64,10 +64,10 @@ class Inputs:
             with_pose=needs.pose,
             world=settings.world_frame or settings.odom_frame or None,
             rectified=is_rectified(node.resolve_topic_name(image)),
-            may_go=self._may_go,
-            say=voice.say,
+            may_release=self._may_go,
+            warn=voice.say,
         )
-        self.anchor = Anchor(settings, needs.pose, self.assembler.transform, voice)
+        self.anchor = Anchor(settings, needs.pose, self.assembler.lookup_transform, voice)
         self._timer = node.create_timer(PATIENCE, self._flush, callback_group=self._group, clock=STEADY)
         try:
             for name, take in takers.items():
@@ -134,7 +134,7 @@ class Inputs:
 
     def _flush(self) -> None:
         """Deliver the images that are whole, and those that have waited long enough."""
-        for parts in self.assembler.ready(self._now()):
+        for parts in self.assembler.pop_ready(self._now()):
             self._deliver(parts)
 
     def _may_go(self, image: Any, stamp: float, early: bool) -> bool:
@@ -152,8 +152,8 @@ class Inputs:
         now = self._now()
         if self._is_future(stamp * 1e-9, now):
             return
-        newest = self.assembler.newest_image
-        if newest is not None and stamp and stamp * 1e-9 < newest - JUMP:
+        newest = self.assembler.newest_stamp
+        if newest is not None and stamp and stamp * 1e-9 < newest - TIME_JUMP_S:
             self.assembler.rewind()
             self._jumped(newest - stamp * 1e-9)
         self._tell_format(message)
@@ -163,8 +163,8 @@ class Inputs:
         ahead, most = stamp - now, self.settings.max_future
         if not most or ahead <= most or now == 0:
             return False
-        newest = self.assembler.newest_image
-        if newest is not None and newest - now > max(JUMP, most):
+        newest = self.assembler.newest_stamp
+        if newest is not None and newest - now > max(TIME_JUMP_S, most):
             return True  # the clock has jumped back: an image of the lap before, nothing to complain of
         self.voice.say(
             "future stamp",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from moonseg3r_core import MoonSeg3RError, Parts
+from moonseg3r_core import FrameMessages, MoonSeg3RError
 from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.settings import NodeSettings
 
@@ -38,7 +38,7 @@ class Anchor:
         self._parents |= {named(t.child_frame_id): named(t.header.frame_id) for t in theirs}
         return theirs
 
-    def of(self, parts: Parts) -> tuple[str, np.ndarray]:
+    def of(self, parts: FrameMessages) -> tuple[str, np.ndarray]:
         """The frame to place and that frame from the camera (4, 4): odom_frame, else the root above the camera, which may
         be the camera itself; "" where the tree has the camera in the map already, or not enough is known.
         """

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from moonseg3r_core import (
     Config,
+    FrameMessages,
     FrameRejected,
     FrameResult,
     InstanceMap,
     OnlineSegmenter,
-    Parts,
     build_segmenter,
-    frame_of,
+    decode_frame,
     load_map,
     needs,
     refit,
@@ -41,7 +41,7 @@ class Item:
     "") and that frame from the camera, and when the image was whole (perf_counter).
     """
 
-    parts: Parts
+    parts: FrameMessages
     world: str
     child: str
     child_from_camera: np.ndarray
@@ -84,7 +84,7 @@ class Mapper:
         """One frame, all the way."""
         self.ledger.begin()
         try:
-            frame = frame_of(item.parts)
+            frame = decode_frame(item.parts)
             begun = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import Config, ConfigError, InputError, Parts, find_settled, fixed_changes, needs
+from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, find_settled, fixed_changes, needs
 from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
 from moonseg3r_ros.diagnostics.frame_statistics import Ledger
 from moonseg3r_ros.diagnostics.publisher import Reporter
@@ -164,7 +164,7 @@ class MoonSeg3RNode(LifecycleNode):
 
     # Frames
 
-    def _deliver(self, parts: Parts) -> None:
+    def _deliver(self, parts: FrameMessages) -> None:
         """An image is whole: into the box, in the place of one that still waits there."""
         self.ledger.receive()
         worker, inputs = self.worker, self.inputs

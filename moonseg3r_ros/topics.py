@@ -12,11 +12,16 @@ COMPRESSED = {"image": ("/compressed", "compressed"), "depth": ("/compressedDept
 
 def bag_topics(bag: Path) -> dict[str, str]:
     """Input -> topic of a bag, chosen by type and name as `moonseg3r run` does. Raises InputError."""
-    from moonseg3r_core import InputError, Topics, choose, read_topics  # not for launch files: they ask the player
+    from moonseg3r_core import (  # not for launch files: they ask the player
+        InputError,
+        Topics,
+        choose_topics,
+        read_topics,
+    )
 
     if not bag.exists():
         raise InputError(f"{bag} does not exist; give a rosbag2 folder, a .mcap or a .db3 file.")
-    chosen = choose(read_topics(bag, lambda fault: None), Topics())
+    chosen = choose_topics(read_topics(bag, lambda fault: None), Topics())
     odometry = chosen.pose if chosen.pose and chosen.pose.type == ODOMETRY else None
     topics = {"image": chosen.color, "depth": chosen.depth, "camera_info": chosen.camera_info, "odom": odometry}
     return {name: topic.name for name, topic in topics.items() if topic}

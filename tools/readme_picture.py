@@ -13,10 +13,10 @@ import numpy as np
 
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
-from moonseg3r_core.report.charts import top_down
+from moonseg3r_core.report.charts import plot_map
 from moonseg3r_core.report.gallery import Picture
-from moonseg3r_core.report.overlay import overlay
-from moonseg3r_core.report.topdown import draw
+from moonseg3r_core.report.overlay import draw_overlay
+from moonseg3r_core.report.topdown import rasterize_map
 
 RUN = "nano-masks"
 HEIGHT = 300
@@ -35,17 +35,17 @@ def pair(demo: Path, index: int) -> list[np.ndarray]:
     image = cv2.imread(str(demo / "scene" / "color" / f"{index}.jpg"))[..., ::-1].copy()
     ids = cv2.imread(str(demo / RUN / "frames" / f"{index}.png"), cv2.IMREAD_UNCHANGED)
     size = (image.shape[1] * HEIGHT // image.shape[0], HEIGHT)
-    shown = (image, overlay(Picture(index, image, ids)))
+    shown = (image, draw_overlay(Picture(index, image, ids)))
     return [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in shown]
 
 
 def map_from_above(demo: Path, height: int) -> np.ndarray:
     """The report's map by instance, without its twin in color, `height` pixels high."""
     out = demo / RUN
-    view = draw(read_ply(out / "map.ply"), read_tum(out / "trajectory.tum")[1].numpy(), 0.02)
+    view = rasterize_map(read_ply(out / "map.ply"), read_tum(out / "trajectory.tum")[1].numpy(), 0.02)
     if view is None:
         raise SystemExit(f"{out}/map.ply must hold points, got none; run the demo again.")
-    drawn = cv2.imdecode(np.frombuffer(top_down(view, []), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    drawn = cv2.imdecode(np.frombuffer(plot_map(view, []), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     drawn = drawn[: drawn.shape[0] // 2] if drawn.shape[0] > drawn.shape[1] else drawn[:, : drawn.shape[1] // 2]
     return cv2.resize(drawn, (drawn.shape[1] * height // drawn.shape[0], height), interpolation=cv2.INTER_AREA)
 

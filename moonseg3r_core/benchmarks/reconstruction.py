@@ -17,7 +17,7 @@ from moonseg3r_core.errors import OutputError, SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
 from moonseg3r_core.evaluation.score_reconstruction import ReconstructionScores, compare, mean_scores
 from moonseg3r_core.sources import open_source
-from moonseg3r_core.sources.names import natural_key
+from moonseg3r_core.sources.names import make_natural_key
 
 
 def compare_all(
@@ -49,7 +49,9 @@ def compare_all(
 
 def find_sequences(spec: str) -> list[str]:
     """The ScanNet exports in the folder that `spec` names; itself when it holds none."""
-    found = sorted((color.parent for color in Path(spec).glob("*/color")), key=lambda folder: natural_key(folder.name))
+    found = sorted(
+        (color.parent for color in Path(spec).glob("*/color")), key=lambda folder: make_natural_key(folder.name)
+    )
     return [str(folder) for folder in found] or [spec]
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from moonseg3r_core.evaluation.metrics.reconstruction import abs_rel, constant_guess
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, joined
 from moonseg3r_core.evaluation.score_reconstruction import NEAR
-from moonseg3r_core.report.topdown import view_from_above
+from moonseg3r_core.report.topdown import compute_page_axes
 
 _TRUE, _ESTIMATED, _FAINT = "#2b2f36", "#ee6677", "#8a919c"
 _REACH = 0.5  # metres shown of the distances
@@ -41,7 +41,7 @@ def _from_above(axis: Axes, comparison: Comparison) -> None:
     estimated, true = (poses.numpy() for poses in comparison.poses)
     if len(true):
         cloud = comparison.true_cloud
-        right, ahead, up = view_from_above(cloud, true)
+        right, ahead, up = compute_page_axes(cloud, true)
         low = cloud[cloud @ up < (true[:, :3, 3] @ up).max()]  # without the ceiling
         low = low[:: len(low) // _POINTS + 1]
         axis.plot(low @ right, low @ ahead, ".", color="#d5d8dd", markersize=0.6, rasterized=True)

@@ -6,7 +6,7 @@ import argparse
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from moonseg3r_core.cli.common import add_config_options, add_set_option, config_from, positive, say_warnings
+from moonseg3r_core.cli.common import add_config_options, add_set_option, parse_positive, read_config, say_warnings
 
 HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that nothing is trained or chosen on
 MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry and no net, so that what is measured is the house itself
@@ -26,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description=f"How long each room of the house takes per frame, and frames/s of `step`. {_GIVEN}",
     )
     speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
-    speed.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
+    speed.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
     speed.set_defaults(run=run_speed)
     memory = actions.add_parser(
         "memory",
@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="resident memory and time per frame along a synthetic loop",
         description=f"Walk the same loop through a rendered room again and again: memory and time must stay flat. {_GIVEN}",
     )
-    endurance.add_argument("--frames", type=positive, default=2000, metavar="N", help="frames in all (2000)")
+    endurance.add_argument("--frames", type=parse_positive, default=2000, metavar="N", help="frames in all (2000)")
     endurance.set_defaults(run=run_endurance)
     cut3r = actions.add_parser(
         "cut3r",
@@ -48,8 +48,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "they stay flat.",
     )
     cut3r.add_argument("--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which net (cut3r-512)")
-    cut3r.add_argument("--rounds", type=positive, default=3, metavar="N", help="frames per case (3)")
-    cut3r.add_argument("--long", type=positive, metavar="N", help="N frames through the room with cut3r-tiny instead")
+    cut3r.add_argument("--rounds", type=parse_positive, default=3, metavar="N", help="frames per case (3)")
+    cut3r.add_argument(
+        "--long", type=parse_positive, metavar="N", help="N frames through the room with cut3r-tiny instead"
+    )
     cut3r.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     cut3r.set_defaults(run=run_cut3r)
     for action in (speed, endurance):
@@ -95,11 +97,11 @@ def run_accuracy(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.accuracy import accuracy_table, render_rooms
 
     say_warnings()
-    config = config_from(args, MEASURED)
+    config = read_config(args, MEASURED)
     kinds = ("given", "regions") if args.masks == "both" else (args.masks,)
     with TemporaryDirectory() as scratch:
         paths = args.recordings or [render_rooms(scratch)]
-        _head()
+        _print_head()
         for masks in kinds:
             print(accuracy_table(paths, masks, config, args.quiet), end="\n\n", flush=True)
     return 0
@@ -125,9 +127,9 @@ def add_ablation(actions: argparse._SubParsersAction) -> None:
         help="recipes, as of `moonseg3r train queries`",
     )
     parser.add_argument("--runs", metavar="RUNS", required=True, help="folder of the trainings and of their clips")
-    parser.add_argument("--seeds", type=positive, default=3, metavar="N", help="trainings of each row (3)")
-    parser.add_argument("--epochs", type=positive, metavar="N", help="epochs of each training (the recipe's)")
-    parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw it as PNG")
+    parser.add_argument("--seeds", type=parse_positive, default=3, metavar="N", help="trainings of each row (3)")
+    parser.add_argument("--epochs", type=parse_positive, metavar="N", help="epochs of each training (the recipe's)")
+    parser.add_argument("--plot", type=parse_new_file, metavar="FILE", help="draw it as PNG")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     add_set_option(parser)
     parser.set_defaults(run=run_ablation)
@@ -149,7 +151,7 @@ def run_ablation(args: argparse.Namespace) -> int:
     recipes = [replace(read_query_recipe(Path(file)), **changed) for file in args.recipes]
     with TemporaryDirectory() as scratch:
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
-        _head()
+        _print_head()
         scored = [
             ablation(paths, recipe, args.seeds, trained_in(Path(args.runs)), settings, args.quiet) for recipe in recipes
         ]
@@ -183,9 +185,9 @@ def run_queries(args: argparse.Namespace) -> int:
     from moonseg3r_core.refinement.learned import QuerySizes
 
     say_warnings()
-    config = config_from(args, MEASURED)
+    config = read_config(args, MEASURED)
     with TemporaryDirectory() as scratch:
-        _head()
+        _print_head()
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
         print(repairs_table(paths, config, args.quiet), end="\n\n", flush=True)
     print(returns_table(HELD_OUT, config, quiet=args.quiet), end="\n\n", flush=True)
@@ -205,16 +207,20 @@ def add_reconstruction(actions: argparse._SubParsersAction) -> None:
         "recordings", metavar="FOLDER", nargs="+",
         help="ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]",
     )  # fmt: skip
-    parser.add_argument("--max-frames", "--window", type=positive, metavar="N", help="the first N frames of each (all)")
+    parser.add_argument(
+        "--max-frames", "--window", type=parse_positive, metavar="N", help="the first N frames of each (all)"
+    )
     parser.add_argument("--uncalibrated", action="store_true", help="hide the intrinsics: it estimates them")
-    parser.add_argument("--json", type=new_file, metavar="FILE", help="write all scores there too")
-    parser.add_argument("--plot", type=new_file, metavar="FILE", help="draw paths, depth errors and distances as PNG")
+    parser.add_argument("--json", type=parse_new_file, metavar="FILE", help="write all scores there too")
+    parser.add_argument(
+        "--plot", type=parse_new_file, metavar="FILE", help="draw paths, depth errors and distances as PNG"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     add_config_options(parser)
     parser.set_defaults(run=run_reconstruction)
 
 
-def new_file(text: str) -> Path:
+def parse_new_file(text: str) -> Path:
     """A file in a folder that is there, for argparse: known before an hour's run, not after it."""
     if not Path(text).parent.is_dir() or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, got '{text}'")
@@ -226,11 +232,11 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     from moonseg3r_core.evaluation.score_reconstruction import scores_of
 
     say_warnings()
-    config = config_from(args)
+    config = read_config(args)
     shown = () if args.uncalibrated else ("intrinsics",)
     compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown)
     scores = {name: scores_of(comparison) for name, comparison in compared.items()}
-    _head()
+    _print_head()
     print(reconstruction_table(scores, config))
     if args.json:
         write_rows(args.json, scores, config)
@@ -245,23 +251,23 @@ def run_speed(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.speed import speed_table
 
     say_warnings()
-    _head()
-    print(speed_table(args.source, config_from(args, MEASURED), args.max_frames))
+    _print_head()
+    print(speed_table(args.source, read_config(args, MEASURED), args.max_frames))
     return 0
 
 
 def run_memory(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.memory import main
 
-    _head()
+    _print_head()
     return main()
 
 
 def run_endurance(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.speed import endurance_table
 
-    _head()
-    print(endurance_table(config_from(args, MEASURED), args.frames))
+    _print_head()
+    print(endurance_table(read_config(args, MEASURED), args.frames))
     return 0
 
 
@@ -270,12 +276,12 @@ def run_cut3r(args: argparse.Namespace) -> int:
     from moonseg3r_core.build import choose_device
 
     device = choose_device(args.device)
-    _head()
+    _print_head()
     print(long_table(args.long, device) if args.long else speed_table(args.model, args.rounds, device))
     return 0
 
 
-def _head() -> None:
+def _print_head() -> None:
     from datetime import date
 
     from moonseg3r_core.benchmarks.table import machine

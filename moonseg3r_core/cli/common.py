@@ -31,12 +31,12 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def config_from(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Config:
+def read_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Config:
     """The configuration that the options ask for, over `defaults` of the command's own. Raises ConfigError."""
     return load_config(*args.config, overrides=parse_set(args.settings), defaults=defaults)
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     """A whole number >= 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got '{text}'")

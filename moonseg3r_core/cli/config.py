@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from moonseg3r_core.cli.common import add_config_options, config_from
+from moonseg3r_core.cli.common import add_config_options, read_config
 from moonseg3r_core.config import Config, Key, list_settings
 
 _COMMENT_COLUMN = 34
@@ -27,21 +27,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def show_command(args: argparse.Namespace) -> int:
-    print(as_yaml(config_from(args)))
+    print(format_yaml(read_config(args)))
     return 0
 
 
 def check_command(args: argparse.Namespace) -> int:
-    config = config_from(args)
+    config = read_config(args)
     defaults = {key.name: key.value for key in list_settings(Config())}
     changed = [key for key in list_settings(config) if key.value != defaults[key.name]]
     print(f"ok: {len(defaults)} settings are valid, {len(changed)} of them not at their default")
     for key in changed:
-        print(f"  {key.name}: {_scalar(key.value)}  (default {_scalar(defaults[key.name])})")
+        print(f"  {key.name}: {_format_scalar(key.value)}  (default {_format_scalar(defaults[key.name])})")
     return 0
 
 
-def as_yaml(config: Config) -> str:
+def format_yaml(config: Config) -> str:
     """All keys, nested, each with its help, choices and range as a comment."""
     lines: list[str] = []
     open_sections: list[str] = []
@@ -52,17 +52,17 @@ def as_yaml(config: Config) -> str:
             shared += 1
         lines += ["  " * depth + f"{sections[depth]}:" for depth in range(shared, len(sections))]
         open_sections = sections
-        setting = "  " * len(sections) + f"{name}: {_scalar(key.value)}"
-        lines.append(f"{setting:<{_COMMENT_COLUMN}}  # {_comment(key)}")
+        setting = "  " * len(sections) + f"{name}: {_format_scalar(key.value)}"
+        lines.append(f"{setting:<{_COMMENT_COLUMN}}  # {_format_comment(key)}")
     return "\n".join(lines)
 
 
-def _comment(key: Key) -> str:
+def _format_comment(key: Key) -> str:
     bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", key.low), ("<=", key.high)) if bound is not None]
     range = f"one of {', '.join(key.choices)}" if key.choices else ", ".join(bounds)
     facts = "; ".join(filter(None, (range, "live" * key.live)))
     return key.help + (f" ({facts})" if facts else "")
 
 
-def _scalar(value: Any) -> str:
+def _format_scalar(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()

@@ -45,10 +45,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which room (0)")
     parser.add_argument("--frames", type=int, default=80, metavar="N", help="frames of the walk through it (80)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.set_defaults(run=demo_command)
+    parser.set_defaults(run=run_demo)
 
 
-def demo_command(args: argparse.Namespace) -> int:
+def run_demo(args: argparse.Namespace) -> int:
     from moonseg3r_core.cli import INTERRUPTED
 
     say_warnings()
@@ -56,11 +56,11 @@ def demo_command(args: argparse.Namespace) -> int:
     scene = render(claim(out) / "scene", args.seed, args.frames, args.quiet)
     rows = []
     for number, run in enumerate(RUNS, start=2):
-        _say(f"{number}/{len(RUNS) + 1} segmenting {run.words}")
+        _print_progress(f"{number}/{len(RUNS) + 1} segmenting {run.words}")
         summary, report = segment_and_score(scene, out / run.folder, run.settings, args.quiet)
         if summary.interrupted:
             return INTERRUPTED
-        rows.append(_row(run.words, summary, report, camera_error(scene, out / run.folder)))
+        rows.append(_format_row(run.words, summary, report, compute_camera_error(scene, out / run.folder)))
     print(f"{'':<26}{'AP':>7}{'AP50':>7}{'AP25':>7}{'camera m':>10}{'instances':>11}{'frames/s':>10}")
     print("\n".join(rows))
     print("AP: class-agnostic, protocol project, equal scores, without structure (floor, walls, ceiling)")
@@ -92,7 +92,7 @@ def render(folder: Path, seed: int, frames: int, quiet: bool) -> Path:
 
     from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
-    _say(f"1/{len(RUNS) + 1} rendering {frames} frames of a room")
+    _print_progress(f"1/{len(RUNS) + 1} rendering {frames} frames of a room")
     sequence = SyntheticSequence(seed, frames)
     with tqdm(total=frames, unit="frame", disable=quiet, mininterval=0.1 if sys.stderr.isatty() else 10) as bar:
         return write_scannet(folder, sequence, progress=lambda done, _: bar.update(done - bar.n))
@@ -111,7 +111,7 @@ def segment_and_score(scene: Path, out: Path, settings: Mapping[str, Any], quiet
     return summary, evaluate(out, scene)
 
 
-def camera_error(scene: Path, out: Path) -> float:
+def compute_camera_error(scene: Path, out: Path) -> float:
     """Metres by which the camera's path is off that of the scene, after similarity alignment (ATE)."""
     import numpy as np
     import torch
@@ -120,16 +120,16 @@ def camera_error(scene: Path, out: Path) -> float:
     from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
 
-    numbers = OutputFolder(out).frame_indices()
+    numbers = OutputFolder(out).list_frames()
     true = torch.from_numpy(np.stack([np.loadtxt(scene / "pose" / f"{number}.txt") for number in numbers]))
     return absolute_error(aligned(read_tum(out / "trajectory.tum")[1], true), true)
 
 
-def _row(words: str, summary: Summary, report: Report, error: float) -> str:
+def _format_row(words: str, summary: Summary, report: Report, error: float) -> str:
     scores = report.row(structure=False).pooled
     aps = "".join(f"{ap:>7.3f}" for ap in (scores.ap, scores.ap50, scores.ap25))
     return f"{words:<26}{aps}{error:>10.3f}{summary.instances:>11}{summary.fps:>10.1f}"
 
 
-def _say(words: str) -> None:
+def _print_progress(words: str) -> None:
     print(words, file=sys.stderr, flush=True)

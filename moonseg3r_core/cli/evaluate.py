@@ -31,10 +31,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="how far a frame's depth (project) or a map point (nearest) may be from a point that takes its id (0.05)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(run=evaluate_command)
+    parser.set_defaults(run=run_evaluate)
 
 
-def evaluate_command(args: argparse.Namespace) -> int:
+def run_evaluate(args: argparse.Namespace) -> int:
     from moonseg3r_core.errors import InputError
     from moonseg3r_core.evaluation.evaluate import evaluate_scenes
 

@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from moonseg3r_core.cli.common import add_config_options, config_from, positive, say_warnings
+from moonseg3r_core.cli.common import add_config_options, parse_positive, read_config, say_warnings
 
 if TYPE_CHECKING:
     from moonseg3r_core.config import Config
@@ -34,8 +34,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("source", metavar="SOURCE", help="the recording")
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the results")
     add_config_options(parser)
-    parser.add_argument("--stride", type=positive, default=1, metavar="N", help="take every N-th frame (1)")
-    parser.add_argument("--max-frames", type=positive, metavar="N", help="take N frames at most (all)")
+    parser.add_argument("--stride", type=parse_positive, default=1, metavar="N", help="take every N-th frame (1)")
+    parser.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
     parser.add_argument(
         "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
         help="which topics of a bag to read: color, depth, camera_info, pose; world= names the fixed frame (chosen by type)",
@@ -52,12 +52,12 @@ def run_command(args: argparse.Namespace) -> int:
     from moonseg3r_core.sources import open_source
 
     say_warnings()
-    config = config_from(args)
+    config = read_config(args)
     topics = parse_topics(args.topic)
     source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics)
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
-    tell(summary, out)
+    print_outcome(summary, out)
     if unused := advice(config, source.name, source.lacks):
         print(f"moonseg3r: {unused}", file=sys.stderr)
     if summary.interrupted:
@@ -92,7 +92,7 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
     return run(source, segmenter, settled, out, weights=weights_of(settled), quiet=quiet)
 
 
-def tell(summary: Summary, out: OutputFolder) -> None:
+def print_outcome(summary: Summary, out: OutputFolder) -> None:
     """One line of what was done; and on stderr what the user must know of it."""
     if summary.skipped and summary.frames:
         reasons = "; ".join(f"{reason.split('; ')[0]} ({count}x)" for reason, count in summary.skipped.items())

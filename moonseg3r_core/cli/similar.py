@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from moonseg3r_core.cli.common import positive
+from moonseg3r_core.cli.common import parse_positive
 
 if TYPE_CHECKING:
-    from moonseg3r_core.report.similar import Alike
+    from moonseg3r_core.report.similar import SimilarInstance
 
 _DESCRIPTION = """\
 List the instances of a result (OUT) that look most like one of them: by the cosine of their descriptors in
@@ -22,22 +22,22 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "similar", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", metavar="OUT", help="folder that `moonseg3r run -o` wrote")
-    parser.add_argument("id", metavar="ID", type=positive, help="the instance that the others are compared with")
-    parser.add_argument("--top", metavar="N", type=positive, default=10, help="how many to list (10)")
+    parser.add_argument("id", metavar="ID", type=parse_positive, help="the instance that the others are compared with")
+    parser.add_argument("--top", metavar="N", type=parse_positive, default=10, help="how many to list (10)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.set_defaults(run=similar_command)
+    parser.set_defaults(run=run_similar)
 
 
-def similar_command(args: argparse.Namespace) -> int:
+def run_similar(args: argparse.Namespace) -> int:
     from moonseg3r_core.report import OutputFolder
-    from moonseg3r_core.report.similar import similar
+    from moonseg3r_core.report.similar import find_similar
 
-    found = similar(OutputFolder(args.out), args.id, args.top)
-    print(as_json(args.id, found) if args.json else as_table(found))
+    found = find_similar(OutputFolder(args.out), args.id, args.top)
+    print(format_json(args.id, found) if args.json else format_table(found))
     return 0
 
 
-def as_json(id: int, found: Sequence[Alike]) -> str:
+def format_json(id: int, found: Sequence[SimilarInstance]) -> str:
     """The id asked for, and a row for each that is like it."""
     rows = [
         {
@@ -52,7 +52,7 @@ def as_json(id: int, found: Sequence[Alike]) -> str:
     return json.dumps({"id": id, "similar": rows}, indent=2)
 
 
-def as_table(found: Sequence[Alike]) -> str:
+def format_table(found: Sequence[SimilarInstance]) -> str:
     """A line for each, under the columns' names; the names alone where nothing is to compare."""
     rows: list[tuple[object, ...]] = [("id", "similarity", "centroid", "points", "observations")]
     for alike in found:

@@ -28,10 +28,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--color", choices=("instance", "photo"), default="instance", help="what the points are coloured by (instance)"
     )
     parser.add_argument("--all", action="store_true", help="also points without an instance")
-    parser.set_defaults(run=view_command)
+    parser.set_defaults(run=run_view)
 
 
-def view_command(args: argparse.Namespace) -> int:
+def run_view(args: argparse.Namespace) -> int:
     from moonseg3r_core.io.ply import read_ply
     from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
@@ -40,13 +40,13 @@ def view_command(args: argparse.Namespace) -> int:
     summary = out.read_summary()
     map, (_, poses) = read_ply(out.path / "map.ply"), read_tum(out.path / "trajectory.tum")
     open3d = import_open3d()
-    shapes = [cloud(open3d, map, args.color, args.all), *camera_path(open3d, poses)]
+    shapes = [make_cloud(open3d, map, args.color, args.all), *make_camera_path(open3d, poses)]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python hears nothing while the window is open
-    open3d.visualization.draw_geometries(shapes, f"MoonSeg3R: {summary['source']}", **first_view(map, poses))
+    open3d.visualization.draw_geometries(shapes, f"MoonSeg3R: {summary['source']}", **compute_first_view(map, poses))
     return 0
 
 
-def first_view(map: InstanceMap, poses: Tensor) -> dict[str, Any]:
+def compute_first_view(map: InstanceMap, poses: Tensor) -> dict[str, Any]:
     """Where the window looks from at first: as the first camera did, at the middle of the map."""
     if not len(poses) or not len(map):
         return {}
@@ -65,20 +65,20 @@ def import_open3d() -> ModuleType:
         ) from error
 
 
-def cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:
+def make_cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:
     """The map as a point cloud in the report's colours, or the recording's."""
-    from moonseg3r_core.report.palette import colors
+    from moonseg3r_core.report.palette import compute_colors
 
     ids = map.instance_ids.numpy()
     keep = (ids > 0) | all
-    rgb = colors(ids[keep]) if color == "instance" else map.colors.numpy()[keep]
+    rgb = compute_colors(ids[keep]) if color == "instance" else map.colors.numpy()[keep]
     points = open3d.geometry.PointCloud()
     points.points = open3d.utility.Vector3dVector(map.points.numpy()[keep].astype("float64"))
     points.colors = open3d.utility.Vector3dVector(rgb / 255.0)
     return points
 
 
-def camera_path(open3d: Any, poses: Tensor) -> list[Any]:
+def make_camera_path(open3d: Any, poses: Tensor) -> list[Any]:
     """The camera's positions joined by lines, with axes at the first; nothing where there is no pose."""
     if not len(poses):
         return []

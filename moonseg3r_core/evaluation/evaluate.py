@@ -55,7 +55,7 @@ def evaluate_scenes(
 def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Scene:
     file = find_ground_truth(ground_truth)
     folder = OutputFolder(out)
-    frames = list(folder.frame_indices())
+    frames = list(folder.list_frames())
     if not frames:
         raise InputError(f"{out} must hold frames/N.png as `moonseg3r run -o` writes them, got none; give that folder.")
     data = PosedDepth(file.parent)
@@ -103,7 +103,7 @@ def carry_map(
     """Protocol `nearest`: the predicted map, aligned by the camera centres of the common frames."""
     map = read_ply(out.path / "map.ply")
     _, poses = read_tum(out.path / "trajectory.tum")
-    frames = list(out.frame_indices())
+    frames = list(out.list_frames())
     if len(poses) != len(frames):
         raise InputError(
             f"{out.path / 'trajectory.tum'} must have one pose per image of frames/, got {len(poses)} for "

@@ -14,7 +14,7 @@ from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
-from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color
+from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
 from moonseg3r_core.sources.scannet import ScanNetSource
 
 FAR = 1e6  # metres; no scene reaches as far
@@ -119,9 +119,9 @@ class PosedDepth:
         try:
             depth = read_depth(self._folder / "depth" / f"{self._stems[index]}.png").numpy()
             k_color, k_depth = self._intrinsics
-            intrinsics = color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
+            intrinsics = choose_color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
             if pose is None or intrinsics is None:
                 return None
-            return View(labels, depth_to_color(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())
+            return View(labels, register_depth(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())
         except FrameRejected:
             return None

@@ -2,17 +2,17 @@
 
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids
-from moonseg3r_core.report.page import Material, page
-from moonseg3r_core.report.summary import Counts, Summary, verdict
+from moonseg3r_core.report.page import ReportData, render_page
+from moonseg3r_core.report.summary import FrameCounts, Summary, make_verdict
 
 __all__ = [
-    "Counts",
+    "FrameCounts",
     "Gallery",
-    "Material",
     "OutputFolder",
     "Picture",
+    "ReportData",
     "Summary",
-    "page",
+    "make_verdict",
+    "render_page",
     "shrink_ids",
-    "verdict",
 ]

@@ -13,9 +13,20 @@ from matplotlib.figure import Figure
 
 from moonseg3r_core.report.topdown import TopDown
 
-_NUMBER = np.array([0.3, 0.19])  # inches that an id takes
+_LABEL_INCHES = np.array([0.3, 0.19])  # inches that an id takes
 _INK, _FAINT = "#2b2f36", "#8a919c"
-_ROOMS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8c6d46", "#999933", "#222255", "#e58606")
+_STAGE_COLORS = (
+    "#4477aa",
+    "#ee6677",
+    "#228833",
+    "#ccbb44",
+    "#66ccee",
+    "#aa3377",
+    "#8c6d46",
+    "#999933",
+    "#222255",
+    "#e58606",
+)
 _STYLE: Any = {
     "font.size": 9,
     "text.color": _INK,
@@ -28,7 +39,7 @@ _STYLE: Any = {
 }
 
 
-def top_down(view: TopDown, numbered: Sequence[int]) -> bytes:
+def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
     """Both rasters side by side in metres, with the camera's path and the numbers of `numbered` instances; one that would
     lie on a number before it is left out.
     """
@@ -42,17 +53,17 @@ def top_down(view: TopDown, numbered: Sequence[int]) -> bytes:
         for axis, raster, title in zip(
             axes, (view.by_instance, view.by_color), ("by instance", "in colour"), strict=True
         ):
-            _panel(axis, view, raster, title)
+            _draw_panel(axis, view, raster, title)
         wide = figure.get_figwidth() / columns / width  # inches to a metre, about
-        for id in legible({id: view.anchors[id] for id in numbered if id in view.anchors}, _NUMBER / wide):
+        for id in choose_legible({id: view.anchors[id] for id in numbered if id in view.anchors}, _LABEL_INCHES / wide):
             axes[0].annotate(
                 str(id), view.anchors[id], ha="center", va="center", fontsize=7.5,
                 bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             )  # fmt: skip
-        return _png(figure)
+        return _encode_png(figure)
 
 
-def legible(anchors: Mapping[int, tuple[float, float]], room: np.ndarray) -> list[int]:
+def choose_legible(anchors: Mapping[int, tuple[float, float]], room: np.ndarray) -> list[int]:
     """The ids whose number, `room` (2,) wide and high around its anchor, lies on none of those before it."""
     shown: list[int] = []
     for id, anchor in anchors.items():
@@ -61,16 +72,18 @@ def legible(anchors: Mapping[int, tuple[float, float]], room: np.ndarray) -> lis
     return shown
 
 
-def stage_times(indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]], medians: Mapping[str, float]) -> bytes:
+def plot_stage_times(
+    indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]], medians: Mapping[str, float]
+) -> bytes:
     """Milliseconds per room, stacked over the frames, and each room's median beside it."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.8, 3.3), layout="constrained")
         over, bars = figure.subplots(1, 2, width_ratios=(2.4, 1))
         rooms = list(medians)
         table = np.array([[frame.get(room, 0.0) for frame in stage_ms] for room in rooms])
-        palette = [_ROOMS[k % len(_ROOMS)] for k in range(len(rooms))]
+        palette = [_STAGE_COLORS[k % len(_STAGE_COLORS)] for k in range(len(rooms))]
         over.stackplot(range(len(indices)), table, colors=palette, linewidth=0, step="mid")
-        _frame_ticks(over, indices)
+        _set_frame_ticks(over, indices)
         over.set(ylabel="ms per frame", xlabel="frame", ylim=(0, 1.15 * np.percentile(table.sum(axis=0), 99)))
         bars.barh(range(len(rooms)), list(medians.values()), color=palette, height=0.65)
         bars.set_yticks(range(len(rooms)), rooms, color=_INK)
@@ -78,10 +91,10 @@ def stage_times(indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]],
         bars.invert_yaxis()
         for row, value in enumerate(medians.values()):
             bars.text(value, row, f" {value:.1f}", va="center", color=_INK)
-        return _png(figure)
+        return _encode_png(figure)
 
 
-def _panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
+def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
     axis.imshow(raster, origin="lower", extent=view.extent, interpolation="nearest")
     axis.plot(*view.path.T, color="white", linewidth=3.2, alpha=0.8)
     axis.plot(*view.path.T, color=_INK, linewidth=1.2)
@@ -92,14 +105,14 @@ def _panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
     axis.set_title(title, fontsize=9, color=_FAINT)
 
 
-def _frame_ticks(axis: Axes, indices: Sequence[int]) -> None:
+def _set_frame_ticks(axis: Axes, indices: Sequence[int]) -> None:
     """The source's own frame numbers under an axis that counts frames."""
     places = np.unique(np.linspace(0, len(indices) - 1, 8).round().astype(int))
     axis.set_xticks(places, [str(indices[k]) for k in places])
     axis.set_xlim(0, max(len(indices) - 1, 1))
 
 
-def _png(figure: Figure) -> bytes:
+def _encode_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()

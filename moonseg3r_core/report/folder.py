@@ -17,7 +17,7 @@ from moonseg3r_core.io.images import decode_file
 from moonseg3r_core.io.ply import write_ply
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.io.tum import write_tum
-from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, descriptors_of, instance_of, to_text
+from moonseg3r_core.report.instance_rows import DESCRIPTOR, Row, format_instances, parse_descriptors, parse_instance
 from moonseg3r_core.report.summary import Summary
 from moonseg3r_core.types import Instance, InstanceMap
 
@@ -26,7 +26,7 @@ FILES = (SUMMARY, "instances.json", "map.ply", "trajectory.tum", "report.html")
 FRAMES = "frames"
 MAX_ID = 65535
 T = TypeVar("T")
-_SIGNATURE = ("source", "frames", "stage_ms", "config")
+_REQUIRED_KEYS = ("source", "frames", "stage_ms", "config")
 
 
 class OutputFolder:
@@ -52,7 +52,7 @@ class OutputFolder:
             trial.write_bytes(b"")
             trial.unlink()
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise _make_write_error(self.path, error) from error
 
     def is_output(self) -> bool:
         """True for an earlier result of ours, told by its summary, be it finished or not."""
@@ -60,21 +60,21 @@ class OutputFolder:
             summary = read_json((self.path / SUMMARY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
-        return isinstance(summary, dict) and all(key in summary for key in _SIGNATURE)
+        return isinstance(summary, dict) and all(key in summary for key in _REQUIRED_KEYS)
 
     def clear(self) -> None:
         """Mark the folder as ours, of a run that has begun, then remove the files of an earlier one, and nothing else.
 
         In this order: the folder is a result at every moment, and where the disk is full an earlier one stays.
         """
-        begun = dict.fromkeys(_SIGNATURE) | {"verdict": "the run has not ended, or was killed"}
+        begun = dict.fromkeys(_REQUIRED_KEYS) | {"verdict": "the run has not ended, or was killed"}
         self._write_text(SUMMARY, json.dumps(begun, indent=2))
         try:
-            for path in [self.path / name for name in FILES if name != SUMMARY] + self._frame_files():
+            for path in [self.path / name for name in FILES if name != SUMMARY] + self._list_frame_files():
                 path.unlink(missing_ok=True)
             (self.path / FRAMES).mkdir(exist_ok=True)
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            raise _make_write_error(self.path, error) from error
 
     def write_frame(self, index: int, ids: np.ndarray) -> None:
         """`frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
@@ -97,16 +97,16 @@ class OutputFolder:
             raise OutputError(f"{path} must be a uint16 image of ids; write it again with `moonseg3r run`.")
         return ids
 
-    def frame_indices(self) -> Iterator[int]:
+    def list_frames(self) -> Iterator[int]:
         """The numbers of the frames written so far, ascending."""
-        yield from sorted(int(path.stem) for path in self._frame_files())
+        yield from sorted(int(path.stem) for path in self._list_frame_files())
 
     def relabel(self, final_ids: Mapping[int, int]) -> None:
         """Rewrite the frames that hold an absorbed id (old -> surviving, which is itself absorbed by none)."""
         if not final_ids:
             return
-        table = _final_table(final_ids)
-        for index in self.frame_indices():
+        table = _make_id_table(final_ids)
+        for index in self.list_frames():
             ids = self.read_frame(index)
             final = table[ids]
             if not np.array_equal(ids, final):
@@ -116,7 +116,7 @@ class OutputFolder:
         """`map.ply` and `instances.json`."""
         with self._replacing("map.ply") as temporary:
             write_ply(temporary, map)
-        self._write_text("instances.json", to_text(map))
+        self._write_text("instances.json", format_instances(map))
 
     def write_trajectory(self, stamps: Sequence[float], poses: Sequence[Tensor]) -> None:
         """`trajectory.tum`, world_from_camera."""
@@ -141,17 +141,17 @@ class OutputFolder:
 
     def read_instances(self) -> tuple[Instance, ...]:
         """`instances.json`."""
-        return self._from_rows(lambda rows: tuple(instance_of(row) for row in rows))
+        return self._read_rows(lambda rows: tuple(parse_instance(row) for row in rows))
 
     def read_descriptors(self) -> dict[int, np.ndarray]:
         """What instances look like, from `instances.json`: by id (D,) float64 at unit length, where there is one."""
-        if self._from_rows(lambda rows: any(DESCRIPTOR not in row for row in rows)):
+        if self._read_rows(lambda rows: any(DESCRIPTOR not in row for row in rows)):
             raise OutputError(
                 f"{self.path / 'instances.json'} must give each instance's descriptor, got a file of an older version without; run again."
             )
-        return self._from_rows(descriptors_of)
+        return self._read_rows(parse_descriptors)
 
-    def _from_rows(self, take: Callable[[list[Row]], T]) -> T:
+    def _read_rows(self, take: Callable[[list[Row]], T]) -> T:
         """What `take` makes of the rows of `instances.json`."""
         path = self.path / "instances.json"
         try:
@@ -163,7 +163,7 @@ class OutputFolder:
         except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:
             raise OutputError(f"cannot read {path}: {error}; run again.") from error
 
-    def _frame_files(self) -> list[Path]:
+    def _list_frame_files(self) -> list[Path]:
         folder = self.path / FRAMES
         return [p for p in folder.glob("*.png") if p.stem.isdecimal()] if folder.is_dir() else []
 
@@ -193,14 +193,14 @@ class _Replacing:
             try:
                 os.replace(self.temporary, self.path)
             except OSError as failure:
-                raise _unwritable(self.path, failure) from failure
+                raise _make_write_error(self.path, failure) from failure
             return
         self.temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _unwritable(self.path, error) from error
+            raise _make_write_error(self.path, error) from error
 
 
-def _final_table(final_ids: Mapping[int, int]) -> np.ndarray:
+def _make_id_table(final_ids: Mapping[int, int]) -> np.ndarray:
     """uint16 of 65536: for each id the one that survived."""
     table = np.arange(MAX_ID + 1, dtype=np.uint16)
     for old in (id for id in final_ids if id <= MAX_ID):
@@ -208,5 +208,5 @@ def _final_table(final_ids: Mapping[int, int]) -> np.ndarray:
     return table
 
 
-def _unwritable(path: Path, error: OSError) -> OutputError:
+def _make_write_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"cannot write {path}: {error.strerror or error}; choose a folder that can be written with -o.")

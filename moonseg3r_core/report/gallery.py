@@ -43,7 +43,7 @@ class Gallery:
         return self._images
 
 
-def evenly(pictures: list[Picture], count: int) -> list[Picture]:
+def select_evenly(pictures: list[Picture], count: int) -> list[Picture]:
     """At most `count` of them, the first and the last among these."""
     places = np.linspace(0, len(pictures) - 1, min(count, len(pictures)))
     return [pictures[k] for k in np.rint(places).astype(int)]

@@ -13,18 +13,20 @@ from torch import Tensor
 from moonseg3r_core.types import Instance, InstanceMap
 
 DESCRIPTOR = "descriptor"
-_PLACES = ("centroid", "box_min", "box_max")
-_LARGEST = 2**53  # of a number in a row, so that all of them are exact
+_VECTORS = ("centroid", "box_min", "box_max")
+_MAX_NUMBER = 2**53  # of a number in a row, so that all of them are exact
 Row = dict[str, Any]
 
 
-def to_text(map: InstanceMap) -> str:
+def format_instances(map: InstanceMap) -> str:
     """All instances as JSON, one a line; `descriptor` is None for those that left matching."""
-    rows = [dataclasses.asdict(i) | {DESCRIPTOR: direction(map.descriptors.get(i.id))} for i in map.instances]
+    rows = [
+        dataclasses.asdict(i) | {DESCRIPTOR: normalize_descriptor(map.descriptors.get(i.id))} for i in map.instances
+    ]
     return "[" + ",".join("\n" + json.dumps(row) for row in rows) + "\n]\n"
 
 
-def direction(query: Tensor | None) -> list[float] | None:
+def normalize_descriptor(query: Tensor | None) -> list[float] | None:
     """A query (D,) at unit length, to five digits; None for no query, and for one that points nowhere."""
     if query is None:
         return None
@@ -32,7 +34,7 @@ def direction(query: Tensor | None) -> list[float] | None:
     return [float(f"{value:.5g}") for value in (query.double() / length).tolist()] if 0 < length < np.inf else None
 
 
-def instance_of(row: Row) -> Instance:
+def parse_instance(row: Row) -> Instance:
     """The plain numbers of a row. Raises TypeError for one that lacks some or holds others, ValueError for other values."""
     values: Row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     values.pop(DESCRIPTOR, None)
@@ -44,14 +46,14 @@ def instance_of(row: Row) -> Instance:
 
 def _check(name: str, value: Any) -> None:
     """Raises ValueError for what is not this field of an instance: three finite numbers, a score of any value, or a count."""
-    numbers = value if name in _PLACES and isinstance(value, tuple) and len(value) == 3 else (value,)
-    kinds = (int, float) if name in (*_PLACES, "score") else (int,)
-    sound = (name not in _PLACES or numbers is value) and all(type(number) in kinds for number in numbers)
-    if not sound or (name != "score" and not all(abs(number) < _LARGEST for number in numbers)):
-        raise ValueError(f"{name} must be {'three numbers' if name in _PLACES else 'a number'}, got {value!r:.40}")
+    numbers = value if name in _VECTORS and isinstance(value, tuple) and len(value) == 3 else (value,)
+    kinds = (int, float) if name in (*_VECTORS, "score") else (int,)
+    sound = (name not in _VECTORS or numbers is value) and all(type(number) in kinds for number in numbers)
+    if not sound or (name != "score" and not all(abs(number) < _MAX_NUMBER for number in numbers)):
+        raise ValueError(f"{name} must be {'three numbers' if name in _VECTORS else 'a number'}, got {value!r:.40}")
 
 
-def descriptors_of(rows: Sequence[Row]) -> dict[int, np.ndarray]:
+def parse_descriptors(rows: Sequence[Row]) -> dict[int, np.ndarray]:
     """By id the descriptor (D,) float64, at unit length, of those that have one. Raises ValueError, KeyError."""
     found = {row["id"]: np.array(row[DESCRIPTOR], float) for row in rows if row[DESCRIPTOR] is not None}
     if any(values.ndim != 1 for values in found.values()):

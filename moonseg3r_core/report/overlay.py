@@ -6,27 +6,27 @@ import cv2
 import numpy as np
 
 from moonseg3r_core.report.gallery import Picture
-from moonseg3r_core.report.palette import colors
+from moonseg3r_core.report.palette import compute_colors
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SMALLEST_LABEL = 0.004
-_LEGIBLE_WIDTH = 480
+_MIN_LABEL_AREA = 0.004
+_MIN_WIDTH = 480
 
 
-def overlay(picture: Picture) -> np.ndarray:
+def draw_overlay(picture: Picture) -> np.ndarray:
     """The image with every instance tinted, outlined and numbered: (h, w, 3) uint8 RGB, a small one enlarged."""
-    picture = _enlarged(picture)
-    tint = colors(picture.ids)
+    picture = _enlarge(picture)
+    tint = compute_colors(picture.ids)
     labelled = (picture.ids > 0)[..., None]
     mixed = np.where(labelled, 0.5 * picture.image + 0.5 * tint, 0.75 * picture.image + 0.25 * 255).astype(np.uint8)
-    line = outlines(cv2.medianBlur(picture.ids.astype(np.uint16), 5))  # speckle gets no outline of its own
+    line = find_outlines(cv2.medianBlur(picture.ids.astype(np.uint16), 5))  # speckle gets no outline of its own
     mixed[line] = (0.25 * mixed[line] + 0.75 * 255).astype(np.uint8)
     for id in np.unique(picture.ids[picture.ids > 0]):
-        _number(mixed, picture.ids == id, int(id))
+        _draw_id(mixed, picture.ids == id, int(id))
     return mixed
 
 
-def outlines(ids: np.ndarray) -> np.ndarray:
+def find_outlines(ids: np.ndarray) -> np.ndarray:
     """(h, w) bool: pixels of an instance that border another id."""
     padded = np.pad(ids, 1, mode="edge")
     height, width = ids.shape
@@ -36,26 +36,26 @@ def outlines(ids: np.ndarray) -> np.ndarray:
     return (ids > 0) & np.any([ids != other for other in around], axis=0)
 
 
-def cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -> np.ndarray:
+def draw_cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -> np.ndarray:
     """The largest part of an instance with its surroundings dimmed, in a picture of `width` x `height`."""
-    x0, y0, w, h = _largest_part(picture.ids == id)
+    x0, y0, w, h = _find_largest_part(picture.ids == id)
     side = max(w * height, h * width) / (width * height) * 1.35
     crop_w, crop_h = max(24, round(side * width)), max(18, round(side * height))
     centred = np.array([x0 + w / 2 - crop_w / 2, y0 + h / 2 - crop_h / 2]).round().astype(int)
     room = np.array([picture.ids.shape[1] - crop_w, picture.ids.shape[0] - crop_h])
     box = np.clip(centred, np.minimum(room, 0), np.maximum(room, 0))
     image, mask = (
-        _window(array, box, crop_w, crop_h) for array in (picture.image, (picture.ids == id).astype(np.uint8))
+        _crop_window(array, box, crop_w, crop_h) for array in (picture.image, (picture.ids == id).astype(np.uint8))
     )
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if crop_w > width else cv2.INTER_CUBIC)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     shown = np.where(mask[..., None] > 0, image, 0.45 * image + 0.55 * 238).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(shown, contours, -1, colors(np.array(id)).tolist(), 2, cv2.LINE_AA)
+    cv2.drawContours(shown, contours, -1, compute_colors(np.array(id)).tolist(), 2, cv2.LINE_AA)
     return shown
 
 
-def best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
+def find_best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
     """For each id the picture in which it covers the most pixels."""
     best: dict[int, tuple[int, Picture]] = {}
     for picture in pictures:
@@ -66,21 +66,21 @@ def best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
     return {id: picture for id, (_, picture) in best.items()}
 
 
-def _enlarged(picture: Picture) -> Picture:
+def _enlarge(picture: Picture) -> Picture:
     """A picture wide enough for legible numbers, by a whole factor."""
-    factor = -(-_LEGIBLE_WIDTH // picture.image.shape[1])
+    factor = -(-_MIN_WIDTH // picture.image.shape[1])
     image = cv2.resize(picture.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
     return Picture(picture.index, image, picture.ids.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def _largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
+def _find_largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x, y, width, height of a mask's largest connected part."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     x, y, w, h, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
     return int(x), int(y), int(w), int(h)
 
 
-def _window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> np.ndarray:
+def _crop_window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> np.ndarray:
     """A window of an image that may reach over its border, where it is 238 grey (0 for a mask)."""
     x, y = corner.tolist()
     window = np.full((height, width, *array.shape[2:]), 238 if array.ndim == 3 else 0, np.uint8)
@@ -90,9 +90,9 @@ def _window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> n
     return window
 
 
-def _number(image: np.ndarray, mask: np.ndarray, id: int) -> None:
+def _draw_id(image: np.ndarray, mask: np.ndarray, id: int) -> None:
     """Write an id where its region is widest, if the region is not tiny."""
-    if mask.mean() < _SMALLEST_LABEL:
+    if mask.mean() < _MIN_LABEL_AREA:
         return
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(depth.argmax(), depth.shape)

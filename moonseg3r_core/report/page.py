@@ -12,18 +12,18 @@ import numpy as np
 import yaml
 
 from moonseg3r_core.report import topdown
-from moonseg3r_core.report.gallery import Picture, evenly
-from moonseg3r_core.report.overlay import best_pictures, cutout, overlay
-from moonseg3r_core.report.palette import hex_color
+from moonseg3r_core.report.gallery import Picture, select_evenly
+from moonseg3r_core.report.overlay import draw_cutout, draw_overlay, find_best_pictures
+from moonseg3r_core.report.palette import format_hex_color
 from moonseg3r_core.report.style import CSS
 from moonseg3r_core.report.summary import OK, Summary
 from moonseg3r_core.types import Instance, InstanceMap
 
-MOST_ROWS = 300
+MAX_ROWS = 300
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportData:
     """All that the page shows: the summary, the map with its published instances, camera poses (F, 4, 4), the pictures
     kept, the milliseconds per room of each frame, and how many overlays to show.
     """
@@ -39,9 +39,17 @@ class Material:
     overlays: int = 12
 
 
-def page(material: Material) -> str:
+def render_page(material: ReportData) -> str:
     """The whole page as HTML."""
-    sections = (_header, _overlays, _map, _instances, _times, _skipped, _config)
+    sections = (
+        _render_header,
+        _render_overlays,
+        _render_map,
+        _render_instances,
+        _render_times,
+        _render_skipped,
+        _render_config,
+    )
     title = escape(f"MoonSeg3R: {material.summary.source}")
     body = "\n".join(part for part in (build(material) for build in sections) if part)
     return (
@@ -51,7 +59,7 @@ def page(material: Material) -> str:
     )
 
 
-def _header(material: Material) -> str:
+def _render_header(material: ReportData) -> str:
     s = material.summary
     figures = {
         "instances": s.instances,
@@ -66,12 +74,12 @@ def _header(material: Material) -> str:
     kinds = f"geometry: {escape(geometry)} &middot; masks: {escape(s.masks_kind)}"
     how = f"{s.source_kind} &middot; {kinds} &middot; MoonSeg3R {escape(s.version)}"
     return (
-        f"<header><h1>{escape(_short(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
-        f'<dl class="figures">{cells}</dl>{_notices(s)}'
+        f"<header><h1>{escape(_shorten_source(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
+        f'<dl class="figures">{cells}</dl>{_render_notices(s)}'
     )
 
 
-def _notices(summary: Summary) -> str:
+def _render_notices(summary: Summary) -> str:
     notices = [
         summary.untrained,
         "Interrupted: this is what was done until then." if summary.interrupted else "",
@@ -81,23 +89,23 @@ def _notices(summary: Summary) -> str:
     return "".join(f'<div class="verdict">{escape(notice)}</div>' for notice in notices if notice)
 
 
-def _overlays(material: Material) -> str:
-    shown = evenly(material.pictures, material.overlays)
+def _render_overlays(material: ReportData) -> str:
+    shown = select_evenly(material.pictures, material.overlays)
     figures = "".join(
-        f'<figure><img src="{_jpeg(overlay(p))}" alt="frame {p.index} with its instances">'
+        f'<figure><img src="{_encode_jpeg(draw_overlay(p))}" alt="frame {p.index} with its instances">'
         f"<figcaption>frame {p.index}</figcaption></figure>"
         for p in shown
     )
     note = (
         "One colour and one number per instance, the same in every picture and in the map below; what has none is pale."
     )
-    return _section("Frames", note, f'<div class="pictures">{figures}</div>') if shown else ""
+    return _render_section("Frames", note, f'<div class="pictures">{figures}</div>') if shown else ""
 
 
-def _map(material: Material) -> str:
+def _render_map(material: ReportData) -> str:
     from moonseg3r_core.report import charts  # brings matplotlib, which only a page that is written needs
 
-    view = topdown.draw(material.map, material.poses, material.voxel)
+    view = topdown.rasterize_map(material.map, material.poses, material.voxel)
     if view is None:
         return ""
     note = (
@@ -107,53 +115,55 @@ def _map(material: Material) -> str:
         f"largest instance has its own. {material.summary.estimated}"
     )
     numbered = [instance.id for instance in sorted(material.published, key=lambda instance: -instance.points)]
-    return _section(
-        "Map", note, f'<img class="plot" src="{_png(charts.top_down(view, numbered))}" alt="map from above">'
+    return _render_section(
+        "Map", note, f'<img class="plot" src="{_encode_png(charts.plot_map(view, numbered))}" alt="map from above">'
     )
 
 
-def _instances(material: Material) -> str:
+def _render_instances(material: ReportData) -> str:
     ranked = sorted(material.published, key=lambda instance: -instance.points)
     if not ranked:
         return ""
-    best = best_pictures(material.pictures)
-    rows = "".join(_row(instance, best.get(instance.id)) for instance in ranked[:MOST_ROWS])
+    best = find_best_pictures(material.pictures)
+    rows = "".join(_render_row(instance, best.get(instance.id)) for instance in ranked[:MAX_ROWS])
     names = ("id", "", "points", "size, m", "observations", "first frame", "last frame", "score")
     head = "".join(f"<th>{name}</th>" for name in names)
     note = f"{len(ranked)} instances, the largest first."
-    if len(ranked) > MOST_ROWS:
-        note += f" The first {MOST_ROWS} are listed; instances.json holds all."
+    if len(ranked) > MAX_ROWS:
+        note += f" The first {MAX_ROWS} are listed; instances.json holds all."
     if material.summary.instances_withheld:
         note += (
             f" {material.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
         )
-    return _section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
+    return _render_section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
 
 
-def _row(instance: Instance, picture: Picture | None) -> str:
+def _render_row(instance: Instance, picture: Picture | None) -> str:
     size = " &times; ".join(f"{b - a:.2f}" for a, b in zip(instance.box_min, instance.box_max, strict=True))
-    image = f'<img src="{_jpeg(cutout(picture, instance.id))}" alt="instance {instance.id}">' if picture else ""
+    image = (
+        f'<img src="{_encode_jpeg(draw_cutout(picture, instance.id))}" alt="instance {instance.id}">' if picture else ""
+    )
     share = f'<span class="bar"><b style="width:{100 * min(max(instance.score, 0.0), 1.0):.0f}%"></b></span>'
     cells = (
-        f'<span class="id"><i style="background:{hex_color(instance.id)}"></i>{instance.id}</span>', image,
+        f'<span class="id"><i style="background:{format_hex_color(instance.id)}"></i>{instance.id}</span>', image,
         f"{instance.points:,}", size, instance.observations, instance.first_frame, instance.last_frame,
         f"{share}{instance.score:.2f}",
     )  # fmt: skip
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _times(material: Material) -> str:
+def _render_times(material: ReportData) -> str:
     if not material.summary.stage_ms:
         return ""
     from moonseg3r_core.report import charts
 
-    plot = _png(charts.stage_times(material.indices, material.stage_ms, material.summary.stage_ms))
+    plot = _encode_png(charts.plot_stage_times(material.indices, material.stage_ms, material.summary.stage_ms))
     total = sum(material.summary.stage_ms.values())
     note = f"Milliseconds that each room took; the medians add up to {total:.0f} ms. Reading and writing come on top."
-    return _section("Time per room", note, f'<img class="plot" src="{plot}" alt="time per room">')
+    return _render_section("Time per room", note, f'<img class="plot" src="{plot}" alt="time per room">')
 
 
-def _skipped(material: Material) -> str:
+def _render_skipped(material: ReportData) -> str:
     s = material.summary
     rows = [("left out", *row) for row in s.skipped.items()] + [("without points", *row) for row in s.held.items()]
     if not rows:
@@ -161,28 +171,28 @@ def _skipped(material: Material) -> str:
     cells = "".join(f"<tr><td>{what}</td><td>{escape(why)}</td><td>{count}</td></tr>" for what, why, count in rows)
     table = f'<table class="plain"><tr><th></th><th>reason</th><th>frames</th></tr>{cells}</table>'
     note = f"{sum(s.skipped.values())} frames were left out, {sum(s.held.values())} brought no points of their own."
-    return _section("Skipped frames", note, table)
+    return _render_section("Skipped frames", note, table)
 
 
-def _config(material: Material) -> str:
+def _render_config(material: ReportData) -> str:
     text = escape(yaml.safe_dump(dict(material.summary.config), sort_keys=False))
     return f"<section><details><summary>Configuration</summary><pre>{text}</pre></details></section>"
 
 
-def _section(title: str, note: str, content: str) -> str:
+def _render_section(title: str, note: str, content: str) -> str:
     return f'<section><h2>{title}</h2><p class="note">{note}</p>{content}</section>'
 
 
-def _short(source: str) -> str:
+def _shorten_source(source: str) -> str:
     """A recording's own name: the last part of its path."""
     return source.rstrip("/").rsplit("/", 1)[-1] or source
 
 
-def _jpeg(image: np.ndarray, quality: int = 86) -> str:
+def _encode_jpeg(image: np.ndarray, quality: int = 86) -> str:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def _png(data: bytes) -> str:
+def _encode_png(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode("ascii")

@@ -11,23 +11,23 @@ _LIGHTNESS = np.array([0.86, 0.55, 0.61, 0.67, 0.74, 0.80])
 _CHROMA = 0.145
 
 
-def colors(ids: np.ndarray) -> np.ndarray:
+def compute_colors(ids: np.ndarray) -> np.ndarray:
     """RGB (..., 3) uint8 of instance ids (...), 0 grey. Neighbouring ids differ in hue and in lightness.
 
     Lightness tells apart what a colour-blind reader sees in one hue. OKLCH: Ottosson 2020.
     """
     ids = np.asarray(ids, dtype=np.int64)
     hue = np.deg2rad(ids * _GOLDEN_ANGLE + 20.0)
-    rgb = _srgb_from_oklab(_LIGHTNESS[ids % 6], _CHROMA * np.cos(hue), _CHROMA * np.sin(hue))
+    rgb = _convert_oklab_to_srgb(_LIGHTNESS[ids % 6], _CHROMA * np.cos(hue), _CHROMA * np.sin(hue))
     return np.where((ids > 0)[..., None], np.rint(255 * rgb), UNLABELLED).astype(np.uint8)
 
 
-def hex_color(id: int) -> str:
+def format_hex_color(id: int) -> str:
     """An id's colour as HTML writes it."""
-    return "#" + bytes(colors(np.array(id))).hex()
+    return "#" + bytes(compute_colors(np.array(id))).hex()
 
 
-def _srgb_from_oklab(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _convert_oklab_to_srgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """sRGB (..., 3) in [0, 1]; what lies outside the gamut is clipped."""
     cone = np.array([[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]])
     linear_from_cone = np.array(

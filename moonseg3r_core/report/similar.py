@@ -13,14 +13,14 @@ from moonseg3r_core.types import Instance
 
 
 @dataclass(frozen=True)
-class Alike:
+class SimilarInstance:
     """An instance and its cosine with the one asked for."""
 
     instance: Instance
     similarity: float
 
 
-def similar(out: OutputFolder, id: int, top: int) -> list[Alike]:
+def find_similar(out: OutputFolder, id: int, top: int) -> list[SimilarInstance]:
     """The `top` instances of a result that look most like `id`, best first. Raises InputError for an id without likes."""
     instances, descriptors = out.read_instances(), out.read_descriptors()
     _check_id(id, [i.id for i in instances], out)
@@ -29,13 +29,15 @@ def similar(out: OutputFolder, id: int, top: int) -> list[Alike]:
             f"instance {id} of {out.path} must have a descriptor, got none: it was retired, for it led no point of the map; "
             "give another ID."
         )
-    return most_alike(instances, descriptors, id)[:top]
+    return rank_similar(instances, descriptors, id)[:top]
 
 
-def most_alike(instances: Sequence[Instance], descriptors: Mapping[int, np.ndarray], id: int) -> list[Alike]:
+def rank_similar(
+    instances: Sequence[Instance], descriptors: Mapping[int, np.ndarray], id: int
+) -> list[SimilarInstance]:
     """All others that have a descriptor ((D,) at unit length, by id), by falling cosine with that of `id`."""
     others = [i for i in instances if i.id != id and i.id in descriptors]
-    ranked = [Alike(i, float(descriptors[id] @ descriptors[i.id])) for i in others]
+    ranked = [SimilarInstance(i, float(descriptors[id] @ descriptors[i.id])) for i in others]
     return sorted(ranked, key=lambda alike: (-alike.similarity, alike.instance.id))
 
 

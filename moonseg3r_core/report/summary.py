@@ -14,7 +14,7 @@ OK = "ok"
 
 
 @dataclass(frozen=True)
-class Counts:
+class FrameCounts:
     """How the frames of a run fared: `used` went through the line; of these `without_depth` had no valid point and
     `without_masks` had points and yet no mask that holds any; `held` and `skipped` are frames by reason, the former used,
     though without points of their own.
@@ -79,21 +79,21 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def verdict(counts: Counts, instances: int, withheld: int, limits: MapConfig) -> str:
+def make_verdict(counts: FrameCounts, instances: int, withheld: int, limits: MapConfig) -> str:
     """`ok`, or in one line why there is no instance, with what to do."""
     if instances:
         return OK
     if not counts.read:
         return "no instance: the source gave no frame; check that it holds images."
     if not counts.used:
-        return f"no instance: none of the {counts.read} frames read could be used. {_skipped(counts)}"
+        return f"no instance: none of the {counts.read} frames read could be used. {_describe_skipped(counts)}"
     if withheld:
         return (
-            f"no instance: {_number(counts.used, 'frame')} gave {_number(withheld, 'candidate')}, each seen in fewer than "
+            f"no instance: {_format_count(counts.used, 'frame')} gave {_format_count(withheld, 'candidate')}, each seen in fewer than "
             f"{limits.min_observations} frames or holding fewer than {limits.min_points} points of the map; use more frames, "
             "a smaller --stride, or --set map.min_observations=1 map.min_points=0."
         )
-    parts = [f"no instance: {_number(counts.used, 'frame')} used"]
+    parts = [f"no instance: {_format_count(counts.used, 'frame')} used"]
     if counts.held:
         reason, number = max(counts.held.items(), key=lambda item: item[1])
         parts.append(f"{sum(counts.held.values())} without points of their own, {number} of them: {reason}")
@@ -101,13 +101,13 @@ def verdict(counts: Counts, instances: int, withheld: int, limits: MapConfig) ->
         parts.append(f"{counts.without_depth} without depth in range (reconstruction.rgbd.min_depth, max_depth)")
     if counts.without_masks:
         parts.append(f"{counts.without_masks} whose masks are all void, too small (masks.min_area) or without depth")
-    return ", ".join(parts) + ". " + _skipped(counts) if counts.skipped else ", ".join(parts) + "."
+    return ", ".join(parts) + ". " + _describe_skipped(counts) if counts.skipped else ", ".join(parts) + "."
 
 
-def _skipped(counts: Counts) -> str:
+def _describe_skipped(counts: FrameCounts) -> str:
     reason, number = max(counts.skipped.items(), key=lambda item: item[1])
-    return f"{_number(sum(counts.skipped.values()), 'frame')} skipped, {number} of them with: {reason}"
+    return f"{_format_count(sum(counts.skipped.values()), 'frame')} skipped, {number} of them with: {reason}"
 
 
-def _number(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

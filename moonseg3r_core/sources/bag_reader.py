@@ -15,11 +15,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.mcap_repair import CutMcap
-from moonseg3r_core.sources.names import natural_key
+from moonseg3r_core.sources.names import make_natural_key
 
 SUFFIXES = (".mcap", ".db3")
 TYPES = get_typestore(Stores.ROS2_HUMBLE)  # the messages read here are laid out alike in every ROS 2 release
-Damaged = Callable[[str], None]
+OnDamage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -53,53 +53,59 @@ class Message:
 
 def is_bag(path: Path) -> bool:
     """True for a .mcap or .db3 file and a folder that holds metadata.yaml or such files."""
-    return path.suffix in SUFFIXES if path.is_file() else (path / "metadata.yaml").exists() or bool(storages(path))
+    return (
+        path.suffix in SUFFIXES
+        if path.is_file()
+        else (path / "metadata.yaml").exists() or bool(list_storage_files(path))
+    )
 
 
-def storages(folder: Path) -> list[Path]:
+def list_storage_files(folder: Path) -> list[Path]:
     """The storage files of a bag folder in the order of recording."""
-    return sorted((file for file in folder.iterdir() if file.suffix in SUFFIXES), key=lambda f: natural_key(f.name))
+    return sorted(
+        (file for file in folder.iterdir() if file.suffix in SUFFIXES), key=lambda f: make_natural_key(f.name)
+    )
 
 
-def read_topics(path: Path, damaged: Damaged) -> list[Topic]:
+def read_topics(path: Path, on_damage: OnDamage) -> list[Topic]:
     """All topics of a bag. Raises SourceError when nothing of it can be opened."""
     found: dict[tuple[str, str], Topic] = {}
-    for part in open_parts(path, damaged):
+    for part in open_parts(path, on_damage):
         with closing(part):
-            for topic in part.topics():
+            for topic in part.read_topics():
                 so_far = found.get((topic.name, topic.type), Topic(topic.name, topic.type, 0))
                 both = replace(so_far, count=so_far.count + topic.count, qos=so_far.qos + topic.qos)
                 found[topic.name, topic.type] = both
     return [topic for _, topic in sorted(found.items())]
 
 
-def read_messages(path: Path, topics: Collection[str], damaged: Damaged, start: int = 0) -> Iterator[Message]:
+def read_messages(path: Path, topics: Collection[str], on_damage: OnDamage, start: int = 0) -> Iterator[Message]:
     """The messages of some topics in order of time, from `start` (ns) on; at damage `damaged` is told, that file ends."""
-    for part in open_parts(path, damaged):
+    for part in open_parts(path, on_damage):
         with closing(part):
-            messages = part.messages(topics, start)
+            messages = part.read_messages(topics, start)
             while True:
                 try:
                     message = next(messages, None)
                 except Exception as error:  # rosbags passes on what sqlite, zstd, lz4 and struct raise
-                    damaged(_line(error))
+                    on_damage(_describe_error(error))
                     break
                 if message is None:
                     break
                 yield message
 
 
-class Whole:
+class RosbagsPart:
     """A bag, or one file of it, that rosbags opens."""
 
     def __init__(self, path: Path | CutMcap) -> None:
         self.reader = Reader(path)  # type: ignore[arg-type]  # CutMcap has of a path what the reader uses
         self.reader.open()
 
-    def topics(self) -> list[Topic]:
-        return [Topic(c.topic, c.msgtype, c.msgcount, _offered(c)) for c in self.reader.connections]
+    def read_topics(self) -> list[Topic]:
+        return [Topic(c.topic, c.msgtype, c.msgcount, _get_qos(c)) for c in self.reader.connections]
 
-    def messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
+    def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
         wanted = [c for c in self.reader.connections if c.topic in topics]
         if wanted:
             for connection, stamp, raw in self.reader.messages(wanted, start):
@@ -109,7 +115,7 @@ class Whole:
         self.reader.close()
 
 
-class CutSqlite:
+class TruncatedSqlite:
     """A cut .db3 file: the rows up to the first page that is missing, in the order of recording."""
 
     def __init__(self, path: Path) -> None:
@@ -117,20 +123,20 @@ class CutSqlite:
         self.database.execute("PRAGMA writable_schema=ON")  # SQLite then opens a file shorter than its header says
         texts = "typeof(name) = 'text' AND typeof(type) = 'text'"  # damage puts anything there
         rows = self.database.execute(f"SELECT id, name, type FROM topics WHERE {texts}").fetchall()
-        self.named: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
+        self.topics: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
 
-    def topics(self) -> list[Topic]:
-        counts = dict.fromkeys(self.named, 0)
+    def read_topics(self) -> list[Topic]:
+        counts = dict.fromkeys(self.topics, 0)
         try:
             for (id,) in self.database.execute("SELECT topic_id FROM messages"):
                 counts[id] = counts.get(id, 0) + 1
         except sqlite3.DatabaseError:
             pass  # a page that is missing, or all messages: `messages` tells it
-        return [Topic(*self.named[id], counts[id]) for id in self.named]
+        return [Topic(*self.topics[id], counts[id]) for id in self.topics]
 
-    def messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
+    def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
         for id, stamp, raw in self.database.execute("SELECT topic_id, timestamp, data FROM messages"):
-            name, type = self.named.get(id, ("", ""))
+            name, type = self.topics.get(id, ("", ""))
             if name in topics and stamp >= start:
                 yield Message(name, type, stamp, raw)
 
@@ -138,46 +144,46 @@ class CutSqlite:
         self.database.close()
 
 
-Part = Whole | CutSqlite
+BagPart = RosbagsPart | TruncatedSqlite
 
 
-def open_parts(path: Path, damaged: Damaged) -> Iterator[Part]:
+def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
     """The bag as rosbags opens it, else each of its files as far as it goes, the damage told.
 
     Raises SourceError when not one file can be opened.
     """
     try:
-        yield Whole(path)
+        yield RosbagsPart(path)
         return
     except Exception as error:  # rosbags passes on what sqlite, zstd, lz4, yaml and struct raise
-        fault = _line(error)
+        fault = _describe_error(error)
         untold = path.is_dir() and isinstance(error, FileNotFoundError)  # without metadata.yaml it may be whole
     opened = 0
-    for file in storages(path) if path.is_dir() else [path]:
-        part = _open_file(file, damaged)
+    for file in list_storage_files(path) if path.is_dir() else [path]:
+        part = _open_file(file, on_damage)
         opened += part is not None
         if part is not None:
             yield part
     if not opened:
         raise SourceError(f"{path} cannot be read as a bag: {fault}; record it again.")
     if path.is_dir() and not untold:
-        damaged(fault)
+        on_damage(fault)
 
 
-def _open_file(file: Path, damaged: Damaged) -> Part | None:
+def _open_file(file: Path, on_damage: OnDamage) -> BagPart | None:
     try:
-        return Whole(file)
+        return RosbagsPart(file)
     except Exception as error:  # as above
-        damaged(_line(error))
+        on_damage(_describe_error(error))
     try:
-        return Whole(CutMcap(file)) if file.suffix == ".mcap" else CutSqlite(file)
+        return RosbagsPart(CutMcap(file)) if file.suffix == ".mcap" else TruncatedSqlite(file)
     except Exception:  # as above; what is wrong with the file is told already
         return None
 
 
-def _offered(connection: Connection) -> tuple[Qos, ...]:
+def _get_qos(connection: Connection) -> tuple[Qos, ...]:
     return tuple(connection.ext.offered_qos_profiles) if isinstance(connection.ext, ConnectionExtRosbag2) else ()
 
 
-def _line(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

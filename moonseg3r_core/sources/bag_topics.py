@@ -29,7 +29,7 @@ class Topics:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class TopicSelection:
     """The topics that are read; None where the bag has none. `pose` stands in the place of /tf."""
 
     color: Topic
@@ -50,30 +50,32 @@ class Chosen:
         return ", ".join([*parts, f"poses {poses or 'none'}"])
 
 
-def choose(topics: list[Topic], asked: Topics) -> Chosen:
+def choose_topics(topics: list[Topic], asked: Topics) -> TopicSelection:
     """The topics to read. Raises SourceError, listing the bag's topics, when one asked for or any image is missing."""
     filled = [topic for topic in topics if topic.count]
     for field in fields(asked):
         name = getattr(asked, field.name)
-        if field.name != "world" and name is not None and not _named(name, filled):
-            raise SourceError(f"the bag has no messages on {field.name} topic {name}; it holds: {listing(topics)}.")
+        if field.name != "world" and name is not None and not _find_topic(name, filled):
+            raise SourceError(
+                f"the bag has no messages on {field.name} topic {name}; it holds: {describe_topics(topics)}."
+            )
     images = [topic for topic in filled if topic.type in IMAGE]
-    color = _named(asked.color, images) or _best([t for t in images if not is_depth(t)], color_score)
+    color = _find_topic(asked.color, images) or _find_best([t for t in images if not is_depth(t)], score_color)
     if color is None:
         raise SourceError(
-            f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {listing(topics)}."
+            f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {describe_topics(topics)}."
         )
     depths = [t for t in images if is_depth(t) and t != color]
     transforms = tuple(topic for topic in filled if topic.type in TF)
     moving = any(not is_static(topic.name) for topic in transforms)
-    return Chosen(
+    return TopicSelection(
         color,
-        _named(asked.depth, images) or _best(depths, lambda topic: depth_score(topic, color)),
-        _named(asked.camera_info, filled) or _best(
+        _find_topic(asked.depth, images) or _find_best(depths, lambda topic: score_depth(topic, color)),
+        _find_topic(asked.camera_info, filled) or _find_best(
             [t for t in filled if t.type in CAMERA_INFO and not (is_depth(t) and not is_depth(color))],
-            lambda topic: _shared(topic, color),
+            lambda topic: _compute_namespace_overlap(topic, color),
         ),
-        _named(asked.pose, filled) or (None if moving else _best([t for t in filled if t.type in POSE], lambda _: 0)),
+        _find_topic(asked.pose, filled) or (None if moving else _find_best([t for t in filled if t.type in POSE], lambda _: 0)),
         transforms,
     )  # fmt: skip
 
@@ -88,36 +90,36 @@ def is_depth(topic: Topic) -> bool:
     return "depth" in re.sub(r"depth_?cam(era)?|depthai", "", topic.name.lower())
 
 
-def color_score(topic: Topic) -> float:
+def score_color(topic: Topic) -> float:
     """How likely a topic is the colour image: rgb and color before image, raw before compressed, infrared last."""
     name = topic.name.lower()
     kind = 2.0 if re.search(r"rgb|colou?r", name) else 1.0 if "image" in name else 0.0
     return kind - 0.5 * (topic.type == IMAGE[1]) - 4.0 * bool(OTHER_IMAGES.search(name))
 
 
-def depth_score(topic: Topic, color: Topic) -> float:
+def score_depth(topic: Topic, color: Topic) -> float:
     """How likely a topic is the depth of this colour: registered before plain, near in name, raw before compressed."""
     name = topic.name.lower()
     registered = 3.0 * bool(re.search(r"aligned|registered", name)) + 1.0 * bool(re.search(r"rgb|colou?r", name))
     coded = topic.type == IMAGE[1]
     bad = 2.0 * (coded and "compresseddepth" not in name) + 4.0 * bool(OTHER_IMAGES.search(name))
-    return registered + 0.5 * _shared(topic, color) - 0.5 * coded - bad
+    return registered + 0.5 * _compute_namespace_overlap(topic, color) - 0.5 * coded - bad
 
 
-def listing(topics: list[Topic]) -> str:
+def describe_topics(topics: list[Topic]) -> str:
     """The bag's topics in words."""
     return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "no topic at all"
 
 
-def _shared(topic: Topic, color: Topic) -> float:
+def _compute_namespace_overlap(topic: Topic, color: Topic) -> float:
     folders, others = topic.name.split("/")[:-1], color.name.split("/")[:-1]
     shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(folders, others, strict=False)))
     return shared / max(len(folders), len(others), 1)
 
 
-def _named(name: str | None, topics: list[Topic]) -> Topic | None:
+def _find_topic(name: str | None, topics: list[Topic]) -> Topic | None:
     return next((topic for topic in topics if topic.name == name), None)
 
 
-def _best(topics: list[Topic], score: Callable[[Topic], float]) -> Topic | None:
+def _find_best(topics: list[Topic], score: Callable[[Topic], float]) -> Topic | None:
     return max(topics, key=score, default=None)

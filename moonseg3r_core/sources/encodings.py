@@ -90,7 +90,7 @@ def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int,
             f"unknown depth encoding {encoding[:40]!r}; known are 16UC1 (millimetres) and 32FC1 (metres)"
         )
     ordered = sample.newbyteorder(">" if is_bigendian else "<")
-    return to_metres(unpack(data, height, width, 1, ordered, step))
+    return convert_to_metres(unpack(data, height, width, 1, ordered, step))
 
 
 def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, step: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
     return pixels if channels == 1 else pixels.reshape(rows, width, channels)
 
 
-def to_metres(depth: np.ndarray) -> np.ndarray:
+def convert_to_metres(depth: np.ndarray) -> np.ndarray:
     """uint16 millimetres or float metres as float32 metres, 0 where there is none."""
     if depth.dtype == np.uint16:
         return depth.astype(np.float32) / np.float32(1000)
@@ -143,7 +143,7 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise FrameRejected(f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}")
     if not format.strip().lower().startswith("32fc1") or bare:
-        return to_metres(pixels)
+        return convert_to_metres(pixels)
     _, a, b = HEADER.unpack_from(raw)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return to_metres(np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0))
+        return convert_to_metres(np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.encodings import decode_compressed_depth, decode_compressed_image
-from moonseg3r_core.sources.names import natural_key
+from moonseg3r_core.sources.names import make_natural_key
 from moonseg3r_core.sources.source import Rejection
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 def list_images(folder: Path) -> list[Path]:
     """The images of a folder in natural order, hidden files left out."""
     found = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
-    return sorted(found, key=lambda f: natural_key(f.name))
+    return sorted(found, key=lambda f: make_natural_key(f.name))
 
 
 def read_image(path: Path) -> Tensor:

@@ -26,10 +26,10 @@ class ImagesSource(Recording):
         super().__init__(str(path), path, stride, max_frames)
         self.files = list_images(path)
         if not self.files:
-            raise SourceError(f"{path} {_what_is_there(path)}.")
+            raise SourceError(f"{path} {_describe_contents(path)}.")
         stems = [file.stem for file in self.files]
-        stamps = timestamps(stems)
-        self.indices = list(range(len(stems))) if stamps else numbers(stems)
+        stamps = parse_timestamps(stems)
+        self.indices = list(range(len(stems))) if stamps else parse_numbers(stems)
         self.stamps = stamps or [index / RATE for index in self.indices]
 
     @property
@@ -40,22 +40,22 @@ class ImagesSource(Recording):
     def lacks(self) -> tuple[str, ...]:
         return ("depth", "intrinsics", "poses")
 
-    def _frames(self) -> Iterator[Frame | FrameRejected]:
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         for at in range(0, len(self.files), self.stride)[: self.max_frames]:
-            yield self.attempt(partial(self._read, at))
+            yield self.read_or_reject(partial(self._read, at))
 
     def _read(self, at: int) -> Frame:
         return Frame(self.indices[at], self.stamps[at], read_image(self.files[at]))
 
 
-def numbers(stems: list[str]) -> list[int]:
+def parse_numbers(stems: list[str]) -> list[int]:
     """The number at the end of each name when all have one and no two the same, else 0, 1, 2..."""
     found = [re.search(r"\d{1,9}$", stem) for stem in stems]
     values = [int(match.group()) for match in found if match]
     return values if len(set(values)) == len(stems) else list(range(len(stems)))
 
 
-def timestamps(stems: list[str]) -> list[float] | None:
+def parse_timestamps(stems: list[str]) -> list[float] | None:
     """Names that are all times (1305031102.175304, or Unix time in ms, us, ns) in seconds, else None."""
     if all(re.fullmatch(r"\d+\.\d+", stem) for stem in stems):
         return [float(stem) for stem in stems]
@@ -64,7 +64,7 @@ def timestamps(stems: list[str]) -> list[float] | None:
     return None
 
 
-def _what_is_there(path: Path) -> str:
+def _describe_contents(path: Path) -> str:
     if not any(path.iterdir()):
         return "is an empty folder; give a folder of images, a ScanNet export (color/, depth/, pose/) or a bag"
     folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]

@@ -13,20 +13,20 @@ from moonseg3r_core.sources.encodings import (
     decode_depth,
     decode_image,
 )
-from moonseg3r_core.sources.registration import scale_intrinsics
-from moonseg3r_core.sources.transforms import pose_from_quaternion
+from moonseg3r_core.sources.registration import resize_intrinsics
+from moonseg3r_core.sources.transforms import make_pose
 
-MOST = 1e9  # pixels; no focal length or principal point is as large
-FAR = 10  # images; no region of interest lies as far from the principal point
+MAX_INTRINSIC_PX = 1e9  # pixels; no focal length or principal point is as large
+MAX_PRINCIPAL_POINT_OFFSET = 10  # images; no region of interest lies as far from the principal point
 
 
-def stamp_of(header: Any, recorded: float) -> float:
+def read_stamp(header: Any, recorded: float) -> float:
     """Seconds of a header; a header that was never stamped takes the time of recording."""
     stamp = float(header.stamp.sec) + header.stamp.nanosec * 1e-9
     return stamp if stamp > 0 else recorded
 
 
-def image_of(message: Any) -> np.ndarray:
+def decode_image_message(message: Any) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an Image or CompressedImage. Raises FrameRejected."""
     if hasattr(message, "format"):
         return decode_compressed_image(message.data)
@@ -34,7 +34,7 @@ def image_of(message: Any) -> np.ndarray:
     return decode_image(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian))
 
 
-def depth_of(message: Any) -> np.ndarray:
+def decode_depth_message(message: Any) -> np.ndarray:
     """(H, W) float32 metres of an Image or CompressedImage. Raises FrameRejected."""
     if hasattr(message, "format"):
         return decode_compressed_depth(message.data, message.format)
@@ -42,41 +42,41 @@ def depth_of(message: Any) -> np.ndarray:
     return decode_depth(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian))
 
 
-class WrongCamera(FrameRejected):
+class CameraInfoMismatch(FrameRejected):
     """A CameraInfo that is for images of another size."""
 
 
-def intrinsics_of(info: Any, size: tuple[int, int], rectified: bool) -> np.ndarray | None:
+def compute_intrinsics(info: Any, size: tuple[int, int], rectified: bool) -> np.ndarray | None:
     """Intrinsics (3, 3) of an image of `size` (H, W) under its CameraInfo, region of interest and binning applied.
 
     A rectified image has the projection matrix P for its camera. None for a camera that is not calibrated.
     Raises WrongCamera for images of another size, FrameRejected for numbers that no camera has.
     """
-    k, d = _camera(info, rectified), np.array(info.d, dtype=np.float64)
-    if not (np.all(np.abs(k) < MOST) and np.isfinite(d).all()):
+    k, d = _read_camera_matrix(info, rectified), np.array(info.d, dtype=np.float64)
+    if not (np.all(np.abs(k) < MAX_INTRINSIC_PX) and np.isfinite(d).all()):
         raise FrameRejected(f"camera_info must hold finite numbers, got K or P {k.tolist()}, D {d[:14].tolist()}")
     if not is_calibrated(info, rectified):
         return None
     window = (info.roi.height or info.height or size[0], info.roi.width or info.width or size[1])
     binned = (window[0] // max(1, info.binning_y), window[1] // max(1, info.binning_x))
     if binned != size:
-        raise WrongCamera(
+        raise CameraInfoMismatch(
             f"camera_info must be for images of {size[1]}x{size[0]}, got {binned[1]}x{binned[0]} after its region of"
             " interest and binning; choose the camera_info topic that belongs to the image."
         )
     k[0, 2] -= info.roi.x_offset
     k[1, 2] -= info.roi.y_offset
-    if abs(k[0, 2]) > FAR * window[1] or abs(k[1, 2]) > FAR * window[0]:
+    if abs(k[0, 2]) > MAX_PRINCIPAL_POINT_OFFSET * window[1] or abs(k[1, 2]) > MAX_PRINCIPAL_POINT_OFFSET * window[0]:
         raise FrameRejected(
             f"camera_info must have its principal point near the image of {window[1]}x{window[0]}, got"
             f" ({k[0, 2]:.0f}, {k[1, 2]:.0f}) in its region of interest"
         )
-    return scale_intrinsics(k, window, size)
+    return resize_intrinsics(k, window, size)
 
 
 def is_calibrated(info: Any, rectified: bool) -> bool:
     """True when a CameraInfo has focal lengths; a driver that knows none leaves them 0."""
-    k = _camera(info, rectified)
+    k = _read_camera_matrix(info, rectified)
     return bool(k[0, 0] > 0 and k[1, 1] > 0)
 
 
@@ -85,28 +85,28 @@ def is_distorted(info: Any) -> bool:
     return bool(np.any(np.abs(np.array(info.d, dtype=np.float64)) > 0))
 
 
-def edge_of(transform: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
+def read_transform(transform: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
     """(parent, child, stamp, parent_from_child) of a TransformStamped. Raises TransformError as `pose_of` does."""
-    pose = _pose(transform.transform.translation, transform.transform.rotation)
-    return transform.header.frame_id, transform.child_frame_id, stamp_of(transform.header, recorded), pose
+    pose = _make_pose(transform.transform.translation, transform.transform.rotation)
+    return transform.header.frame_id, transform.child_frame_id, read_stamp(transform.header, recorded), pose
 
 
-def pose_of(message: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
+def read_pose(message: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
     """(parent, child or "", stamp, parent_from_child) of Odometry, PoseStamped and PoseWithCovarianceStamped.
 
     Raises TransformError for a pose without rotation or numbers that are not finite.
     """
     pose = getattr(message.pose, "pose", message.pose)
     child = getattr(message, "child_frame_id", "")
-    matrix = _pose(pose.position, pose.orientation)
-    return message.header.frame_id, child, stamp_of(message.header, recorded), matrix
+    matrix = _make_pose(pose.position, pose.orientation)
+    return message.header.frame_id, child, read_stamp(message.header, recorded), matrix
 
 
-def _camera(info: Any, rectified: bool) -> np.ndarray:
+def _read_camera_matrix(info: Any, rectified: bool) -> np.ndarray:
     p = np.array(info.p, dtype=np.float64).reshape(3, 4)[:, :3]
     return p.copy() if rectified and not p[0, 0] <= 0 else np.array(info.k, dtype=np.float64).reshape(3, 3)
 
 
-def _pose(translation: Any, rotation: Any) -> np.ndarray:
+def _make_pose(translation: Any, rotation: Any) -> np.ndarray:
     place = (translation.x, translation.y, translation.z)
-    return pose_from_quaternion(place, (rotation.x, rotation.y, rotation.z, rotation.w))
+    return make_pose(place, (rotation.x, rotation.y, rotation.z, rotation.w))

@@ -6,23 +6,23 @@ from collections import deque
 from statistics import median
 from typing import Any
 
-from moonseg3r_core.sources.transforms import JUMP
+from moonseg3r_core.sources.transforms import TIME_JUMP_S
 
-PERIOD = 1 / 30  # seconds between images until two have been seen
-CAPACITY = 64  # depth images held at most
+DEFAULT_PERIOD_S = 1 / 30  # seconds between images until two have been seen
+MAX_DEPTHS = 64  # depth images held at most
 
 
 class DepthPairing:
     """Pairs each colour image with the depth image nearest in time, at most half a frame away."""
 
     def __init__(self) -> None:
-        self.depths: deque[tuple[float, Any]] = deque(maxlen=CAPACITY)
+        self.depths: deque[tuple[float, Any]] = deque(maxlen=MAX_DEPTHS)
         self.intervals: deque[float] = deque(maxlen=31)
         self.newest: float | None = None
 
-    def see_image(self, stamp: float) -> None:
+    def add_image_stamp(self, stamp: float) -> None:
         """Learn the frame rate from every colour image, taken or not; one from before a jump back starts anew."""
-        if self.newest is not None and stamp < self.newest - JUMP:
+        if self.newest is not None and stamp < self.newest - TIME_JUMP_S:
             self.rewind()
         if self.newest is not None and stamp > self.newest:
             self.intervals.append(stamp - self.newest)
@@ -30,35 +30,35 @@ class DepthPairing:
 
     def add(self, stamp: float, message: Any) -> None:
         """Hold a depth message; those before a jump back in time are forgotten."""
-        if self.depths and stamp < self.depths[-1][0] - JUMP:
+        if self.depths and stamp < self.depths[-1][0] - TIME_JUMP_S:
             self.depths.clear()
         self.depths.append((stamp, message))
 
     @property
     def half_frame(self) -> float:
         """Half the time between two colour images, seconds."""
-        return (median(self.intervals) if self.intervals else PERIOD) / 2
+        return (median(self.intervals) if self.intervals else DEFAULT_PERIOD_S) / 2
 
-    def has(self, stamp: float) -> bool:
+    def has_exact(self, stamp: float) -> bool:
         """True when a depth image of this very stamp is there."""
         return any(depth == stamp for depth, _ in self.depths)
 
-    def is_settled(self, stamp: float) -> bool:
-        """True when no later depth will be nearer: `has` one, or one of a later stamp is there and the rate is known."""
-        return self.has(stamp) or (bool(self.intervals) and any(depth > stamp for depth, _ in self.depths))
+    def is_final(self, stamp: float) -> bool:
+        """True when no later depth will be nearer: `has_exact` one, or one of a later stamp is there and the rate is known."""
+        return self.has_exact(stamp) or (bool(self.intervals) and any(depth > stamp for depth, _ in self.depths))
 
-    def nearest(self, stamp: float) -> Any | None:
+    def find_nearest(self, stamp: float) -> Any | None:
         """The depth message nearest to a stamp, None when none is within half a frame."""
         best = min(self.depths, key=lambda depth: abs(depth[0] - stamp), default=None)
         return best[1] if best and abs(best[0] - stamp) <= self.half_frame + 1e-6 else None
 
     def forget_before(self, stamp: float) -> None:
         """Let go of depths that no image of this stamp or later can be nearest to: they are large."""
-        old = stamp - JUMP, stamp - 2 * self.half_frame  # still older ones have come after a jump back
-        self.depths = deque([d for d in self.depths if not old[0] <= d[0] < old[1]], maxlen=CAPACITY)
+        old = stamp - TIME_JUMP_S, stamp - 2 * self.half_frame  # still older ones have come after a jump back
+        self.depths = deque([d for d in self.depths if not old[0] <= d[0] < old[1]], maxlen=MAX_DEPTHS)
 
-    def why_none(self, stamp: float) -> str:
-        """In words why `nearest` gave None."""
+    def explain_missing(self, stamp: float) -> str:
+        """In words why `find_nearest` gave None."""
         if not self.depths:
             return "no depth image has come"
         gap = min(abs(depth - stamp) for depth, _ in self.depths)
@@ -66,7 +66,7 @@ class DepthPairing:
 
     def rewind(self) -> None:
         """Time went back: forget the images' clock, and the depths unless they have gone back already."""
-        if self.newest is None or not self.depths or self.depths[-1][0] > self.newest - JUMP:
+        if self.newest is None or not self.depths or self.depths[-1][0] > self.newest - TIME_JUMP_S:
             self.depths.clear()
         self.intervals.clear()
         self.newest = None

@@ -12,20 +12,20 @@ from moonseg3r_core.errors import FrameRejected, SourceError
 ASPECT_TOLERANCE = 0.02  # ScanNet itself: 1296x968 colour over 640x480 depth differs by 0.4 %
 
 
-def scale_intrinsics(intrinsics: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+def resize_intrinsics(intrinsics: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
     """The intrinsics of the same view resized from size `old` to size `new`."""
     scale_v, scale_u = new[0] / old[0], new[1] / old[1]
     resize = np.array([[scale_u, 0, (scale_u - 1) / 2], [0, scale_v, (scale_v - 1) / 2], [0, 0, 1]])
     return resize @ intrinsics
 
 
-def fits(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
+def contains_principal_point(intrinsics: np.ndarray, size: tuple[int, int]) -> bool:
     """True when the principal point lies within an image of this size."""
     height, width = size
     return bool(0 < intrinsics[0, 2] < width and 0 < intrinsics[1, 2] < height)
 
 
-def color_intrinsics(
+def choose_color_intrinsics(
     k_color: np.ndarray | None, k_depth: np.ndarray | None, color: tuple[int, int], depth: tuple[int, int] | None
 ) -> np.ndarray | None:
     """The colour image's intrinsics: its own, or the depth's scaled where those are of another image size.
@@ -33,10 +33,10 @@ def color_intrinsics(
     Exports that shrink the colour to the depth's size often keep the intrinsics of the large image.
     Raises SourceError when neither fits its image.
     """
-    if k_color is not None and fits(k_color, color):
+    if k_color is not None and contains_principal_point(k_color, color):
         return k_color
-    if k_depth is not None and fits(k_depth, depth or color):
-        return scale_intrinsics(k_depth, depth or color, color)
+    if k_depth is not None and contains_principal_point(k_depth, depth or color):
+        return resize_intrinsics(k_depth, depth or color, color)
     for name, k, size in (("intrinsic_color", k_color, color), ("intrinsic_depth", k_depth, depth or color)):
         if k is not None:
             raise SourceError(
@@ -46,7 +46,7 @@ def color_intrinsics(
     return None
 
 
-def depth_to_color(
+def register_depth(
     depth: np.ndarray, k_depth: np.ndarray | None, k_color: np.ndarray | None, size: tuple[int, int]
 ) -> np.ndarray:
     """Depth (h, w) at the colour's `size`, the nearest depth pixel at each colour pixel, 0 outside the depth's view.
@@ -62,14 +62,18 @@ def depth_to_color(
             f"depth of {depth.shape[1]}x{depth.shape[0]} does not have the shape of colour of {size[1]}x{size[0]};"
             " register the depth to the colour image first."
         )
-    stretch = scale_intrinsics(np.eye(3), size, (depth.shape[0], depth.shape[1]))
-    if k_depth is not None and k_color is not None and fits(k_depth, (depth.shape[0], depth.shape[1])):
+    stretch = resize_intrinsics(np.eye(3), size, (depth.shape[0], depth.shape[1]))
+    if (
+        k_depth is not None
+        and k_color is not None
+        and contains_principal_point(k_depth, (depth.shape[0], depth.shape[1]))
+    ):
         stretch = k_depth @ np.linalg.inv(k_color)
-    u, inside_u = _nearest(stretch[0, 0], stretch[0, 2], size[1], depth.shape[1])
-    v, inside_v = _nearest(stretch[1, 1], stretch[1, 2], size[0], depth.shape[0])
+    u, inside_u = _find_nearest_pixels(stretch[0, 0], stretch[0, 2], size[1], depth.shape[1])
+    v, inside_v = _find_nearest_pixels(stretch[1, 1], stretch[1, 2], size[0], depth.shape[0])
     return np.where(inside_v[:, None] & inside_u[None, :], depth[v[:, None], u[None, :]], 0).astype(np.float32)
 
 
-def _nearest(scale: float, offset: float, count: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def _find_nearest_pixels(scale: float, offset: float, count: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
     position = np.floor(np.arange(count) * scale + offset + 0.5 + 1e-6).astype(np.int64)
     return position.clip(0, limit - 1), (position >= 0) & (position < limit)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources.files import list_images, read_depth, read_image, read_matrix
-from moonseg3r_core.sources.images import numbers
-from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color
+from moonseg3r_core.sources.images import parse_numbers
+from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
@@ -35,7 +35,7 @@ class ScanNetSource(Recording):
         self.files = list_images(path / "color")
         if not self.files:
             raise SourceError(f"{path / 'color'} holds no image; expected color/0.jpg, color/1.jpg and so on.")
-        self.indices = numbers([file.stem for file in self.files])
+        self.indices = parse_numbers([file.stem for file in self.files])
         self.k_color = read_intrinsics(path / "intrinsic" / "intrinsic_color.txt")
         self.k_depth = read_intrinsics(path / "intrinsic" / "intrinsic_depth.txt")
 
@@ -46,32 +46,32 @@ class ScanNetSource(Recording):
     @property
     def lacks(self) -> tuple[str, ...]:
         known = self.k_color is not None or self.k_depth is not None
-        there = {"depth": self._holds("depth/*.png"), "intrinsics": known, "poses": self._holds("pose/*.txt")}
+        there = {"depth": self._has_files("depth/*.png"), "intrinsics": known, "poses": self._has_files("pose/*.txt")}
         return tuple(name for name, found in there.items() if not found)
 
-    def _holds(self, pattern: str) -> bool:
+    def _has_files(self, pattern: str) -> bool:
         return next(self.folder.glob(pattern), None) is not None
 
-    def _frames(self) -> Iterator[Frame | FrameRejected]:
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         for at in range(0, len(self.files), self.stride)[: self.max_frames]:
-            yield self.attempt(partial(self._read, at))
+            yield self.read_or_reject(partial(self._read, at))
 
     def _read(self, at: int) -> Frame:
         index, file = self.indices[at], self.files[at]
         image = read_image(file)
-        depth = self._depth(file.stem)
+        depth = self._read_depth(file.stem)
         size = (image.shape[0], image.shape[1])
         depth_size = None if depth is None else (depth.shape[0], depth.shape[1])
-        intrinsics = color_intrinsics(self.k_color, self.k_depth, size, depth_size)
+        intrinsics = choose_color_intrinsics(self.k_color, self.k_depth, size, depth_size)
         if depth is not None:
-            depth = torch.from_numpy(depth_to_color(depth.numpy(), self.k_depth, intrinsics, size))
-        return Frame(index, index / RATE, image, depth, _as_float(intrinsics), self._pose(file.stem))
+            depth = torch.from_numpy(register_depth(depth.numpy(), self.k_depth, intrinsics, size))
+        return Frame(index, index / RATE, image, depth, _convert_intrinsics(intrinsics), self._read_pose(file.stem))
 
-    def _depth(self, stem: str) -> Tensor | None:
+    def _read_depth(self, stem: str) -> Tensor | None:
         file = self.folder / "depth" / f"{stem}.png"
         return read_depth(file) if file.exists() else None
 
-    def _pose(self, stem: str) -> Tensor | None:
+    def _read_pose(self, stem: str) -> Tensor | None:
         file = self.folder / "pose" / f"{stem}.txt"
         return torch.from_numpy(read_matrix(file)) if file.exists() else None
 
@@ -90,5 +90,5 @@ def read_intrinsics(file: Path) -> np.ndarray | None:
     return matrix[:3, :3]
 
 
-def _as_float(intrinsics: np.ndarray | None) -> Tensor | None:
+def _convert_intrinsics(intrinsics: np.ndarray | None) -> Tensor | None:
     return None if intrinsics is None else torch.from_numpy(intrinsics.astype(np.float32))

@@ -75,7 +75,7 @@ class Recording(ABC):
         """Frames in the recording before stride and max_frames; None where it does not tell."""
 
     @abstractmethod
-    def _frames(self) -> Iterator[Frame | FrameRejected]:
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         """The selected frames in order; a FrameRejected stands for a frame that cannot be read."""
 
     @property
@@ -106,33 +106,33 @@ class Recording(ABC):
         self.rejected.clear()
         self._said.clear()
         frames = 0
-        for item in self._frames():
+        for item in self._read_frames():
             if isinstance(item, FrameRejected):
                 self._reject(item)
                 continue
             frames += 1
             yield item
         if not frames:
-            raise SourceError(f"{self.name} gave no usable frame: {self._reasons()}.")
+            raise SourceError(f"{self.name} gave no usable frame: {self._describe_rejections()}.")
 
     @staticmethod
-    def attempt(read: Callable[[], Frame]) -> Frame | FrameRejected:
+    def read_or_reject(read: Callable[[], Frame]) -> Frame | FrameRejected:
         """What `read` gives, or the FrameRejected that it raises."""
         try:
             return read()
         except FrameRejected as why:
             return why
 
-    def selects(self, ordinal: int) -> bool:
+    def is_selected(self, ordinal: int) -> bool:
         """True when the frame of this ordinal is asked for."""
         within = self.max_frames is None or ordinal < self.stride * self.max_frames
         return within and ordinal % self.stride == 0
 
-    def past_end(self, ordinal: int) -> bool:
+    def is_past_end(self, ordinal: int) -> bool:
         """True when no frame from this ordinal on is asked for."""
         return self.max_frames is not None and ordinal > self.stride * (self.max_frames - 1)
 
-    def say_once(self, topic: str, message: str) -> None:
+    def warn_once(self, topic: str, message: str) -> None:
         """Warn of something, once per walk and topic."""
         if topic not in self._said:
             self._said.add(topic)
@@ -141,9 +141,9 @@ class Recording(ABC):
     def _reject(self, why: FrameRejected, count: int = 1) -> None:
         reason = why.reason if isinstance(why, Rejection) else str(why)
         self.rejected[reason] += count
-        self.say_once(reason, f"{why} (said once, counted from here on)")
+        self.warn_once(reason, f"{why} (said once, counted from here on)")
 
-    def _reasons(self) -> str:
+    def _describe_rejections(self) -> str:
         if not self.rejected:
             return "it holds none; check that the recording is whole"
         return "; ".join(f"{reason} ({count}x)" for reason, count in self.rejected.items())

@@ -33,6 +33,6 @@ class SyntheticSource(Recording):
     def total(self) -> int:
         return len(self.sequence)
 
-    def _frames(self) -> Iterator[Frame | FrameRejected]:
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         for ordinal in range(0, len(self.sequence), self.stride)[: self.max_frames]:
             yield self.sequence[ordinal]

@@ -11,17 +11,17 @@ from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.errors import MoonSeg3RError
 
-JUMP = 0.5  # seconds that a stamp may lie before the newest; more, and time went back
-SAMPLES = 10_000  # of one edge at most: ten seconds at 1 kHz
-FRAMES = 1000  # edges at most
-NAMED = 20  # frames that an error lists
+TIME_JUMP_S = 0.5  # seconds that a stamp may lie before the newest; more, and time went back
+MAX_SAMPLES = 10_000  # of one edge at most: ten seconds at 1 kHz
+MAX_FRAMES = 1000  # edges at most
+MAX_LISTED = 20  # frames that an error lists
 
 
 class TransformError(MoonSeg3RError):
     """A transform that the buffer cannot give: unknown frame, frames not connected, or a stamp outside the samples."""
 
 
-def pose_from_quaternion(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
+def make_pose(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
     """Translation (3,) and quaternion x y z w (4,) of any length as a pose (4, 4) float64.
 
     Raises TransformError for a quaternion of no length, or numbers that are not finite. Plain numbers: a robot's joints
@@ -73,17 +73,17 @@ class Edge:
 
         A sample long before the newest starts anew: a bag loops, a simulation restarts.
         """
-        if self.stamps and stamp < self.stamps[-1] - JUMP:
+        if self.stamps and stamp < self.stamps[-1] - TIME_JUMP_S:
             self.stamps.clear()
             self.poses.clear()
         at = bisect.bisect_left(self.stamps, stamp)
         same = at < len(self.stamps) and self.stamps[at] == stamp
         self.stamps[at : at + same] = [stamp]
         self.poses[at : at + same] = [pose]
-        old = max(bisect.bisect_left(self.stamps, self.stamps[-1] - horizon), len(self.stamps) - SAMPLES)
+        old = max(bisect.bisect_left(self.stamps, self.stamps[-1] - horizon), len(self.stamps) - MAX_SAMPLES)
         del self.stamps[:old], self.poses[:old]
 
-    def at(self, stamp: float, child: str) -> np.ndarray:
+    def lookup(self, stamp: float, child: str) -> np.ndarray:
         """parent_from_child at a stamp. Raises TransformError outside the samples, with how far."""
         if self.static:
             return self.poses[-1]
@@ -119,27 +119,29 @@ class TransformBuffer:
             edge = Edge(parent, static)
         self._edges[child] = edge
         edge.add(0.0 if static else stamp, np.asarray(pose, dtype=np.float64), self.horizon)
-        if len(self._edges) > FRAMES:
+        if len(self._edges) > MAX_FRAMES:
             moving = (name for name, edge in self._edges.items() if not edge.static)
             del self._edges[next(moving, next(iter(self._edges)))]
 
     def rewind(self, newest: float) -> None:
         """Time went back from `newest`: forget moving edges, unless they have gone back already; static ones stay."""
-        kept = {child: edge for child, edge in self._edges.items() if edge.static or edge.stamps[-1] < newest - JUMP}
+        kept = {
+            child: edge for child, edge in self._edges.items() if edge.static or edge.stamps[-1] < newest - TIME_JUMP_S
+        }
         self._edges = kept
 
-    def parent_of(self, frame: str) -> str | None:
+    def find_parent(self, frame: str) -> str | None:
         """The parent of a frame, None for one that has none."""
         edge = self._edges.get(_clean(frame))
         return edge.parent if edge else None
 
-    def names(self) -> str:
+    def describe_frames(self) -> str:
         """The frames known, in words."""
         known = sorted({*self._edges, *(edge.parent for edge in self._edges.values())})
-        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
-        return (", ".join(known[:NAMED]) or "none") + more
+        more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
+        return (", ".join(known[:MAX_LISTED]) or "none") + more
 
-    def ancestors(self, frame: str) -> list[str]:
+    def list_ancestors(self, frame: str) -> list[str]:
         """The frame, its parent, and so on up to the root."""
         chain = [_clean(frame)]
         while chain[-1] in self._edges:
@@ -149,9 +151,9 @@ class TransformBuffer:
             chain.append(parent)
         return chain
 
-    def moves(self, frame: str) -> bool:
+    def is_moving(self, frame: str) -> bool:
         """True when the frame's way to its root has a transform that is not static."""
-        return any(not self._edges[name].static for name in self.ancestors(frame)[:-1])
+        return any(not self._edges[name].static for name in self.list_ancestors(frame)[:-1])
 
     def lookup(self, target: str, source: str, stamp: float) -> np.ndarray:
         """target_from_source (4, 4) float64 at a stamp in seconds, interpolated along the chain.
@@ -160,22 +162,24 @@ class TransformBuffer:
         """
         target, source = _clean(target), _clean(source)
         for frame in (target, source):
-            if target != source and not self._knows(frame):
-                raise TransformError(f"unknown frame '{frame}'; known frames: {self.names()}")
-        up, down = self.ancestors(source), self.ancestors(target)
+            if target != source and not self._has_frame(frame):
+                raise TransformError(f"unknown frame '{frame}'; known frames: {self.describe_frames()}")
+        up, down = self.list_ancestors(source), self.list_ancestors(target)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
             raise TransformError(f"frames '{target}' and '{source}' are not connected: roots '{down[-1]}', '{up[-1]}'")
-        return invert(self._to_ancestor(target, common, stamp)) @ self._to_ancestor(source, common, stamp)
+        return invert(self._compose_to_ancestor(target, common, stamp)) @ self._compose_to_ancestor(
+            source, common, stamp
+        )
 
-    def _knows(self, frame: str) -> bool:
+    def _has_frame(self, frame: str) -> bool:
         return frame in self._edges or any(edge.parent == frame for edge in self._edges.values())
 
-    def _to_ancestor(self, frame: str, ancestor: str, stamp: float) -> np.ndarray:
+    def _compose_to_ancestor(self, frame: str, ancestor: str, stamp: float) -> np.ndarray:
         pose = np.eye(4)
         while frame != ancestor:
             edge = self._edges[frame]
-            pose = edge.at(stamp, frame) @ pose
+            pose = edge.lookup(stamp, frame) @ pose
             frame = edge.parent
         return pose
 

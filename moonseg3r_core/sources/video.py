@@ -43,12 +43,12 @@ class VideoSource(Recording):
     def lacks(self) -> tuple[str, ...]:
         return ("depth", "intrinsics", "poses")
 
-    def _frames(self) -> Iterator[Frame | FrameRejected]:
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         video = open_video(self.file)
         ordinal = 0
         try:
-            while not self.past_end(ordinal) and video.grab():
-                if self.selects(ordinal):
+            while not self.is_past_end(ordinal) and video.grab():
+                if self.is_selected(ordinal):
                     yield self._decode(video, ordinal)
                 ordinal += 1
             self._check_end(ordinal)

@@ -51,7 +51,7 @@ def _write_folder(frames: Iterable[Frame], folder: Path, storage: StoragePlugin,
         topics: dict[str, Any] = {}
         for frame in frames:
             stamp = round((start + frame.stamp) * 1e9)
-            for topic, message in messages_of(frame, stamp, color):
+            for topic, message in make_messages(frame, stamp, color):
                 kind = message.__msgtype__
                 if topic not in topics:
                     topics[topic] = writer.add_connection(topic, kind, typestore=TYPES)
@@ -60,58 +60,60 @@ def _write_folder(frames: Iterable[Frame], folder: Path, storage: StoragePlugin,
     return count
 
 
-def messages_of(frame: Frame, stamp: int, color: str) -> list[tuple[str, Any]]:
+def make_messages(frame: Frame, stamp: int, color: str) -> list[tuple[str, Any]]:
     """(topic, message) of one frame at a stamp in nanoseconds; what the frame lacks is left out."""
     found: list[tuple[str, Any]] = []
     pose = frame.world_from_camera
     if pose is not None and find_rigid_fault(pose) is None:
-        found.append(("/tf", TYPES.types["tf2_msgs/msg/TFMessage"]([transform(pose, stamp)])))
+        found.append(("/tf", TYPES.types["tf2_msgs/msg/TFMessage"]([make_transform(pose, stamp)])))
     if frame.intrinsics is not None:
-        found.append(("/camera/color/camera_info", camera_info(frame.intrinsics, frame.size, stamp)))
+        found.append(("/camera/color/camera_info", make_camera_info(frame.intrinsics, frame.size, stamp)))
     if frame.depth is not None:
         millimetres = (frame.depth.numpy() * 1000).round().clip(0, 65535).astype("<u2")
-        found.append(("/camera/depth/image_raw", image(millimetres, "16UC1", stamp)))
+        found.append(("/camera/depth/image_raw", make_image(millimetres, "16UC1", stamp)))
     if color == "raw":
-        found.append(("/camera/color/image_raw", image(frame.image.numpy(), "rgb8", stamp)))
+        found.append(("/camera/color/image_raw", make_image(frame.image.numpy(), "rgb8", stamp)))
     else:
-        found.append(("/camera/color/image_raw/compressed", compressed(frame.image.numpy(), color, stamp)))
+        found.append(("/camera/color/image_raw/compressed", make_compressed_image(frame.image.numpy(), color, stamp)))
     return found
 
 
-def header(stamp: int, frame_id: str = CAMERA) -> Any:
+def make_header(stamp: int, frame_id: str = CAMERA) -> Any:
     """A std_msgs/Header at a stamp in nanoseconds."""
     time = TYPES.types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
     return TYPES.types["std_msgs/msg/Header"](time, frame_id)
 
 
-def image(pixels: np.ndarray, encoding: str, stamp: int) -> Any:
+def make_image(pixels: np.ndarray, encoding: str, stamp: int) -> Any:
     """A sensor_msgs/Image without padding, little-endian."""
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
     kind = TYPES.types["sensor_msgs/msg/Image"]
-    return kind(header(stamp), height, width, encoding, 0, data.size // height, data)
+    return kind(make_header(stamp), height, width, encoding, 0, data.size // height, data)
 
 
-def compressed(rgb: np.ndarray, codec: str, stamp: int) -> Any:
+def make_compressed_image(rgb: np.ndarray, codec: str, stamp: int) -> Any:
     """A sensor_msgs/CompressedImage of codec jpeg (quality 95) or png."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if codec == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, data = cv2.imencode(f".{codec}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    return TYPES.types["sensor_msgs/msg/CompressedImage"](header(stamp), f"rgb8; {codec} compressed bgr8", data.ravel())
+    return TYPES.types["sensor_msgs/msg/CompressedImage"](
+        make_header(stamp), f"rgb8; {codec} compressed bgr8", data.ravel()
+    )
 
 
-def camera_info(intrinsics: Tensor, size: tuple[int, int], stamp: int) -> Any:
+def make_camera_info(intrinsics: Tensor, size: tuple[int, int], stamp: int) -> Any:
     """A sensor_msgs/CameraInfo of an undistorted camera."""
     k = intrinsics.double().numpy()
     roi = TYPES.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     p = np.hstack((k, np.zeros((3, 1)))).ravel()
     kind = TYPES.types["sensor_msgs/msg/CameraInfo"]
-    return kind(header(stamp), *size, "plumb_bob", np.zeros(5), k.ravel(), np.eye(3).ravel(), p, 0, 0, roi)
+    return kind(make_header(stamp), *size, "plumb_bob", np.zeros(5), k.ravel(), np.eye(3).ravel(), p, 0, 0, roi)
 
 
-def transform(pose: Tensor, stamp: int, parent: str = WORLD, child: str = CAMERA) -> Any:
+def make_transform(pose: Tensor, stamp: int, parent: str = WORLD, child: str = CAMERA) -> Any:
     """A geometry_msgs/TransformStamped of parent_from_child (4, 4)."""
     make = TYPES.types
     position = make["geometry_msgs/msg/Vector3"](*pose[:3, 3].tolist())
     rotation = make["geometry_msgs/msg/Quaternion"](*quaternion_from_rotation(pose[:3, :3].double()).tolist())
     moved = make["geometry_msgs/msg/Transform"](position, rotation)
-    return make["geometry_msgs/msg/TransformStamped"](header(stamp, parent), child, moved)
+    return make["geometry_msgs/msg/TransformStamped"](make_header(stamp, parent), child, moved)

@@ -7,7 +7,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from moonseg3r_core import colors, outlines
+from moonseg3r_core import compute_colors, find_outlines
 from moonseg3r_ros.conversions.buffers import adopting, zeros
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -31,11 +31,11 @@ def tinted(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
     The fast twin of the report's `overlay`: unlabelled pixels stay as they are, and nothing is enlarged.
     """
     present, labels = compact(ids)
-    picture = cv2.addWeighted(image, 0.5, _looked_up(colors(present), labels), 0.5, 0)
+    picture = cv2.addWeighted(image, 0.5, _looked_up(compute_colors(present), labels), 0.5, 0)
     cv2.copyTo(image, (labels == 0).view(np.uint8), picture)
     smooth = cv2.medianBlur(labels, 5)  # speckle gets no outline of its own
     lighter = cv2.addWeighted(picture, 0.25, np.full_like(picture, 255), 0.75, 0)
-    cv2.copyTo(lighter, outlines(smooth).view(np.uint8), picture)
+    cv2.copyTo(lighter, find_outlines(smooth).view(np.uint8), picture)
     for id, x, y, room in zip(present.tolist(), *_places(smooth, len(present)), strict=True):
         if id > 0:
             _number(picture, str(id), x, y, room)

@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from moonseg3r_core import Instance, colors
+from moonseg3r_core import Instance, compute_colors
 from moonseg3r_ros.conversions.buffers import filled
 from moonseg3r_ros.conversions.poses import box_poses, box_size
 
@@ -55,7 +55,7 @@ def _markers_of(header: Header, instances: Sequence[Instance], map_from_world: n
     poses, corners = box_poses(instances, map_from_world), (_CORNERS * sides[:, None]).tolist()
     # Letters go over the highest corner, whatever way the boxes are turned.
     above = sides @ np.abs(map_from_world[2, :3]) / 2 + _LETTERS
-    tints = colors(np.array([i.id for i in instances], dtype=np.int64)) / 255.0
+    tints = compute_colors(np.array([i.id for i in instances], dtype=np.int64)) / 255.0
     columns = zip(instances, poses, sides.tolist(), corners, above.tolist(), tints.tolist(), strict=True)
     for instance, pose, size, ends, up, rgb in columns:
         yield _marker(header, "box", instance.id, Marker.CUBE, pose, size, (*rgb, _GLASS))

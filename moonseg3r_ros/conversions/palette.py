@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from moonseg3r_core import colors
+from moonseg3r_core import compute_colors
 
 _TABLE_LIMIT = 1 << 20  # ids below this have a row in the table: 3 MiB
 
@@ -22,7 +22,7 @@ def instance_colors(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
     if most < _TABLE_LIMIT:
         return np.take(_table(1 << most.bit_length()), ids, axis=0)
     present, rows = np.unique(ids, return_inverse=True)
-    return colors(present)[rows]
+    return compute_colors(present)[rows]
 
 
 PAINTS = {"camera": camera_colors, "instance": instance_colors}
@@ -31,4 +31,4 @@ PAINTS = {"camera": camera_colors, "instance": instance_colors}
 @lru_cache(maxsize=1)
 def _table(rows: int) -> np.ndarray:
     """The colours of the ids below `rows`, a power of two so that it is made anew but seldom."""
-    return colors(np.arange(rows))
+    return compute_colors(np.arange(rows))

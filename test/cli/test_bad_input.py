@@ -73,7 +73,7 @@ def is_whole(out: Path, frames: list[int]) -> dict:
     """The summary of a folder of which every file is there, can be read, and agrees with the others."""
     folder = OutputFolder(out)
     assert sorted(path.name for path in out.iterdir()) == FILES
-    assert list(folder.frame_indices()) == frames
+    assert list(folder.list_frames()) == frames
     assert all(folder.read_frame(n).max() <= 65535 for n in frames)
     assert len(read_tum(out / "trajectory.tum")[0]) == len(frames)
     assert {i.id for i in folder.read_instances()} == set(read_ply(out / "map.ply").instance_ids.tolist()) - {0}
@@ -294,7 +294,7 @@ def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys, suffix):
     write_bag((billboards.frame(n, (0.002 * n, 0.0, 0.0))[0] for n in range(90)), bag, "raw")
     cut(bag, 0.7)
     status, _, errors = moonseg3r(capsys, "run", bag, "-o", out, "--quiet")
-    frames = list(OutputFolder(out).frame_indices())
+    frames = list(OutputFolder(out).list_frames())
     assert (status, frames) == (0, list(range(len(frames))))
     assert 10 < len(frames) < 90
     assert is_whole(out, frames)["skipped"] == {"damaged bag": 1}
@@ -356,7 +356,7 @@ def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     shown, errors = child.communicate(timeout=60)
     assert (child.returncode, "Traceback" in errors) == (130, False)
     assert "moonseg3r: interrupted; what was done is written" in errors
-    frames = list(OutputFolder(out).frame_indices())
+    frames = list(OutputFolder(out).list_frames())
     assert frames == list(range(len(frames)))
     assert 3 <= len(frames) < 500
     summary = is_whole(out, frames)

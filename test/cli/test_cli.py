@@ -23,8 +23,8 @@ from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, 
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report import OutputFolder
-from moonseg3r_core.report.palette import colors
-from moonseg3r_core.run import Log, interrupt_deferred, read_ahead, run
+from moonseg3r_core.report.palette import compute_colors
+from moonseg3r_core.run import RunLog, interrupt_deferred, read_ahead, run
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
 
 FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]
@@ -99,7 +99,7 @@ def is_whole(folder, frames):
     """Every file is there and can be read."""
     assert sorted(p.name for p in folder.iterdir()) == FILES
     out = OutputFolder(folder)
-    assert list(out.frame_indices()) == frames
+    assert list(out.list_frames()) == frames
     assert all(out.read_frame(index).shape == (HEIGHT, WIDTH) for index in frames)
     assert out.read_summary()["frames"] == len(frames)
     assert len(read_tum(folder / "trajectory.tum")[0]) == len(frames)
@@ -183,7 +183,7 @@ def test_reasons_that_differ_in_numbers_alone_are_one(tmp_path, caplog):
 
 def test_a_room_that_rests_in_most_frames_has_the_median_of_its_work():
     frames = [{"masks": 30.0, "store": 2.0}, {"store": 4.0}, {"store": 6.0}]
-    assert Log(stage_ms=frames).medians() == {"masks": 30.0, "store": 4.0}
+    assert RunLog(stage_ms=frames).compute_stage_medians() == {"masks": 30.0, "store": 4.0}
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ sys.exit(cli.main(["run", "anything", "-o", {str(tmp_path / "out")!r}, *{EXACTLY
     assert child.returncode == 130
     assert "Traceback" not in errors
     assert "what was done is written" in errors
-    frames = list(OutputFolder(tmp_path / "out").frame_indices())
+    frames = list(OutputFolder(tmp_path / "out").list_frames())
     assert frames == list(range(10, 10 + len(frames)))
     assert 3 <= len(frames) < 1000
     is_whole(tmp_path / "out", frames)
@@ -536,6 +536,6 @@ def test_view_shows_the_labelled_points_in_the_report_s_colours_and_the_path(tmp
     assert cli.main(["view", str(tmp_path)]) == 0
     (((cloud, path, _), title), view) = shown[0]
     assert title == "MoonSeg3R: a/recording"
-    assert np.allclose(cloud.colors, colors(read_ply(tmp_path / "map.ply").instance_ids.numpy()) / 255)
+    assert np.allclose(cloud.colors, compute_colors(read_ply(tmp_path / "map.ply").instance_ids.numpy()) / 255)
     assert (len(cloud.points), len(path.points), path.lines.tolist()[-1]) == (60, 6, [4, 5])
     assert (view["up"], view["front"]) == ([0, -1, 0], [0, 0, -1])

@@ -17,21 +17,21 @@ from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.reconstruction.config import UNTRAINED
 from moonseg3r_core.report import (
-    Counts,
+    FrameCounts,
     Gallery,
-    Material,
     OutputFolder,
     Picture,
+    ReportData,
     Summary,
     charts,
-    page,
+    make_verdict,
+    render_page,
     shrink_ids,
 )
-from moonseg3r_core.report import verdict as why
-from moonseg3r_core.report.gallery import evenly
-from moonseg3r_core.report.overlay import best_pictures, cutout, outlines, overlay
-from moonseg3r_core.report.palette import UNLABELLED, colors, hex_color
-from moonseg3r_core.report.topdown import camera_up, draw, level, view_from_above
+from moonseg3r_core.report.gallery import select_evenly
+from moonseg3r_core.report.overlay import draw_cutout, draw_overlay, find_best_pictures, find_outlines
+from moonseg3r_core.report.palette import UNLABELLED, compute_colors, format_hex_color
+from moonseg3r_core.report.topdown import compute_page_axes, estimate_up, rasterize_map, refine_up
 from moonseg3r_core.types import Instance, InstanceMap
 
 
@@ -81,13 +81,13 @@ def a_picture(index=3):
 
 
 def test_an_id_has_one_colour_whatever_stands_beside_it():
-    assert (colors(np.array([[7, 0], [3, 7]]))[1, 1] == colors(np.array([7]))[0]).all()
-    assert tuple(colors(np.array(0))) == UNLABELLED
-    assert hex_color(7) == "#{:02x}{:02x}{:02x}".format(*colors(np.array(7)))
+    assert (compute_colors(np.array([[7, 0], [3, 7]]))[1, 1] == compute_colors(np.array([7]))[0]).all()
+    assert tuple(compute_colors(np.array(0))) == UNLABELLED
+    assert format_hex_color(7) == "#{:02x}{:02x}{:02x}".format(*compute_colors(np.array(7)))
 
 
 def test_the_first_sixty_ids_are_told_apart():
-    table = colors(np.arange(61)).astype(int)
+    table = compute_colors(np.arange(61)).astype(int)
     distance = np.abs(table[:, None] - table[None]).max(-1) + 255 * np.eye(61, dtype=int)
     assert distance.min() >= 12
     neighbours = np.abs(table[1:-1] - table[2:]).max(-1)
@@ -112,8 +112,8 @@ def test_the_gallery_is_bounded_and_even_however_long_the_stream(length, most):
 
 def test_pictures_are_chosen_evenly_with_both_ends():
     pictures = [a_picture(index) for index in range(11)]
-    assert [p.index for p in evenly(pictures, 3)] == [0, 5, 10]
-    assert evenly([], 3) == []
+    assert [p.index for p in select_evenly(pictures, 3)] == [0, 5, 10]
+    assert select_evenly([], 3) == []
 
 
 def test_a_wide_image_is_shrunk_and_its_ids_with_it():
@@ -130,23 +130,23 @@ def test_a_wide_image_is_shrunk_and_its_ids_with_it():
 def test_outlines_are_the_pixels_of_an_instance_beside_another_id():
     ids = np.array([[0, 0, 0, 0, 0], [0, 5, 5, 5, 0], [0, 5, 5, 5, 0], [0, 5, 5, 5, 0], [0, 0, 0, 0, 0]])
     expected = (ids == 5) & ~np.pad(np.ones((1, 1), bool), 2)
-    assert (outlines(ids) == expected).all()
+    assert (find_outlines(ids) == expected).all()
 
 
 def test_an_overlay_tints_instances_and_pales_the_rest():
     picture = a_picture()
-    shown = overlay(picture)
+    shown = draw_overlay(picture)
     assert shown.shape == (8 * 48, 8 * 64, 3)  # small pictures are enlarged, for legible numbers
     assert (shown[2 * 8, 2 * 8] > 120).all()
-    assert np.abs(shown[13 * 8, 23 * 8].astype(int) - (60 + colors(np.array(7)) / 2)).max() <= 1
+    assert np.abs(shown[13 * 8, 23 * 8].astype(int) - (60 + compute_colors(np.array(7)) / 2)).max() <= 1
 
 
 def test_a_cutout_has_its_size_even_at_the_border_of_the_image():
     picture = a_picture()
     picture.ids[:] = 0
     picture.ids[40:, 60:] = 9
-    assert cutout(picture, 9, 40, 30).shape == (30, 40, 3)
-    assert set(best_pictures([picture, a_picture()])) == {7, 9}
+    assert draw_cutout(picture, 9, 40, 30).shape == (30, 40, 3)
+    assert set(find_best_pictures([picture, a_picture()])) == {7, 9}
 
 
 # The map from above
@@ -157,7 +157,7 @@ def test_up_is_found_in_a_world_that_is_tilted_and_turned():
     turn *= np.linalg.det(turn)
     poses = upright_poses()
     poses[:, :3] = turn @ poses[:, :3]
-    rotation = view_from_above(a_map().points.numpy() @ turn.T, poses)
+    rotation = compute_page_axes(a_map().points.numpy() @ turn.T, poses)
     assert np.allclose(rotation @ rotation.T, np.eye(3))
     assert np.linalg.det(rotation) == pytest.approx(1)
     assert np.rad2deg(np.arccos(rotation[2] @ turn[:, 2])) < 1
@@ -168,9 +168,9 @@ def test_a_wall_that_leans_does_not_tilt_the_map_of_cameras_that_turned():
     wall = np.stack((across, along, 2 * along), axis=1)  # leans by 27 degrees
     floor = a_map().points.numpy() + np.random.default_rng(2).normal(scale=0.15, size=(len(a_map()), 3))
     points = np.concatenate((wall, floor))
-    up, doubt = camera_up(upright_poses())
-    assert level(points, up, 0.35)[2] < 0.99  # what a wide search would take for up
-    assert np.rad2deg(np.arccos(view_from_above(points, upright_poses())[2, 2])) < 3
+    up, doubt = estimate_up(upright_poses())
+    assert refine_up(points, up, 0.35)[2] < 0.99  # what a wide search would take for up
+    assert np.rad2deg(np.arccos(compute_page_axes(points, upright_poses())[2, 2])) < 3
     assert doubt < 0.1
 
 
@@ -180,21 +180,21 @@ def test_cameras_that_do_not_turn_leave_up_to_the_floor():
     looking_down[:, :3, :3] = looking_down[:, :3, :3] @ [
         [1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)],
     ]  # fmt: skip
-    up, doubt = camera_up(looking_down)
+    up, doubt = estimate_up(looking_down)
     assert doubt == 0.35
     assert up[2] < 0.99
-    assert view_from_above(a_map().points.numpy(), looking_down)[2, 2] > 0.999
+    assert compute_page_axes(a_map().points.numpy(), looking_down)[2, 2] > 0.999
 
 
 def test_the_widest_extent_lies_across_the_page():
-    rotation = view_from_above(a_map().points.numpy(), upright_poses())
+    rotation = compute_page_axes(a_map().points.numpy(), upright_poses())
     assert abs(rotation[0, 0]) > abs(rotation[0, 1])
 
 
 def test_the_map_shows_the_instance_in_its_place():
-    view = draw(a_map(), upright_poses(), voxel=0.1)
+    view = rasterize_map(a_map(), upright_poses(), voxel=0.1)
     assert set(view.anchors) == {7}
-    rotation = view_from_above(a_map().points.numpy(), upright_poses())
+    rotation = compute_page_axes(a_map().points.numpy(), upright_poses())
     assert view.anchors[7] == pytest.approx((rotation @ [0.2, 0.2, 0.5])[:2], abs=0.06)
     left, right, bottom, top = view.extent
     assert left < view.path[:, 0].min() < view.path[:, 0].max() < right
@@ -202,13 +202,13 @@ def test_the_map_shows_the_instance_in_its_place():
     x, y = view.anchors[7]
     cell = (right - left) / view.by_instance.shape[1]
     pixel = view.by_instance[int((y - bottom) / cell), int((x - left) / cell)].astype(float)
-    wanted = colors(np.array(7)).astype(float)
+    wanted = compute_colors(np.array(7)).astype(float)
     assert pixel @ wanted / np.linalg.norm(pixel) / np.linalg.norm(wanted) > 0.999
 
 
 def test_nothing_to_draw_is_no_map():
-    assert draw(InstanceMap.empty(), upright_poses(), 0.02) is None
-    assert draw(a_map(), np.zeros((0, 4, 4)), 0.02) is None
+    assert rasterize_map(InstanceMap.empty(), upright_poses(), 0.02) is None
+    assert rasterize_map(a_map(), np.zeros((0, 4, 4)), 0.02) is None
 
 
 # The page
@@ -218,7 +218,9 @@ def the_page(**changes):
     summary = a_summary(**changes)
     instances = (an_instance(7),)
     times = [{"masks": 3.0, "lift": 4.0}] * 10
-    return page(Material(summary, a_map(instances), instances, upright_poses(), [a_picture()], range(10), times, 0.1))
+    return render_page(
+        ReportData(summary, a_map(instances), instances, upright_poses(), [a_picture()], range(10), times, 0.1)
+    )
 
 
 def test_the_page_holds_its_pictures_and_loads_nothing():
@@ -229,7 +231,7 @@ def test_the_page_holds_its_pictures_and_loads_nothing():
     decoder = __import__("base64").b64decode
     for _, data in images:
         assert cv2.imdecode(np.frombuffer(decoder(data), np.uint8), cv2.IMREAD_COLOR) is not None
-    assert hex_color(7) in html
+    assert format_hex_color(7) in html
     assert "1.00 &times; 1.00 &times; 0.25" in html
 
 
@@ -242,7 +244,7 @@ def test_the_page_says_what_went_wrong():
 
 def test_a_run_of_nothing_still_has_a_page():
     summary = a_summary(frames=0, instances=0, stage_ms={})
-    html = page(Material(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
+    html = render_page(ReportData(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
     assert html.startswith("<!DOCTYPE html>")
 
 
@@ -255,7 +257,7 @@ def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
         weights={"cut3r-512": UNTRAINED, "other": "ab"},
     )
     assert "UNTRAINED: cut3r-512 has random weights" in summary.untrained
-    html = page(Material(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
+    html = render_page(ReportData(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
     assert summary.untrained in html
     assert "the image is black" in html
     assert "3 brought no points of their own" in html
@@ -266,8 +268,8 @@ def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
 @pytest.mark.parametrize(("pose", "said"), [("model", True), ("tracked", True), ("given", False)])
 def test_lengths_of_estimated_poses_are_not_called_metres_without_a_word(kind, pose, said):
     summary = a_summary(config={"reconstruction": {"kind": kind, kind: {"pose": pose}, "rgbd": {"cell": 16}}})
-    html = page(
-        Material(summary, a_map(), (), upright_poses(), [], list(range(10)), [{"masks": 3.0, "lift": 4.0}] * 10)
+    html = render_page(
+        ReportData(summary, a_map(), (), upright_poses(), [], list(range(10)), [{"masks": 3.0, "lift": 4.0}] * 10)
     )
     assert ("the net's unit" in html) == said
     assert "Depth is estimated from color" in html
@@ -281,20 +283,20 @@ def test_lengths_of_estimated_poses_are_not_called_metres_without_a_word(kind, p
 @pytest.mark.parametrize(
     ("counts", "withheld", "expected"),
     [
-        (Counts(), 0, "the source gave no frame"),
-        (Counts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
-        (Counts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
-        (Counts(used=5, without_depth=5), 0, "5 without depth"),
-        (Counts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 without points of their own, 3 of them: black"),
-        (Counts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),
+        (FrameCounts(), 0, "the source gave no frame"),
+        (FrameCounts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
+        (FrameCounts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
+        (FrameCounts(used=5, without_depth=5), 0, "5 without depth"),
+        (FrameCounts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 without points of their own, 3 of them: black"),
+        (FrameCounts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),
     ],
 )  # fmt: skip
 def test_a_run_without_an_instance_says_why(counts, withheld, expected):
-    assert expected in why(counts, 0, withheld, Config().map)
+    assert expected in make_verdict(counts, 0, withheld, Config().map)
 
 
 def test_instances_need_no_reason():
-    assert why(Counts(used=5, skipped={"x": 2}), 3, 0, Config().map) == "ok"
+    assert make_verdict(FrameCounts(used=5, skipped={"x": 2}), 3, 0, Config().map) == "ok"
 
 
 # The folder
@@ -308,7 +310,7 @@ def test_ids_survive_their_file(tmp_path):
     out.write_frame(12, ids)
     assert (out.read_frame(12) == ids).all()
     assert cv2.imread(str(tmp_path / "out/frames/12.png"), cv2.IMREAD_UNCHANGED).dtype == np.uint16
-    assert list(out.frame_indices()) == [12]
+    assert list(out.list_frames()) == [12]
 
 
 def test_an_id_beyond_uint16_is_refused(tmp_path):
@@ -316,7 +318,7 @@ def test_an_id_beyond_uint16_is_refused(tmp_path):
     out.clear()
     with pytest.raises(OutputError, match="up to 65535, got 65536"):
         out.write_frame(0, np.array([[65536]]))
-    assert list(out.frame_indices()) == []
+    assert list(out.list_frames()) == []
 
 
 def test_absorbed_ids_are_rewritten(tmp_path):
@@ -383,7 +385,7 @@ def test_an_earlier_result_is_replaced_and_nothing_else_touched(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     out.claim()
     out.clear()
-    assert list(out.frame_indices()) == []
+    assert list(out.list_frames()) == []
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -427,5 +429,5 @@ def test_a_folder_that_is_no_result_says_so(tmp_path):
 
 def test_numbers_on_the_map_do_not_cover_one_another():
     anchors = {7: (0.0, 0.0), 3: (0.5, 0.0), 4: (0.0, 0.9), 5: (1.0, 0.0), 6: (0.9, 0.9)}
-    assert charts.legible(anchors, np.array([1.0, 0.5])) == [7, 4, 5], "3 lies on 7, 6 on 4"
-    assert charts.legible({}, np.array([1.0, 0.5])) == []
+    assert charts.choose_legible(anchors, np.array([1.0, 0.5])) == [7, 4, 5], "3 lies on 7, 6 on 4"
+    assert charts.choose_legible({}, np.array([1.0, 0.5])) == []

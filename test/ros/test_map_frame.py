@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 from geometry_msgs.msg import TransformStamped
 
-from moonseg3r_core import MoonSeg3RError, Parts
+from moonseg3r_core import FrameMessages, MoonSeg3RError
 from moonseg3r_ros.interface import INPUTS
 from moonseg3r_ros.map_frame import IDENTITY, Anchor
 from moonseg3r_ros.settings import NodeSettings
@@ -39,7 +39,7 @@ def edge(parent, child):
 
 def of(made, frame="camera"):
     image = SimpleNamespace(header=SimpleNamespace(frame_id=frame))
-    child, child_from_camera = made.of(Parts(0, 0.0, image))
+    child, child_from_camera = made.of(FrameMessages(0, 0.0, image))
     return child, child_from_camera is IDENTITY
 
 

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ros_messages import SECOND, edge, flat, metres, odometry, pose_stamped, shift, tf
 
-from moonseg3r_core import FrameAssembler, FrameRejected, Parts, frame_of
-from moonseg3r_core.sources.assembly import PATIENCE, is_rectified
+from moonseg3r_core import FrameAssembler, FrameMessages, FrameRejected, decode_frame
+from moonseg3r_core.sources.assembly import PAIRING_TIMEOUT_S, is_rectified
 from moonseg3r_core.sources.bag_reader import TYPES
 from moonseg3r_core.sources.encodings import DEPTHS, LAYOUTS
-from moonseg3r_core.sources.transforms import FRAMES, SAMPLES, TransformError
-from moonseg3r_core.sources.write_bag import camera_info, header, image
+from moonseg3r_core.sources.transforms import MAX_FRAMES, MAX_SAMPLES, TransformError
+from moonseg3r_core.sources.write_bag import make_camera_info, make_header, make_image
 from moonseg3r_core.types import Frame
 
 SIZE = (6, 8)
@@ -30,15 +30,15 @@ Event = tuple[float, str, object]  # arrival in seconds, what it is, message
 
 
 def color(n: int, stamp: float) -> object:
-    return image(flat(n), "rgb8", round(stamp * SECOND))
+    return make_image(flat(n), "rgb8", round(stamp * SECOND))
 
 
 def depth(n: int, stamp: float) -> object:
-    return image(metres(n + 1), "16UC1", round(stamp * SECOND))
+    return make_image(metres(n + 1), "16UC1", round(stamp * SECOND))
 
 
 def info(**changes: object) -> object:
-    message = camera_info(K, SIZE, 0)
+    message = make_camera_info(K, SIZE, 0)
     for key, value in changes.items():
         setattr(message, key, value)
     return message
@@ -49,9 +49,9 @@ class Stream:
 
     def __init__(self, **changes: object) -> None:
         self.said: dict[str, str] = {}
-        needs = {"with_depth": True, "with_info": True, "with_pose": True, "say": self.said.__setitem__}
+        needs = {"with_depth": True, "with_info": True, "with_pose": True, "warn": self.said.__setitem__}
         self.assembler = FrameAssembler(**{**needs, **changes})
-        self.out: list[tuple[float, Parts]] = []
+        self.out: list[tuple[float, FrameMessages]] = []
 
     def take(self, now: float, kind: str, message: object) -> None:
         add = {
@@ -64,7 +64,7 @@ class Stream:
             "nothing": lambda: None,
         }
         add[kind]()
-        self.out += [(now, parts) for parts in self.assembler.ready(now)]
+        self.out += [(now, parts) for parts in self.assembler.pop_ready(now)]
 
     def play(self, events: list[Event]) -> list[int]:
         """Take events in the order of their arrival; the indices that have come out by now."""
@@ -74,7 +74,7 @@ class Stream:
 
     @property
     def frames(self) -> dict[int, Frame]:
-        return {parts.index: frame_of(parts) for _, parts in self.out}
+        return {parts.index: decode_frame(parts) for _, parts in self.out}
 
 
 def moment(n: int, stamp: float, late: float = 0.0) -> list[Event]:
@@ -125,8 +125,8 @@ class TestWaiting:
         events = moment(0, 100.0)
         _, kind, _ = events.pop(missing + 1)
         stream = Stream()
-        assert stream.play([*events, (100 + PATIENCE, "nothing", None)]) == []
-        assert stream.play([(100.001 + PATIENCE, "nothing", None)]) == [0]
+        assert stream.play([*events, (100 + PAIRING_TIMEOUT_S, "nothing", None)]) == []
+        assert stream.play([(100.001 + PAIRING_TIMEOUT_S, "nothing", None)]) == [0]
         frame = stream.frames[0]
         lacks = {"depth": frame.depth, "info": frame.intrinsics, "tf": frame.world_from_camera}
         assert [name for name, value in lacks.items() if value is None] == [kind]
@@ -148,18 +148,18 @@ class TestWaiting:
         assert stream.play([(100.4, "tf", tf(edge(90, 100.0, "map", "odom")))]) == [0]
         assert (stream.assembler.world, float(stream.frames[0].world_from_camera[0, 3])) == ("map", 95.0)
         alone = Stream(with_depth=False, with_info=False)
-        assert alone.play([*events, (100.0 + PATIENCE, "nothing", None)]) == [0]
+        assert alone.play([*events, (100.0 + PAIRING_TIMEOUT_S, "nothing", None)]) == [0]
         assert alone.assembler.world == "odom"
         assert Stream(with_depth=False, with_info=False, world="/odom").play(events) == [0]
 
     def test_an_image_may_be_held_up_as_long_for_a_reason_of_its_callers(self):
         asked, free = [], set()
 
-        def may_go(message, stamp, early):
+        def may_release(message, stamp, early):
             asked.append((int(message.data[0]), stamp, early))
             return stamp in free
 
-        stream = Stream(with_depth=False, with_info=False, with_pose=False, may_go=may_go)
+        stream = Stream(with_depth=False, with_info=False, with_pose=False, may_release=may_release)
         assert stream.play([(100.0, "image", color(0, 100.0)), (100.9, "image", color(1, 100.9))]) == []
         assert set(asked) == {(0, 100.0, True)}
         free.add(100.0)
@@ -172,7 +172,7 @@ class TestWaiting:
 
     def test_what_is_needed_comes_before_the_callers_reason(self):
         asked = []
-        stream = Stream(with_depth=False, with_pose=False, may_go=lambda *image: asked.append(image) or True)
+        stream = Stream(with_depth=False, with_pose=False, may_release=lambda *image: asked.append(image) or True)
         assert stream.play([(100.0, "image", color(0, 100.0))]) == []
         assert not asked
         assert stream.play([(100.1, "info", info())]) == [0]
@@ -214,7 +214,7 @@ class TestWaiting:
             (100.0, "depth", depth(0, 100.0)),
         ]
         assert stream.play(early) == []
-        assert stream.assembler.newest_image == 100.0
+        assert stream.assembler.newest_stamp == 100.0
         assert stream.play([(100.1, "depth", depth(1, 100.1))]) == [1, 0]
 
     def test_pose_topics_place_the_camera(self):
@@ -231,17 +231,17 @@ class TestWaiting:
 
     def test_the_tree_can_be_asked(self):
         assembler = Stream().assembler
-        assert assembler.parent_of("camera") is None
+        assert assembler.find_parent("camera") is None
         assembler.add_transforms(tf(edge(2, 100.0, "odom", "/camera")), 100.0, static=False)
-        assert (assembler.parent_of("/camera"), assembler.parent_of("odom")) == ("odom", None)
-        assert assembler.transform("odom", "camera", 100.0)[0, 3] == 2
+        assert (assembler.find_parent("/camera"), assembler.find_parent("odom")) == ("odom", None)
+        assert assembler.lookup_transform("odom", "camera", 100.0)[0, 3] == 2
         with pytest.raises(TransformError, match="unknown frame 'map'; known frames: camera, odom"):
-            assembler.transform("map", "camera", 100.0)
+            assembler.lookup_transform("map", "camera", 100.0)
 
     def test_images_that_are_passed_tell_the_frame_rate(self):
         stream = Stream(with_info=False, with_pose=False)
         stream.take(100.0, "image", color(0, 100.0))
-        stream.assembler.pass_image(color(1, 100.4), 100.4)
+        stream.assembler.skip_image(color(1, 100.4), 100.4)
         assert stream.play([(100.4, "depth", depth(0, 100.15))]) == [0]
         assert stream.frames[0].depth is not None  # within half of 0.4 s
 
@@ -287,7 +287,7 @@ class TestProperties:
     def test_the_order_of_arrival_within_patience_does_not_matter(self, data, root, offset):
         plain, late = Stream(), Stream()
         straight = topics(root, offset)
-        delays = st.floats(0, 0.9 * PATIENCE)
+        delays = st.floats(0, 0.9 * PAIRING_TIMEOUT_S)
         mixed = [delayed(t, data.draw(st.lists(delays, min_size=len(t), max_size=len(t)))) for t in straight]
         assert plain.play([*itertools.chain(*straight), *ENDING]) == list(range(8))
         assert late.play([*itertools.chain(*mixed), *ENDING]) == list(range(8))
@@ -303,7 +303,7 @@ class TestProperties:
         torn.play([*(event for event in straight if event is not lost), *ENDING])
         indices = [n for n in range(8) if kind != "image" or int(message.data[0]) != n]
         assert [parts.index for _, parts in torn.out] == indices
-        assert all(now - parts.stamp <= PATIENCE + 0.11 for now, parts in torn.out)
+        assert all(now - parts.stamp <= PAIRING_TIMEOUT_S + 0.11 for now, parts in torn.out)
         if kind != "tf_static":  # of which there is one
             bare = [n for n in indices if kind == "depth" and at == 100 + n / 10]
             assert [n for n in indices if torn.frames[n].depth is None] == bare
@@ -360,7 +360,7 @@ class TestSaying:
 
     def test_depth_of_another_frame(self):
         stream, other = Stream(with_info=False, with_pose=False), depth(0, 100.0)
-        other.header = header(100 * SECOND, "depth_camera")
+        other.header = make_header(100 * SECOND, "depth_camera")
         stream.play([(100.0, "image", color(0, 100.0)), (100.0, "depth", other)])
         assert "depth lies in frame 'depth_camera', colour in 'camera'" in stream.said["frames"]
         assert stream.frames[0].depth is not None
@@ -397,8 +397,8 @@ class TestTimeGoesBack:
         stream.play([base, *moment(0, 100.0)[:3], (100.0, "tf", tf(edge(7, 100.0, "map", "base")))])
         stream.take(100.1, "image", color(1, 100.1))
         stream.assembler.rewind()
-        assert (stream.assembler.waiting, stream.assembler.newest_image, stream.assembler.world) == (0, None, "map")
-        assert (stream.assembler.parent_of("camera"), stream.assembler.parent_of("base")) == ("base", None)
+        assert (stream.assembler.pending, stream.assembler.newest_stamp, stream.assembler.world) == (0, None, "map")
+        assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
         again = [(101.0, "image", color(2, 100.0)), (101.0, "tf", tf(edge(8, 100.0, "map", "base")))]
         assert stream.play(again) == [0]  # the old depth of this stamp is gone
         assert stream.play([(101.0, "depth", depth(2, 100.0))]) == [0, 2]
@@ -415,7 +415,7 @@ class TestTimeGoesBack:
         assert stream.play([*again, (7.0, "depth", depth(0, 1.0)), (7.9, "nothing", None)]) == given
         assert stream.play([(8.0, "nothing", None)]) == [*given, 0]
         stream.assembler.rewind()  # one second after the start of all time
-        assert (stream.assembler.parent_of("camera"), stream.assembler.parent_of("base")) == ("base", None)
+        assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
         again = [(9.0, "image", color(1, 1.0)), (9.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
         assert stream.play([*again, (9.0, "depth", depth(1, 1.01))]) == [*given, 0]
         assert stream.play([(9.1, "image", color(2, 1.1))]) == [*given, 0, 1]
@@ -425,7 +425,7 @@ class TestTimeGoesBack:
         for n in range(50):
             stream.play(moment(n, 100 + n / 10))
         stream.play([(105.0, "tf", tf(edge(3, 100.0))), (105.0, "depth", depth(3, 100.0))])
-        assert stream.assembler.newest_image == 104.9
+        assert stream.assembler.newest_stamp == 104.9
         stream.assembler.rewind()
         assert stream.play([(105.0, "image", color(3, 100.0))])[-1] == 3
         check(stream.frames[3], 3)
@@ -436,7 +436,7 @@ class TestTimeGoesBack:
             stream.play(moment(n % 50, 100 + n % 50 / 10, late=n // 50 * 5.0))
         assert [parts.index for _, parts in stream.out] == [*range(50), *range(50)]
         for now, parts in stream.out[50:]:
-            check(frame_of(parts), parts.index)
+            check(decode_frame(parts), parts.index)
             assert now == parts.stamp + 5.0
 
     def test_one_transform_from_the_future_costs_little(self):
@@ -453,11 +453,11 @@ class TestMemory:
         stream, message = Stream(with_depth=False, with_info=False), color(0, 100.0)
         for n in range(3000):
             stream.assembler.add_image(n, message, 100 + n / 100)
-            assert sum(1 for _ in stream.assembler.ready(100 + n / 100)) <= 1
-            assert stream.assembler.waiting <= 32
+            assert sum(1 for _ in stream.assembler.pop_ready(100 + n / 100)) <= 1
+            assert stream.assembler.pending <= 32
         for n in range(3000):  # and nobody asks
             stream.assembler.add_image(n, message, 200.0)
-        assert stream.assembler.waiting <= 64
+        assert stream.assembler.pending <= 64
 
     def test_depth_without_images_and_transforms_at_1_khz(self):
         tracemalloc.start()
@@ -470,32 +470,32 @@ class TestMemory:
         held, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(assembler._depths.depths) == 64
-        assert len(assembler._poses.buffer._edges["camera"].stamps) <= SAMPLES
+        assert len(assembler._poses.buffer._edges["camera"].stamps) <= MAX_SAMPLES
         assert held < 8e6
 
     def test_frames_with_ever_new_names(self):
         assembler = Stream().assembler
         assembler.add_transforms(tf(edge(1, 0, "base", "camera")), 100.0, static=True)
-        for n in range(2 * FRAMES):
+        for n in range(2 * MAX_FRAMES):
             moving = tf(edge(n, 100 + n, "map", f"thing {n}"), edge(n, 100 + n, "map", "base"))
             assembler.add_transforms(moving, 0.0, static=False)
-            assert n == 0 or assembler.transform("map", "camera", 99.5 + n)[0, 3] == n + 0.5
-        assert len(assembler._poses.buffer._edges) == FRAMES
-        assert assembler.transform("map", "camera", 99 + 2 * FRAMES)[0, 3] == 2 * FRAMES
+            assert n == 0 or assembler.lookup_transform("map", "camera", 99.5 + n)[0, 3] == n + 0.5
+        assert len(assembler._poses.buffer._edges) == MAX_FRAMES
+        assert assembler.lookup_transform("map", "camera", 99 + 2 * MAX_FRAMES)[0, 3] == 2 * MAX_FRAMES
         with pytest.raises(TransformError, match=r"and \d+ more$"):
-            assembler.transform("nowhere", "camera", 100)
+            assembler.lookup_transform("nowhere", "camera", 100)
 
 
 class TestFrames:
     @staticmethod
-    def parts(**changes: object) -> Parts:
-        return Parts(**{"index": 5, "stamp": 100.0, "image": color(5, 100.0), **changes})
+    def parts(**changes: object) -> FrameMessages:
+        return FrameMessages(**{"index": 5, "stamp": 100.0, "image": color(5, 100.0), **changes})
 
     def test_data_as_rclpy_brings_it(self):
         message, far = color(5, 100.0), depth(5, 100.0)
         for one in (message, far):
             one.data = array("B", one.data.tobytes())
-        frame = frame_of(self.parts(image=message, depth=far, info=info(), pose=shift(5)))
+        frame = decode_frame(self.parts(image=message, depth=far, info=info(), pose=shift(5)))
         message.data[0] = far.data[0] = 77  # the frame holds its own
         check(frame, 5)
 
@@ -513,33 +513,35 @@ class TestFrames:
     )
     def test_camera_info_that_cannot_be(self, changes, message):
         with pytest.raises(FrameRejected, match=message) as caught:
-            frame_of(self.parts(info=info(**changes)))
+            decode_frame(self.parts(info=info(**changes)))
         assert "\n" not in str(caught.value)
 
     def test_a_pose_that_is_not_finite(self):
         with pytest.raises(FrameRejected, match="pose must be finite"):
-            frame_of(self.parts(pose=np.full((4, 4), np.nan)))
+            decode_frame(self.parts(pose=np.full((4, 4), np.nan)))
 
     def test_a_camera_that_changes_its_size_goes_on_with_its_new_calibration(self):
         stream, half = Stream(with_depth=False, with_pose=False), (3, 4)
         events = [(100.0, "image", color(0, 100.0)), (100.0, "info", info())]
-        stream.play([*events, (100.1, "image", image(flat(1, half), "bgr8", 100 * SECOND + 1))])
+        stream.play([*events, (100.1, "image", make_image(flat(1, half), "bgr8", 100 * SECOND + 1))])
         with pytest.raises(FrameRejected, match="camera_info must be for images of 4x3, got 8x6"):
-            frame_of(stream.out[1][1])
-        stream.play([(100.2, "info", camera_info(K, half, 0)), (100.2, "image", image(flat(2, half), "bgr8", 0))])
-        assert frame_of(stream.out[2][1]).size == half
+            decode_frame(stream.out[1][1])
+        stream.play(
+            [(100.2, "info", make_camera_info(K, half, 0)), (100.2, "image", make_image(flat(2, half), "bgr8", 0))]
+        )
+        assert decode_frame(stream.out[2][1]).size == half
 
     def test_depth_that_cannot_be(self):
         with pytest.raises(FrameRejected, match="depth of 6x6 does not have the shape of colour of 8x6"):
-            frame_of(self.parts(depth=image(metres(1, (6, 6)), "16UC1", 0)))
+            decode_frame(self.parts(depth=make_image(metres(1, (6, 6)), "16UC1", 0)))
         with pytest.raises(FrameRejected, match="unknown depth encoding 'rgb8'"):
-            frame_of(self.parts(depth=color(1, 100.0)))
+            decode_frame(self.parts(depth=color(1, 100.0)))
 
 
 NUMBERS = st.one_of(st.integers(0, 9), st.integers(0, 2**32 - 1))
 ENCODINGS = st.one_of(st.sampled_from([*LAYOUTS, *DEPTHS, "16UC1", "32FC1"]), st.text(max_size=20))
 IMAGES = st.builds(
-    SimpleNamespace, header=st.just(header(0)), height=NUMBERS, width=NUMBERS, encoding=ENCODINGS, step=NUMBERS,
+    SimpleNamespace, make_header=st.just(make_header(0)), height=NUMBERS, width=NUMBERS, encoding=ENCODINGS, step=NUMBERS,
     is_bigendian=st.integers(0, 255), data=st.binary(max_size=600),
 )  # fmt: skip
 FLOATS = st.floats(width=64)
@@ -551,10 +553,10 @@ INFOS = st.builds(
 )  # fmt: skip
 
 
-def outcome(parts: Parts) -> Frame | str:
+def outcome(parts: FrameMessages) -> Frame | str:
     """The frame, or the line that refuses it; whatever else is raised comes through."""
     try:
-        return frame_of(parts)
+        return decode_frame(parts)
     except FrameRejected as why:
         line = str(why)
     assert "\n" not in line
@@ -565,19 +567,19 @@ class TestGarbage:
     @settings(max_examples=500, deadline=None)
     @given(IMAGES)
     def test_images(self, message):
-        made = outcome(Parts(0, 0.0, message))
+        made = outcome(FrameMessages(0, 0.0, message))
         assert isinstance(made, str) or made.size == (message.height, message.width)
 
     @settings(max_examples=300, deadline=None)
     @given(IMAGES)
     def test_depth(self, message):
-        made = outcome(Parts(0, 0.0, color(0, 0.0), message))
+        made = outcome(FrameMessages(0, 0.0, color(0, 0.0), message))
         assert isinstance(made, str) or made.depth.shape == SIZE
 
     @settings(max_examples=300, deadline=None)
     @given(INFOS, st.booleans())
     def test_camera_info(self, message, rectified):
-        made = outcome(Parts(0, 0.0, color(0, 0.0), info=message, rectified=rectified))
+        made = outcome(FrameMessages(0, 0.0, color(0, 0.0), info=message, rectified=rectified))
         assert isinstance(made, str) or made.intrinsics is None or bool(torch.isfinite(made.intrinsics).all())
         stream = Stream(with_depth=False, with_pose=False, rectified=rectified)
         assert stream.play([(100.0, "image", color(0, 100.0)), (100.0, "info", message)]) == [0]
@@ -593,19 +595,19 @@ class TestGarbage:
         ).items():
             whole[at] = byte
         message = SimpleNamespace(
-            header=header(0), format=kind, data=bytes(whole[: data.draw(st.integers(0, len(whole)))])
+            header=make_header(0), format=kind, data=bytes(whole[: data.draw(st.integers(0, len(whole)))])
         )
         is_depth = "Depth" in kind
-        outcome(Parts(0, 0.0, color(0, 0.0) if is_depth else message, message if is_depth else None))
+        outcome(FrameMessages(0, 0.0, color(0, 0.0) if is_depth else message, message if is_depth else None))
 
     @pytest.mark.parametrize("encoding", [*LAYOUTS, "16UC1", "32FC1"])
     def test_sizes_that_data_does_not_have_cost_nothing(self, encoding):
         huge = SimpleNamespace(
-            header=header(0), height=2**31, width=2**31, encoding=encoding, step=0, is_bigendian=0, data=bytes(600)
+            header=make_header(0), height=2**31, width=2**31, encoding=encoding, step=0, is_bigendian=0, data=bytes(600)
         )
         tracemalloc.start()
         is_depth = encoding in ("16UC1", "32FC1")
-        made = outcome(Parts(0, 0.0, color(0, 0.0) if is_depth else huge, huge if is_depth else None))
+        made = outcome(FrameMessages(0, 0.0, color(0, 0.0) if is_depth else huge, huge if is_depth else None))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert "too short" in made

@@ -24,15 +24,15 @@ from scipy.spatial.transform import Rotation
 from moonseg3r_core.errors import FrameRejected, OutputError, SourceError
 from moonseg3r_core.sources import Topics, open_source
 from moonseg3r_core.sources.bag_reader import TYPES, Topic
-from moonseg3r_core.sources.bag_topics import choose
+from moonseg3r_core.sources.bag_topics import choose_topics
 from moonseg3r_core.sources.encodings import (
     decode_compressed_depth,
     decode_compressed_image,
     decode_depth,
     decode_image,
 )
-from moonseg3r_core.sources.transforms import TransformBuffer, TransformError, invert, pose_from_quaternion
-from moonseg3r_core.sources.write_bag import camera_info, compressed, header, image, write_bag
+from moonseg3r_core.sources.transforms import TransformBuffer, TransformError, invert, make_pose
+from moonseg3r_core.sources.write_bag import make_camera_info, make_compressed_image, make_header, make_image, write_bag
 from moonseg3r_core.types import Frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,9 +69,9 @@ def rgbd(count: int = 6, rate: float = 10.0, size: tuple[int, int] = (6, 8)) -> 
         ns = round(stamp * SECOND)
         found += [
             ("/tf", stamp, tf(edge(n, stamp))),
-            (INFO, stamp, camera_info(K, size, ns)),
-            (DEPTH, stamp, image(metres(n + 1, size), "16UC1", ns)),
-            (COLOR, stamp, image(flat(n, size), "rgb8", ns)),
+            (INFO, stamp, make_camera_info(K, size, ns)),
+            (DEPTH, stamp, make_image(metres(n + 1, size), "16UC1", ns)),
+            (COLOR, stamp, make_image(flat(n, size), "rgb8", ns)),
         ]
     return found
 
@@ -198,7 +198,7 @@ class TestTransforms:
 
     @given(st.lists(st.floats(-10, 10), min_size=4, max_size=4).filter(lambda q: np.linalg.norm(q) > 1e-3))
     def test_quaternions_turn_as_scipy_turns_them(self, quaternion):
-        pose = pose_from_quaternion((1, 2, 3), quaternion)
+        pose = make_pose((1, 2, 3), quaternion)
         assert np.allclose(pose[:3, :3], Rotation.from_quat(quaternion).as_matrix(), atol=1e-12)
         assert pose[:, 3].tolist() == [1, 2, 3, 1]
 
@@ -226,7 +226,7 @@ class TestTransforms:
             buffer.add("a", "a", 0, shift(0))
         for quaternion in (np.zeros(4), np.full(4, np.nan)):
             with pytest.raises(TransformError, match="must be finite with a rotation"):
-                pose_from_quaternion(np.zeros(3), quaternion)
+                make_pose(np.zeros(3), quaternion)
 
     def test_an_edge_whose_time_goes_back_starts_anew(self):
         buffer = TransformBuffer()
@@ -242,9 +242,9 @@ class TestTransforms:
     def test_parents(self):
         buffer = TransformBuffer()
         buffer.add("/map", "odom", 1, shift(0))
-        assert [buffer.parent_of(frame) for frame in ("/odom", "odom", "map", "lens")] == ["map", "map", None, None]
+        assert [buffer.find_parent(frame) for frame in ("/odom", "odom", "map", "lens")] == ["map", "map", None, None]
         buffer.add("earth", "odom", 2, shift(0))
-        assert buffer.parent_of("odom") == "earth"
+        assert buffer.find_parent("odom") == "earth"
 
     def test_memory_is_bounded(self):
         buffer = TransformBuffer(horizon=1.0)
@@ -298,7 +298,7 @@ class TestBags:
     def test_the_pose_is_interpolated_along_the_tree(self, tmp_path):
         messages = [("/tf_static", 99.0, tf(edge(10, 0, "base", "camera")))]
         messages += [("/tf", 100 + n, tf(edge(n, 100 + n, "odom", "base"))) for n in range(3)]
-        messages += [("/image", 100.5 + n, image(flat(n), "rgb8", round((100.5 + n) * SECOND))) for n in range(2)]
+        messages += [("/image", 100.5 + n, make_image(flat(n), "rgb8", round((100.5 + n) * SECOND))) for n in range(2)]
         frames = list(open_source(str(record(tmp_path / "bag", messages))))
         assert [float(frame.world_from_camera[0, 3]) for frame in frames] == pytest.approx([10.5, 11.5])
 
@@ -309,7 +309,7 @@ class TestBags:
             messages.append(("/tf", stamp, tf(edge(n, stamp, "odom", "camera"))))
             if n >= 2:
                 messages.append(("/tf", stamp, tf(edge(100, stamp, "map", "odom"))))
-            messages.append(("/image", stamp, image(flat(n), "rgb8", round(stamp * SECOND))))
+            messages.append(("/image", stamp, make_image(flat(n), "rgb8", round(stamp * SECOND))))
         placed = [f for f in open_source(str(record(tmp_path / "bag", messages))) if f.world_from_camera is not None]
         assert [f.index for f in placed] == list(range(2, 12))
         assert all(float(f.world_from_camera[0, 3]) == 100 + f.index for f in placed)
@@ -317,10 +317,10 @@ class TestBags:
         assert [float(f.world_from_camera[0, 3]) for f in asked] == list(range(12))
 
     def test_rectified_images_have_the_projection_for_their_camera(self, tmp_path):
-        info = camera_info(K, (6, 8), 100 * SECOND)
+        info = make_camera_info(K, (6, 8), 100 * SECOND)
         info.p = np.array([12.0, 0, 4, 0, 0, 12, 3, 0, 0, 0, 1, 0])
         for topic, focal in (("/camera/image_rect", 12.0), ("/camera/image_direct", 10.0)):
-            messages = [("/camera/camera_info", 100.0, info), (topic, 100.0, image(flat(1), "rgb8", 100 * SECOND))]
+            messages = [("/camera/camera_info", 100.0, info), (topic, 100.0, make_image(flat(1), "rgb8", 100 * SECOND))]
             (frame,) = open_source(str(record(tmp_path / str(focal), messages)))
             assert float(frame.intrinsics[0, 0]) == focal
 
@@ -351,8 +351,8 @@ class TestBags:
         messages = []
         for n, late in enumerate((0.02, -0.04, 0.06, 0.03)):
             stamp = 100 + n / 10
-            messages.append((COLOR, stamp, image(flat(n), "rgb8", round(stamp * SECOND))))
-            messages.append((DEPTH, stamp + late, image(metres(n + 1), "16UC1", round((stamp + late) * SECOND))))
+            messages.append((COLOR, stamp, make_image(flat(n), "rgb8", round(stamp * SECOND))))
+            messages.append((DEPTH, stamp + late, make_image(metres(n + 1), "16UC1", round((stamp + late) * SECOND))))
         frames = list(open_source(str(record(tmp_path / "bag", messages))))
         # depths at .02, .06, .26, .33 for images at .0, .1, .2, .3: the third has none within .05, the fourth two
         depths = [None if f.depth is None else float(f.depth[0, 0]) for f in frames]
@@ -362,8 +362,8 @@ class TestBags:
         messages = []
         for n in range(6):
             stamp = 100 + n / 10
-            messages.append((COLOR, stamp, image(flat(n), "rgb8", round(stamp * SECOND))))
-            messages.append((DEPTH, stamp, image(metres(1), "16UC1", round((stamp + 0.06) * SECOND))))
+            messages.append((COLOR, stamp, make_image(flat(n), "rgb8", round(stamp * SECOND))))
+            messages.append((DEPTH, stamp, make_image(metres(1), "16UC1", round((stamp + 0.06) * SECOND))))
         frames = list(open_source(str(record(tmp_path / "bag", messages)), stride=3))
         assert [(frame.index, frame.depth is None) for frame in frames] == [(0, True), (3, False)]
 
@@ -375,11 +375,11 @@ class TestBags:
             data = np.frombuffer(struct.pack("<iff", 0, 0, 0) + png.tobytes(), np.uint8)
             kind = TYPES.types["sensor_msgs/msg/CompressedImage"]
             messages += [
-                ("/camera/color/image_raw/compressed", ns / SECOND, compressed(flat(40 * n), "jpeg", ns)),
+                ("/camera/color/image_raw/compressed", ns / SECOND, make_compressed_image(flat(40 * n), "jpeg", ns)),
                 (
                     "/camera/depth/image_raw/compressedDepth",
                     ns / SECOND,
-                    kind(header(ns), "16UC1; compressedDepth png", data),
+                    kind(make_header(ns), "16UC1; compressedDepth png", data),
                 ),
             ]
         frames = list(open_source(str(record(tmp_path / "bag", messages))))
@@ -388,10 +388,12 @@ class TestBags:
 
     def test_region_of_interest_and_binning_move_the_camera(self, tmp_path):
         def bag(name, **changes):
-            info = camera_info(scaled, (20, 24), 100 * SECOND)
+            info = make_camera_info(scaled, (20, 24), 100 * SECOND)
             for key, value in changes.items():
                 setattr(info, key, value)
-            return record(tmp_path / name, [(INFO, 100.0, info), (COLOR, 100.0, image(flat(1), "rgb8", 100 * SECOND))])
+            return record(
+                tmp_path / name, [(INFO, 100.0, info), (COLOR, 100.0, make_image(flat(1), "rgb8", 100 * SECOND))]
+            )
 
         scaled = torch.tensor([[20.0, 0, 11.5], [0, 20, 9.5], [0, 0, 1]])
         region = TYPES.types["sensor_msgs/msg/RegionOfInterest"](4, 2, 12, 16, False)  # x, y, height, width
@@ -422,22 +424,22 @@ class TestTopics:
         names += ["/d/color/image_raw", "/d/aligned_depth_to_color/image_raw"]
         topics = [self.image(n, "CompressedImage" if n.endswith("compressed") else "Image") for n in names]
         topics += [self.image(f"/d/{n}/camera_info", "CameraInfo") for n in ("infra1", "depth", "color")]
-        chosen = choose(topics, Topics())
+        chosen = choose_topics(topics, Topics())
         assert chosen.color.name == "/d/color/image_raw"
         assert chosen.depth.name == "/d/aligned_depth_to_color/image_raw"
         assert chosen.camera_info.name == "/d/color/camera_info"
         assert chosen.pose is None
 
     def test_the_only_image_needs_no_name(self):
-        chosen = choose([self.image("/depth_camera/front"), self.image("/depth_camera/depth/front")], Topics())
+        chosen = choose_topics([self.image("/depth_camera/front"), self.image("/depth_camera/depth/front")], Topics())
         assert (chosen.color.name, chosen.depth.name) == ("/depth_camera/front", "/depth_camera/depth/front")
 
     def test_as_asked(self):
         topics = [self.image("/rgb/image"), self.image("/left"), self.image("/range_depth")]
-        chosen = choose(topics, Topics(color="/left"))
+        chosen = choose_topics(topics, Topics(color="/left"))
         assert (chosen.color.name, chosen.depth.name) == ("/left", "/range_depth")
         with pytest.raises(SourceError, match=r"no messages on depth topic /nope; it holds: /rgb/image \(sensor_msgs"):
-            choose(topics, Topics(depth="/nope"))
+            choose_topics(topics, Topics(depth="/nope"))
 
     def test_choice_is_said(self, tmp_path, caplog):
         with caplog.at_level(logging.INFO, "moonseg3r"):
@@ -471,10 +473,10 @@ class TestBadBags:
         assert sum(source.rejected.values()) == 1
 
     def test_depth_of_another_shape_is_an_error(self, tmp_path):
-        messages = [(t, s, image(metres(1, (6, 6)), "16UC1", 1) if t == DEPTH else m) for t, s, m in rgbd(2)]
+        messages = [(t, s, make_image(metres(1, (6, 6)), "16UC1", 1) if t == DEPTH else m) for t, s, m in rgbd(2)]
         for topic, stamp, message in messages:
             if topic == DEPTH:
-                message.header = header(round(stamp * SECOND))
+                message.header = make_header(round(stamp * SECOND))
         with pytest.raises(SourceError, match="depth of 6x6"):
             list(open_source(str(record(tmp_path / "bag", messages))))
 

@@ -15,8 +15,8 @@ import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources import open_source
-from moonseg3r_core.sources.images import numbers, timestamps
-from moonseg3r_core.sources.registration import color_intrinsics, depth_to_color, scale_intrinsics
+from moonseg3r_core.sources.images import parse_numbers, parse_timestamps
+from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth, resize_intrinsics
 
 KITCHEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitchen"
 
@@ -81,14 +81,14 @@ class TestImages:
         assert frames[0].world_from_camera is None
 
     def test_names_without_unique_numbers_count_from_zero(self):
-        assert numbers(["a1", "b1"]) == [0, 1]
-        assert numbers(["left", "right"]) == [0, 1]
-        assert numbers(["left", "right2"]) == [0, 1]
+        assert parse_numbers(["a1", "b1"]) == [0, 1]
+        assert parse_numbers(["left", "right"]) == [0, 1]
+        assert parse_numbers(["left", "right2"]) == [0, 1]
 
     def test_names_that_are_times_are_stamps(self, tmp_path):
-        assert timestamps(["1305031102.5", "1305031102.6"]) == [1305031102.5, 1305031102.6]
-        assert timestamps(["1700000000000000000"]) == [1.7e9]
-        assert timestamps(["000012", "000013"]) is None
+        assert parse_timestamps(["1305031102.5", "1305031102.6"]) == [1305031102.5, 1305031102.6]
+        assert parse_timestamps(["1700000000000000000"]) == [1.7e9]
+        assert parse_timestamps(["000012", "000013"]) is None
         for name in ("5.25", "5.50"):
             paint(tmp_path / f"{name}.png")
         assert [(frame.index, frame.stamp) for frame in open_source(str(tmp_path))] == [(0, 5.25), (1, 5.5)]
@@ -236,26 +236,26 @@ class TestRegistration:
     K = np.array([[100.0, 0, 49.5], [0, 100, 39.5], [0, 0, 1]])
 
     def test_scaling_keeps_rays(self):
-        large = scale_intrinsics(self.K, (80, 100), (160, 200))
+        large = resize_intrinsics(self.K, (80, 100), (160, 200))
         assert np.allclose(large, [[200, 0, 99.5], [0, 200, 79.5], [0, 0, 1]])
-        assert np.allclose(scale_intrinsics(large, (160, 200), (80, 100)), self.K)
+        assert np.allclose(resize_intrinsics(large, (160, 200), (80, 100)), self.K)
 
     def test_both_intrinsics_pick_the_pixel_on_the_same_ray(self):
         depth = np.arange(80 * 100, dtype=np.float32).reshape(80, 100)
         shifted = self.K.copy()
         shifted[0, 2] -= 10  # the depth camera's axis lies 10 pixels further left
-        color = scale_intrinsics(self.K, (80, 100), (160, 200))
-        carried = depth_to_color(depth, shifted, color, (160, 200))
+        color = resize_intrinsics(self.K, (80, 100), (160, 200))
+        carried = register_depth(depth, shifted, color, (160, 200))
         assert carried[0, 20] == depth[0, 0]
         assert carried[100, 100] == depth[50, 40]
         assert (carried[:, :19] == 0).all()  # left of the depth's view
 
     def test_intrinsics_of_a_larger_image_give_way_to_the_depths(self):
-        large = scale_intrinsics(self.K, (80, 100), (240, 300))
-        assert np.allclose(color_intrinsics(large, self.K, (80, 100), (80, 100)), self.K)
+        large = resize_intrinsics(self.K, (80, 100), (240, 300))
+        assert np.allclose(choose_color_intrinsics(large, self.K, (80, 100), (80, 100)), self.K)
         with pytest.raises(SourceError, match="intrinsic_color"):
-            color_intrinsics(large, None, (80, 100), (80, 100))
-        assert color_intrinsics(None, None, (80, 100), None) is None
+            choose_color_intrinsics(large, None, (80, 100), (80, 100))
+        assert choose_color_intrinsics(None, None, (80, 100), None) is None
 
 
 class TestVideo:

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.refinement.learned import concatenated
-from moonseg3r_core.report.palette import colors
+from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.training.queries.clips import QueryClip, batched
 from moonseg3r_core.training.queries.learner import QueryLearner
 
@@ -65,7 +65,7 @@ def _row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: S
 def _masks(shares: Tensor) -> Tensor:
     """The mask that most of a cell is of, (T, N, 3) uint8, grey where there is none."""
     share, mask = shares.max(1)
-    return torch.from_numpy(colors(torch.where(share > 0, mask + 1, 0).cpu().numpy()))
+    return torch.from_numpy(compute_colors(torch.where(share > 0, mask + 1, 0).cpu().numpy()))
 
 
 def _components(features: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 
-from moonseg3r_core.report.palette import UNLABELLED, colors
+from moonseg3r_core.report.palette import UNLABELLED, compute_colors
 from moonseg3r_core.types import InstanceMap
 from moonseg3r_ros.conversions.clouds import POINT_STEP, capped, cloud_message, map_cloud, thinned
 from moonseg3r_ros.conversions.palette import instance_colors
@@ -88,7 +88,7 @@ def test_a_map_in_the_cameras_colours_and_in_the_instances():
     scene = a_map(300)
     camera, instance = (rgb_of(map_cloud(HEADER, scene, np.eye(4), name)) for name in ("camera", "instance"))
     np.testing.assert_array_equal(camera, scene.colors.numpy())
-    np.testing.assert_array_equal(instance, colors(scene.instance_ids.numpy()))
+    np.testing.assert_array_equal(instance, compute_colors(scene.instance_ids.numpy()))
 
 
 def test_some_rows_of_a_map():
@@ -101,7 +101,7 @@ def test_some_rows_of_a_map():
 def test_colours_of_ids_small_and_large():
     ids = np.array([0, 1, 2**31 - 1, 5, 2**20, 0], np.int32)
     for part in (ids, ids[[0, 1, 3]], ids[:0]):
-        np.testing.assert_array_equal(instance_colors(np.zeros((len(part), 3), np.uint8), part), colors(part))
+        np.testing.assert_array_equal(instance_colors(np.zeros((len(part), 3), np.uint8), part), compute_colors(part))
     assert tuple(instance_colors(np.zeros((1, 3), np.uint8), np.zeros(1, np.int32))[0]) == UNLABELLED
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
-from moonseg3r_core.report.palette import colors
+from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_ros.conversions.images import compact, overlay_message, segmentation_message, tinted
 from moonseg3r_ros.conversions.poses import header, time_message
 
@@ -26,7 +26,7 @@ def square(id=7, side=60):
 
 def half_tint(id):
     """A grey of 100 under an instance's colour, as integers round it."""
-    return (100 + colors(np.array(id)).astype(int)) / 2
+    return (100 + compute_colors(np.array(id)).astype(int)) / 2
 
 
 def is_dark(picture):

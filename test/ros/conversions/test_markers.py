@@ -11,7 +11,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from scipy.spatial.transform import Rotation
 from visualization_msgs.msg import Marker, MarkerArray
 
-from moonseg3r_core.report.palette import colors
+from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.markers import NAMESPACES, InstanceMarkers
 from moonseg3r_ros.conversions.poses import header, time_message
@@ -96,7 +96,7 @@ def test_an_instance_has_the_colour_that_it_has_in_the_report():
     for id in (1, 7, 70_000):
         shown = by_namespace(InstanceMarkers().update(HEADER, [an_instance(3), an_instance(id)], HERE), id)
         color = shown["box"].color
-        np.testing.assert_allclose((color.r, color.g, color.b), colors(np.array(id)) / 255, atol=1e-6)
+        np.testing.assert_allclose((color.r, color.g, color.b), compute_colors(np.array(id)) / 255, atol=1e-6)
 
 
 def test_a_flat_box_has_a_side_that_rviz_draws():
