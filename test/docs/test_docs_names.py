@@ -1,0 +1,60 @@
+"""Files, settings and commands that the documents name are those of the code, and what the code cites is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from moonseg3r_core import Config, list_settings
+from moonseg3r_core.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "extending.md"]  # it is run
+FOLDERS = ("moonseg3r_core", "moonseg3r_ros", "test", "tools", "config", "launch", "docs", ".github", "msg")
+FILES = [path.relative_to(ROOT) for folder in FOLDERS for path in ROOT.joinpath(folder).rglob("*.*")]
+PATH = re.compile(r"[\w./-]+\.(?:py|yaml|yml|xml)\b|(?:moonseg3r_core|moonseg3r_ros|test|tools|config)/(?:\w+/)*")
+ELSEWHERE = {"mask_predict.py", "recipe.yaml"}  # MaskClustering's; a training's result
+KEYS = [key.name for key in list_settings(Config())]
+KEY = re.compile(r"\b(?:reconstruction|masks|features|refinement|memory|fusion|map)(?:\.\w+)+")
+NO_KEY = re.compile(r".*\.(?:py|md|ply|npz|safetensors|recall|remember)$")
+CITATION = re.compile(r"docs/(decisions|cut3r_facts)\.md, (\d+)")
+
+
+def find_unknown_paths(text):
+    for name in PATH.findall(text):
+        ends = (file.parts[-len(Path(name).parts) :] == Path(name).parts for file in FILES)
+        if not (ROOT.joinpath(name).exists() or name in ELSEWHERE or name.startswith("/") or any(ends)):
+            yield name
+
+
+def find_unknown_settings(text):
+    for name in KEY.findall(text):
+        pattern = re.compile(re.escape(name).replace("KIND", r"\w+") + r"(\.|$)")
+        if not NO_KEY.match(name) and not any(pattern.match(key) for key in KEYS):
+            yield name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_the_page_names_exists(page):
+    text = re.sub(r"\]\([^)]*\)|^\| .* \| formerly(?:.*\n\|)*.*$", "]", page.read_text(), flags=re.MULTILINE)
+    assert list(find_unknown_paths(text)) == []
+    assert list(find_unknown_settings(text)) == []
+    assert set(re.findall(r"^    (?:\S*/)?moonseg3r ([a-z]+) ", text, re.MULTILINE)) <= COMMANDS.keys()
+
+
+def test_what_does_not_exist_is_found():
+    assert list(find_unknown_paths("see `tools/gone.py`, `fusion/match.py`, `moonseg3r_core/ops/`")) == [
+        "tools/gone.py"
+    ]
+    assert list(find_unknown_settings("`fusion.mach`, `map.ply`, `reconstruction.KIND.pose`")) == ["fusion.mach"]
+
+
+def test_what_the_code_cites_is_there():
+    files = [path for folder in FOLDERS[:4] for path in ROOT.joinpath(folder).rglob("*.py")]
+    cited = {found for path in files for found in CITATION.findall(path.read_text())}
+    held = {
+        (name, number)
+        for name in ("decisions", "cut3r_facts")
+        for number in re.findall(r"^## (\d+)\.", (ROOT / "docs" / f"{name}.md").read_text(), re.MULTILINE)
+    }
+    assert cited <= held
