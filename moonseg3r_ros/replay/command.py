@@ -1,4 +1,4 @@
-"""`moonseg3r_replay BAG`: publish a rosbag2 with its own clock, without rosbag2."""
+"""`moonseg3r_replay BAG` publishes a rosbag2 with its own clock, without rosbag2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import NoReturn
 from moonseg3r_ros.signals import interrupt_once, leave_at_once
 
 BAD_INPUT = 2
-PATIENCE = 5.0  # seconds that the start waits for a subscriber unless --wait says otherwise
+SUBSCRIBER_TIMEOUT_S = 5.0
+LOCKSTEP_TIMEOUT_S = 10.0
 EPILOG = """
 /clock goes out 100 times a second and before each message whose time is new; nodes follow it with use_sim_time:=true.
 Each topic has the QoS that the bag recorded, else reliable, keep last 10; one that no node takes for its QoS is changed
@@ -22,14 +23,14 @@ reach late subscribers too. Topics are renamed with --ros-args -r /from:=/to.
 
 
 class Parser(argparse.ArgumentParser):
-    """Says a user's mistake in one line."""
+    """An argument parser with one line for a mistake."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Replay as the arguments say. Exit status: 0 played or interrupted; 2 bad usage or input, said in one line."""
+    """Replay a bag; return 0, or 2 for bad usage or input after one line on standard error. A signal ends it with 0."""
     leave_at_once()
     import rclpy
     from rclpy.node import Node
@@ -60,43 +61,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> Parser:
-    """The command's options."""
+    """Build the parser of the options."""
     parser = Parser(
         prog="moonseg3r_replay", description="Publish a rosbag2 with its own clock, without rosbag2.", epilog=EPILOG
     )
     parser.add_argument("bag", metavar="BAG", type=Path, help="rosbag2 folder, .mcap or .db3 file")
-    parser.add_argument("--rate", type=positive, default=1.0, metavar="R", help="times as fast as recorded (default 1)")
+    parser.add_argument(
+        "--rate", type=parse_positive, default=1.0, metavar="R", help="times as fast as recorded (default 1)"
+    )
     parser.add_argument("--loop", action="store_true", help="over and over; stamps and /clock jump back each time")
     parser.add_argument(
-        "--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out the bag's first seconds"
+        "--start", type=parse_seconds, default=0.0, metavar="SECONDS", help="leave out the bag's first seconds"
     )
     parser.add_argument(
-        "--duration", type=positive, default=float("inf"), metavar="SECONDS", help="of the bag, at most"
+        "--duration", type=parse_positive, default=float("inf"), metavar="SECONDS", help="of the bag, at most"
     )
     parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="these alone")
     parser.add_argument("--no-clock", action="store_true", help="publish no /clock but what the bag holds")
     parser.add_argument(
-        "--wait", type=seconds, nargs="?", default=PATIENCE, const=float("inf"), metavar="SECONDS",
+        "--wait", type=parse_seconds, nargs="?", default=SUBSCRIBER_TIMEOUT_S, const=float("inf"), metavar="SECONDS",
         help="start when an image topic (without any: a topic) has a subscriber, at the latest after so many seconds"
-        f" (default {PATIENCE:g}; --wait alone: however long it takes; 0: start at once)",
+        f" (default {SUBSCRIBER_TIMEOUT_S:g}; --wait alone: however long it takes; 0: start at once)",
     )  # fmt: skip
     parser.add_argument(
         "--inputs", action="store_true", help="play nothing; say which topics the node is to read, as launch arguments"
     )
     parser.add_argument("--wait-for", metavar="NODE", help="/name of the node whose subscription counts for --wait")
+    parser.add_argument(
+        "--lockstep", metavar="NODE",
+        help="publish an image only when this MoonSeg3R node, /name, has processed, rejected or dropped the one before;"
+        " the bag's time stands still meanwhile, so no image is dropped, whatever --rate says; counts as --wait-for too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lockstep-timeout", type=parse_positive, default=LOCKSTEP_TIMEOUT_S, metavar="SECONDS",
+        help="go on when an image has had no answer for so long (default 10), and wait half as long for the next one, until"
+        " the node answers again",
+    )  # fmt: skip
     return parser
 
 
-def positive(text: str) -> float:
-    """A number above zero, for argparse."""
-    number = seconds(text)
+def parse_positive(text: str) -> float:
+    """Parse a number above 0."""
+    number = parse_seconds(text)
     if number == 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got '{text}'")
     return number
 
 
-def seconds(text: str) -> float:
-    """A finite number >= 0, for argparse."""
+def parse_seconds(text: str) -> float:
+    """Parse a finite number >= 0."""
     try:
         number = float(text)
     except ValueError:

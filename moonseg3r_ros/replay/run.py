@@ -1,4 +1,4 @@
-"""A replay from its first message to its last."""
+"""A replay from start to end."""
 
 from __future__ import annotations
 
@@ -8,25 +8,38 @@ from rclpy.node import Node
 
 from moonseg3r_core import InputError
 from moonseg3r_ros.replay.bag import Bag
+from moonseg3r_ros.replay.lockstep import Lockstep, NoLockstep
 from moonseg3r_ros.replay.player import SECOND, BagClock, NoClock, Player
-from moonseg3r_ros.replay.topics import Outlets
+from moonseg3r_ros.replay.topics import BagPublishers
+from moonseg3r_ros.topics import bag_topics
 
 
 def replay(node: Node, given: argparse.Namespace) -> None:
-    """Publish the bag once, or over and over. Raises InputError for a bag, a topic or a time that is not there."""
+    """Publish the bag once, or over and over. Raises InputError for a bag, a topic or a time that does not exist."""
     log = node.get_logger()
     bag = Bag(given.bag, log.warning)
-    start = bag.first_stamp() + round(given.start * SECOND)
-    outlets = Outlets(node, bag.topics(given.topics, with_clock=given.no_clock))
-    if next(bag.messages(outlets.publishers, start), None) is None:
+    start = bag.read_first_stamp() + round(given.start * SECOND)
+    topics = BagPublishers(node, bag.select_topics(given.topics, with_clock=given.no_clock))
+    if next(bag.read(topics.publishers, start), None) is None:
         raise InputError(f"{given.bag} has no message on these topics at or after --start {given.start:g}.")
-    player = Player(outlets.publishers, NoClock() if given.no_clock else BagClock(node), given.rate)
-    transforms = bag.static_transforms(outlets.static)
-    outlets.publish(transforms)
-    outlets.wait(given.wait, given.wait_for)
-    log.info(f"playing {given.bag} at rate {given.rate:g}: {', '.join(outlets.publishers)}")
-    while player.play(bag.messages(outlets.moving, start), start, start + given.duration * SECOND) and given.loop:
+    lockstep = build_lockstep(node, given)
+    clock = NoClock() if given.no_clock else BagClock(node)
+    player = Player(topics.publishers, clock, given.rate, lockstep)
+    transforms = bag.merge_static_transforms(topics.static)
+    topics.publish(transforms)
+    topics.wait(given.wait, given.wait_for or given.lockstep)
+    lockstep.connect()
+    log.info(f"playing {given.bag} at rate {given.rate:g}: {', '.join(topics.publishers)}")
+    while player.play(bag.read(topics.moving, start), start, start + given.duration * SECOND) and given.loop:
         log.info(f"{player.report()}; again from the start")
-        outlets.publish(transforms)
+        topics.publish(transforms)
+    lockstep.finish()
     log.info(player.report())
-    outlets.flush()
+    topics.flush()
+
+
+def build_lockstep(node: Node, given: argparse.Namespace) -> Lockstep | NoLockstep:
+    """Build what --lockstep asks for. Raises InputError for a bag without color images."""
+    if given.lockstep is None:
+        return NoLockstep()
+    return Lockstep(node, bag_topics(given.bag)["image"], given.lockstep, given.lockstep_timeout)

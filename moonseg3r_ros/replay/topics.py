@@ -1,4 +1,4 @@
-"""What replay publishes on: a publisher per topic of the bag, with the QoS that it was recorded with."""
+"""The publishers of a replay: one for each topic of the bag, with the recorded QoS."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from moonseg3r_core import InputError, Topic
 CLOCK = "/clock"
 TF = "tf2_msgs/msg/TFMessage"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-KEPT = 10  # messages; a recorded depth is often 0, for discovery does not carry it
+MIN_DEPTH = 10  # messages; a recorded depth is often 0, because discovery does not carry it
 POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-SETTLED = 0.5  # seconds: a node's subscriptions are found one after the other
-POLL = 0.02
-FLUSH = 4.0  # seconds: Fast DDS asks every 3 s what is missing
-LINGER = 0.5  # seconds: a message in shared memory is gone with its publisher, and best effort tells nobody it was read
+STABLE_S = 0.5  # DDS finds a node's subscriptions one after the other
+POLL_S = 0.02
+ACKNOWLEDGE_TIMEOUT_S = 4.0  # Fast DDS asks every 3 s for what is missing
+BEST_EFFORT_S = 0.5  # a message in shared memory goes with its publisher, and best effort has no acknowledgement
 
 
-class Outlets:
-    """A publisher per topic whose type is installed; the other topics are named once.
+class BagPublishers:
+    """A publisher for each topic whose type is installed; a warning names the other topics.
 
-    Raises InputError when none is left.
+    Raises InputError when no topic is left.
     """
 
     def __init__(self, node: Node, topics: Sequence[Topic]) -> None:
         self.node = node
         self.publishers: dict[str, Publisher] = {}
         unknown = [f"{topic.name} ({topic.type})" for topic in topics if not self._open(topic)]
-        opened = [topic for topic in topics if topic.name in self.publishers]
-        self.static = [topic.name for topic in opened if is_static(topic)]
-        self.images = [topic.name for topic in opened if topic.type in IMAGES]
+        known = [topic for topic in topics if topic.name in self.publishers]
+        self.static = [topic.name for topic in known if is_static(topic)]
+        self.images = [topic.name for topic in known if topic.type in IMAGES]
         if not self.publishers:
             raise InputError(
                 f"no topic's message type is installed here: {', '.join(unknown)}; install their packages."
@@ -52,37 +52,37 @@ class Outlets:
         return [name for name in self.publishers if name not in self.static]
 
     def publish(self, messages: Mapping[str, bytes]) -> None:
-        """One message on each topic."""
+        """Publish one message on each topic."""
         for topic, raw in messages.items():
             self.publishers[topic].publish(raw)
 
     def wait(self, seconds: float, subscriber: str | None) -> None:
-        """Until an image topic (without any: a topic) has a subscriber and half a second brought no further one.
+        """Wait until an image topic (without any: a topic) has a subscriber, and no further one for half a second.
 
-        `subscriber`: only this node's subscription counts. After `seconds` it is said that there is none.
+        `subscriber`: only the subscription of this node counts. After `seconds` a warning says that there is none.
         """
         end = time.monotonic() + seconds
         watched = self.images or list(self.publishers)
         while not any(self._has(name, subscriber) for name in watched):
             if time.monotonic() >= end:
-                return self._say_alone(watched, seconds, subscriber)
-            time.sleep(POLL)
-        settle(lambda: sum(publisher.get_subscription_count() for publisher in self.publishers.values()))
+                return self._warn_without_subscriber(watched, seconds, subscriber)
+            time.sleep(POLL_S)
+        wait_until_stable(lambda: sum(publisher.get_subscription_count() for publisher in self.publishers.values()))
 
     def flush(self) -> None:
-        """Wait until subscribers have what was sent: reliable ones say so, within 4 s; the others get half a second."""
-        end = time.monotonic() + FLUSH
-        time.sleep(LINGER)
+        """Wait until subscribers have what was sent: half a second, and up to 4 s for the reliable ones."""
+        end = time.monotonic() + ACKNOWLEDGE_TIMEOUT_S
+        time.sleep(BEST_EFFORT_S)
         for publisher in self.publishers.values():
-            while not publisher.wait_for_all_acked(Duration(seconds=POLL)) and time.monotonic() < end:
-                pass  # in short pieces, between which a signal is heard
+            while not publisher.wait_for_all_acked(Duration(seconds=POLL_S)) and time.monotonic() < end:
+                pass  # in short steps, because a signal is handled between them
 
     def _open(self, topic: Topic) -> bool:
-        """False when the topic's type is not installed. A topic recorded with two types has the first of them."""
+        """Create a publisher, the first of a topic with two types; return False when its type is not installed."""
         try:
-            kind = message_class(topic.type)
+            kind = import_message(topic.type)
             options = QoSOverridingOptions(POLICIES)
-            publisher = self.node.create_publisher(kind, topic.name, qos_of(topic), qos_overriding_options=options)
+            publisher = self.node.create_publisher(kind, topic.name, choose_qos(topic), qos_overriding_options=options)
         except (ImportError, AttributeError):
             return False
         self.publishers[topic.name] = publisher
@@ -95,7 +95,7 @@ class Outlets:
         infos = self.node.get_subscriptions_info_by_topic(publisher.topic_name)
         return any(f"{info.node_namespace.rstrip('/')}/{info.node_name}" == subscriber for info in infos)
 
-    def _say_alone(self, watched: list[str], seconds: float, subscriber: str | None) -> None:
+    def _warn_without_subscriber(self, watched: list[str], seconds: float, subscriber: str | None) -> None:
         if seconds:
             names = " or ".join(watched)
             self.node.get_logger().warning(
@@ -104,31 +104,31 @@ class Outlets:
             )
 
 
-def settle(count: Callable[[], int]) -> None:
-    """Until a count has stayed the same for half a second."""
+def wait_until_stable(count: Callable[[], int]) -> None:
+    """Wait until a count has stayed the same for half a second."""
     last, since = count(), time.monotonic()
-    while time.monotonic() - since < SETTLED:
-        time.sleep(POLL)
+    while time.monotonic() - since < STABLE_S:
+        time.sleep(POLL_S)
         if (now := count()) != last:
             last, since = now, time.monotonic()
 
 
 def is_static(topic: Topic) -> bool:
-    """True for a topic of transforms that hold for all time."""
+    """True for a topic of static transforms."""
     return topic.type == TF and topic.name.endswith("tf_static")
 
 
-def message_class(type: str) -> Any:
-    """The class of `package/msg/Name`. Raises ImportError or AttributeError where it is not installed."""
+def import_message(type: str) -> Any:
+    """Import the class of `package/msg/Name`. Raises ImportError or AttributeError where it is not installed."""
     module, _, name = type.rpartition("/")
     return getattr(importlib.import_module(module.replace("/", ".")), name)
 
 
-def qos_of(topic: Topic) -> QoSProfile:
-    """The QoS that a topic's publishers offered together: best effort and volatile only where all of them were."""
+def choose_qos(topic: Topic) -> QoSProfile:
+    """Choose the QoS of a topic: best effort, or volatile, only where all its recorded publishers were."""
     if is_static(topic):
         return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    profile = QoSProfile(depth=max([KEPT, *(offer.depth for offer in topic.qos)]))
+    profile = QoSProfile(depth=max([MIN_DEPTH, *(offer.depth for offer in topic.qos)]))
     if topic.qos and all(offer.reliability.name == "BEST_EFFORT" for offer in topic.qos):
         profile.reliability = ReliabilityPolicy.BEST_EFFORT
     if any(offer.durability.name == "TRANSIENT_LOCAL" for offer in topic.qos):
