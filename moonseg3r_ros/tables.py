@@ -1,4 +1,4 @@
-"""The tables of docs/ros_reference.md, from the code: `python -m moonseg3r_ros.tables docs/ros.md` writes them anew."""
+"""The tables of docs/ros_reference.md, from the code: `python -m moonseg3r_ros.tables docs/ros_reference.md` writes them anew."""
 
 from __future__ import annotations
 

@@ -9,7 +9,11 @@ from moonseg3r_core import Config, list_settings
 from moonseg3r_core.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")) if path.name != "extending.md"]  # it is run
+PAGES = [
+    path
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("moonseg3r_core/weights/*.md"))
+    if path.name != "extending.md"
+]  # it is run
 FOLDERS = ("moonseg3r_core", "moonseg3r_ros", "test", "tools", "config", "launch", "docs", ".github", "msg")
 FILES = [path.relative_to(ROOT) for folder in FOLDERS for path in ROOT.joinpath(folder).rglob("*.*")]
 PATH = re.compile(r"[\w./-]+\.(?:py|yaml|yml|xml)\b|(?:moonseg3r_core|moonseg3r_ros|test|tools|config)/(?:\w+/)*")
