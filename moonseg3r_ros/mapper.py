@@ -25,7 +25,7 @@ from moonseg3r_core import (
     refit,
     save_map,
 )
-from moonseg3r_ros.conversions.poses import map_from_first_camera
+from moonseg3r_ros.conversions.poses import compute_map_from_world
 from moonseg3r_ros.diagnostics.frame_statistics import Ledger
 from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.map_frame import camera_of
@@ -192,7 +192,7 @@ class Mapper:
                     "origin", f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
                 )
             first = result.geometry.world_from_camera.cpu().numpy()
-            self._map_from_world = map_from_first_camera(first) if asked and not given else np.eye(4)
+            self._map_from_world = compute_map_from_world(first) if asked and not given else np.eye(4)
         return self._map_from_world
 
 

@@ -14,11 +14,11 @@ from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
 from moonseg3r_core import Frame, FrameResult, InstanceMap, frame_cloud
-from moonseg3r_ros.conversions.clouds import capped, map_cloud
-from moonseg3r_ros.conversions.images import overlay_message, segmentation_message
-from moonseg3r_ros.conversions.instances import detections, instance_array
+from moonseg3r_ros.conversions.clouds import choose_rows, make_map_cloud
+from moonseg3r_ros.conversions.images import make_overlay_message, make_segmentation_message
+from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
 from moonseg3r_ros.conversions.markers import InstanceMarkers
-from moonseg3r_ros.conversions.poses import header, pose_message, time_message, transform_message
+from moonseg3r_ros.conversions.poses import make_header, make_pose, make_time, make_transform
 from moonseg3r_ros.diagnostics.throttled_warnings import Voice
 from moonseg3r_ros.interface import OUTPUTS
 from moonseg3r_ros.map_frame import IDENTITY
@@ -110,40 +110,40 @@ class Outputs:
 
     def frame(self, placed: Placed) -> None:
         """Publish what belongs to one frame, the poses first."""
-        stamp = time_message(placed.result.index)
-        in_map, in_camera = (header(stamp, name) for name in (self.values.settings.map_frame, placed.camera_frame))
+        stamp = make_time(placed.result.index)
+        in_map, in_camera = (make_header(stamp, name) for name in (self.values.settings.map_frame, placed.camera_frame))
         map_from_camera = self._standing.map_from_camera(placed)
         if placed.child:
             map_from_child = map_from_camera @ np.linalg.inv(placed.child_from_camera)
-            self.publish("/tf", TFMessage(transforms=[transform_message(in_map, placed.child, map_from_child)]))
-        pose = PoseStamped(header=in_map, pose=pose_message(map_from_camera))
+            self.publish("/tf", TFMessage(transforms=[make_transform(in_map, placed.child, map_from_child)]))
+        pose = PoseStamped(make_header=in_map, pose=make_pose(map_from_camera))
         self.publish("~/pose", pose)
         ids = placed.result.instance_ids.cpu().numpy()
         if self._heard("~/segmentation"):
-            self.publish("~/segmentation", segmentation_message(in_camera, ids))
+            self.publish("~/segmentation", make_segmentation_message(in_camera, ids))
         if self._heard("~/overlay"):
-            self.publish("~/overlay", overlay_message(in_camera, placed.frame.image.cpu().numpy(), ids))
+            self.publish("~/overlay", make_overlay_message(in_camera, placed.frame.image.cpu().numpy(), ids))
         if not placed.is_held:
             self._follow(pose)
         if self._heard("~/cloud") and not placed.is_held:
             settings = self.values.settings
             scene = frame_cloud(placed.frame, placed.result, settings.cloud_points)
-            self.publish("~/cloud", map_cloud(in_map, scene, placed.map_from_world, settings.map_colors))
+            self.publish("~/cloud", make_map_cloud(in_map, scene, placed.map_from_world, settings.map_colors))
 
     def map(self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, index: int) -> int:
         """Publish the whole map as it is after the frame of that index (its stamp in nanoseconds); the instances told."""
         settings, config = self.values.settings, self.values.config
-        in_map = header(time_message(index), settings.map_frame)
-        rows, _ = capped(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
-        self.publish("~/map", map_cloud(in_map, scene, map_from_world, settings.map_colors, rows))
+        in_map = make_header(make_time(index), settings.map_frame)
+        rows, _ = choose_rows(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
+        self.publish("~/map", make_map_cloud(in_map, scene, map_from_world, settings.map_colors, rows))
         shown = scene.published(config.map.min_observations, config.map.min_points)
         if "~/instances" in self._publishers:
             queries = {id: q.numpy() for id, q in scene.descriptors.items()} if settings.descriptors else {}
-            self.publish("~/instances", instance_array(in_map, shown, map_from_world, merged, queries))
+            self.publish("~/instances", make_instance_array(in_map, shown, map_from_world, merged, queries))
         if "~/detections" in self._publishers:
-            self.publish("~/detections", detections(in_map, shown, map_from_world))
+            self.publish("~/detections", make_detections(in_map, shown, map_from_world))
         self.publish("~/markers", self._markers.update(in_map, shown, map_from_world))
-        self.publish("~/path", Path(header=in_map, poses=self._path))
+        self.publish("~/path", Path(make_header=in_map, poses=self._path))
         return len(shown)
 
     @property

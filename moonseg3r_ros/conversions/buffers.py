@@ -11,13 +11,13 @@ import numpy as np
 M = TypeVar("M")
 
 
-def zeros(size: int, dtype: np.dtype) -> tuple[array.array[int], np.ndarray]:
+def make_buffer(size: int, dtype: np.dtype) -> tuple[array.array[int], np.ndarray]:
     """The bytes of `size` zeros of a dtype as a message takes them, and the same memory as an array to write to."""
     data = array.array("B", [0]) * (size * dtype.itemsize)
     return data, np.frombuffer(data, dtype)
 
 
-def adopting(kind: type[M], **fields: Any) -> M:
+def make_message(kind: type[M], **fields: Any) -> M:
     """A message that keeps the array.array assigned to its byte field.
 
     Since Jazzy only one that checks its fields does; the others copy, which for 300,000 points takes longer than
@@ -27,7 +27,7 @@ def adopting(kind: type[M], **fields: Any) -> M:
     return kind(**fields, **({"check_fields": True} if "_check_fields" in slots else {}))
 
 
-def filled(blank: M, **fields: Any) -> M:
+def copy_with(blank: M, **fields: Any) -> M:
     """A message like `blank` but for these fields; the others are shared, so none is to be written into.
 
     A constructor makes every default anew: of a Marker that takes five times as long.

@@ -8,41 +8,41 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from moonseg3r_core import compute_colors, find_outlines
-from moonseg3r_ros.conversions.buffers import adopting, zeros
+from moonseg3r_ros.conversions.buffers import make_buffer, make_message
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _NUMBER_SIZE = 0.45  # of the font, in an image of 640 pixels
 _COARSE = 160  # pixels of width in which places for numbers are sought
 
 
-def segmentation_message(header: Header, ids: np.ndarray) -> Image:
+def make_segmentation_message(header: Header, ids: np.ndarray) -> Image:
     """Instance ids (H, W) int32 as 32SC1, 0 = unlabelled."""
-    return _image_message(header, "32SC1", ids.astype("<i4", copy=False))
+    return _make_image_message(header, "32SC1", ids.astype("<i4", copy=False))
 
 
-def overlay_message(header: Header, image: np.ndarray, ids: np.ndarray) -> Image:
+def make_overlay_message(header: Header, image: np.ndarray, ids: np.ndarray) -> Image:
     """The image (H, W, 3) uint8 RGB under its instances, ids (H, W) int32, as rgb8."""
-    return _image_message(header, "rgb8", tinted(image, ids))
+    return _make_image_message(header, "rgb8", draw_instances(image, ids))
 
 
-def tinted(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def draw_instances(image: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """The image with each instance in its colour, outlined in white, and numbered where the number fits.
 
     The fast twin of the report's `overlay`: unlabelled pixels stay as they are, and nothing is enlarged.
     """
-    present, labels = compact(ids)
-    picture = cv2.addWeighted(image, 0.5, _looked_up(compute_colors(present), labels), 0.5, 0)
+    present, labels = compact_ids(ids)
+    picture = cv2.addWeighted(image, 0.5, _take_colors(compute_colors(present), labels), 0.5, 0)
     cv2.copyTo(image, (labels == 0).view(np.uint8), picture)
     smooth = cv2.medianBlur(labels, 5)  # speckle gets no outline of its own
     lighter = cv2.addWeighted(picture, 0.25, np.full_like(picture, 255), 0.75, 0)
     cv2.copyTo(lighter, find_outlines(smooth).view(np.uint8), picture)
-    for id, x, y, room in zip(present.tolist(), *_places(smooth, len(present)), strict=True):
+    for id, x, y, room in zip(present.tolist(), *_find_label_positions(smooth, len(present)), strict=True):
         if id > 0:
-            _number(picture, str(id), x, y, room)
+            _draw_number(picture, str(id), x, y, room)
     return picture
 
 
-def compact(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compact_ids(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The ids present, rising from 0, and each pixel's row among them (H, W) uint16. Costs the same for large ids."""
     flat = ids.ravel()
     starts = np.append(0, np.flatnonzero(flat[1:] != flat[:-1]) + 1)  # of the runs of one id
@@ -52,13 +52,13 @@ def compact(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return present, labels.reshape(ids.shape)
 
 
-def _looked_up(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _take_colors(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """table[labels] of colours (n, 3) uint8, four bytes at a time: a quarter of the time."""
     words = np.pad(table, ((0, 0), (0, 1))).view(np.uint32)[:, 0]
     return cv2.cvtColor(np.take(words, labels).view(np.uint8).reshape(*labels.shape, 4), cv2.COLOR_RGBA2RGB)
 
 
-def _places(labels: np.ndarray, count: int) -> tuple[list[int], list[int], list[float]]:
+def _find_label_positions(labels: np.ndarray, count: int) -> tuple[list[int], list[int], list[float]]:
     """For each label below `count` the pixel x, y farthest from other labels and the image's edge, and how far that is."""
     step = max(1, labels.shape[1] // _COARSE)
     coarse = labels[::step, ::step]
@@ -74,7 +74,7 @@ def _places(labels: np.ndarray, count: int) -> tuple[list[int], list[int], list[
     return (x * step).tolist(), (y * step).tolist(), (room[best] * step).tolist()
 
 
-def _number(picture: np.ndarray, text: str, x: int, y: int, room: float) -> None:
+def _draw_number(picture: np.ndarray, text: str, x: int, y: int, room: float) -> None:
     """Write a number in dark on white around a pixel that has `room` pixels about it, if that is enough."""
     size = _NUMBER_SIZE * max(1.0, picture.shape[1] / 640)
     (width, height), _ = cv2.getTextSize(text, _FONT, size, 1)
@@ -85,10 +85,10 @@ def _number(picture: np.ndarray, text: str, x: int, y: int, room: float) -> None
     cv2.putText(picture, text, (left, bottom), _FONT, size, (20, 20, 20), 1, cv2.LINE_AA)
 
 
-def _image_message(header: Header, encoding: str, pixels: np.ndarray) -> Image:
+def _make_image_message(header: Header, encoding: str, pixels: np.ndarray) -> Image:
     height, width = pixels.shape[:2]
-    data, flat = zeros(pixels.size, pixels.dtype)
+    data, flat = make_buffer(pixels.size, pixels.dtype)
     flat[:] = pixels.ravel()
-    message = adopting(Image, header=header, height=height, width=width, encoding=encoding)
+    message = make_message(Image, header=header, height=height, width=width, encoding=encoding)
     message.step, message.data = len(data) // height, data
     return message

@@ -12,11 +12,11 @@ from geometry_msgs.msg import PoseWithCovariance, Vector3
 from std_msgs.msg import Header
 
 from moonseg3r_core import Instance
-from moonseg3r_ros.conversions.buffers import filled
-from moonseg3r_ros.conversions.poses import box_poses, box_size, points_in_map, time_message
+from moonseg3r_ros.conversions.buffers import copy_with
+from moonseg3r_ros.conversions.poses import compute_box_size, make_box_poses, make_map_points, make_time
 
 
-def instance_array(
+def make_instance_array(
     header: Header,
     instances: Sequence[Instance],
     map_from_world: np.ndarray,
@@ -29,37 +29,37 @@ def instance_array(
     """
     msg = import_module("moonseg3r_msgs.msg")
     instances = sorted(instances, key=lambda instance: instance.id)
-    poses = box_poses(instances, map_from_world)
-    centroids = points_in_map([i.centroid for i in instances], map_from_world)
-    parts, blank = _parts(merged), msg.Instance()
+    poses = make_box_poses(instances, map_from_world)
+    centroids = make_map_points([i.centroid for i in instances], map_from_world)
+    parts, blank = _group_by_survivor(merged), msg.Instance()
     items = [
-        filled(
-            blank, id=i.id, box_center=pose, box_size=_vector(box_size(i)), centroid=centroid, score=float(i.score),
-            points=i.points, observations=i.observations, first_seen=time_message(i.first_frame),
-            last_seen=time_message(i.last_frame), merged_ids=array.array("I", parts.get(i.id, [])),
-            descriptor=_floats(descriptors.get(i.id)),
+        copy_with(
+            blank, id=i.id, box_center=pose, box_size=_make_vector(compute_box_size(i)), centroid=centroid, score=float(i.score),
+            points=i.points, observations=i.observations, first_seen=make_time(i.first_frame),
+            last_seen=make_time(i.last_frame), merged_ids=array.array("I", parts.get(i.id, [])),
+            descriptor=_make_float_array(descriptors.get(i.id)),
         )
         for i, pose, centroid in zip(instances, poses, centroids, strict=True)
     ]  # fmt: skip
     return msg.InstanceArray(header=header, instances=items)
 
 
-def detections(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Any:
+def make_detections(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Any:
     """vision_msgs/Detection3DArray: each instance's box under its id, one hypothesis "object" with its score."""
     msg = import_module("vision_msgs.msg")
     blank, guess, uncertain, box = (
         msg.Detection3D(), msg.ObjectHypothesisWithPose(), PoseWithCovariance(), msg.BoundingBox3D()
     )  # fmt: skip
     items = []
-    for i, pose in zip(instances, box_poses(instances, map_from_world), strict=True):
+    for i, pose in zip(instances, make_box_poses(instances, map_from_world), strict=True):
         hypothesis = msg.ObjectHypothesis(class_id="object", score=float(i.score))
-        result = filled(guess, hypothesis=hypothesis, pose=filled(uncertain, pose=pose))
-        bbox = filled(box, center=pose, size=_vector(box_size(i)))
-        items.append(filled(blank, header=header, results=[result], bbox=bbox, id=str(i.id)))
-    return msg.Detection3DArray(header=header, detections=items)
+        result = copy_with(guess, hypothesis=hypothesis, pose=copy_with(uncertain, pose=pose))
+        bbox = copy_with(box, center=pose, size=_make_vector(compute_box_size(i)))
+        items.append(copy_with(blank, header=header, results=[result], bbox=bbox, id=str(i.id)))
+    return msg.Detection3DArray(header=header, make_detections=items)
 
 
-def _parts(merged: Mapping[int, int]) -> dict[int, list[int]]:
+def _group_by_survivor(merged: Mapping[int, int]) -> dict[int, list[int]]:
     """The ids that went into each id, rising."""
     parts: dict[int, list[int]] = {}
     for old in sorted(merged):
@@ -67,12 +67,12 @@ def _parts(merged: Mapping[int, int]) -> dict[int, list[int]]:
     return parts
 
 
-def _floats(values: np.ndarray | None) -> array.array[float]:
+def _make_float_array(values: np.ndarray | None) -> array.array[float]:
     numbers = array.array("f")
     if values is not None:
         numbers.frombytes(np.ascontiguousarray(values, dtype=np.float32).tobytes())
     return numbers
 
 
-def _vector(xyz: tuple[float, float, float]) -> Vector3:
+def _make_vector(xyz: tuple[float, float, float]) -> Vector3:
     return Vector3(x=xyz[0], y=xyz[1], z=xyz[2])

@@ -10,8 +10,8 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moonseg3r_core import Instance, compute_colors
-from moonseg3r_ros.conversions.buffers import filled
-from moonseg3r_ros.conversions.poses import box_poses, box_size
+from moonseg3r_ros.conversions.buffers import copy_with
+from moonseg3r_ros.conversions.poses import compute_box_size, make_box_poses
 
 NAMESPACES = ("box", "outline", "label")
 _GLASS = 0.15  # opacity of a box
@@ -45,36 +45,36 @@ class InstanceMarkers:
             ]
         )
         self._shown = ids
-        shown = _markers_of(header, instances, map_from_world)
+        shown = _make_markers(header, instances, map_from_world)
         return MarkerArray(markers=[*gone, *shown])
 
 
-def _markers_of(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Iterator[Marker]:
+def _make_markers(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Iterator[Marker]:
     """Box, outline and label of each instance."""
-    sides = np.maximum(np.array([box_size(i) for i in instances]).reshape(-1, 3), _THINNEST)
-    poses, corners = box_poses(instances, map_from_world), (_CORNERS * sides[:, None]).tolist()
+    sides = np.maximum(np.array([compute_box_size(i) for i in instances]).reshape(-1, 3), _THINNEST)
+    poses, corners = make_box_poses(instances, map_from_world), (_CORNERS * sides[:, None]).tolist()
     # Letters go over the highest corner, whatever way the boxes are turned.
     above = sides @ np.abs(map_from_world[2, :3]) / 2 + _LETTERS
     tints = compute_colors(np.array([i.id for i in instances], dtype=np.int64)) / 255.0
     columns = zip(instances, poses, sides.tolist(), corners, above.tolist(), tints.tolist(), strict=True)
     for instance, pose, size, ends, up, rgb in columns:
-        yield _marker(header, "box", instance.id, Marker.CUBE, pose, size, (*rgb, _GLASS))
-        outline = _marker(header, "outline", instance.id, Marker.LINE_LIST, pose, (_LINE, 0.0, 0.0), (*rgb, 1.0))
+        yield _make_marker(header, "box", instance.id, Marker.CUBE, pose, size, (*rgb, _GLASS))
+        outline = _make_marker(header, "outline", instance.id, Marker.LINE_LIST, pose, (_LINE, 0.0, 0.0), (*rgb, 1.0))
         points = [Point(x=x, y=y, z=z) for x, y, z in ends]
         outline.points = [points[end] for edge in _EDGES for end in edge]
         yield outline
         middle = pose.position
-        place = filled(_PLACE, position=Point(x=middle.x, y=middle.y, z=middle.z + up))
-        label = _marker(header, "label", instance.id, Marker.TEXT_VIEW_FACING, place, (0.0, 0.0, _LETTERS), _WHITE)
+        place = copy_with(_PLACE, position=Point(x=middle.x, y=middle.y, z=middle.z + up))
+        label = _make_marker(header, "label", instance.id, Marker.TEXT_VIEW_FACING, place, (0.0, 0.0, _LETTERS), _WHITE)
         label.text = f"{instance.id} ({instance.score:.2f})"
         yield label
 
 
-def _marker(
+def _make_marker(
     header: Header, namespace: str, id: int, type: int, pose: Pose, scale: Sequence[float], rgba: Sequence[float]
 ) -> Marker:
     (x, y, z), (r, g, b, a) = scale, rgba
-    return filled(
+    return copy_with(
         _BLANK, header=header, ns=namespace, id=id, type=type, pose=pose,
         scale=Vector3(x=x, y=y, z=z), color=ColorRGBA(r=r, g=g, b=b, a=a),
     )  # fmt: skip

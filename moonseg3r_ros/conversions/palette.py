@@ -11,24 +11,24 @@ from moonseg3r_core import compute_colors
 _TABLE_LIMIT = 1 << 20  # ids below this have a row in the table: 3 MiB
 
 
-def camera_colors(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def paint_by_camera(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """What the camera saw, (N, 3) uint8."""
     return camera
 
 
-def instance_colors(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def paint_by_instance(camera: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """One colour per instance id (N,) int32, 0 grey: (N, 3) uint8."""
     most = int(ids.max(initial=0))
     if most < _TABLE_LIMIT:
-        return np.take(_table(1 << most.bit_length()), ids, axis=0)
+        return np.take(_make_table(1 << most.bit_length()), ids, axis=0)
     present, rows = np.unique(ids, return_inverse=True)
     return compute_colors(present)[rows]
 
 
-PAINTS = {"camera": camera_colors, "instance": instance_colors}
+PAINTS = {"camera": paint_by_camera, "instance": paint_by_instance}
 
 
 @lru_cache(maxsize=1)
-def _table(rows: int) -> np.ndarray:
+def _make_table(rows: int) -> np.ndarray:
     """The colours of the ids below `rows`, a power of two so that it is made anew but seldom."""
     return compute_colors(np.arange(rows))

@@ -11,64 +11,64 @@ from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamp
 from std_msgs.msg import Header
 
 from moonseg3r_core import Instance, quaternion_from_rotation
-from moonseg3r_ros.conversions.buffers import filled
+from moonseg3r_ros.conversions.buffers import copy_with
 
 SECOND = 1_000_000_000  # nanoseconds
 # REP-103: a body looks along x with y to the left and z up; a camera along z with x to the right and y down.
 BODY_FROM_OPTICAL = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 
 
-def time_message(nanoseconds: int) -> Time:
+def make_time(nanoseconds: int) -> Time:
     """A stamp in whole nanoseconds, as a frame's index holds it, without loss."""
     return Time(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)
 
 
-def header(stamp: Time, frame_id: str) -> Header:
+def make_header(stamp: Time, frame_id: str) -> Header:
     """A header of a stamp and a frame."""
     return Header(stamp=stamp, frame_id=frame_id)
 
 
-def pose_message(pose: np.ndarray) -> Pose:
+def make_pose(pose: np.ndarray) -> Pose:
     """A pose as position and unit quaternion."""
-    return Pose(position=_point(pose[:3, 3].tolist()), orientation=_quaternion(pose))
+    return Pose(position=_make_point(pose[:3, 3].tolist()), orientation=_make_quaternion(pose))
 
 
-def transform_message(header: Header, child: str, parent_from_child: np.ndarray) -> TransformStamped:
+def make_transform(header: Header, child: str, parent_from_child: np.ndarray) -> TransformStamped:
     """The pose of the frame `child` in the header's frame, for TF."""
     x, y, z = parent_from_child[:3, 3].tolist()
-    transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion(parent_from_child))
+    transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=_make_quaternion(parent_from_child))
     return TransformStamped(header=header, child_frame_id=child, transform=transform)
 
 
-def map_from_first_camera(world_from_camera: np.ndarray) -> np.ndarray:
+def compute_map_from_world(world_from_camera: np.ndarray) -> np.ndarray:
     """map_from_world of the map that begins in this camera: x forward, y left, z up as the camera is held (REP-103)."""
     return BODY_FROM_OPTICAL @ np.linalg.inv(world_from_camera)
 
 
-def points_in_map(points: Sequence[Sequence[float]], map_from_world: np.ndarray) -> list[Point]:
+def make_map_points(points: Sequence[Sequence[float]], map_from_world: np.ndarray) -> list[Point]:
     """World points (K, 3) as points of the map."""
     world = np.array(points, dtype=np.float64).reshape(-1, 3)
-    return [_point(xyz) for xyz in (world @ map_from_world[:3, :3].T + map_from_world[:3, 3]).tolist()]
+    return [_make_point(xyz) for xyz in (world @ map_from_world[:3, :3].T + map_from_world[:3, 3]).tolist()]
 
 
-def box_poses(instances: Sequence[Instance], map_from_world: np.ndarray) -> list[Pose]:
+def make_box_poses(instances: Sequence[Instance], map_from_world: np.ndarray) -> list[Pose]:
     """Where each instance's box lies in the map: its centre, and how its sides, along the world's axes, are turned."""
     middles = [[(a + b) / 2 for a, b in zip(i.box_min, i.box_max, strict=True)] for i in instances]
-    turn = _quaternion(map_from_world)
+    turn = _make_quaternion(map_from_world)
     blank = Pose()
-    return [filled(blank, position=point, orientation=turn) for point in points_in_map(middles, map_from_world)]
+    return [copy_with(blank, position=point, orientation=turn) for point in make_map_points(middles, map_from_world)]
 
 
-def box_size(instance: Instance) -> tuple[float, float, float]:
+def compute_box_size(instance: Instance) -> tuple[float, float, float]:
     """The sides of an instance's box, metres."""
     x, y, z = (high - low for low, high in zip(instance.box_min, instance.box_max, strict=True))
     return x, y, z
 
 
-def _point(xyz: Sequence[float]) -> Point:
+def _make_point(xyz: Sequence[float]) -> Point:
     return Point(x=xyz[0], y=xyz[1], z=xyz[2])
 
 
-def _quaternion(pose: np.ndarray) -> Quaternion:
+def _make_quaternion(pose: np.ndarray) -> Quaternion:
     x, y, z, w = quaternion_from_rotation(torch.tensor(pose[:3, :3], dtype=torch.float64)).tolist()
     return Quaternion(x=x, y=y, z=z, w=w)

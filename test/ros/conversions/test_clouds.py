@@ -15,11 +15,11 @@ from sensor_msgs.msg import PointCloud2, PointField
 
 from moonseg3r_core.report.palette import UNLABELLED, compute_colors
 from moonseg3r_core.types import InstanceMap
-from moonseg3r_ros.conversions.clouds import POINT_STEP, capped, cloud_message, map_cloud, thinned
-from moonseg3r_ros.conversions.palette import instance_colors
-from moonseg3r_ros.conversions.poses import header, time_message
+from moonseg3r_ros.conversions.clouds import POINT_STEP, choose_rows, make_cloud_message, make_map_cloud, thin
+from moonseg3r_ros.conversions.palette import paint_by_instance
+from moonseg3r_ros.conversions.poses import make_header, make_time
 
-HEADER = header(time_message(7), "map")
+HEADER = make_header(make_time(7), "map")
 FLOAT, INT = PointField.FLOAT32, PointField.INT32
 
 
@@ -43,7 +43,7 @@ def a_pose():
 
 
 def test_one_point_byte_by_byte():
-    message = cloud_message(
+    message = make_cloud_message(
         HEADER,
         np.array([[1.0, 2.0, 3.0]], np.float32),
         np.array([[10, 20, 30]], np.uint8),
@@ -60,40 +60,40 @@ def test_one_point_byte_by_byte():
 
 
 def test_no_points_are_a_message():
-    message = deserialize_message(serialize_message(cloud_message(HEADER, *some_points(0))), PointCloud2)
+    message = deserialize_message(serialize_message(make_cloud_message(HEADER, *some_points(0))), PointCloud2)
     assert (message.width, message.height, message.row_step, len(message.data)) == (0, 1, 0, 0)
     assert len(message.fields) == 6
 
 
 def test_a_cloud_survives_the_wire():
-    sent = cloud_message(HEADER, *some_points(1000))
+    sent = make_cloud_message(HEADER, *some_points(1000))
     assert deserialize_message(serialize_message(sent), PointCloud2) == sent
 
 
 @pytest.mark.parametrize("count", [1, 8192, 20_000])
 def test_points_are_moved_into_the_frame_of_the_header(count):
     points, *rest = some_points(count)
-    x, y, z = xyz_of(cloud_message(HEADER, points, *rest, a_pose())).T
+    x, y, z = xyz_of(make_cloud_message(HEADER, points, *rest, a_pose())).T
     np.testing.assert_allclose(x, 10 - points[:, 1], atol=1e-5)
     np.testing.assert_allclose(y, points[:, 0], atol=1e-5)
     np.testing.assert_array_equal(z, points[:, 2])
 
 
 def test_two_messages_share_no_memory():
-    first, second = (cloud_message(HEADER, *some_points(10, seed)) for seed in (1, 2))
+    first, second = (make_cloud_message(HEADER, *some_points(10, seed)) for seed in (1, 2))
     assert bytes(first.data) != bytes(second.data)
 
 
 def test_a_map_in_the_cameras_colours_and_in_the_instances():
     scene = a_map(300)
-    camera, instance = (rgb_of(map_cloud(HEADER, scene, np.eye(4), name)) for name in ("camera", "instance"))
+    camera, instance = (rgb_of(make_map_cloud(HEADER, scene, np.eye(4), name)) for name in ("camera", "instance"))
     np.testing.assert_array_equal(camera, scene.colors.numpy())
     np.testing.assert_array_equal(instance, compute_colors(scene.instance_ids.numpy()))
 
 
 def test_some_rows_of_a_map():
     scene, rows = a_map(100), np.array([3, 5, 8])
-    message = map_cloud(HEADER, scene, np.eye(4), "camera", rows)
+    message = make_map_cloud(HEADER, scene, np.eye(4), "camera", rows)
     np.testing.assert_array_equal(xyz_of(message), scene.points.numpy()[rows])
     np.testing.assert_array_equal(rgb_of(message), scene.colors.numpy()[rows])
 
@@ -101,58 +101,58 @@ def test_some_rows_of_a_map():
 def test_colours_of_ids_small_and_large():
     ids = np.array([0, 1, 2**31 - 1, 5, 2**20, 0], np.int32)
     for part in (ids, ids[[0, 1, 3]], ids[:0]):
-        np.testing.assert_array_equal(instance_colors(np.zeros((len(part), 3), np.uint8), part), compute_colors(part))
-    assert tuple(instance_colors(np.zeros((1, 3), np.uint8), np.zeros(1, np.int32))[0]) == UNLABELLED
+        np.testing.assert_array_equal(paint_by_instance(np.zeros((len(part), 3), np.uint8), part), compute_colors(part))
+    assert tuple(paint_by_instance(np.zeros((1, 3), np.uint8), np.zeros(1, np.int32))[0]) == UNLABELLED
 
 
 def test_the_first_point_of_each_voxel_stays():
     points = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.9, 0.9], [1.1, 0.1, 0.1], [0.2, 0.2, 0.2], [-0.1, 0.1, 0.1]])
-    assert thinned(points, 1.0).tolist() == [0, 2, 4]
-    assert thinned(points[:0], 1.0).tolist() == []
+    assert thin(points, 1.0).tolist() == [0, 2, 4]
+    assert thin(points[:0], 1.0).tolist() == []
 
 
 def test_a_map_that_grows_keeps_the_points_that_it_shows():
     points = a_map(2000).points
-    early, late = thinned(points[:1000], 0.5), thinned(points, 0.5)
+    early, late = thin(points[:1000], 0.5), thin(points, 0.5)
     assert late[: len(early)].tolist() == early.tolist()
 
 
 def test_a_map_that_fits_is_left_as_it_is():
     points = a_map(100).points
-    rows, edge = capped(points, grain=0.02, voxel=0.0, max_bytes=100 * POINT_STEP)
+    rows, edge = choose_rows(points, grain=0.02, voxel=0.0, max_bytes=100 * POINT_STEP)
     assert edge == 0.02
     assert len(points[rows]) == 100
 
 
 def test_a_coarser_voxel_thins():
     points = a_map(1000).points
-    rows, edge = capped(points, grain=0.02, voxel=0.7, max_bytes=1 << 20)
+    rows, edge = choose_rows(points, grain=0.02, voxel=0.7, max_bytes=1 << 20)
     assert edge == 0.7
-    np.testing.assert_array_equal(rows, thinned(points, 0.7))
+    np.testing.assert_array_equal(rows, thin(points, 0.7))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2000), st.integers(192, 20_000), st.sampled_from([0.0, 0.05, 0.3]), st.integers(0, 9))
 def test_a_capped_map_fits_and_is_the_finest_that_does(count, max_bytes, voxel, seed):
     points = a_map(count, seed).points
-    rows, edge = capped(points, 0.02, voxel, max_bytes)
+    rows, edge = choose_rows(points, 0.02, voxel, max_bytes)
     assert len(points[rows]) * POINT_STEP <= max_bytes
     start = max(voxel, 0.02)
     assert np.log2(edge / start) == pytest.approx(round(np.log2(edge / start)))
     if edge > start:
-        np.testing.assert_array_equal(rows, thinned(points, edge))
-        assert edge / 2 == 0.02 or len(thinned(points, edge / 2)) * POINT_STEP > max_bytes
+        np.testing.assert_array_equal(rows, thin(points, edge))
+        assert edge / 2 == 0.02 or len(thin(points, edge / 2)) * POINT_STEP > max_bytes
 
 
 def test_a_cap_that_nothing_meets_is_refused():
     with pytest.raises(ValueError, match="max_bytes must be at least 192, got 191"):
-        capped(a_map(10).points, 0.02, 0.0, 191)
+        choose_rows(a_map(10).points, 0.02, 0.0, 191)
 
 
 def test_sensor_msgs_py_reads_and_writes_the_same():
     theirs = pytest.importorskip("sensor_msgs_py.point_cloud2", reason="sensor_msgs_py is not installed")
     points, camera, ids, confidence = some_points(500)
-    message = cloud_message(HEADER, points, camera, ids, confidence)
+    message = make_cloud_message(HEADER, points, camera, ids, confidence)
     rows = theirs.read_points(message)
     np.testing.assert_array_equal(theirs.read_points_numpy(message, ["x", "y", "z"]), points)
     np.testing.assert_array_equal(rows["instance_id"], ids)

@@ -14,9 +14,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.markers import NAMESPACES, InstanceMarkers
-from moonseg3r_ros.conversions.poses import header, time_message
+from moonseg3r_ros.conversions.poses import make_header, make_time
 
-HEADER = header(time_message(7), "map")
+HEADER = make_header(make_time(7), "map")
 HERE = np.eye(4)
 
 

@@ -11,14 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.poses import (
-    box_poses,
-    box_size,
-    header,
-    map_from_first_camera,
-    points_in_map,
-    pose_message,
-    time_message,
-    transform_message,
+    compute_box_size,
+    compute_map_from_world,
+    make_box_poses,
+    make_header,
+    make_map_points,
+    make_pose,
+    make_time,
+    make_transform,
 )
 
 
@@ -42,22 +42,22 @@ def an_instance(low=(-1.0, -2.0, -3.0), high=(1.0, 0.0, 1.0)):
 
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 999_999_999))
 def test_every_stamp_comes_out_as_it_went_in(seconds, nanoseconds):
-    stamp = time_message(seconds * 1_000_000_000 + nanoseconds)
+    stamp = make_time(seconds * 1_000_000_000 + nanoseconds)
     assert (stamp.sec, stamp.nanosec) == (seconds, nanoseconds)
 
 
 def test_a_stamp_that_no_float_holds():
-    stamp = time_message(1_764_000_123_456_789_123)
+    stamp = make_time(1_764_000_123_456_789_123)
     assert (stamp.sec, stamp.nanosec) == (1_764_000_123, 456_789_123)
 
 
 def test_a_header():
-    made = header(time_message(5_000_000_001), "map")
+    made = make_header(make_time(5_000_000_001), "map")
     assert (made.stamp.sec, made.stamp.nanosec, made.frame_id) == (5, 1, "map")
 
 
 def test_the_identity():
-    message = pose_message(np.eye(4))
+    message = make_pose(np.eye(4))
     q = message.orientation
     assert (message.position.x, message.position.y, message.position.z) == (0.0, 0.0, 0.0)
     assert (q.x, q.y, q.z, q.w) == (0.0, 0.0, 0.0, 1.0)
@@ -70,12 +70,12 @@ places = st.tuples(*[st.floats(-1e4, 1e4)] * 3)
 @given(angles, places)
 def test_a_pose_comes_back(turn, at):
     pose = a_pose(turn, at)
-    message = pose_message(pose)
+    message = make_pose(pose)
     np.testing.assert_allclose(pose_back(message.position, message.orientation), pose, rtol=0, atol=1e-12)
 
 
 def test_a_transform_names_parent_and_child():
-    message = transform_message(header(time_message(3), "map"), "camera", a_pose())
+    message = make_transform(make_header(make_time(3), "map"), "camera", a_pose())
     assert (message.header.frame_id, message.header.stamp.nanosec, message.child_frame_id) == ("map", 3, "camera")
     back = pose_back(message.transform.translation, message.transform.rotation)
     np.testing.assert_allclose(back, a_pose(), rtol=0, atol=1e-12)
@@ -85,33 +85,33 @@ def test_the_first_camera_looks_along_x_of_the_map_with_z_up():
     ahead, right, below = (0.0, 0.0, 2.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)  # of a camera: z, x, y
     world_from_camera = a_pose()
     in_world = [(world_from_camera @ (*point, 1.0))[:3].tolist() for point in (ahead, right, below)]
-    points = points_in_map(in_world, map_from_first_camera(world_from_camera))
+    points = make_map_points(in_world, compute_map_from_world(world_from_camera))
     found = [(point.x, point.y, point.z) for point in points]
     np.testing.assert_allclose(found, [(2, 0, 0), (0, -1, 0), (0, 0, -1)], atol=1e-12)
 
 
 def test_the_map_of_the_first_camera_is_a_rigid_frame():
-    rotation = map_from_first_camera(a_pose())[:3, :3]
+    rotation = compute_map_from_world(a_pose())[:3, :3]
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(rotation) == pytest.approx(1.0)
 
 
 def test_a_box_keeps_its_size_and_is_turned_with_the_world():
     instance, map_from_world = an_instance(), a_pose()
-    (pose,) = box_poses([instance], map_from_world)
-    assert box_size(instance) == (2.0, 2.0, 4.0)
-    corner = pose_back(pose.position, pose.orientation) @ (*(np.array(box_size(instance)) / 2), 1.0)
+    (pose,) = make_box_poses([instance], map_from_world)
+    assert compute_box_size(instance) == (2.0, 2.0, 4.0)
+    corner = pose_back(pose.position, pose.orientation) @ (*(np.array(compute_box_size(instance)) / 2), 1.0)
     np.testing.assert_allclose(corner, map_from_world @ (*instance.box_max, 1.0), atol=1e-12)
 
 
 def test_no_instances_have_no_boxes():
-    assert box_poses([], a_pose()) == [] == points_in_map([], a_pose())
+    assert make_box_poses([], a_pose()) == [] == make_map_points([], a_pose())
 
 
 def test_quaternions_equal_those_of_tf_transformations():
     theirs = pytest.importorskip("tf_transformations", reason="tf_transformations is not installed")
     for turn in np.random.default_rng(0).normal(size=(100, 3)) * 2:
-        q = pose_message(a_pose(turn)).orientation
+        q = make_pose(a_pose(turn)).orientation
         expected = np.array(theirs.quaternion_from_matrix(a_pose(turn)))
         expected *= np.sign(expected[3]) or 1.0  # ours has w >= 0
         np.testing.assert_allclose((q.x, q.y, q.z, q.w), expected, atol=1e-12)

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 
-from moonseg3r_ros.conversions.poses import time_message
+from moonseg3r_ros.conversions.poses import make_time
 from moonseg3r_ros.diagnostics.diagnose import ERROR, OK, WARN, Facts, Feed, Flow, Load, status_message, verdict
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
@@ -235,7 +235,7 @@ def test_a_camera_info_that_came_once_holds():
 
 def test_the_message_holds_verdict_and_numbers():
     facts = replace(WELL, load=Load(300_000, 42, 97, 812.4, 0.0), causes={"x": "one", "y": "two"})
-    message = status_message(time_message(5_000_000_001), facts)
+    message = status_message(make_time(5_000_000_001), facts)
     (status,) = message.status
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 1)
     assert (status.level, status.message) == verdict(facts)
@@ -254,7 +254,7 @@ def test_the_message_holds_verdict_and_numbers():
 
 def test_a_message_before_anything_happened():
     facts = Facts("/moonseg3r", "unconfigured", Feed("image", "/image", IMAGE))
-    values = {pair.key: pair.value for pair in status_message(time_message(0), facts).status[0].values}
+    values = {pair.key: pair.value for pair in status_message(make_time(0), facts).status[0].values}
     assert (values["state"], values["frames received"], values["step ms"], values["last complaint"]) == (
         "unconfigured",
         "0",
