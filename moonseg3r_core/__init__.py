@@ -32,6 +32,7 @@ _PUBLIC = {
     "sources.write_bag": ("write_bag",),
     "synthetic": ("SyntheticSequence",),
     "sources.transforms": ("TIME_JUMP_S",),
+    "runtime.interrupt": ("exit_after", "exit_on_signals", "interrupt_once", "is_end_requested"),
     "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
     "ops.voxels": ("compute_voxel_keys",),
 }

@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import resource
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
-from types import FrameType
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -36,6 +32,7 @@ from moonseg3r_core.report import (
     render_page,
     shrink_ids,
 )
+from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
 logger = logging.getLogger("moonseg3r")
@@ -96,7 +93,7 @@ def run(
             dynamic_ncols=True,
         ) as bar:
             for frame in read_ahead(source):
-                with interrupt_deferred():
+                with defer_interrupts():
                     _process_frame(frame, segmenter, out, log)
                 bar.set_postfix(instances=log.count_instances(segmenter.final_ids), refresh=False)
                 bar.update()
@@ -109,7 +106,7 @@ def run(
         log.error = f"{type(error).__name__}: {error}"
         raise
     finally:
-        with interrupt_deferred():
+        with defer_interrupts():
             summary = _write_results(source, segmenter, config, weights or {}, out, log)
     return summary
 
@@ -182,27 +179,6 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
             # Where it was opened: a bag's database answers to one thread only.
             if hasattr(iterator, "close"):
                 reader.submit(iterator.close)
-
-
-@contextmanager
-def interrupt_deferred() -> Iterator[None]:
-    """Ctrl-C, or a SIGTERM, inside the block takes effect at its end, so that no frame and no file stays half done."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if asked:
-        raise KeyboardInterrupt
 
 
 def _choose_bar_interval() -> float:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from moonseg3r_ros.signals import end_within, interrupt_once, leave_at_once
+from moonseg3r_core import exit_after, exit_on_signals, interrupt_once
 
 if TYPE_CHECKING:
     from moonseg3r_ros.node import MoonSeg3RNode
@@ -18,7 +18,7 @@ ENDING = 1.5  # seconds that callbacks at work, and then a step at work, are wai
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 ended by a signal or shutdown; 2 bad usage or parameters, one line on standard error."""
-    leave_at_once()  # torch takes seconds to import
+    exit_on_signals()  # torch takes seconds to import
     import rclpy
     from rclpy.utilities import remove_ros_args
 
@@ -65,7 +65,7 @@ def serve(node: MoonSeg3RNode) -> None:
     executor.add_node(node)
     if not spin(executor, ENDING):
         os._exit(0)  # models that are being loaded, say: neither interrupted nor waited for
-    end_within(ENDING)
+    exit_after(ENDING)
     node.destroy_node()
     executor.shutdown(timeout_sec=ENDING)
     if is_any_at_work():

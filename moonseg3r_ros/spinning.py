@@ -8,7 +8,7 @@ import traceback
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.logging import get_logger
 
-from moonseg3r_ros.signals import asked_to_end
+from moonseg3r_core import is_end_requested
 
 PIECE = 0.5  # seconds
 
@@ -57,7 +57,7 @@ def spin(executor: Executor, patience: float) -> bool:
     """Serve callbacks until a signal comes or the context ends; False when one is at work `patience` seconds later."""
     serving = Serving(executor)
     try:
-        while not serving.ended.wait(PIECE) and not asked_to_end():  # in pieces: a signal may reach another thread
+        while not serving.ended.wait(PIECE) and not is_end_requested():  # in pieces: a signal may reach another thread
             pass
     except KeyboardInterrupt:
         pass

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 import moonseg3r_core
 from moonseg3r_core.errors import MoonSeg3RError
+from moonseg3r_core.runtime.interrupt import ignore_signals, raise_on_sigterm
 
 # torch's threads wait for work asleep: spinning, they slow many small operations down by a factor of ten or more
 # where other programs (a robot's, say) use the cores too. It must be said before torch is imported.
@@ -39,7 +38,6 @@ begin with:
 Exit status: 0 done, 2 bad usage or input (one line says what), 130 interrupted."""
 BAD_INPUT = 2
 INTERRUPTED = 130
-_ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,15 +48,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def command() -> int:
-    """`main` as a process of its own: a service manager's SIGTERM ends it as Ctrl-C does, and nothing ends its end."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run `main` as a process: SIGTERM ends it as Ctrl-C does, and later signals are ignored."""
+    raise_on_sigterm()
     try:
         status = main()
-    except KeyboardInterrupt:  # a second one, while the first was being told
+    except KeyboardInterrupt:  # a second signal while the first was reported
         status = INTERRUPTED
-    for number in _ENDINGS * 2:  # each twice: one that came just before is raised here
-        with suppress(KeyboardInterrupt):
-            signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     return status
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import signal
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from moonseg3r_core.errors import MissingDependency
+from moonseg3r_core.runtime.interrupt import kill_on_sigterm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,7 @@ def run_view(args: argparse.Namespace) -> int:
     map, (_, poses) = read_ply(out.path / "map.ply"), read_tum(out.path / "trajectory.tum")
     open3d = import_open3d()
     shapes = [make_cloud(open3d, map, args.color, args.all), *make_camera_path(open3d, poses)]
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Python hears nothing while the window is open
+    kill_on_sigterm()
     open3d.visualization.draw_geometries(shapes, f"MoonSeg3R: {summary['source']}", **compute_first_view(map, poses))
     return 0
 

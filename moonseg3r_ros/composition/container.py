@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from moonseg3r_ros.signals import interrupt_once, leave_at_once
+from moonseg3r_core import exit_on_signals, interrupt_once
 
 BAD_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM, then exit with status 0; 2 for bad usage, said in one line."""
-    leave_at_once()
+    exit_on_signals()
     import rclpy
     from rclpy.signals import SignalHandlerOptions
     from rclpy.utilities import remove_ros_args

@@ -9,8 +9,8 @@ from composition_interfaces.srv import ListNodes, LoadNode, UnloadNode
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 
+from moonseg3r_core import exit_after
 from moonseg3r_ros.composition.components import ComponentError, build_component, destroy, find_component
-from moonseg3r_ros.signals import end_within
 from moonseg3r_ros.spinning import Serving, spin
 from moonseg3r_ros.worker import is_any_at_work
 
@@ -118,7 +118,7 @@ def serve() -> None:
     executor = SingleThreadedExecutor()
     container = ComponentContainer(executor)
     idle = spin(executor, BRIEF)
-    end_within(ENDING)
+    exit_after(ENDING)
     container.destroy_node()
     if not idle or is_any_at_work():
         os._exit(0)  # neither a component that is being built nor a step is interrupted or waited for

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from moonseg3r_ros.signals import interrupt_once, leave_at_once
+from moonseg3r_core import exit_on_signals, interrupt_once
 
 BAD_INPUT = 2
 SUBSCRIBER_TIMEOUT_S = 5.0
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Replay a bag; return 0, or 2 for bad usage or input after one line on standard error. A signal ends it with 0."""
-    leave_at_once()
+    exit_on_signals()
     import rclpy
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions

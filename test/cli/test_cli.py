@@ -24,7 +24,7 @@ from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report import OutputFolder
 from moonseg3r_core.report.palette import compute_colors
-from moonseg3r_core.run import RunLog, interrupt_deferred, read_ahead, run
+from moonseg3r_core.run import RunLog, read_ahead, run
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
 
 FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]
@@ -307,20 +307,6 @@ def test_a_source_is_closed_in_the_thread_that_read_it():
     ahead.close()
     assert len(threads) == 2
     assert threads[0] == threads[1] != threading.get_ident()
-
-
-def test_a_deferred_interrupt_comes_at_the_end_of_its_block():
-    done = []
-
-    def interrupted_work():
-        with interrupt_deferred():
-            signal.raise_signal(signal.SIGINT)
-            done.append("the rest")
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted_work()
-    assert done == ["the rest"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 # The command on real files

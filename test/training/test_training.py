@@ -20,7 +20,6 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.common import loop as run_module
-from moonseg3r_core.training.common import stopping as ending
 from moonseg3r_core.training.common.engine import engine
 from moonseg3r_core.training.common.log import Journal
 from moonseg3r_core.training.common.optimizers import adamw, groups, muon
@@ -178,23 +177,6 @@ def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_there(tmp_path, mo
     assert main(command) == 0
     assert "has made all 6 steps" in capsys.readouterr().out
     assert len(made) == 6
-
-
-def test_a_second_ctrl_c_does_not_wait():
-    with pytest.raises(KeyboardInterrupt), ending.Ending(float("inf")) as end:  # noqa: PT012
-        assert not end.over()
-        os.kill(os.getpid(), signal.SIGINT)
-        assert end.over()
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_processes_that_render_do_not_hear_ctrl_c():
-    """As a worker is started: it must outlive the Ctrl-C, so that the step that is waiting for it can end."""
-    before = signal.getsignal(signal.SIGINT)
-    code = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
-    with ending.unheard():
-        assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "True"
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,10 +17,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.training.common.checkpoint import read_last, write_last
 from moonseg3r_core.training.common.log import Journal
 from moonseg3r_core.training.common.recipe import BaseRecipe
-from moonseg3r_core.training.common.stopping import Ending
 from moonseg3r_core.training.common.yaml_facts import plain
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
@@ -90,19 +91,18 @@ class Run(ABC, Generic[N]):
         batches: from the step on that the run stands at. scores: of the held-out rooms, None where none are scored.
         A Ctrl-C is answered after the step: saved, then KeyboardInterrupt. The first process's clock is that of all.
         """
-        with Ending(until) as ending:
+        end = time.monotonic() + until
+        with defer_interrupts(once=True) as interrupts:
             for batch in batches:
                 self.advance(batch)
                 done = self.step == self.recipe.steps
                 if scores and (done or self.step % self.recipe.score_every == 0):
                     self.journal.scored(self.step, scores(self.average))
-                over = self.fabric.broadcast(ending.over())
+                over = self.fabric.broadcast(bool(interrupts) or time.monotonic() >= end)
                 if done or over or self.step % self.recipe.save_every == 0:
                     self.save()
                 if over:
                     break
-        if ending.interrupted:
-            raise KeyboardInterrupt
         return self.weights
 
     def learn(self, loss: Tensor, parts: Mapping[str, Tensor], shape: tuple[int, ...]) -> None:

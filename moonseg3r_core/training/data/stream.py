@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.training.common.stopping import unheard
+from moonseg3r_core.runtime.interrupt import ignore_sigint
 from moonseg3r_core.training.data.augment import look, mirrored
 from moonseg3r_core.training.data.clips import Clip, Clips
 from moonseg3r_core.training.reconstruction.recipe import Recipe, Stage
@@ -45,7 +45,7 @@ class Stream:
         begin, end = entered(recipe, first), entered(recipe, recipe.steps)
         clips = Clips(recipe.seed, recipe.clip, (recipe.height, recipe.width), rank, ranks)
         numbers = Subset(clips, range(begin - recipe.rooms, end))
-        with unheard():
+        with ignore_sigint():
             self._clips = iter(_loader(numbers, workers))
         self._pool: deque[Clip] = deque((next(self._clips) for _ in range(recipe.rooms)), maxlen=recipe.rooms)
         self._entered = begin
