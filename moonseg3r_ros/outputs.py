@@ -116,7 +116,7 @@ class Outputs:
         if placed.child:
             map_from_child = map_from_camera @ np.linalg.inv(placed.child_from_camera)
             self.publish("/tf", TFMessage(transforms=[make_transform(in_map, placed.child, map_from_child)]))
-        pose = PoseStamped(make_header=in_map, pose=make_pose(map_from_camera))
+        pose = PoseStamped(header=in_map, pose=make_pose(map_from_camera))
         self.publish("~/pose", pose)
         ids = placed.result.instance_ids.cpu().numpy()
         if self._heard("~/segmentation"):
@@ -143,7 +143,7 @@ class Outputs:
         if "~/detections" in self._publishers:
             self.publish("~/detections", make_detections(in_map, shown, map_from_world))
         self.publish("~/markers", self._markers.update(in_map, shown, map_from_world))
-        self.publish("~/path", Path(make_header=in_map, poses=self._path))
+        self.publish("~/path", Path(header=in_map, poses=self._path))
         return len(shown)
 
     @property

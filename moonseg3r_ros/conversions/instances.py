@@ -56,7 +56,7 @@ def make_detections(header: Header, instances: Sequence[Instance], map_from_worl
         result = copy_with(guess, hypothesis=hypothesis, pose=copy_with(uncertain, pose=pose))
         bbox = copy_with(box, center=pose, size=_make_vector(compute_box_size(i)))
         items.append(copy_with(blank, header=header, results=[result], bbox=bbox, id=str(i.id)))
-    return msg.Detection3DArray(header=header, make_detections=items)
+    return msg.Detection3DArray(header=header, detections=items)
 
 
 def _group_by_survivor(merged: Mapping[int, int]) -> dict[int, list[int]]:

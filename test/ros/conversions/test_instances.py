@@ -61,7 +61,7 @@ def test_instances_come_by_rising_id_and_without_descriptors(ours):
 
 
 def test_an_empty_map_is_a_message(ours):
-    assert make_instance_array(HEADER, [], a_pose(), {}, {}) == ours.InstanceArray(make_header=HEADER)
+    assert make_instance_array(HEADER, [], a_pose(), {}, {}) == ours.InstanceArray(header=HEADER)
 
 
 def test_instances_survive_the_wire(ours):
@@ -82,4 +82,4 @@ def test_a_detection_is_the_box_under_its_id(vision):
 def test_detections_survive_the_wire(vision):
     sent = make_detections(HEADER, [an_instance(1), an_instance(2)], a_pose())
     assert deserialize_message(serialize_message(sent), vision.Detection3DArray) == sent
-    assert make_detections(HEADER, [], a_pose()) == vision.Detection3DArray(make_header=HEADER)
+    assert make_detections(HEADER, [], a_pose()) == vision.Detection3DArray(header=HEADER)
