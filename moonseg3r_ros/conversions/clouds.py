@@ -1,4 +1,4 @@
-"""Labelled points as PointCloud2: x y z rgb instance_id confidence, 24 bytes a point."""
+"""Labelled points as PointCloud2 with x y z rgb instance_id confidence, 24 bytes a point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moonseg3r_core import InstanceMap, compute_voxel_keys
 from moonseg3r_ros.conversions.buffers import make_buffer, make_message
 from moonseg3r_ros.conversions.palette import PAINTS
 
-# PCL and RViz read `rgb` as the bits 0x00RRGGBB of a float: little endian, blue comes first.
+# PCL and RViz read `rgb` as the bits 0x00RRGGBB of a float; in little endian blue comes first.
 _POINT = np.dtype(
     [
         ("x", "<f4"), ("y", "<f4"), ("z", "<f4"),
@@ -31,9 +31,9 @@ _FIELDS = [
         ("confidence", 20, PointField.FLOAT32),
     )
 ]
-_HERE = np.eye(4)
-_PIECE = 8192  # points
-_LEAST_BYTES = 8 * POINT_STEP  # the eight octants around the world's origin never share a voxel
+_IDENTITY = np.eye(4)
+_CHUNK = 8192  # points
+_MIN_BYTES = 8 * POINT_STEP  # the eight octants around the world's origin never share a voxel
 
 
 def make_cloud_message(
@@ -42,10 +42,10 @@ def make_cloud_message(
     colors: np.ndarray,
     instance_ids: np.ndarray,
     confidence: np.ndarray,
-    pose: np.ndarray = _HERE,
+    pose: np.ndarray = _IDENTITY,
 ) -> PointCloud2:
-    """Finite points (N, 3) float32, colors (N, 3) uint8 RGB, instance_ids (N,) int32 and confidence (N,) float32 as a
-    message; so too when N is 0. `pose` (4, 4) brings the points into the header's frame.
+    """Make a message of finite points (N, 3) float32, colors (N, 3) uint8 RGB, instance_ids (N,) int32 and confidence
+    (N,) float32; N may be 0. `pose` (4, 4) transforms the points into the header's frame.
     """
     data, rows = make_buffer(len(points), _POINT)
     _write_points(rows, points, pose)
@@ -61,7 +61,7 @@ def make_cloud_message(
 def make_map_cloud(
     header: Header, map: InstanceMap, map_from_world: np.ndarray, colors: str, rows: np.ndarray | slice = slice(None)
 ) -> PointCloud2:
-    """A labelled map, or some `rows` of it, in the header's frame; `colors` is a key of PAINTS."""
+    """Make the message of a labelled map, or of its `rows`, in the header's frame. `colors` is a key of PAINTS."""
     points, camera, ids, confidence = (
         tensor.numpy()[rows] for tensor in (map.points, map.colors, map.instance_ids, map.confidence)
     )
@@ -69,31 +69,31 @@ def make_map_cloud(
 
 
 def choose_rows(points: Tensor, grain: float, voxel: float, max_bytes: int) -> tuple[np.ndarray | slice, float]:
-    """The rows of world points (N, 3) that make a message of at most `max_bytes`, and the edge of their voxels, metres.
+    """Choose the rows of world points (N, 3) for a message of at most `max_bytes`; return also their voxel edge, metres.
 
-    The points lie one to a voxel of edge `grain` as they come. They are thinned where `voxel` is more than that, and
-    the edge is doubled until they fit. Raises ValueError for a `max_bytes` that could never be met.
+    The points come one per voxel of edge `grain`. A larger `voxel` thins them, and the edge doubles until they fit.
+    Raises ValueError for a `max_bytes` that no map meets.
     """
-    if max_bytes < _LEAST_BYTES:
-        raise ValueError(f"max_bytes must be at least {_LEAST_BYTES}, got {max_bytes}; allow the cloud more.")
+    if max_bytes < _MIN_BYTES:
+        raise ValueError(f"max_bytes must be at least {_MIN_BYTES}, got {max_bytes}; allow the cloud more.")
     edge = max(grain, voxel)
     rows = thin(points, edge) if voxel > grain else np.arange(len(points))
     while len(rows) * POINT_STEP > max_bytes:
         edge *= 2
-        rows = rows[thin(points[rows], edge)]  # the first of a large voxel is the first of a small one in it
+        rows = rows[thin(points[rows], edge)]  # a large voxel's first point is also a small voxel's first
     return (slice(None) if len(rows) == len(points) else rows), edge
 
 
 def thin(points: Tensor, voxel: float) -> np.ndarray:
-    """The rows, rising, of the first point in each voxel of edge `voxel`: of a map that grows the same points stay."""
+    """Return the rows, rising, of the first point in each voxel. The same points remain when the map grows."""
     return np.sort(np.unique(compute_voxel_keys(points, voxel).numpy(), return_index=True)[1])
 
 
 def _write_points(rows: np.ndarray, points: np.ndarray, pose: np.ndarray) -> None:
-    """Write points under a pose into x, y, z; in pieces that stay in the cache, four times as fast as all at once."""
+    """Write transformed points to x, y, z. Chunks that fit the cache are four times as fast as all points at once."""
     rotation, translation = pose[:3, :3].astype(np.float32), pose[:3, 3:].astype(np.float32)
-    for start in range(0, len(points), _PIECE):
-        piece = slice(start, start + _PIECE)
-        xyz = rotation @ points[piece].T + translation
+    for start in range(0, len(points), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        xyz = rotation @ points[chunk].T + translation
         for k, name in enumerate("xyz"):
-            rows[name][piece] = xyz[k]
+            rows[name][chunk] = xyz[k]

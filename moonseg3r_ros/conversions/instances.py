@@ -1,4 +1,4 @@
-"""Instances as moonseg3r_msgs/InstanceArray and vision_msgs/Detection3DArray, for those who have these packages."""
+"""Instances as moonseg3r_msgs/InstanceArray and vision_msgs/Detection3DArray. Both packages are optional."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def make_instance_array(
     merged: Mapping[int, int],
     descriptors: Mapping[int, np.ndarray],
 ) -> Any:
-    """moonseg3r_msgs/InstanceArray of instances whose frame numbers are stamps in nanoseconds, by rising id.
+    """Make a moonseg3r_msgs/InstanceArray, by rising id, of instances whose frame numbers are stamps in nanoseconds.
 
-    merged: ids that are no more -> the id they go by; descriptors: (D,) float32 by id, none for ids that it lacks.
+    merged: former id -> the id that replaced it; descriptors: (D,) float32 by id, which may lack ids.
     """
     msg = import_module("moonseg3r_msgs.msg")
     instances = sorted(instances, key=lambda instance: instance.id)
@@ -45,7 +45,7 @@ def make_instance_array(
 
 
 def make_detections(header: Header, instances: Sequence[Instance], map_from_world: np.ndarray) -> Any:
-    """vision_msgs/Detection3DArray: each instance's box under its id, one hypothesis "object" with its score."""
+    """Make a vision_msgs/Detection3DArray of the instances' boxes; class "object", with id and score."""
     msg = import_module("vision_msgs.msg")
     blank, guess, uncertain, box = (
         msg.Detection3D(), msg.ObjectHypothesisWithPose(), PoseWithCovariance(), msg.BoundingBox3D()
@@ -60,7 +60,7 @@ def make_detections(header: Header, instances: Sequence[Instance], map_from_worl
 
 
 def _group_by_survivor(merged: Mapping[int, int]) -> dict[int, list[int]]:
-    """The ids that went into each id, rising."""
+    """Group former ids, rising, by the id that replaced them."""
     parts: dict[int, list[int]] = {}
     for old in sorted(merged):
         parts.setdefault(merged[old], []).append(old)

@@ -19,48 +19,50 @@ BODY_FROM_OPTICAL = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0,
 
 
 def make_time(nanoseconds: int) -> Time:
-    """A stamp in whole nanoseconds, as a frame's index holds it, without loss."""
+    """Make a stamp of whole nanoseconds, without loss."""
     return Time(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)
 
 
 def make_header(stamp: Time, frame_id: str) -> Header:
-    """A header of a stamp and a frame."""
+    """Make a header of a stamp and a frame."""
     return Header(stamp=stamp, frame_id=frame_id)
 
 
 def make_pose(pose: np.ndarray) -> Pose:
-    """A pose as position and unit quaternion."""
+    """Make a message of a pose, with a unit quaternion."""
     return Pose(position=_make_point(pose[:3, 3].tolist()), orientation=_make_quaternion(pose))
 
 
 def make_transform(header: Header, child: str, parent_from_child: np.ndarray) -> TransformStamped:
-    """The pose of the frame `child` in the header's frame, for TF."""
+    """Make a TF message of the pose of the frame `child` in the header's frame."""
     x, y, z = parent_from_child[:3, 3].tolist()
     transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=_make_quaternion(parent_from_child))
     return TransformStamped(header=header, child_frame_id=child, transform=transform)
 
 
 def compute_map_from_world(world_from_camera: np.ndarray) -> np.ndarray:
-    """map_from_world of the map that begins in this camera: x forward, y left, z up as the camera is held (REP-103)."""
+    """Compute map_from_world for a map with its origin in this camera: x forward, y left, z up (REP-103)."""
     return BODY_FROM_OPTICAL @ np.linalg.inv(world_from_camera)
 
 
 def make_map_points(points: Sequence[Sequence[float]], map_from_world: np.ndarray) -> list[Point]:
-    """World points (K, 3) as points of the map."""
+    """Transform world points (K, 3) into points of the map."""
     world = np.array(points, dtype=np.float64).reshape(-1, 3)
     return [_make_point(xyz) for xyz in (world @ map_from_world[:3, :3].T + map_from_world[:3, 3]).tolist()]
 
 
 def make_box_poses(instances: Sequence[Instance], map_from_world: np.ndarray) -> list[Pose]:
-    """Where each instance's box lies in the map: its centre, and how its sides, along the world's axes, are turned."""
-    middles = [[(a + b) / 2 for a, b in zip(i.box_min, i.box_max, strict=True)] for i in instances]
-    turn = _make_quaternion(map_from_world)
+    """Make the pose of each instance's box in the map. Its sides are parallel to the world's axes."""
+    centers = [[(a + b) / 2 for a, b in zip(i.box_min, i.box_max, strict=True)] for i in instances]
+    rotation = _make_quaternion(map_from_world)
     blank = Pose()
-    return [copy_with(blank, position=point, orientation=turn) for point in make_map_points(middles, map_from_world)]
+    return [
+        copy_with(blank, position=point, orientation=rotation) for point in make_map_points(centers, map_from_world)
+    ]
 
 
 def compute_box_size(instance: Instance) -> tuple[float, float, float]:
-    """The sides of an instance's box, metres."""
+    """Compute the sides of an instance's box, metres."""
     x, y, z = (high - low for low, high in zip(instance.box_min, instance.box_max, strict=True))
     return x, y, z
 
