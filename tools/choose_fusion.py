@@ -37,7 +37,7 @@ def main() -> None:
             for seed in args.rooms:
                 room, out = Path(folder) / str(seed), Path(folder) / f"out_{number}_{seed}"
                 made = segment(open_source(str(room)), config, OutputFolder(out), quiet=True)
-                pooled = evaluate(out, room).row(structure=False).pooled
+                pooled = evaluate(out, room).get_row(structure=False).pooled
                 rows.append((pooled.ap, pooled.ap50, made.instances))
             told = "   ".join(f"{ap:.3f} {ap50:.3f} {count:4d}" for ap, ap50, count in rows)
             mean, mean50 = (sum(row[i] for row in rows) / len(rows) for i in (0, 1))

@@ -17,7 +17,7 @@ from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.config import Config, overlay
-from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, mean_of_scenes
+from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, average_scenes
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import ROOMS
 from moonseg3r_core.training.queries.train import train_queries
@@ -90,7 +90,7 @@ def ablation(
                     for weights in trained[part.name]
                 ]
                 matches.setdefault((part.name, group), []).append(scored)
-    means = {key: [mean_of_scenes(seed) for seed in zip(*scenes, strict=True)] for key, scenes in matches.items()}
+    means = {key: [average_scenes(seed) for seed in zip(*scenes, strict=True)] for key, scenes in matches.items()}
     return Ablation(stack, means)
 
 

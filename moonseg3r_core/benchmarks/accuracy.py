@@ -19,8 +19,9 @@ from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, choose_device, reconstruction, tenant
 from moonseg3r_core.config import Config, FusionConfig, overlay
 from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.evaluation.evaluate import DISTANCE
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
-from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, match_scene, mean_of_scenes
+from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, average_scenes, match_scene
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.fusion.lifting import label_image
@@ -62,20 +63,20 @@ class Recording:
         for index in self.data.indices:
             labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
             blank = np.zeros(self.data.size, np.int32)
-            view = self.data.view(index, blank if labels is None else labels.astype(np.int32))
+            view = self.data.read_view(index, blank if labels is None else labels.astype(np.int32))
             if view is not None:
                 yield view
 
     def indices(self) -> list[int]:
         """The numbers of the frames that `views` gives."""
-        return [i for i in self.data.indices if self.data.view(i, np.zeros(self.data.size, np.int32)) is not None]
+        return [i for i in self.data.indices if self.data.read_view(i, np.zeros(self.data.size, np.int32)) is not None]
 
     def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
         """Protocol project with equal scores, structure included, of one id map per view."""
-        votes = ProjectProtocol(self.truth.points)
+        votes = ProjectProtocol(self.truth.points, DISTANCE)
         for ids, view in zip(id_maps, self.views(), strict=True):
             votes.add(ids, *view[1:])
-        return match_scene(self.truth.instance_ids, votes.labels())
+        return match_scene(self.truth.instance_ids, votes.compute_labels())
 
 
 def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> Table:
@@ -91,7 +92,7 @@ def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quie
         for group, folders in groups.items():
             scenes = [open_recording(folder, masks, Path(scratch) / group / folder.name, config) for folder in folders]
             for row in tqdm(rows, desc=f"{group}, {masks} masks", unit="fusion", disable=quiet):
-                scored = mean_of_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
+                scored = average_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
                 row |= {f"{group} AP": scored.ap, f"{group} AP50": scored.ap50, f"{group} AP25": scored.ap25}
     return Table(
         f"accuracy, {masks} masks: class-agnostic AP, protocol project, equal scores, structure included", rows, 3

@@ -18,8 +18,8 @@ from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
-from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, returns
+from moonseg3r_core.evaluation.metrics.queries import Repairs, count_repairs, find_owners, find_returns
+from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.stages import Merge
@@ -68,7 +68,7 @@ def _count_repairs(replay: Replay, config: Config) -> Repairs:
             for queries in (watched.before, watched.after)
         )
         masks = len(watched.before)
-        total += repairs(owners(before, ids, masks), owners(before, after, masks))
+        total += count_repairs(find_owners(before, ids, masks), find_owners(before, after, masks))
     return total
 
 
@@ -96,7 +96,7 @@ def returns_table(
 
 def _walked_returns(walked: SyntheticSequence, config: Config, away: int, quiet: bool) -> list[tuple[int, int]]:
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    segmenter.replace_stages(masks=DrawnMasks(walked.ids, walked.seed))
+    segmenter.replace_stages(masks=SimulatedMasks(walked.ids, walked.seed))
     fixed, seen = set(walked.scene.structure_ids), list[dict[int, int]]()
     for frame in tqdm(walked, desc=f"returns, room {walked.seed}", unit="frame", disable=quiet):
         given = segmenter.step(frame).instance_ids
@@ -105,7 +105,7 @@ def _walked_returns(walked: SyntheticSequence, config: Config, away: int, quiet:
         things = [n for n in torch.nonzero(areas >= _LEAST).flatten().tolist() if n and n not in fixed]
         seen.append({n: int(torch.bincount(given[ids == n]).argmax()) for n in things})
     final = segmenter.final_ids
-    return returns([{n: final.get(id, id) for n, id in view.items()} for view in seen], away)
+    return find_returns([{n: final.get(id, id) for n, id in view.items()} for view in seen], away)
 
 
 def cost_table(sizes: QuerySizes, masks: int = 30, context: int = 200, repeats: int = 21, device: str = "cpu") -> Table:

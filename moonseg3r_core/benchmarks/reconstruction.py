@@ -15,7 +15,7 @@ from moonseg3r_core.build import choose_device, needs, reconstruction, weights_o
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError, SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
-from moonseg3r_core.evaluation.score_reconstruction import ReconstructionScores, compare, mean_scores
+from moonseg3r_core.evaluation.reconstruction_scores import ReconstructionScores, average_scores, compare
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.names import make_natural_key
 
@@ -59,7 +59,7 @@ def reconstruction_table(scores: Mapping[str, ReconstructionScores], config: Con
     """A row for each sequence, and the mean of several."""
     rows = [_row(Path(name).name, one) for name, one in scores.items()]
     if len(rows) > 1:
-        rows.append(_row("mean", mean_scores(list(scores.values()))))
+        rows.append(_row("mean", average_scores(list(scores.values()))))
     return Table(
         f"reconstruction.kind={config.reconstruction.kind}: depth after one scale per sequence, camera and cloud after "
         "similarity alignment; constant: best constant depth; still: a camera that never moves; accuracy and "
@@ -72,7 +72,7 @@ def reconstruction_table(scores: Mapping[str, ReconstructionScores], config: Con
 def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: Config) -> None:
     """All scores as JSON, null where there is none. Raises OutputError when the file cannot be written."""
     rows = {"sequences": [{"sequence": name, **_plain(one)} for name, one in scores.items()]}
-    mean = {"mean": _plain(mean_scores(list(scores.values())))}
+    mean = {"mean": _plain(average_scores(list(scores.values())))}
     made = {"reconstruction": asdict(config.reconstruction), "weights": weights_of(config), "machine": machine()}
     write(file, json.dumps(made | rows | mean, indent=2).encode())
 

@@ -11,9 +11,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moonseg3r_core.evaluation.metrics.reconstruction import abs_rel, constant_guess
-from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, joined
-from moonseg3r_core.evaluation.score_reconstruction import NEAR
+from moonseg3r_core.evaluation.metrics.reconstruction import compute_abs_rel, fit_constant_depth
+from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, join_pairs
+from moonseg3r_core.evaluation.reconstruction_scores import NEAR
 from moonseg3r_core.report.topdown import compute_page_axes
 
 _TRUE, _ESTIMATED, _FAINT = "#2b2f36", "#ee6677", "#8a919c"
@@ -56,9 +56,9 @@ def _from_above(axis: Axes, comparison: Comparison) -> None:
 
 def _depth_over_frames(axis: Axes, comparison: Comparison) -> None:
     """Abs-rel of every frame, after the sequence's one scale, and that of the best constant depth."""
-    guess = constant_guess(joined(comparison.depths)[1])
-    constant = [abs_rel(np.full_like(true, guess), true) for _, true in comparison.depths]
-    errors = [abs_rel(predicted, true) for predicted, true in comparison.depths]
+    guess = fit_constant_depth(join_pairs(comparison.depths)[1])
+    constant = [compute_abs_rel(np.full_like(true, guess), true) for _, true in comparison.depths]
+    errors = [compute_abs_rel(predicted, true) for predicted, true in comparison.depths]
     axis.plot(comparison.posed, constant, color=_FAINT, linewidth=1.0, label="best constant depth")
     axis.plot(comparison.posed, errors, color=_ESTIMATED, linewidth=1.4, label="estimated")
     axis.set(xlabel="frame", ylabel="abs-rel", ylim=(0, None))

@@ -16,7 +16,7 @@ from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, check_recording
 from moonseg3r_core.config import Config, overlay
 from moonseg3r_core.errors import FrameRejected, SourceError
-from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
+from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 
@@ -58,7 +58,7 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
     views = [(sequence[i], sequence.ids(i)) for i in range(loop)]
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    segmenter.replace_stages(masks=DrawnMasks(lambda index: views[index % loop][1]))
+    segmenter.replace_stages(masks=SimulatedMasks(lambda index: views[index % loop][1], seed=0))
     rows: list[Row] = []
     quarter = max(frames // 4, 1)
     start = perf_counter()

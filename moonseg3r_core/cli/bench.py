@@ -229,13 +229,13 @@ def parse_new_file(text: str) -> Path:
 
 def run_reconstruction(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.reconstruction import compare_all, reconstruction_table, write, write_rows
-    from moonseg3r_core.evaluation.score_reconstruction import scores_of
+    from moonseg3r_core.evaluation.reconstruction_scores import compute_scores
 
     say_warnings()
     config = read_config(args)
     shown = () if args.uncalibrated else ("intrinsics",)
     compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown)
-    scores = {name: scores_of(comparison) for name, comparison in compared.items()}
+    scores = {name: compute_scores(comparison) for name, comparison in compared.items()}
     _print_head()
     print(reconstruction_table(scores, config))
     if args.json:

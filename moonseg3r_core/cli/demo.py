@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moonseg3r_core.cli.common import say_warnings
 
 if TYPE_CHECKING:
-    from moonseg3r_core.evaluation.score import Report
+    from moonseg3r_core.evaluation.ap_report import Report
     from moonseg3r_core.report import Summary
 
 _DESCRIPTION = """\
@@ -116,17 +116,17 @@ def compute_camera_error(scene: Path, out: Path) -> float:
     import numpy as np
     import torch
 
-    from moonseg3r_core.evaluation.metrics.reconstruction import absolute_error, aligned
+    from moonseg3r_core.evaluation.metrics.reconstruction import align_poses, compute_ate
     from moonseg3r_core.io.tum import read_tum
     from moonseg3r_core.report import OutputFolder
 
     numbers = OutputFolder(out).list_frames()
     true = torch.from_numpy(np.stack([np.loadtxt(scene / "pose" / f"{number}.txt") for number in numbers]))
-    return absolute_error(aligned(read_tum(out / "trajectory.tum")[1], true), true)
+    return compute_ate(align_poses(read_tum(out / "trajectory.tum")[1], true), true)
 
 
 def _format_row(words: str, summary: Summary, report: Report, error: float) -> str:
-    scores = report.row(structure=False).pooled
+    scores = report.get_row(structure=False).pooled
     aps = "".join(f"{ap:>7.3f}" for ap in (scores.ap, scores.ap50, scores.ap25))
     return f"{words:<26}{aps}{error:>10.3f}{summary.instances:>11}{summary.fps:>10.1f}"
 

@@ -1,4 +1,4 @@
-"""Score what a run wrote against ground truth: one or several pairs of folders, under one protocol."""
+"""Score output folders of runs against ground truth under one protocol."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.evaluation.ap_report import Report, Scene, score_scenes
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
-from moonseg3r_core.evaluation.protocols.nearest import align_map, nearest_labels
+from moonseg3r_core.evaluation.protocols.nearest import align_map, transfer_nearest_labels
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
-from moonseg3r_core.evaluation.score import Report, Scene, report
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report.folder import OutputFolder
 
-DISTANCE = 0.05
+DISTANCE = 0.05  # metres
 
 
 @dataclass(frozen=True)
-class Carried:
-    """A prediction on the ground-truth points: labels (N,) int32, 0 = none; frames used, and those that could not be."""
+class PointLabels:
+    """Predicted labels (N,) int32 of the ground-truth points, 0 = none; the numbers of frames used and skipped."""
 
     labels: np.ndarray
     frames: int
@@ -33,15 +33,17 @@ class Carried:
 def evaluate(
     out: Path | str, ground_truth: Path | str, protocol: str = "project", distance: float = DISTANCE
 ) -> Report:
-    """Score the output folder of a run against a ScanNet export with gt.npz. Raises InputError as `evaluate_scenes`."""
+    """Score one output folder against a ScanNet export with gt.npz. Raises InputError as `evaluate_scenes` does."""
     return evaluate_scenes([(out, ground_truth)], protocol, distance)
 
 
 def evaluate_scenes(
     pairs: Sequence[tuple[Path | str, Path | str]], protocol: str = "project", distance: float = DISTANCE
 ) -> Report:
-    """Score pairs of output and ground truth together. `distance`, metres: how far a frame's depth (project) or a map
-    point (nearest) may be from a ground-truth point that takes its id.
+    """Score pairs of an output folder and its ground truth.
+
+    `distance`, metres: the largest distance of a ground-truth point from the measured depth (project) or from the map
+    point (nearest) that gives its id.
 
     Raises InputError for an unknown protocol, a folder of another layout, or a pair without a common frame.
     """
@@ -49,10 +51,10 @@ def evaluate_scenes(
         raise InputError(f"protocol must be one of {', '.join(PROTOCOLS)}, got '{protocol}'.")
     if not 0 < distance < float("inf"):
         raise InputError(f"distance must be above 0 metres, got {distance:g}; the default is {DISTANCE:g}.")
-    return report(protocol, [_scene(Path(out), Path(truth), protocol, distance) for out, truth in pairs])
+    return score_scenes(protocol, [_load_scene(Path(out), Path(truth), protocol, distance) for out, truth in pairs])
 
 
-def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Scene:
+def _load_scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Scene:
     file = find_ground_truth(ground_truth)
     folder = OutputFolder(out)
     frames = list(folder.list_frames())
@@ -67,8 +69,8 @@ def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Sce
             f"{min(data.indices)} to {max(data.indices)}; give the ground truth of the same recording."
         )
     truth = read_ground_truth(file)
-    carried = PROTOCOLS[protocol](folder, common, truth, data, distance)
-    if not carried.frames:
+    predicted = PROTOCOLS[protocol](folder, common, truth, data, distance)
+    if not predicted.frames:
         raise InputError(
             f"{file.parent} must give depth, intrinsics and a rigid pose for frames of {out}, got these for none."
         )
@@ -76,13 +78,13 @@ def _scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Sce
     if not np.isfinite(list(scores.values())).all():
         raise InputError(f"{out / 'instances.json'} must give finite scores, got NaN or infinity; run again.")
     name = file.parent.resolve().name
-    return Scene(name, truth, carried.labels, scores, carried.frames, carried.skipped)
+    return Scene(name, truth, predicted.labels, scores, predicted.frames, predicted.skipped)
 
 
-def carry_frames(
+def transfer_frames(
     out: OutputFolder, common: Sequence[int], truth: GroundTruth, data: PosedDepth, distance: float
-) -> Carried:
-    """Protocol `project`: the id maps of the common frames, through the data set's depth and poses."""
+) -> PointLabels:
+    """Transfer the id maps of the common frames through the data set's depth and poses (protocol `project`)."""
     votes = ProjectProtocol(truth.points, distance)
     for index in common:
         ids = out.read_frame(index)
@@ -91,16 +93,16 @@ def carry_frames(
                 f"{out.path / 'frames' / f'{index}.png'} must be {data.size[1]}x{data.size[0]} like the recording's "
                 f"images, got {ids.shape[1]}x{ids.shape[0]}; write id maps at the input's size."
             )
-        view = data.view(index, ids)
+        view = data.read_view(index, ids)
         if view is not None:
             votes.add(*view)
-    return Carried(votes.labels(), votes.frames, len(common) - votes.frames)
+    return PointLabels(votes.compute_labels(), votes.frames, len(common) - votes.frames)
 
 
-def carry_map(
+def transfer_map(
     out: OutputFolder, common: Sequence[int], truth: GroundTruth, data: PosedDepth, distance: float
-) -> Carried:
-    """Protocol `nearest`: the predicted map, aligned by the camera centres of the common frames."""
+) -> PointLabels:
+    """Transfer the ids of the map, aligned by the camera centres of the common frames (protocol `nearest`)."""
     map = read_ply(out.path / "map.ply")
     _, poses = read_tum(out.path / "trajectory.tum")
     frames = list(out.list_frames())
@@ -110,16 +112,16 @@ def carry_map(
             f"{len(frames)}; write both with one run."
         )
     predicted = dict(zip(frames, poses[:, :3, 3], strict=True))
-    true = {index: pose[:3, 3] for index in common if (pose := data.pose(index)) is not None}
+    true = {index: pose[:3, 3] for index in common if (pose := data.read_pose(index)) is not None}
     if not true:
-        return Carried(np.zeros(len(truth.points), dtype=np.int32), 0, len(common))
+        return PointLabels(np.zeros(len(truth.points), dtype=np.int32), 0, len(common))
     centres = torch.stack([predicted[index] for index in true]), torch.stack(list(true.values()))
     aligned = align_map(map.points.numpy(), *centres)
-    labels = nearest_labels(truth.points, aligned, map.instance_ids.numpy(), distance)
-    return Carried(labels, len(true), len(common) - len(true))
+    labels = transfer_nearest_labels(truth.points, aligned, map.instance_ids.numpy(), distance)
+    return PointLabels(labels, len(true), len(common) - len(true))
 
 
-PROTOCOLS: dict[str, Callable[[OutputFolder, Sequence[int], GroundTruth, PosedDepth, float], Carried]] = {
-    "project": carry_frames,
-    "nearest": carry_map,
+PROTOCOLS: dict[str, Callable[[OutputFolder, Sequence[int], GroundTruth, PosedDepth, float], PointLabels]] = {
+    "project": transfer_frames,
+    "nearest": transfer_map,
 }

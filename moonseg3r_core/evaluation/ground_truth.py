@@ -1,4 +1,4 @@
-"""Ground truth on points, and the recording's own depth and poses that carry predictions onto it."""
+"""Ground truth on points, and the depth and poses of its recording."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ FAR = 1e6  # metres; no scene reaches as far
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Labelled points: points (N, 3) float32 metres, instance_ids (N,) int32 with 0 = void; structure_ids (any,) int32,
-    the ids of walls, floor, ceiling and the like.
+    """Labelled points: points (N, 3) float32 metres, instance_ids (N,) int32, 0 = void.
+
+    structure_ids (any,) int32: the ids of walls, floor and ceiling.
     """
 
     points: np.ndarray
     instance_ids: np.ndarray
     structure_ids: np.ndarray
 
-    def without_structure(self) -> np.ndarray:
-        """instance_ids with structure made void: what is predicted there is ignored, neither found nor wrong."""
+    def remove_structure(self) -> np.ndarray:
+        """Return instance_ids with structure set to void, where predictions do not count."""
         return np.where(np.isin(self.instance_ids, self.structure_ids), 0, self.instance_ids)
 
 
 def find_ground_truth(path: str | Path) -> Path:
-    """The gt.npz that a path means: itself, or that of a ScanNet-export folder. Raises InputError when there is none."""
+    """Find the gt.npz at a path or in the ScanNet-export folder at it. Raises InputError when there is none."""
     path = Path(path)
     file = path if path.suffix == ".npz" else path / "gt.npz"
     if file.is_file():
@@ -50,7 +51,7 @@ def find_ground_truth(path: str | Path) -> Path:
 
 
 def read_ground_truth(file: Path) -> GroundTruth:
-    """The labelled points of a gt.npz. Raises InputError when it holds anything else, or nothing to be found."""
+    """Read the labelled points of a gt.npz. Raises InputError for other contents or without an object of 100 points."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -81,7 +82,7 @@ def read_ground_truth(file: Path) -> GroundTruth:
 
 
 class PosedDepth:
-    """A ScanNet export's depth and poses by frame number. Raises InputError when the folder is none."""
+    """The depth and poses of a ScanNet export, by frame number. Raises InputError for another folder."""
 
     def __init__(self, folder: Path) -> None:
         missing = [name for name in ("color", "depth", "pose", "intrinsic") if not (folder / name).is_dir()]
@@ -105,17 +106,17 @@ class PosedDepth:
         """The numbers of all frames, in order."""
         return tuple(self._stems)
 
-    def pose(self, index: int) -> Tensor | None:
-        """world_from_camera (4, 4) of a frame, None where it has none or a non-rigid one."""
+    def read_pose(self, index: int) -> Tensor | None:
+        """Read world_from_camera (4, 4) of a frame; None where it is missing or not rigid."""
         try:
             pose = torch.from_numpy(read_matrix(self._folder / "pose" / f"{self._stems[index]}.txt"))
         except FrameRejected:
             return None
         return pose if find_rigid_fault(pose) is None else None
 
-    def view(self, index: int, labels: np.ndarray) -> View | None:
-        """Labels (H, W) of a frame with its depth and pose; None for a frame that has no usable depth or pose."""
-        pose = self.pose(index)
+    def read_view(self, index: int, labels: np.ndarray) -> View | None:
+        """Join labels (H, W) of a frame with its depth and pose; None where either is unusable."""
+        pose = self.read_pose(index)
         try:
             depth = read_depth(self._folder / "depth" / f"{self._stems[index]}.png").numpy()
             k_color, k_depth = self._intrinsics

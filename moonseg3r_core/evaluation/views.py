@@ -1,4 +1,4 @@
-"""What an evaluation knows of one frame."""
+"""A labelled frame."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 
 class View(NamedTuple):
-    """A labelled frame with the data set's own geometry: labels (H, W) int, 0 = none; depth (H, W) float32 metres,
-    0 = none; intrinsics (3, 3); world_from_camera (4, 4).
+    """A labelled frame with the data set's geometry.
+
+    labels (H, W) int, 0 = none; depth (H, W) float32 metres, 0 = none; intrinsics (3, 3); world_from_camera (4, 4).
     """
 
     labels: np.ndarray

@@ -14,7 +14,7 @@ from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.config import load_config, overlay
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.evaluation.metrics.average_precision import Scores, mean_of_scenes
+from moonseg3r_core.evaluation.metrics.average_precision import Scores, average_scenes
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, frame_features, write_query_net
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
@@ -165,7 +165,7 @@ def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
     recording = opened(room, config, tmp_path)
     found = ablation([room], RGBD, 1, Stub(tmp_path, Replay.of(recording, config)), quiet=True)
     maps = segment(recording, overlay(config, {**read_paper_preset("fusion."), "memory.kind": "none"}))
-    assert found.scores["F2d + F3d", "room"] == [mean_of_scenes([recording.score(maps)])]
+    assert found.scores["F2d + F3d", "room"] == [average_scenes([recording.score(maps)])]
 
 
 @pytest.mark.usefixtures("stand_in")

@@ -23,9 +23,9 @@ from moonseg3r_core.benchmarks.reconstruction_plot import comparison_plot
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import FrameRejected, InputError, SourceError
-from moonseg3r_core.evaluation.metrics.reconstruction import f_score
-from moonseg3r_core.evaluation.reconstruction_comparison import sparse
-from moonseg3r_core.evaluation.score_reconstruction import compare, mean_scores, score_sequence, scores_of
+from moonseg3r_core.evaluation.metrics.reconstruction import compute_f_score
+from moonseg3r_core.evaluation.reconstruction_comparison import thin_pixels
+from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores, score_sequence
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 from moonseg3r_core.types import Geometry, PixelGrid
@@ -124,13 +124,13 @@ def test_a_pose_that_slips_with_its_points_is_a_fault_of_path_and_cloud_and_not_
         return replace(geometry, points=geometry.points + step, world_from_camera=pose)
 
     comparison = compare(Knowing(fault=faulty(3, change=slipped)), FRAMES)
-    scores = scores_of(comparison)
+    scores = compute_scores(comparison)
     assert scores.abs_rel == pytest.approx(0, abs=1e-6)
     assert 0.05 < scores.ate < 0.3
     assert scores.rpe > 0.1
     assert scores.rpe_degrees == pytest.approx(0, abs=1e-6)
     assert scores.accuracy_mean > 0.01
-    assert scores.f_score == f_score(*comparison.distances, 0.05) < 1
+    assert scores.f_score == compute_f_score(*comparison.distances, 0.05) < 1
 
 
 def test_pixels_without_a_point_cost_coverage_and_nothing_else():
@@ -200,9 +200,9 @@ def test_two_positions_or_a_straight_path_leave_scores_open():
 
 
 def test_large_frames_are_thinned_evenly():
-    assert sparse(torch.zeros(96, 128)).shape == (96, 128)
-    assert sparse(torch.zeros(384, 512)).shape == (96, 128)
-    assert sparse(torch.arange(480 * 640).view(480, 640))[1, 1] == 7 * 640 + 7
+    assert thin_pixels(torch.zeros(96, 128)).shape == (96, 128)
+    assert thin_pixels(torch.zeros(384, 512)).shape == (96, 128)
+    assert thin_pixels(torch.arange(480 * 640).view(480, 640))[1, 1] == 7 * 640 + 7
 
 
 @pytest.fixture(scope="module")
@@ -218,13 +218,13 @@ def test_rgbd_is_the_truth_of_every_kind_of_source(rooms):
     compared = compare_all([str(rooms), "synthetic:3:4"], load_config(overrides=EXACT), quiet=True)
     assert [name.rpartition("/")[2] for name in compared] == ["room_1", "room_2", "synthetic:3:4"]
     for comparison in compared.values():
-        assert perfect(scores_of(comparison))
+        assert perfect(compute_scores(comparison))
 
 
 def test_an_untrained_net_is_far_from_it_and_worse_than_a_guess(rooms, tmp_path):
     config = load_config(overrides=CUT3R)
     compared = compare_all([str(rooms / "room_1")], config, quiet=True)
-    scores = {name: scores_of(comparison) for name, comparison in compared.items()}
+    scores = {name: compute_scores(comparison) for name, comparison in compared.items()}
     (one,) = scores.values()
     assert one.abs_rel > one.constant > 0.05
     assert one.still_ate >= one.ate > 0.2 * one.still_ate  # no scale is worse than the scale 0
@@ -253,7 +253,7 @@ def test_intrinsics_are_shown_unless_they_are_to_be_hidden(given, seen, monkeypa
 def test_the_table_has_a_mean_where_there_are_several():
     one = score_sequence(Knowing(), FRAMES)
     two = score_sequence(Knowing(unit=3), FRAMES[:6])
-    mean = mean_scores([one, two])
+    mean = average_scores([one, two])
     assert (mean.frames, mean.path) == (7, pytest.approx((one.path + two.path) / 2))
     table = reconstruction_table({"a": one, "b": two}, load_config(overrides=EXACT))
     assert [row["sequence"] for row in table.rows] == ["a", "b", "mean"]

@@ -20,8 +20,8 @@ from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
 from moonseg3r_core.evaluation.ground_truth import read_ground_truth
-from moonseg3r_core.evaluation.metrics.average_precision import average_precision, match_scene, mean_of_scenes
-from moonseg3r_core.evaluation.protocols.nearest import align_map, nearest_labels
+from moonseg3r_core.evaluation.metrics.average_precision import average_precision, average_scenes, match_scene
+from moonseg3r_core.evaluation.protocols.nearest import align_map, transfer_nearest_labels
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.io.ply import write_ply
@@ -127,7 +127,7 @@ def test_scenes_are_pooled_and_their_mean_is_another_number():
     half = match_scene(runs((1, 200), (2, 200), (3, 200)), runs((1, 200), (0, 400)))
     # Pooled: 2 of 4 found, none wrong: precision 1 at recall 1/2: 1/4 + 1/4. Each: 1 and 1/3.
     assert average_precision([whole, half]).ap50 == pytest.approx(1 / 2)
-    assert mean_of_scenes([whole, half]).ap50 == pytest.approx(2 / 3)
+    assert average_scenes([whole, half]).ap50 == pytest.approx(2 / 3)
 
 
 def test_labels_on_other_points_are_refused():
@@ -179,60 +179,60 @@ def halves(left=1, right=2):
 
 
 def test_a_frame_carries_its_ids_onto_the_points_it_sees():
-    votes = ProjectProtocol(wall())
+    votes = ProjectProtocol(wall(), 0.05)
     votes.add(halves(), flat(2.0), K, EYE)
-    assert np.array_equal(votes.labels().reshape(30, 40), halves())
+    assert np.array_equal(votes.compute_labels().reshape(30, 40), halves())
 
 
 @pytest.mark.parametrize(("measured", "seen"), [(2.04, True), (1.96, True), (2.06, False), (1.94, False), (0.0, False)])
 def test_a_point_is_seen_where_the_depth_agrees(measured, seen):
-    votes = ProjectProtocol(wall(), tolerance=0.05)
+    votes = ProjectProtocol(wall(), 0.05)
     votes.add(flat(3, np.int32), flat(measured), K, EYE)
-    assert (votes.labels() == 3 * seen).all()
+    assert (votes.compute_labels() == 3 * seen).all()
 
 
 def test_the_most_votes_win_and_ties_go_to_the_newest():
-    votes = ProjectProtocol(wall())
+    votes = ProjectProtocol(wall(), 0.05)
     for value in (5, 5, 4):
         votes.add(flat(value, np.int32), flat(2.0), K, EYE)
-    assert (votes.labels() == 5).all()
+    assert (votes.compute_labels() == 5).all()
     votes.add(flat(4, np.int32), flat(2.0), K, EYE)
-    assert (votes.labels() == 4).all()
+    assert (votes.compute_labels() == 4).all()
     votes.add(flat(0, np.int32), flat(2.0), K, EYE)
-    assert (votes.labels() == 4).all()
+    assert (votes.compute_labels() == 4).all()
 
 
 def test_a_point_behind_the_camera_or_never_seen_has_no_id():
-    votes = ProjectProtocol(wall(-2.0))
-    assert (votes.labels() == 0).all()
+    votes = ProjectProtocol(wall(-2.0), 0.05)
+    assert (votes.compute_labels() == 0).all()
     votes.add(flat(1, np.int32), flat(2.0), K, EYE)
-    assert (votes.labels() == 0).all()
+    assert (votes.compute_labels() == 0).all()
 
 
 def test_votes_summed_up_on_the_way_are_the_same(monkeypatch):
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 4, (30, 40)) for _ in range(7)]
-    late, early = ProjectProtocol(wall()), ProjectProtocol(wall())
+    late, early = ProjectProtocol(wall(), 0.05), ProjectProtocol(wall(), 0.05)
     for ids in frames:
         late.add(ids, flat(2.0), K, EYE)
-    monkeypatch.setattr("moonseg3r_core.evaluation.protocols.project._COMPACT_AT", 1000)
+    monkeypatch.setattr("moonseg3r_core.evaluation.protocols.project._MAX_PENDING", 1000)
     for ids in frames:
         early.add(ids, flat(2.0), K, EYE)
-    assert np.array_equal(late.labels(), early.labels())
+    assert np.array_equal(late.compute_labels(), early.compute_labels())
 
 
 def test_world_and_camera_may_move_together():
     pose = np.eye(4)
     pose[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
     pose[:3, 3] = 3, -1, 7
-    votes = ProjectProtocol(wall() @ pose[:3, :3].T + pose[:3, 3])
+    votes = ProjectProtocol(wall() @ pose[:3, :3].T + pose[:3, 3], 0.05)
     votes.add(torch.from_numpy(halves()), torch.from_numpy(flat(2.0)), torch.from_numpy(K), torch.from_numpy(pose))
-    assert np.array_equal(votes.labels().reshape(30, 40), halves())
+    assert np.array_equal(votes.compute_labels().reshape(30, 40), halves())
 
 
 def test_ids_of_another_size_than_the_depth_are_refused():
     with pytest.raises(ValueError, match="of one size"):
-        ProjectProtocol(wall()).add(np.ones((15, 20), np.int32), flat(2.0), K, EYE)
+        ProjectProtocol(wall(), 0.05).add(np.ones((15, 20), np.int32), flat(2.0), K, EYE)
 
 
 # protocol nearest
@@ -248,15 +248,15 @@ def test_a_scaled_and_turned_map_is_laid_over_the_truth():
 
     aligned = align_map(elsewhere(torch.from_numpy(truth)).numpy(), elsewhere(centres), centres)
     np.testing.assert_allclose(aligned, truth, atol=1e-9)
-    labels = nearest_labels(truth, aligned, halves().reshape(-1), 0.05)
+    labels = transfer_nearest_labels(truth, aligned, halves().reshape(-1), 0.05)
     assert np.array_equal(labels.reshape(30, 40), halves())
 
 
 def test_only_map_points_within_the_distance_count():
     points = np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]])
     map_points, ids = np.array([[0.04, 0, 0], [1.06, 0, 0]]), np.array([7, 8], dtype=np.int32)
-    assert nearest_labels(points, map_points, ids, 0.05).tolist() == [7, 0, 0]
-    assert nearest_labels(points, map_points[:0], ids[:0], 0.05).tolist() == [0, 0, 0]
+    assert transfer_nearest_labels(points, map_points, ids, 0.05).tolist() == [7, 0, 0]
+    assert transfer_nearest_labels(points, map_points[:0], ids[:0], 0.05).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -381,7 +381,7 @@ def test_a_right_result_scores_one_in_every_row(output, recording):
 
 def test_nearest_does_not_mind_the_scale_of_the_map(tmp_path, recording):
     report = evaluate(write_output(tmp_path / "out", scale=3.0), recording / "gt.npz", protocol="nearest")
-    assert report.row().pooled.ap == 1
+    assert report.get_row().pooled.ap == 1
 
 
 def test_structure_is_void_in_its_row(output, recording):
@@ -391,22 +391,22 @@ def test_structure_is_void_in_its_row(output, recording):
     for file in (output / "frames").iterdir():
         cv2.imwrite(str(file), np.where(halves() == 1, np.arange(40) // 5 + 1, 12).astype(np.uint16))
     report = evaluate(output, recording)
-    assert report.row(structure=True).pooled.ap50 < 0.5
-    assert report.row(structure=False).pooled.ap50 == 1
+    assert report.get_row(structure=True).pooled.ap50 < 0.5
+    assert report.get_row(structure=False).pooled.ap50 == 1
 
 
 def test_truth_that_names_no_structure_has_no_such_rows(tmp_path, output):
     report = evaluate(output, write_recording(tmp_path / "plain", structure=()))
     assert len(report.rows) == 2
     with pytest.raises(KeyError):
-        report.row(structure=False)
+        report.get_row(structure=False)
 
 
 def test_depth_of_another_size_is_brought_to_the_images(output, recording):
     for file in (recording / "depth").iterdir():
         cv2.imwrite(str(file), np.full((60, 80), 2000, np.uint16))
     np.savetxt(recording / "intrinsic/intrinsic_depth.txt", [[80, 0, 39.5], [0, 80, 29.5], [0, 0, 1]])
-    assert evaluate(output, recording).row().pooled.ap == 1
+    assert evaluate(output, recording).get_row().pooled.ap == 1
 
 
 def test_frames_without_pose_or_depth_are_left_out_and_counted(output, recording):
@@ -590,4 +590,4 @@ def test_the_kitchens_hand_labels_find_most_of_its_objects(tmp_path):
         cv2.imwrite(str(tmp_path / "frames" / file.name), labels)
     report = evaluate_scenes([(tmp_path, SHARED / "data/kitchen")])
     assert report.scenes[0].frames == 11
-    assert report.row().pooled.ap25 > 0.5
+    assert report.get_row().pooled.ap25 > 0.5

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moonseg3r_core.evaluation.metrics.queries import Repairs, owners, repairs, returns
+from moonseg3r_core.evaluation.metrics.queries import Repairs, count_repairs, find_owners, find_returns
 
 pytest.importorskip("lightning_fabric")
 
@@ -159,13 +159,13 @@ def test_scores_on_a_gpu_are_the_same():
 def test_the_owner_of_a_mask_is_the_object_of_most_of_its_pixels():
     labels = torch.tensor([[1, 1, 1, 2], [2, 2, 0, 0], [3, 3, 0, 0]], dtype=torch.int32)
     ids = torch.tensor([[7, 7, 9, 9], [9, 0, 5, 5], [0, 0, 5, 5]], dtype=torch.int32)
-    assert owners(labels, ids, 4).tolist() == [7, 9, 0, 0]  # mask 3 shows nothing, mask 4 has no pixel
-    assert owners(0 * labels, ids, 0).tolist() == []
-    assert owners(labels[:0], ids[:0], 2).tolist() == [0, 0]
+    assert find_owners(labels, ids, 4).tolist() == [7, 9, 0, 0]  # mask 3 shows nothing, mask 4 has no pixel
+    assert find_owners(0 * labels, ids, 0).tolist() == []
+    assert find_owners(labels[:0], ids[:0], 2).tolist() == [0, 0]
 
 
 def counted(owner, group):
-    return repairs(torch.tensor(owner, dtype=torch.int64), torch.tensor(group, dtype=torch.int64))
+    return count_repairs(torch.tensor(owner, dtype=torch.int64), torch.tensor(group, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(
@@ -216,8 +216,8 @@ def seen_as(line):
     ],
 )
 def test_returns_on_paper(line, expected):
-    assert returns(seen_as(line), away=3, shown=2) == expected
+    assert find_returns(seen_as(line), away=3, shown=2) == expected
 
 
 def test_nothing_returns_to_no_frames():
-    assert returns([]) == []
+    assert find_returns([]) == []

@@ -1,10 +1,10 @@
 """Class-agnostic average precision of labelled points, as ScanNet's instance evaluator defines it.
 
-A scene is compared once (`match_scene`) and judged at every threshold (`average_precision`). In words:
+`match_scene` compares a scene once, `average_precision` scores it at every threshold:
 
 - objects and masks under 100 points do not count; a pair matches where its IoU is strictly above the threshold;
-- objects are visited in ascending id; the first free matching mask is used up, the best score among the object's
-  matching masks stands for the find, every other one is a false positive;
+- objects are visited in ascending id; an object uses up its first free matching mask; the best score of its free
+  matching masks is the true positive's, every other one is a false positive's;
 - a mask that matches nothing is a false positive unless more than the threshold's share of it lies in void;
 - precision is weighted by half the recall between its neighbours, after the point (recall 0, precision 1).
 """
@@ -22,7 +22,7 @@ MIN_POINTS = 100
 
 @dataclass(frozen=True)
 class SceneMatches:
-    """What a scene's objects and masks share: counts of points.
+    """The points that the objects and masks of a scene share.
 
     shared (G, P) int64; object_points (G,), mask_points (P,) int64; ignorable (P,) int64, a mask's points in void
     or in objects too small to count; scores (P,) float64. Objects and masks ascend by id.
@@ -77,35 +77,35 @@ def match_scene(
             f"gt_ids and pred_ids must be (N,) on the same points, got {gt_ids.shape} and {pred_ids.shape}; "
             "carry the prediction onto the ground-truth points first."
         )
-    objects, masks, table = _shared_points(gt_ids, pred_ids)
+    objects, masks, table = _count_shared_points(gt_ids, pred_ids)
     object_points, mask_points = table.sum(axis=1), table.sum(axis=0)
     counted = (objects > 0) & (object_points >= min_points)
-    kept = (masks > 0) & (mask_points >= min_points)
-    confidence = np.array([1.0 if scores is None else scores.get(int(k), 0.0) for k in masks[kept]], dtype=np.float64)
+    valid = (masks > 0) & (mask_points >= min_points)
+    confidence = np.array([1.0 if scores is None else scores.get(int(k), 0.0) for k in masks[valid]], dtype=np.float64)
     return SceneMatches(
-        shared=table[np.ix_(counted, kept)],
+        shared=table[np.ix_(counted, valid)],
         object_points=object_points[counted],
-        mask_points=mask_points[kept],
-        ignorable=table[np.ix_(~counted, kept)].sum(axis=0),
+        mask_points=mask_points[valid],
+        ignorable=table[np.ix_(~counted, valid)].sum(axis=0),
         scores=confidence,
     )
 
 
 def average_precision(scenes: Sequence[SceneMatches]) -> Scores:
-    """AP of one or several scenes: the finds and false positives of all scenes are pooled before one AP is taken."""
-    return Scores(tuple(_pooled_precision(scenes, float(threshold)) for threshold in THRESHOLDS))
+    """Compute the AP of the true and false positives of all scenes together."""
+    return Scores(tuple(_compute_pooled_precision(scenes, float(threshold)) for threshold in THRESHOLDS))
 
 
-def mean_of_scenes(scenes: Sequence[SceneMatches]) -> Scores:
-    """The mean over scenes of each scene's own AP; scenes without an object are left out."""
+def average_scenes(scenes: Sequence[SceneMatches]) -> Scores:
+    """Average the scenes' APs; scenes without an object are left out."""
     table = np.array([average_precision([scene]).per_threshold for scene in scenes if len(scene.object_points)])
     if not len(table):
         return Scores((float("nan"),) * len(THRESHOLDS))
     return Scores(tuple(float(value) for value in table.mean(axis=0)))
 
 
-def judge(scene: SceneMatches, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of the true positives and of the false positives of a scene at one IoU threshold."""
+def match_at_threshold(scene: SceneMatches, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Match masks to objects at one IoU threshold; return the scores of true and of false positives."""
     hit = scene.iou > threshold
     free = np.ones(len(scene.scores), dtype=bool)
     true: list[float] = []
@@ -121,8 +121,8 @@ def judge(scene: SceneMatches, threshold: float) -> tuple[np.ndarray, np.ndarray
     return np.array(true), np.concatenate((np.array(false), scene.scores[wrong]))
 
 
-def _shared_points(gt_ids: np.ndarray, pred_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct ids of both labellings, ascending, and how many points each pair shares."""
+def _count_shared_points(gt_ids: np.ndarray, pred_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the distinct ids of both labellings, ascending, and the number of points that each pair shares."""
     objects, row = np.unique(np.maximum(gt_ids, 0), return_inverse=True)
     masks, column = np.unique(np.maximum(pred_ids, 0), return_inverse=True)
     cells = row.astype(np.int64) * len(masks) + column
@@ -130,17 +130,17 @@ def _shared_points(gt_ids: np.ndarray, pred_ids: np.ndarray) -> tuple[np.ndarray
     return objects, masks, table.reshape(len(objects), len(masks))
 
 
-def _pooled_precision(scenes: Sequence[SceneMatches], threshold: float) -> float:
+def _compute_pooled_precision(scenes: Sequence[SceneMatches], threshold: float) -> float:
     objects = sum(len(scene.object_points) for scene in scenes)
     if objects == 0:
         return float("nan")
-    judged = [judge(scene, threshold) for scene in scenes]
-    true, false = (np.concatenate(scores) for scores in zip(*judged, strict=True))
-    return area_under_curve(true, false, objects)
+    positives = [match_at_threshold(scene, threshold) for scene in scenes]
+    true, false = (np.concatenate(scores) for scores in zip(*positives, strict=True))
+    return compute_area_under_curve(true, false, objects)
 
 
-def area_under_curve(true: np.ndarray, false: np.ndarray, objects: int) -> float:
-    """AP from the scores of true and false positives and the number of objects to be found (> 0)."""
+def compute_area_under_curve(true: np.ndarray, false: np.ndarray, objects: int) -> float:
+    """Compute AP from the scores of true and false positives and the number of objects (> 0)."""
     levels = np.unique(np.concatenate((true, false)))
     found = len(true) - np.searchsorted(np.sort(true), levels)
     wrong = len(false) - np.searchsorted(np.sort(false), levels)

@@ -1,4 +1,4 @@
-"""What queries are for, counted with exact ids at hand: split objects made whole, and objects known again after a while."""
+"""Counts of split objects that are merged, and of objects that keep their id after they were out of view."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Repairs:
-    """Of the frames so far: objects with a mask, those that masks split, those of them whole after the merge, and
-    objects that the merge joined to another by mistake.
-    """
+    """Sums over frames of objects with a mask, of those split by masks, of those whole after the merge, and of wrong merges."""
 
     objects: int = 0
     split: int = 0
@@ -26,15 +24,15 @@ class Repairs:
         return Repairs(*(getattr(self, name) + getattr(other, name) for name in ("objects", "split", "whole", "wrong")))
 
 
-def owners(labels: Tensor, ids: Tensor, masks: int) -> Tensor:
-    """The object (masks,) int64 that most of each mask's pixels belong to; labels (H, W), m + 1 for mask m; ids (H, W)."""
+def find_owners(labels: Tensor, ids: Tensor, masks: int) -> Tensor:
+    """Find the object (masks,) int64 of most pixels of each mask; labels (H, W), m + 1 for mask m; ids (H, W)."""
     span = int(ids.max()) + 1 if ids.numel() else 1
     votes = torch.bincount((labels.long() * span + ids.long()).flatten(), minlength=(masks + 1) * span)
     return votes.view(masks + 1, span)[1:].argmax(1)
 
 
-def repairs(owner: Tensor, group: Tensor) -> Repairs:
-    """Of one frame: the object (M,) and the group after the merge (M,) of each mask; masks of no object (0) join at will."""
+def count_repairs(owner: Tensor, group: Tensor) -> Repairs:
+    """Count the repairs of a frame from each mask's object (M,), 0 = none and not counted, and its group after the merge (M,)."""
     pairs = [(int(a), int(b)) for a, b in zip(owner, group, strict=True) if int(a)]
     masks, objects_of = Counter(a for a, _ in pairs), dict[int, set[int]]()
     groups_of: dict[int, set[int]] = {}
@@ -50,13 +48,13 @@ def repairs(owner: Tensor, group: Tensor) -> Repairs:
     )
 
 
-def returns(seen: Sequence[Mapping[int, int]], away: int = 100, shown: int = 5) -> list[tuple[int, int]]:
-    """The ids that objects had before and after they were out of view: (before, after), one pair a return.
+def find_returns(seen: Sequence[Mapping[int, int]], away: int = 100, shown: int = 5) -> list[tuple[int, int]]:
+    """Find the ids (before, after) of each object that returns after more than `away` frames out of view.
 
-    seen: by frame, the object in view -> the id that most of it has, 0 where no mask shows it. A stay is what lies between
-    gaps of more than `away` frames out of view; only its frames with an id can say which it has. A return counts where an
-    object had an id in `shown` frames or more before the gap, and in as many of the stay after it; its id is the one it mostly
-    has, before in all stays, after in the first `shown`.
+    seen: for each frame, the objects in view -> the id that most of their pixels have, 0 where none.
+    A stay is the time between two such gaps. A return counts where the object has an id in `shown` frames or more
+    before the gap and in the stay after it. `before` is the most frequent id of all stays before the gap, `after` that
+    of the first `shown` frames with an id.
     """
     frames: dict[int, list[int]] = {}
     for t, view in enumerate(seen):
@@ -68,9 +66,9 @@ def returns(seen: Sequence[Mapping[int, int]], away: int = 100, shown: int = 5) 
         for at, end in pairwise([*gaps, len(times)]):
             before, after = ([id for t in part if (id := seen[t][thing])] for part in (times[:at], times[at:end]))
             if min(len(before), len(after)) >= shown:
-                found.append((_mostly(before), _mostly(after[:shown])))
+                found.append((_find_most_frequent(before), _find_most_frequent(after[:shown])))
     return found
 
 
-def _mostly(ids: Sequence[int]) -> int:
+def _find_most_frequent(ids: Sequence[int]) -> int:
     return Counter(ids).most_common(1)[0][0]

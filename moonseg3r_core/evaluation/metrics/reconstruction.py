@@ -1,7 +1,4 @@
-"""Scores of a reconstruction against the truth, as pure functions: depth, the camera's path, the cloud. Metres.
-
-Where nothing is compared the score is NaN.
-"""
+"""Errors of depth, camera path and cloud against the truth, in metres. Without anything to compare they are NaN."""
 
 from __future__ import annotations
 
@@ -15,27 +12,27 @@ from moonseg3r_core.geometry import align_similarity
 from moonseg3r_core.ops.voxels import compute_voxel_keys
 
 
-def depth_scale(predicted: np.ndarray, true: np.ndarray) -> float:
-    """The one scale of a sequence: the median of true / predicted depth, both (N,), over its pixels before the camera.
+def compute_depth_scale(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Compute the median of true / predicted depth, both (N,), over predicted depths above 0.
 
-    It is the scale of least mean |log(scale * predicted) - log(true)|, whatever the outliers.
+    This scale minimises the mean |log(scale * predicted) - log(true)|.
     """
     ahead = predicted > 0
     return float(np.median(true[ahead] / predicted[ahead])) if ahead.any() else np.nan
 
 
-def abs_rel(predicted: np.ndarray, true: np.ndarray) -> float:
-    """Mean of |predicted - true| / true over depths (N,), the true ones above 0 (Eigen et al. 2014)."""
+def compute_abs_rel(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Compute the mean of |predicted - true| / true over depths (N,), the true ones above 0 (Eigen et al. 2014)."""
     return _mean(np.abs(predicted - true) / true)
 
 
-def delta(predicted: np.ndarray, true: np.ndarray, factor: float = 1.25) -> float:
-    """Share of depths (N,) within `factor` of the true ones, strictly (Eigen et al. 2014); none behind the camera is."""
+def compute_delta(predicted: np.ndarray, true: np.ndarray, factor: float = 1.25) -> float:
+    """Compute the share of depths (N,) strictly within `factor` of the true ones (Eigen et al. 2014)."""
     return _mean((predicted < factor * true) & (true < factor * predicted))
 
 
-def constant_guess(true: np.ndarray) -> float:
-    """The one depth for every pixel with the least abs-rel: the median of depths (N,), weighted by 1 / depth."""
+def fit_constant_depth(true: np.ndarray) -> float:
+    """Fit the constant depth of the least abs-rel: the median of depths (N,), weighted by 1 / depth."""
     if not len(true):
         return np.nan
     order = np.sort(true.astype(np.float64))
@@ -43,8 +40,8 @@ def constant_guess(true: np.ndarray) -> float:
     return float(order[np.searchsorted(weight, weight[-1] / 2)])
 
 
-def aligned(estimated: Tensor, true: Tensor) -> Tensor:
-    """Poses (F, 4, 4) moved by the similarity that lays their centres best over those of the true poses (Umeyama)."""
+def align_poses(estimated: Tensor, true: Tensor) -> Tensor:
+    """Move poses (F, 4, 4) by the similarity that aligns their centres best with those of the true poses (Umeyama)."""
     scale, rotation, translation = align_similarity(estimated[:, :3, 3], true[:, :3, 3])
     moved = estimated.clone()
     moved[:, :3, :3] = rotation @ estimated[:, :3, :3]
@@ -52,43 +49,47 @@ def aligned(estimated: Tensor, true: Tensor) -> Tensor:
     return moved
 
 
-def path_length(poses: Tensor) -> float:
-    """Metres that the camera of poses (F, 4, 4) went."""
+def compute_path_length(poses: Tensor) -> float:
+    """Compute the path length of poses (F, 4, 4), metres."""
     return float(poses[:, :3, 3].diff(dim=0).norm(dim=1).sum())
 
 
-def absolute_error(estimated: Tensor, true: Tensor) -> float:
-    """ATE: RMS distance of the centres of aligned poses from those of the true ones, both (F, 4, 4) (Sturm et al. 2012)."""
+def compute_ate(estimated: Tensor, true: Tensor) -> float:
+    """Compute ATE: the RMS distance of the centres of aligned and true poses, both (F, 4, 4) (Sturm et al. 2012)."""
     return _rms((estimated - true)[:, :3, 3].norm(dim=1).numpy())
 
 
-def relative_error(estimated: Tensor, true: Tensor) -> tuple[float, float]:
-    """RPE: RMS metres and degrees by which the steps from pose to pose of aligned poses differ from the true steps, both
-    (F, 4, 4) (Sturm et al. 2012).
+def compute_rpe(estimated: Tensor, true: Tensor) -> tuple[float, float]:
+    """Compute RPE: the RMS error, metres and degrees, of the motions between consecutive aligned poses (Sturm et al. 2012).
+
+    Both are (F, 4, 4).
     """
-    off = torch.linalg.inv(_steps(true)) @ _steps(estimated)
+    off = torch.linalg.inv(_compute_steps(true)) @ _compute_steps(estimated)
     turns = Rotation.from_matrix(off[:, :3, :3].numpy()).magnitude() if len(off) else np.zeros(0)
     return _rms(off[:, :3, 3].norm(dim=1).numpy()), float(np.rad2deg(_rms(turns)))
 
 
-def thinned(points: np.ndarray, voxel: float) -> np.ndarray:
-    """Of points (N, 3) the first in every voxel of that edge, in their order. Thinned parts, joined and thinned, are what
-    the whole is when thinned.
+def thin_points(points: np.ndarray, voxel: float) -> np.ndarray:
+    """Keep the first of points (N, 3) in every voxel of edge `voxel` metres, in their order.
+
+    Parts that are thinned, joined and thinned again equal the whole thinned once.
     """
     keys = compute_voxel_keys(torch.from_numpy(points), voxel).numpy()
     return points[np.sort(np.unique(keys, return_index=True)[1])]
 
 
-def cloud_distances(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy (N,) and completeness (M,): from every predicted point (N, 3) to the nearest true one, from every true
-    point (M, 3) to the nearest predicted one. Without a predicted point: none, and infinitely far.
+def measure_cloud_distances(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Measure accuracy (N,), from predicted points (N, 3) to the nearest true ones, and completeness (M,), the reverse.
+
+    Without a predicted point completeness is infinite.
     """
     return cKDTree(true).query(predicted)[0], cKDTree(predicted).query(true)[0]
 
 
-def f_score(accuracy: np.ndarray, completeness: np.ndarray, threshold: float) -> float:
-    """Harmonic mean of the shares of both distances below `threshold` (Knapitsch et al. 2017); 0 without a predicted
-    point.
+def compute_f_score(accuracy: np.ndarray, completeness: np.ndarray, threshold: float) -> float:
+    """Compute the harmonic mean of the shares of both distances below `threshold` (Knapitsch et al. 2017).
+
+    It is 0 without a predicted point.
     """
     if not len(completeness):
         return np.nan
@@ -97,8 +98,8 @@ def f_score(accuracy: np.ndarray, completeness: np.ndarray, threshold: float) ->
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _steps(poses: Tensor) -> Tensor:
-    """The motion (F - 1, 4, 4) from each pose to the next, in the axes of the former."""
+def _compute_steps(poses: Tensor) -> Tensor:
+    """Compute the motion (F - 1, 4, 4) from each pose to the next, in the axes of the former."""
     return torch.linalg.inv(poses[:-1]) @ poses[1:]
 
 

@@ -1,4 +1,4 @@
-"""Protocol `nearest`: the predicted map itself, laid over the ground truth by its trajectory."""
+"""Protocol `nearest`: transfer the ids of the predicted map, aligned by its trajectory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import align_similarity
 
-_MIN_BREADTH = 1e-3  # of the camera path, as a share of its length: below, its roll is open
+_MIN_BREADTH = 1e-3  # of the camera path, as a share of its length: a straighter one leaves its roll ambiguous
 
 
 def align_map(points: np.ndarray, predicted: Tensor, true: Tensor) -> np.ndarray:
-    """Map points (M, 3) moved by the similarity (scale, rotation, translation) that lays the predicted camera centres
-    (F, 3) best over the true ones (F, 3). Raises InputError when these leave it open.
+    """Move map points (M, 3) by the similarity that aligns the predicted camera centres (F, 3) with the true ones (F, 3).
+
+    Raises InputError where the centres leave it ambiguous.
     """
     spread = torch.linalg.svdvals(true.double() - true.double().mean(0)) if len(true) >= 3 else torch.zeros(3)
     if not float(spread[1]) > _MIN_BREADTH * float(spread[0]):
@@ -27,8 +28,10 @@ def align_map(points: np.ndarray, predicted: Tensor, true: Tensor) -> np.ndarray
     return scale * points.astype(np.float64) @ rotation.numpy().T + translation.numpy()
 
 
-def nearest_labels(points: np.ndarray, map_points: np.ndarray, map_ids: np.ndarray, distance: float) -> np.ndarray:
-    """(N,) int32: each of points (N, 3) has the id of the nearest map point within `distance` metres, else 0."""
+def transfer_nearest_labels(
+    points: np.ndarray, map_points: np.ndarray, map_ids: np.ndarray, distance: float
+) -> np.ndarray:
+    """Label each of points (N, 3) with the id of the nearest map point within `distance` metres, else 0; (N,) int32."""
     if not len(map_points):
         return np.zeros(len(points), dtype=np.int32)
     apart, nearest = cKDTree(map_points).query(points, distance_upper_bound=distance)

@@ -1,6 +1,6 @@
-"""Protocol `project` (the paper's): predicted id maps, carried onto the ground-truth cloud.
+"""Protocol `project` (the paper's): transfer predicted id maps onto the ground-truth cloud.
 
-Depth and pose are the data set's own, so that segmentation is scored apart from geometry.
+Depth and pose are the data set's, so that segmentation is scored apart from geometry.
 """
 
 from __future__ import annotations
@@ -13,41 +13,43 @@ from moonseg3r_core.geometry import invert
 
 Array = np.ndarray | Tensor
 
-_COMPACT_AT = 8_000_000  # pending votes are summed up when there are more
+_MAX_PENDING = 8_000_000  # votes; more are summed up
 
 
 class ProjectProtocol:
     """Votes of id maps for ground-truth points (N, 3), metres.
 
-    A point votes where a frame sees it: its nearest pixel has depth, which differs from the point's own by at most
-    `tolerance` metres.
+    A point takes the id of its nearest pixel where the depth there differs from the point's by at most `tolerance`
+    metres.
     """
 
-    def __init__(self, points: Array, tolerance: float = 0.05) -> None:
+    def __init__(self, points: Array, tolerance: float) -> None:
         self._points = np.ascontiguousarray(np.asarray(points, dtype=np.float32).T)
         self._tolerance = tolerance
         self._pending: list[tuple[np.ndarray, np.ndarray]] = []
-        self._votes = _Votes.none()
+        self._votes = _Votes.empty()
         self.frames = 0
 
     def add(self, ids: Array, depth: Array, intrinsics: Array, world_from_camera: Array) -> None:
-        """Count one frame: ids (H, W) int, 0 = none and no vote; depth (H, W) metres, 0 = none, of the same size;
-        intrinsics (3, 3) of that size; world_from_camera (4, 4). Raises ValueError when the sizes differ.
+        """Count the votes of one frame.
+
+        ids (H, W) int, 0 = no vote; depth (H, W) metres, 0 = none; intrinsics (3, 3) of that size; world_from_camera
+        (4, 4). Raises ValueError where the sizes of ids and depth differ.
         """
         ids, depth = np.asarray(ids), np.asarray(depth)
         if ids.ndim != 2 or ids.shape != depth.shape:
             raise ValueError(f"ids and depth must be of one size (H, W), got {ids.shape} and {depth.shape}.")
-        seen, v, u = self.visible(depth, intrinsics, world_from_camera)
+        seen, v, u = self.find_visible(depth, intrinsics, world_from_camera)
         votes = ids[v, u].astype(np.int64)
         self._pending.append((seen[votes > 0], votes[votes > 0]))
         self.frames += 1
-        if sum(len(points) for points, _ in self._pending) > _COMPACT_AT:
+        if sum(len(points) for points, _ in self._pending) > _MAX_PENDING:
             self._compact()
 
-    def visible(
+    def find_visible(
         self, depth: np.ndarray, intrinsics: Array, world_from_camera: Array
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The points that a frame sees, and the pixel (v, u) at which it sees each: three arrays of one length."""
+        """Find the visible points of a frame and their pixels: three arrays (n,) of rows, v and u."""
         camera_from_world = invert(torch.as_tensor(np.asarray(world_from_camera), dtype=torch.float64)).float().numpy()
         k = np.asarray(intrinsics, dtype=np.float32)
         x, y, z = camera_from_world[:3, :3] @ self._points + camera_from_world[:3, 3:]
@@ -61,46 +63,46 @@ class ProjectProtocol:
         seen = (measured > 0) & (np.abs(z - measured) <= self._tolerance)
         return in_front[inside[seen]], v[seen], u[seen]
 
-    def labels(self) -> np.ndarray:
-        """(N,) int32: the id that each point was most often seen with, ties to the newest; 0 where never seen."""
+    def compute_labels(self) -> np.ndarray:
+        """Return each point's id of most votes, ties to the newest, 0 = none; (N,) int32."""
         self._compact()
-        return self._votes.winners(self._points.shape[1])
+        return self._votes.find_winners(self._points.shape[1])
 
     def _compact(self) -> None:
         first = self.frames - len(self._pending)
-        for_frames = [_Votes.of_frame(points, ids, first + k) for k, (points, ids) in enumerate(self._pending)]
+        for_frames = [_Votes.from_frame(points, ids, first + k) for k, (points, ids) in enumerate(self._pending)]
         self._votes = _Votes.sum([self._votes, *for_frames])
         self._pending = []
 
 
 class _Votes:
-    """Distinct (point, id) pairs with how often and in which frame last each was seen; all (n,) int64."""
+    """Distinct (point, id) pairs with their counts and last frames; all (n,) int64."""
 
     def __init__(self, keys: np.ndarray, counts: np.ndarray, last: np.ndarray) -> None:
         self.keys, self.counts, self.last = keys, counts, last
 
     @classmethod
-    def none(cls) -> _Votes:
+    def empty(cls) -> _Votes:
         return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
 
     @classmethod
-    def of_frame(cls, points: np.ndarray, ids: np.ndarray, frame: int) -> _Votes:
+    def from_frame(cls, points: np.ndarray, ids: np.ndarray, frame: int) -> _Votes:
         return cls(points << 32 | ids, np.ones_like(ids), np.full_like(ids, frame))
 
     @classmethod
     def sum(cls, parts: list[_Votes]) -> _Votes:
-        """Pairs of all parts; a later part is the newer one."""
+        """Sum up parts, the newest last."""
         keys = np.concatenate([part.keys for part in parts])
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
         if not len(starts):
-            return cls.none()
+            return cls.empty()
         counts = np.concatenate([part.counts for part in parts])[order]
         last = np.concatenate([part.last for part in parts])[order]
         return cls(keys[order][starts], np.add.reduceat(counts, starts), np.maximum.reduceat(last, starts))
 
-    def winners(self, points: int) -> np.ndarray:
-        """(points,) int32: each point's id of most votes, then of the newest frame."""
+    def find_winners(self, points: int) -> np.ndarray:
+        """Return each point's id of most votes, then of the newest frame; (points,) int32."""
         labels = np.zeros(points, dtype=np.int32)
         order = np.lexsort((self.last, self.counts))  # the last write wins
         labels[self.keys[order] >> 32] = self.keys[order] & 0xFFFFFFFF

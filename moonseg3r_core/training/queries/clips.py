@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.evaluation.metrics.queries import owners
+from moonseg3r_core.evaluation.metrics.queries import find_owners
 from moonseg3r_core.geometry import transform
 from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.ops.pooling import count_cell_pixels
@@ -174,7 +174,7 @@ def _owners(look: _Look, window: Window) -> Tensor:
     if window.ids is None or not count:
         return torch.zeros(count, dtype=torch.int32)
     labels = resample_to_image(look.queries.labels, look.geometry, look.frame.size)
-    return owners(labels.cpu(), window.ids(look.frame.index).cpu(), count).int()
+    return find_owners(labels.cpu(), window.ids(look.frame.index).cpu(), count).int()
 
 
 def _little(image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError, SourceError
-from moonseg3r_core.evaluation.drawn_masks import DrawnMasks
+from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.stages import MaskModel
 from moonseg3r_core.synthetic import DepthNoise, ImageNoise, SyntheticSequence
@@ -120,7 +120,7 @@ class RoomScene:
         chosen = range(start, start + frames * stride, stride)[:frames]
         poor = rng.random() < 0.5
         drawn = (_worn(walked[index], self.seed) if poor else walked[index] for index in chosen)
-        masks = DrawnMasks(walked.ids, self.seed)
+        masks = SimulatedMasks(walked.ids, self.seed)
         return Window(drawn, rigid_motion(rng), masks=masks, ids=walked.ids)
 
 

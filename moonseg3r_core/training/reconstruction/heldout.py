@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.evaluation.metrics.reconstruction import (
-    abs_rel,
-    absolute_error,
-    aligned,
-    constant_guess,
-    delta,
-    depth_scale,
-    path_length,
+    align_poses,
+    compute_abs_rel,
+    compute_ate,
+    compute_delta,
+    compute_depth_scale,
+    compute_path_length,
+    fit_constant_depth,
 )
 from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
@@ -47,15 +47,15 @@ def walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, flo
     the path (ATE RMSE); the same of the best constant depth and of standing still; the median confidence.
     """
     predicted, true = outputs.self_points[..., 2].cpu().numpy().ravel(), depth.numpy().ravel()
-    scaled = depth_scale(predicted, true) * predicted
+    scaled = compute_depth_scale(predicted, true) * predicted
     estimated, poses = torch.stack([make_pose_matrix(pose) for pose in outputs.pose.cpu()]), poses.double()
-    path = path_length(poses)
+    path = compute_path_length(poses)
     return {
-        "abs_rel": abs_rel(scaled, true),
-        "delta": delta(scaled, true),
-        "constant_abs_rel": abs_rel(np.full_like(true, constant_guess(true)), true),
-        "ate_percent": 100 * absolute_error(aligned(estimated, poses), poses) / path,
-        "still_percent": 100 * absolute_error(aligned(poses[:1].expand_as(poses), poses), poses) / path,
+        "abs_rel": compute_abs_rel(scaled, true),
+        "delta": compute_delta(scaled, true),
+        "constant_abs_rel": compute_abs_rel(np.full_like(true, fit_constant_depth(true)), true),
+        "ate_percent": 100 * compute_ate(align_poses(estimated, poses), poses) / path,
+        "still_percent": 100 * compute_ate(align_poses(poses[:1].expand_as(poses), poses), poses) / path,
         "confidence": float(outputs.self_confidence.median()),
     }
 

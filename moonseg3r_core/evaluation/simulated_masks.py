@@ -1,4 +1,4 @@
-"""Masks as a mask model gives them, where the exact ids of a frame are known: for measuring, and for training queries."""
+"""Simulated masks of frames whose exact ids are known, for benchmarks and for the training of queries."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 
 @dataclass(frozen=True)
-class DrawnMasks:
-    """The truth of a frame, `ids` (H, W) of its index, made as poor as a mask model's: numbered and split anew in each."""
+class SimulatedMasks:
+    """A mask source that degrades the exact ids (H, W) of a frame, which `ids` gives for its index."""
 
     ids: Callable[[int], Tensor]
-    seed: int = 0
+    seed: int
     noise: MaskNoise = MaskNoise()
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
