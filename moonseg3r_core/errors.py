@@ -33,4 +33,11 @@ class WeightsError(InputError):
 
 
 class FrameRejected(MoonSeg3RError):
-    """One frame cannot be used (no depth, no rigid pose...). The stream goes on without it."""
+    """One frame cannot be used, and the stream goes on without it.
+
+    `reason` is a short text by which frames are counted; `detail` is what differs from frame to frame and what to do.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.detail = reason, detail

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import resource
 import sys
 from collections import Counter
@@ -124,7 +123,6 @@ class RunLog:
     gallery: Gallery = field(default_factory=Gallery)
     held: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
-    reasons: dict[str, str] = field(default_factory=dict)
     without_depth: int = 0
     without_masks: int = 0
     device: str = ""
@@ -140,20 +138,17 @@ class RunLog:
         self.seen.update(result.assignment.instance_ids.tolist())
         self.gallery.offer(result.index, frame.image.cpu().numpy())
         if result.geometry.held:
-            self.held[result.geometry.held.partition(":")[0]] += 1  # what follows a colon differs from frame to frame
+            self.held[result.geometry.held.reason] += 1
         has_depth = bool(result.geometry.valid.any())
         self.without_depth += not has_depth
         self.without_masks += has_depth and not bool(result.instance_ids.any())
         self.device = str(result.geometry.device)
 
     def skip(self, frame: Frame, why: FrameRejected) -> None:
-        """One frame that could not be used, said once per reason; messages that differ in numbers alone are one reason."""
-        text = re.sub(r"^frame \d+:? (has )?", "", str(why))
-        kind = getattr(why, "reason", re.sub(r"\d+", "#", text))
-        if kind not in self.reasons:
-            self.reasons[kind] = getattr(why, "reason", text)
-            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, text)
-        self.skipped[self.reasons[kind]] += 1
+        """Count one frame that could not be used; the log has one line per reason."""
+        if why.reason not in self.skipped:
+            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, why)
+        self.skipped[why.reason] += 1
 
     def count_instances(self, final_ids: Mapping[int, int]) -> int:
         """How many instances there are so far, those seen once included."""

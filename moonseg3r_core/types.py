@@ -118,6 +118,17 @@ class FeatureMap:
 
 
 @dataclass(frozen=True)
+class Held:
+    """Why a frame brings no points of its own: a text by which frames are counted, and what differs from frame to frame."""
+
+    reason: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+@dataclass(frozen=True)
 class Geometry:
     """What reconstruction knows of a frame (paper eq 1): X_t, P_t, F3d_t, A_t.
 
@@ -125,7 +136,7 @@ class Geometry:
     along the camera's z, 0 = none; world_from_camera (4, 4) float64; intrinsics (3, 3) float32 of this grid;
     features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise;
     image_features (h, w, C), what the reconstruction's own encoder made of the image alone, likewise.
-    `held` says why a frame brings no points of its own and the last good pose stands in; empty for all others.
+    `held` says why a frame brings no points of its own and the last good pose stands in; None for all others.
     """
 
     points: Tensor
@@ -137,7 +148,7 @@ class Geometry:
     features: FeatureMap | None = None
     state_attention: Tensor | None = None
     image_features: FeatureMap | None = None
-    held: str = ""
+    held: Held | None = None
 
     def __post_init__(self) -> None:
         sizes = {"H": self.grid.height, "W": self.grid.width}

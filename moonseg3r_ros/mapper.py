@@ -88,10 +88,8 @@ class Mapper:
             begun = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:
-            name = f"frame {item.parts.index}"
-            text = str(why).removeprefix(f"{name}: ").replace(name, "it")
-            self.ledger.reject(text)
-            self.voice.say("frame rejected", f"image left out: {text}")
+            self.ledger.reject(str(why))
+            self.voice.say("frame rejected", f"image left out: {why}")
             return
         stepped = perf_counter()
         map_from_world = self._origin(result, item.world)

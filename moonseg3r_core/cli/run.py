@@ -95,7 +95,7 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
 def print_outcome(summary: Summary, out: OutputFolder) -> None:
     """One line of what was done; and on stderr what the user must know of it."""
     if summary.skipped and summary.frames:
-        reasons = "; ".join(f"{reason.split('; ')[0]} ({count}x)" for reason, count in summary.skipped.items())
+        reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.skipped.items())
         print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
     if summary.held:
         reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.held.items())

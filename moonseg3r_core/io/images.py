@@ -26,7 +26,7 @@ def decode_file(raw: bytes, mode: int) -> np.ndarray:
     of more than MOST_PIXELS pixels, which would take gigabytes.
     """
     if not raw:
-        raise FrameRejected("no image: it is empty")
+        raise FrameRejected("no image", "it is empty")
     if is_cut(raw):
         raise FrameRejected("the image is truncated or damaged")
     check_size(*size_of(raw))
@@ -43,7 +43,8 @@ def check_size(width: int, height: int) -> None:
     """Raises FrameRejected for more pixels than a camera has."""
     if width * height > MOST_PIXELS:
         raise FrameRejected(
-            f"an image must have at most {MOST_PIXELS} pixels, got {width} x {height} = {width * height}; make it smaller"
+            "the image is too large",
+            f"an image must have at most {MOST_PIXELS} pixels, got {width} x {height} = {width * height}; make it smaller",
         )
 
 
@@ -71,7 +72,9 @@ def size_of(raw: bytes) -> tuple[int, int]:
             with Image.open(io.BytesIO(raw)) as image:
                 return image.size
     except Image.DecompressionBombError as error:
-        raise FrameRejected(f"an image must have at most {MOST_PIXELS} pixels, got more: {error}") from error
+        raise FrameRejected(
+            "the image is too large", f"an image must have at most {MOST_PIXELS} pixels, got more: {error}"
+        ) from error
     except Exception as error:  # what damaged bytes make of their readers can be any
         raise FrameRejected("no image of a known kind") from error
 

@@ -57,7 +57,8 @@ class PrecomputedMasks:
         if image.ndim == 3:
             if (image[..., :1] != image[..., :3]).any():
                 raise FrameRejected(
-                    f"{path} must hold labels in one channel, got a color image; export ids as an 8- or 16-bit gray PNG."
+                    "masks in color",
+                    f"{path} must hold labels in one channel, got a color image; export ids as an 8- or 16-bit gray PNG.",
                 )
             image = image[..., 0]
         labels = torch.from_numpy(self._fit(image, path, frame).astype(np.int32))
@@ -66,7 +67,9 @@ class PrecomputedMasks:
     def _read_folder(self, path: Path, frame: Frame) -> MaskProposals:
         files = sorted(path.glob("*.png"))
         if not files:
-            raise FrameRejected(f"{path} must hold one binary PNG per mask, got none; write them or delete the folder.")
+            raise FrameRejected(
+                "no masks", f"{path} must hold one binary PNG per mask, got none; write them or delete the folder."
+            )
         masks = [self._fit(_foreground(_read(file)), file, frame) > 0 for file in files]
         stacked = torch.from_numpy(np.stack(masks))
         return MaskFilter(self.min_area)(MaskProposals(stacked, torch.ones(len(masks))))
@@ -79,8 +82,9 @@ class PrecomputedMasks:
         aspect = (image.shape[1] / image.shape[0]) / (width / height)
         if abs(aspect - 1) > ASPECT_TOLERANCE:
             raise FrameRejected(
+                "masks of another shape",
                 f"{path} must be {width} x {height} like the image, got {image.shape[1]} x {image.shape[0]}; "
-                "make the masks from the same images as the recording's."
+                "make the masks from the same images as the recording's.",
             )
         if not self._told_size:
             self._told_size = True
@@ -115,7 +119,8 @@ def _read(path: Path) -> np.ndarray:
         return decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
     except (OSError, FrameRejected) as error:
         raise FrameRejected(
-            f"{path} must be a readable PNG, got one that cannot be decoded ({error}); write it again."
+            "unreadable masks",
+            f"{path} must be a readable PNG, got one that cannot be decoded ({error}); write it again.",
         ) from error
 
 

@@ -43,8 +43,9 @@ class RgbdReconstruction(Stateless):
             valid &= ~find_depth_edges(depth, self.edge)
         if not bool(valid.any()):
             raise FrameRejected(
-                f"frame {frame.index} must have depth between {self.min_depth:g} and {self.max_depth:g} m, got none; "
-                "check the depth's unit or widen reconstruction.rgbd.min_depth and max_depth."
+                "no depth in range",
+                f"a frame must have depth between {self.min_depth:g} and {self.max_depth:g} m, got none; "
+                "check the depth's unit or widen reconstruction.rgbd.min_depth and max_depth.",
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)
@@ -84,28 +85,33 @@ def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
     if pose is None:
         raise FrameRejected(
-            f"frame {frame.index} has no pose: reconstruction.kind=rgbd expects depth, intrinsics and a pose "
-            "for every frame; add pose/N.txt (ScanNet export) or odometry or TF (bag)."
+            "no pose",
+            "reconstruction.kind=rgbd expects depth, intrinsics and a pose for every frame; "
+            "add pose/N.txt (ScanNet export) or odometry or TF (bag).",
         )
     if depth is None:
         raise FrameRejected(
-            f"frame {frame.index} has no depth: reconstruction.kind=rgbd expects an image of depth for every frame; "
-            "add depth/N.png (ScanNet export) or a depth topic (bag)."
+            "no depth",
+            "reconstruction.kind=rgbd expects an image of depth for every frame; "
+            "add depth/N.png (ScanNet export) or a depth topic (bag).",
         )
     if intrinsics is None:
         raise FrameRejected(
-            f"frame {frame.index} has no intrinsics: reconstruction.kind=rgbd expects the camera's focal lengths; "
-            "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag)."
+            "no intrinsics",
+            "reconstruction.kind=rgbd expects the camera's focal lengths; "
+            "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag).",
         )
     if not bool(torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0)):
         raise FrameRejected(
-            f"frame {frame.index}: intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
-            f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration."
+            "unusable intrinsics",
+            f"intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
+            f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration.",
         )
     fault = find_rigid_fault(pose)
     if fault:
         raise FrameRejected(
-            f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
-            "leave such frames out or repair the trajectory."
+            "unusable pose",
+            f"the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
+            "leave such frames out or repair the trajectory.",
         )
     return depth, intrinsics, pose

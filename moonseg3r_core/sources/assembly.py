@@ -253,7 +253,7 @@ def decode_frame(parts: FrameMessages) -> Frame:
     intrinsics = None if parts.info is None else compute_intrinsics(parts.info, size, parts.rectified)
     depth = None if parts.depth is None else register_depth(decode_depth_message(parts.depth), None, None, size)
     if parts.pose is not None and not np.isfinite(parts.pose).all():
-        raise FrameRejected(f"a pose must be finite, got {parts.pose.tolist()}; left out")
+        raise FrameRejected("unusable pose", f"a pose must be finite, got {parts.pose.tolist()}; left out")
     return Frame(
         parts.index,
         parts.stamp,

@@ -11,7 +11,7 @@ from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decod
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
 from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics, is_static
 from moonseg3r_core.sources.messages import CameraInfoMismatch
-from moonseg3r_core.sources.source import Recording, Rejection, logger
+from moonseg3r_core.sources.source import Recording, logger
 from moonseg3r_core.types import Frame
 
 
@@ -55,7 +55,7 @@ class BagSource(Recording):
 
     def _report_damage(self, fault: str) -> None:
         if not self.rejected["damaged bag"]:
-            self._reject(Rejection("damaged bag", f"read as far as it goes, {fault}"))
+            self._reject(FrameRejected("damaged bag", f"read as far as it goes, {fault}"))
 
 
 class BagPass:
@@ -84,7 +84,7 @@ class BagPass:
         try:
             decoded = message.decode()
         except Exception as error:  # damaged bytes: numpy, struct and unicode errors of the decoder
-            yield Rejection(f"undecodable message on {message.topic}", " ".join(str(error).split()))
+            yield FrameRejected(f"undecodable message on {message.topic}", " ".join(str(error).split()))
             return
         self._add_message(message.topic, decoded, message.stamp)
         for parts in self.assembler.pop_ready(message.stamp):
@@ -119,6 +119,6 @@ class BagPass:
         try:
             return decode_frame(parts)
         except CameraInfoMismatch as why:
-            raise SourceError(str(why)) from why  # of the whole recording: the topic was chosen wrongly
+            raise SourceError(why.detail) from why  # of the whole recording: the topic was chosen wrongly
         except FrameRejected as why:
             return why

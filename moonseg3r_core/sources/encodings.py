@@ -68,9 +68,9 @@ def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int,
     name = encoding.strip().lower()
     layout = LAYOUTS.get(name)
     if layout is None:
-        raise FrameRejected(f"unknown image encoding {encoding[:40]!r}; known are {', '.join(LAYOUTS)}")
+        raise FrameRejected(f"unknown image encoding {encoding[:40]!r}", f"known are {', '.join(LAYOUTS)}")
     if (name in PLANAR or layout.channels == 2) and (width % 2 or (name in PLANAR and height % 2)):
-        raise FrameRejected(f"{encoding} image must be of even size, got {width}x{height}")
+        raise FrameRejected("image of odd size", f"{encoding} image must be of even size, got {width}x{height}")
     rows = height * 3 // 2 if name in PLANAR else height
     sample = np.dtype(f"{'>' if is_bigendian else '<'}u{layout.depth}")
     pixels = unpack(data, rows, width, layout.channels, sample, step)
@@ -87,7 +87,7 @@ def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int,
     sample = DEPTHS.get(encoding.strip().lower())
     if sample is None:
         raise FrameRejected(
-            f"unknown depth encoding {encoding[:40]!r}; known are 16UC1 (millimetres) and 32FC1 (metres)"
+            f"unknown depth encoding {encoding[:40]!r}", "known are 16UC1 (millimetres) and 32FC1 (metres)"
         )
     ordered = sample.newbyteorder(">" if is_bigendian else "<")
     return convert_to_metres(unpack(data, height, width, 1, ordered, step))
@@ -104,8 +104,8 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
     needed = step * (rows - 1) + row
     if rows < 1 or width < 1 or step < row or flat.size < needed:
         raise FrameRejected(
-            f"image data too short: {width}x{rows} with {row} bytes per row and step {step} needs {max(needed, 0)}"
-            f" bytes, got {flat.size}"
+            "image data too short",
+            f"{width}x{rows} with {row} bytes per row and step {step} needs {max(needed, 0)} bytes, got {flat.size}",
         )
     view = np.lib.stride_tricks.as_strided(flat, (rows, row), (step, 1), writeable=False)
     pixels = np.ascontiguousarray(view).view(sample).astype(sample.newbyteorder("="), copy=False)
@@ -138,10 +138,12 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
     bare = raw.startswith(b"\x89PNG")
     png = raw if bare else raw[HEADER.size :]
     if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
-        raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG; record it with the codec png")
+        raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG", "record it with the codec png")
     pixels = decode_file(png, cv2.IMREAD_UNCHANGED)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
-        raise FrameRejected(f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}")
+        raise FrameRejected(
+            "unusable depth", f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}"
+        )
     if not format.strip().lower().startswith("32fc1") or bare:
         return convert_to_metres(pixels)
     _, a, b = HEADER.unpack_from(raw)

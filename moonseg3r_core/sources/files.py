@@ -1,4 +1,4 @@
-"""Images, depth maps and matrices from files; what cannot be read is a Rejection, never half an image."""
+"""Images, depth maps and matrices from files. A file that cannot be read whole raises FrameRejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.encodings import decode_compressed_depth, decode_compressed_image
 from moonseg3r_core.sources.names import make_natural_key
-from moonseg3r_core.sources.source import Rejection
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 
@@ -24,29 +23,29 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Tensor:
-    """(H, W, 3) uint8 RGB. Raises Rejection for a file that is missing, truncated or no image."""
+    """(H, W, 3) uint8 RGB. Raises FrameRejected for a file that is missing, truncated or no image."""
     try:
         return torch.from_numpy(decode_compressed_image(path.read_bytes()))
     except (OSError, FrameRejected) as error:
-        raise Rejection("unreadable image", f"{path.name}, {error}") from error
+        raise FrameRejected("unreadable image", f"{path.name}, {error}") from error
 
 
 def read_depth(path: Path) -> Tensor:
-    """(H, W) float32 metres from a uint16 millimetre PNG. Raises Rejection as `read_image` does."""
+    """(H, W) float32 metres from a uint16 millimetre PNG. Raises FrameRejected as `read_image` does."""
     try:
         return torch.from_numpy(decode_compressed_depth(path.read_bytes(), "16UC1; png"))
     except (OSError, FrameRejected) as error:
-        raise Rejection("unreadable depth", f"{path.name}, {error}") from error
+        raise FrameRejected("unreadable depth", f"{path.name}, {error}") from error
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """(4, 4) float64 from a text file; NaN and infinite values pass. Raises Rejection for anything else."""
+    """(4, 4) float64 from a text file; NaN and infinite values pass. Raises FrameRejected for anything else."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an empty file: the shape below says it
             matrix = np.loadtxt(path, dtype=np.float64)
     except (OSError, ValueError) as error:
-        raise Rejection("unreadable pose", f"{path.name}, {' '.join(str(error).split())}") from error
+        raise FrameRejected("unreadable pose", f"{path.name}, {' '.join(str(error).split())}") from error
     if matrix.shape != (4, 4):
-        raise Rejection("unreadable pose", f"{path.name} must hold 4 rows of 4 numbers, got shape {matrix.shape}")
+        raise FrameRejected("unreadable pose", f"{path.name} must hold 4 rows of 4 numbers, got shape {matrix.shape}")
     return matrix

@@ -50,26 +50,30 @@ def compute_intrinsics(info: Any, size: tuple[int, int], rectified: bool) -> np.
     """Intrinsics (3, 3) of an image of `size` (H, W) under its CameraInfo, region of interest and binning applied.
 
     A rectified image has the projection matrix P for its camera. None for a camera that is not calibrated.
-    Raises WrongCamera for images of another size, FrameRejected for numbers that no camera has.
+    Raises CameraInfoMismatch for images of another size, FrameRejected for numbers that no camera has.
     """
     k, d = _read_camera_matrix(info, rectified), np.array(info.d, dtype=np.float64)
     if not (np.all(np.abs(k) < MAX_INTRINSIC_PX) and np.isfinite(d).all()):
-        raise FrameRejected(f"camera_info must hold finite numbers, got K or P {k.tolist()}, D {d[:14].tolist()}")
+        raise FrameRejected(
+            "unusable camera_info", f"it must hold finite numbers, got K or P {k.tolist()}, D {d[:14].tolist()}"
+        )
     if not is_calibrated(info, rectified):
         return None
     window = (info.roi.height or info.height or size[0], info.roi.width or info.width or size[1])
     binned = (window[0] // max(1, info.binning_y), window[1] // max(1, info.binning_x))
     if binned != size:
         raise CameraInfoMismatch(
+            "camera_info of another size",
             f"camera_info must be for images of {size[1]}x{size[0]}, got {binned[1]}x{binned[0]} after its region of"
-            " interest and binning; choose the camera_info topic that belongs to the image."
+            " interest and binning; choose the camera_info topic that belongs to the image.",
         )
     k[0, 2] -= info.roi.x_offset
     k[1, 2] -= info.roi.y_offset
     if abs(k[0, 2]) > MAX_PRINCIPAL_POINT_OFFSET * window[1] or abs(k[1, 2]) > MAX_PRINCIPAL_POINT_OFFSET * window[0]:
         raise FrameRejected(
-            f"camera_info must have its principal point near the image of {window[1]}x{window[0]}, got"
-            f" ({k[0, 2]:.0f}, {k[1, 2]:.0f}) in its region of interest"
+            "unusable camera_info",
+            f"it must have its principal point near the image of {window[1]}x{window[0]}, got"
+            f" ({k[0, 2]:.0f}, {k[1, 2]:.0f}) in its region of interest",
         )
     return resize_intrinsics(k, window, size)
 

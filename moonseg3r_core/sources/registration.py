@@ -59,8 +59,9 @@ def register_depth(
     ratio = (depth.shape[1] / size[1]) / (depth.shape[0] / size[0])
     if abs(ratio - 1) > ASPECT_TOLERANCE:
         raise FrameRejected(
+            "depth of another shape",
             f"depth of {depth.shape[1]}x{depth.shape[0]} does not have the shape of colour of {size[1]}x{size[0]};"
-            " register the depth to the colour image first."
+            " register the depth to the colour image first.",
         )
     stretch = resize_intrinsics(np.eye(3), size, (depth.shape[0], depth.shape[1]))
     if (

@@ -41,14 +41,6 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-class Rejection(FrameRejected):
-    """One frame of a recording cannot be read: a short `reason`, the same for all alike, and the detail of this one."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-
-
 class Recording(ABC):
     """What the readers share: selection by stride, counting and saying what was left out, and no silent emptiness.
 
@@ -68,6 +60,7 @@ class Recording(ABC):
         self.max_frames = max_frames
         self.rejected: Counter[str] = Counter()
         self._said: set[str] = set()
+        self._details: dict[str, str] = {}  # of the first frame by reason
 
     @property
     @abstractmethod
@@ -105,6 +98,7 @@ class Recording(ABC):
     def __iter__(self) -> Iterator[Frame]:
         self.rejected.clear()
         self._said.clear()
+        self._details.clear()
         frames = 0
         for item in self._read_frames():
             if isinstance(item, FrameRejected):
@@ -139,11 +133,14 @@ class Recording(ABC):
             logger.warning("%s: %s", self.name, message)
 
     def _reject(self, why: FrameRejected, count: int = 1) -> None:
-        reason = why.reason if isinstance(why, Rejection) else str(why)
-        self.rejected[reason] += count
-        self.warn_once(reason, f"{why} (said once, counted from here on)")
+        self.rejected[why.reason] += count
+        self._details.setdefault(why.reason, why.detail)
+        self.warn_once(why.reason, f"{why} (said once, counted from here on)")
 
     def _describe_rejections(self) -> str:
         if not self.rejected:
             return "it holds none; check that the recording is whole"
-        return "; ".join(f"{reason} ({count}x)" for reason, count in self.rejected.items())
+        return "; ".join(
+            f"{reason} ({count}x), the first: {self._details[reason].rstrip('.')}"
+            for reason, count in self.rejected.items()
+        )

@@ -12,7 +12,7 @@ import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.io.images import check_size
-from moonseg3r_core.sources.source import Recording, Rejection
+from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
 RATE = 30.0  # frames per second of a file that does not tell
@@ -58,7 +58,7 @@ class VideoSource(Recording):
     def _decode(self, video: cv2.VideoCapture, ordinal: int) -> Frame | FrameRejected:
         done, pixels = video.retrieve()
         if not done or pixels is None:
-            return Rejection("unreadable image", f"video frame {ordinal} cannot be decoded")
+            return FrameRejected("unreadable image", f"video frame {ordinal} cannot be decoded")
         rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
 
@@ -68,7 +68,7 @@ class VideoSource(Recording):
         missing = len(range(read + -read % self.stride, end, self.stride))
         if missing:
             detail = f"{read} of the {self.count} frames that its header tells can be read"
-            self._reject(Rejection("video ends early", detail), missing)
+            self._reject(FrameRejected("video ends early", detail), missing)
 
 
 def open_video(path: Path) -> cv2.VideoCapture:

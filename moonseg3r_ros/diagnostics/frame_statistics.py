@@ -56,7 +56,7 @@ class Ledger:
         if result.geometry.held:
             self._held += 1
             self._holds.add()
-            self._why_held = result.geometry.held
+            self._why_held = str(result.geometry.held)
         self._begun = None
 
     def mapped(self, scene: InstanceMap, instances: int, seconds: float = 0.0) -> None:

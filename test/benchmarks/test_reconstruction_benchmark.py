@@ -28,7 +28,7 @@ from moonseg3r_core.evaluation.reconstruction_comparison import thin_pixels
 from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores, score_sequence
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
-from moonseg3r_core.types import Geometry, PixelGrid
+from moonseg3r_core.types import Geometry, Held, PixelGrid
 
 PATH = [(0.1 * t - 0.4, 0.02 * t * t - 0.2, 0.05 * (t % 3)) for t in range(8)]
 FRAMES = [frame(t, camera)[0] for t, camera in enumerate(PATH)]
@@ -152,7 +152,9 @@ def test_held_frames_are_counted_and_their_stand_in_pose_is_scored():
 
     def hold(geometry):
         nothing = torch.zeros_like(geometry.confidence)
-        return replace(geometry, confidence=nothing, depth=nothing, world_from_camera=first.clone(), held="blurred")
+        return replace(
+            geometry, confidence=nothing, depth=nothing, world_from_camera=first.clone(), held=Held("blurred")
+        )
 
     scores = score_sequence(Knowing(fault=faulty(4, 5, change=hold)), FRAMES)
     assert (scores.held, scores.rejected, scores.coverage) == (2, 0, 0.75)

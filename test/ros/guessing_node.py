@@ -8,7 +8,7 @@ import torch
 import moonseg3r_ros.mapper as mapper
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.types import Geometry, PixelGrid
+from moonseg3r_core.types import Geometry, Held, PixelGrid
 from moonseg3r_ros.main import main
 
 SPEED = 0.3  # metres per second, straight ahead
@@ -34,9 +34,9 @@ class Guess:
         print(f"intrinsics {'none' if k is None else float(k[0, 0])}", flush=True)
         if k is None:
             k = torch.tensor([[FOCAL, 0, width / 2], [0, FOCAL, height / 2], [0, 0, 1]])
-        held = "" if int(frame.image.max()) else "the image is black"
+        held = None if int(frame.image.max()) else Held("the image is black")
         if held and self.last is None:
-            raise FrameRejected(f"frame {frame.index}: {held}, and it is the first")
+            raise FrameRejected(held.reason, "it is the first")
         pose = self.last if held else guessed(frame.index)
         self.last = pose
         depth = torch.full(frame.size, 0.0 if held else 2.0)

@@ -11,7 +11,7 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.pose_source import PoseEstimate
 from moonseg3r_core.reconstruction.cut3r.quality import find_confident
-from moonseg3r_core.types import FeatureMap, Geometry, PixelGrid
+from moonseg3r_core.types import FeatureMap, Geometry, Held, PixelGrid
 
 
 def place_world_points(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,7 @@ def extract_depth(outputs: Outputs, floor: float) -> Tensor:
 
 
 def make_held_geometry(
-    place: tuple[Tensor, str], sizes: Cut3rSizes, attention: bool, grid: PixelGrid, intrinsics: Tensor
+    place: tuple[Tensor, Held], sizes: Cut3rSizes, attention: bool, grid: PixelGrid, intrinsics: Tensor
 ) -> Geometry:
     """A held frame's Geometry: a pose and a reason. Its features are as wide as any frame's, and zero."""
     pose, held = place

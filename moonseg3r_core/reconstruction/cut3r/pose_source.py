@@ -16,7 +16,7 @@ from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.types import Frame, PixelGrid
+from moonseg3r_core.types import Frame, Held, PixelGrid
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PoseEstimate:
     chunk: Similarity
     camera: Tensor
     unit: float
-    held: str = ""
+    held: Held | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class OdometryPoses:
     def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
         tracked = self._tracker(frame.image, seen.depth, seen.intrinsics, seen.grid)
         self._last = tracked.pose
-        held = "" if tracked.found else "too little of the image is recognised to tell where the camera is"
+        held = None if tracked.found else Held("too little of the image is recognised to tell where the camera is")
         scale = tracked.ratios.to(seen.depth)
         return PoseEstimate(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
 
@@ -135,14 +135,16 @@ class ExternalPoses:
         pose = frame.world_from_camera
         if pose is None:
             raise FrameRejected(
-                f"frame {frame.index} has no pose: pose=given expects one with every frame; "
-                "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model."
+                "no pose",
+                "pose=given expects one with every frame; "
+                "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model.",
             )
         fault = find_rigid_fault(pose)
         if fault:
             raise FrameRejected(
-                f"frame {frame.index}: the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
-                "leave such frames out or repair the trajectory."
+                "unusable pose",
+                f"the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
+                "leave such frames out or repair the trajectory.",
             )
 
     def get_fallback(self, frame: Frame) -> Tensor | None:
@@ -153,7 +155,7 @@ class ExternalPoses:
         assert given is not None, "frames are checked first"
         self._scale.observe(given.cpu(), seen.camera)
         scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
-        held = f"the scale is not known before the camera has moved: {missing:.1f} m more" if missing else ""
+        held = Held("the scale is not known before the camera has moved", f"{missing:.1f} m more") if missing else None
         return PoseEstimate(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
 
     def state_dict(self) -> dict[str, Tensor]:

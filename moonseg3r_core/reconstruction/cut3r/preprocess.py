@@ -26,8 +26,9 @@ def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
     top, left, bottom, right = compute_crop_box(*resized, image_size)
     if top >= bottom or left >= right:
         raise FrameRejected(
-            f"the image must keep at least {PATCH} x {PATCH} pixels when its sides become {resized[0]} x {resized[1]}, "
-            f"got {height} x {width}; give a larger or a less narrow one."
+            "the image is too small",
+            f"it must keep at least {PATCH} x {PATCH} pixels when its sides become {resized[0]} x {resized[1]}, "
+            f"got {height} x {width}; give a larger or a less narrow one.",
         )
     target = max(resized) if image_size == _SQUARE else image_size
     smooth = Image.Resampling.LANCZOS if max(height, width) > target else Image.Resampling.BICUBIC

@@ -29,7 +29,7 @@ from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsi
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
 from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
-from moonseg3r_core.types import Frame, Geometry, PixelGrid
+from moonseg3r_core.types import Frame, Geometry, Held, PixelGrid
 
 # A matched pose is found along the camera's rays, and so its points lie on them.
 _CARRIED = {"model": place_self_points, "tracked": lift_self_depth, "given": place_self_points}
@@ -87,7 +87,7 @@ class Cut3rReconstruction:
         try:
             sight = self._look(picture, image.to(frame.image.device))
         except Unusable as fault:
-            return self._blank(frame, grid, self._stand_in(frame, fault), str(fault))
+            return self._blank(frame, grid, self._stand_in(frame, fault), Held(str(fault)))
         intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
         camera = self._chunks.similarity.pose(sight.reading.pose)
         depth = extract_depth(sight.outputs, self.min_confidence)
@@ -160,7 +160,7 @@ class Cut3rReconstruction:
         self._chunks.begin(similarity)
         return new.state
 
-    def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: str) -> Geometry:
+    def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: Held) -> Geometry:
         intrinsics = self._intrinsics(frame, grid, None)
         watched = self._ask.attention is not None
         return self.add_features(make_held_geometry((pose, held), self.net.sizes, watched, grid, intrinsics))
@@ -170,8 +170,7 @@ class Cut3rReconstruction:
         pose = self._placement.get_fallback(frame)
         if pose is None:
             raise FrameRejected(
-                f"frame {frame.index}: {fault}, and no frame before it could be placed; "
-                "start where the camera sees something."
+                str(fault), "no frame before it could be placed; start where the camera sees something."
             )
         return pose
 

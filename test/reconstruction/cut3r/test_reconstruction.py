@@ -84,7 +84,7 @@ def test_points_lie_where_paper_says(points):
         assert torch.allclose(geometry.world_from_camera, PATH[number], atol=1e-6)
         assert torch.allclose(geometry.depth, depth_of(number), atol=1e-6)
         assert geometry.confidence.unique().tolist() == [4.0 if points == "world" else 3.0]
-        assert geometry.held == ""
+        assert geometry.held is None
         assert geometry.grid.is_image((48, 64))
         assert geometry.state_attention is None
     assert {ask.world for ask in room.net.asked} == {points == "world"}  # a dense head is spared
@@ -222,7 +222,7 @@ DAMAGE = {"unsure": unsure, "pose": broken_pose, "points": broken_points, "state
 
 def held_as(geometry, pose, reason):
     return (
-        reason in geometry.held
+        reason in str(geometry.held)
         and not bool(geometry.valid.any() | geometry.points.any() | geometry.depth.any())
         and torch.equal(geometry.world_from_camera, pose)
         and finite(geometry)
@@ -258,14 +258,14 @@ def test_outputs_that_cannot_be_used_are_held_and_leave_no_trace(damage):
     assert held.state_attention.shape == last.state_attention.shape
     after = room.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("images."))
-    assert room(frame(3)).held == ""
+    assert room(frame(3)).held is None
 
 
 @pytest.mark.parametrize("damage", [None, *DAMAGE.values()], ids=["black", *DAMAGE.keys()])
 def test_before_any_pose_is_known_such_a_frame_is_rejected(damage):
     room = scripted(damage={3: damage} if damage else {})
     bad = frame(3) if damage else dataclasses.replace(frame(3), image=BLACK)
-    with pytest.raises(FrameRejected, match=r"frame 3: .*, and no frame before it could be placed; start where"):
+    with pytest.raises(FrameRejected, match=r": no frame before it could be placed; start where"):
         room(bad)
     assert torch.allclose(room(frame(4)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
 
@@ -300,7 +300,7 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
             metres = ("0.3", "0.2", "0.1")[number]
             assert held_as(geometry, there, f"the scale is not known before the camera has moved: {metres} m more")
             continue
-        assert geometry.held == ""
+        assert geometry.held is None
         seen = transform(unproject(depth_of(number) * 4, intrinsics()), there)
         assert torch.allclose(geometry.points, seen, atol=1e-3)
         assert torch.allclose(geometry.depth, depth_of(number) * 4, atol=1e-4)
@@ -335,7 +335,7 @@ def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
     room = scripted(pose="given")
     room(robot(0))
     before = room.state_dict()
-    with pytest.raises(FrameRejected, match=r"frame 1 has no pose: .*pose=given"):
+    with pytest.raises(FrameRejected, match="no pose: pose=given"):
         room(frame(1))
     assert same_bits(room.state_dict(), before)
 
@@ -437,7 +437,7 @@ def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
         assert bool((geometry.confidence[geometry.valid] >= 1.5).all())
         state = room.state_dict()
         assert all(bool(tensor.isfinite().all()) for tensor in state.values())
-    assert geometry.held == ""  # the net has come to its senses
+    assert geometry.held is None  # the net has come to its senses
     assert bool(geometry.valid.all())
 
 

@@ -328,9 +328,9 @@ def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
     assert pose.get_fallback(Frame(0, 0.0, image)) is None
     place = pose(Frame(0, 0.0, image), seen, chunks)
     assert torch.equal(place.world_from_camera, HERE)
-    assert (place.scale.shape, place.unit, place.held) == (depth.shape, pytest.approx(1), "")
+    assert (place.scale.shape, place.unit, place.held) == (depth.shape, pytest.approx(1), None)
     lost = pose(Frame(1, 0.1, of_plain(walk[1])[0]), seen, chunks)
-    assert lost.held == "too little of the image is recognised to tell where the camera is"
+    assert lost.held.reason == "too little of the image is recognised to tell where the camera is"
     assert torch.equal(pose.get_fallback(Frame(2, 0.2, image)), lost.world_from_camera)
 
 
