@@ -14,7 +14,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "build": ("build_segmenter", "find_settled", "needs", "refit", "weights_of"),
+    "build": ("build_segmenter", "hash_weights", "reconfigure"),
     "cli": ("Parser",),
     "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
@@ -24,6 +24,7 @@ _PUBLIC = {
     "map_file": ("load_map", "save_map"),
     "report.overlay": ("find_outlines",),
     "report.palette": ("compute_colors",),
+    "resolve": ("RecordingFacts", "check_masks", "required_inputs", "resolve_config"),
     "segmenter": ("OnlineSegmenter",),
     "sources": ("open_source",),
     "sources.assembly": ("FrameAssembler", "FrameMessages", "decode_frame", "is_rectified"),

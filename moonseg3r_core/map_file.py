@@ -13,25 +13,36 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from moonseg3r_core import __version__
-from moonseg3r_core.config import Config, flatten, list_settings, to_dict
+from moonseg3r_core.config import Config, flatten, list_settings, overlay, to_dict
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
+from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
 from moonseg3r_core.stages import Stateful
 
 FORMAT = "2"
-_FORMAT, _PACKAGE, _CONFIG, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "config", "notes", "crc32"
+_FORMAT, _PACKAGE, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "notes", "crc32"
+# The configuration resolved, and as it was requested; files of 0.1.0 have the latter as `config` and nothing else.
+_CONFIG, _REQUESTED = "config", "requested"
 _ANYWHERE = ("device", "seed")  # a map does not depend on where it was made
 
 
-def save_map(path: str | Path, segmenter: Stateful, config: Config, notes: Mapping[str, str] | None = None) -> None:
-    """Write what a segmenter of this configuration remembers, with the caller's own notes. Whenever the process is
-    killed, `path` is the file that it was before or the new one. Raises OutputError where it cannot be written.
+def save_map(
+    path: str | Path,
+    segmenter: Stateful,
+    config: Config,
+    notes: Mapping[str, str] | None = None,
+    recording: RecordingFacts = UNKNOWN,
+) -> None:
+    """Write the state of a segmenter of this configuration, with the caller's own notes.
+
+    Whenever the process is killed, `path` is the former file or the new one. Raises OutputError where it cannot be written.
     """
     state = segmenter.state_dict()
     facts = {
         _FORMAT: FORMAT, _PACKAGE: __version__, _CHECKSUM: _checksum(state),
-        _CONFIG: json.dumps(to_dict(config)), _NOTES: json.dumps(dict(notes or {})),
+        _CONFIG: json.dumps(to_dict(resolve(config, recording))), _REQUESTED: json.dumps(to_dict(config)),
+        _NOTES: json.dumps(dict(notes or {})),
     }  # fmt: skip
     try:
         _replace(Path(path), safetensors.torch.save(state, facts))
@@ -55,7 +66,8 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
     if facts.get(_FORMAT) != FORMAT:
         raise InputError(_wrong_file(path, facts))
     try:
-        saved, notes = flatten(read_json(facts[_CONFIG])), dict(read_json(facts[_NOTES]))
+        saved = flatten(read_json(facts.get(_REQUESTED, facts[_CONFIG])))
+        notes = dict(read_json(facts[_NOTES]))
         state = safetensors.torch.load(data)
         whole = facts[_CHECKSUM] == _checksum(state)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -80,11 +92,14 @@ def _facts(data: bytes) -> dict[str, str]:
 
 
 def _check_settings(path: str | Path, saved: Mapping[str, object], config: Config) -> None:
-    """Raises InputError where a setting that a map depends on was another one."""
+    """Raise InputError where a setting that a map depends on differs, as it was asked for and as it was resolved."""
+    requested = {k.name: saved[k.name] for k in list_settings(config) if k.name in saved and k.name not in _ANYWHERE}
+    there = {key.name: key.value for key in list_settings(resolve(overlay(Config(), requested)))}
     differ = [
         f"{key.name} is {saved[key.name]} there and {key.value} here"
-        for key in list_settings(config)
-        if not key.live and key.name not in _ANYWHERE and saved.get(key.name, key.value) != key.value
+        for key, resolved in zip(list_settings(config), list_settings(resolve(config)), strict=True)
+        if not key.live and key.name not in _ANYWHERE
+        if saved.get(key.name, key.value) != key.value and there[key.name] != resolved.value
     ]
     if differ:
         raise InputError(

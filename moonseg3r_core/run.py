@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar
 
@@ -31,6 +32,7 @@ from moonseg3r_core.report import (
     render_page,
     shrink_ids,
 )
+from moonseg3r_core.resolve import RecordingFacts, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
@@ -52,6 +54,9 @@ class Recording(Protocol):
 
     @property
     def rejected(self) -> Counter[str]: ...
+
+    @property
+    def masks_folder(self) -> Path | None: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -76,9 +81,10 @@ def run(
     weights: Mapping[str, str] | None = None,
     quiet: bool = False,
 ) -> Summary:
-    """Take every frame of `source` through `segmenter` and write all of OUT (claimed before); `config` is what the
-    segmenter was built from, `weights` the hashes of what it loaded. Ctrl-C ends it early, and whatever ends it, what was done is written before it returns
-    or raises. Raises SourceError, OutputError.
+    """Process every frame of `source` and write all of OUT, which was claimed before.
+
+    `config` is what the segmenter was built from, resolved or not; `weights` are the hashes of what it loaded. Ctrl-C ends
+    the run early; whatever ends it, what was done is written. Raises SourceError, OutputError.
     """
     out.clear()
     log = RunLog()
@@ -126,6 +132,7 @@ class RunLog:
     without_depth: int = 0
     without_masks: int = 0
     device: str = ""
+    grid_width: int | None = None
     interrupted: bool = False
     error: str = ""
 
@@ -143,6 +150,7 @@ class RunLog:
         self.without_depth += not has_depth
         self.without_masks += has_depth and not bool(result.instance_ids.any())
         self.device = str(result.geometry.device)
+        self.grid_width = result.geometry.grid.width
 
     def skip(self, frame: Frame, why: FrameRejected) -> None:
         """Count one frame that could not be used; the log has one line per reason."""
@@ -227,6 +235,7 @@ def _make_summary(
     skipped = dict(log.skipped + source.rejected)
     counts = FrameCounts(len(log.indices), log.without_depth, log.without_masks, dict(log.held), skipped)
     withheld = len(map.instances) - len(published)
+    resolved = resolve(config, RecordingFacts(source.masks_folder, log.grid_width))
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
     return Summary(
         version=moonseg3r_core.__version__,
@@ -245,8 +254,9 @@ def _make_summary(
         / (1024**2 if sys.platform == "darwin" else 1024),
         peak_gpu_memory_mib=torch.cuda.max_memory_allocated() / 1024**2 if on_gpu else 0.0,
         device=log.device,
-        masks_kind=config.masks.kind,
-        config=to_dict(config),
+        masks_kind=resolved.masks.kind,
+        config=to_dict(resolved),
+        requested=to_dict(config),
         weights=weights,
         interrupted=log.interrupted,
         error=log.error,

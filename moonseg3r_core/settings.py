@@ -45,6 +45,21 @@ def section(cls: type) -> Any:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """An implementation that a section's `kind` names.
+
+    factory: `module:function`, imported when it is needed, called with the settings of the kind's own section and those
+    `fields` of the section above it. image_only: it reads nothing of the geometry but its grid, so that it can run
+    beside the reconstruction. device: its factory takes a device too.
+    """
+
+    factory: str
+    image_only: bool = False
+    device: bool = False
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Key:
     """One setting: its dotted name, its value, and the field's metadata."""
 

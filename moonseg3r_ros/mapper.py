@@ -21,8 +21,8 @@ from moonseg3r_core import (
     build_segmenter,
     decode_frame,
     load_map,
-    needs,
-    refit,
+    reconfigure,
+    required_inputs,
     save_map,
 )
 from moonseg3r_ros.conversions.poses import compute_map_from_world
@@ -136,7 +136,7 @@ class Mapper:
         self.values = self.outputs.values = replace(self.values, settings=after.settings)
         if self._segmenter is not None:
             if after.config != before:
-                refit(self._segmenter, before, after.config)
+                reconfigure(self._segmenter, before, after.config)
             self._pace.changed()
         self.values = self.outputs.values = after
 
@@ -197,7 +197,7 @@ class Mapper:
 def starts_at_camera(values: Values) -> bool:
     """True when `map` is laid out from the first camera, and is not the world in which poses are given."""
     origin = values.settings.map_origin
-    given = "poses" in needs(values.config)
+    given = "poses" in required_inputs(values.config)
     return origin == "first_camera" or (origin == "auto" and not given)
 
 

@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, find_settled, fixed_changes, needs
+from moonseg3r_core import (
+    Config,
+    ConfigError,
+    FrameMessages,
+    InputError,
+    check_masks,
+    fixed_changes,
+    required_inputs,
+    resolve_config,
+)
 from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
 from moonseg3r_ros.diagnostics.frame_statistics import Ledger
 from moonseg3r_ros.diagnostics.publisher import Reporter
@@ -60,7 +69,7 @@ class MoonSeg3RNode(LifecycleNode):
     @property
     def needs(self) -> Needs:
         """What the chosen reconstruction takes beside images."""
-        wanted = needs(self.values.config)
+        wanted = required_inputs(self.values.config)
         return Needs(depth="depth" in wanted, info="intrinsics" in wanted, pose="poses" in wanted)
 
     @property
@@ -233,6 +242,6 @@ def _refuse(names: Iterable[str], reason: str) -> None:
 def _check(config: Config) -> None:
     """Raises ConfigError for settings that no segmenter can be built with, as far as that is quick to know."""
     try:
-        find_settled(config, None)
+        check_masks(resolve_config(config))
     except InputError as error:
         raise ConfigError(str(error)) from error

@@ -40,7 +40,7 @@ def test_the_core_alone_imports_nothing_but_itself_and_the_standard_library():
 
 def test_a_configuration_imports_no_net_and_no_torch():
     names = imported("from moonseg3r_core import load_config; load_config(overrides={'masks.kind': 'mask2former'})")
-    assert "moonseg3r_core.config_models" in names
+    assert "moonseg3r_core.masks.config" in names
     assert packages(names) & (HEAVY - {"yaml"}) == set()
 
 

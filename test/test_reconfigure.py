@@ -1,4 +1,4 @@
-"""Settings that change while a map exists: only the rooms that read them get new tenants, and nothing is forgotten."""
+"""Settings that change while a map exists: only the rooms that read them get new stages, and nothing is forgotten."""
 
 import cv2
 import numpy as np
@@ -7,9 +7,10 @@ import torch
 from billboards import frame
 from walks import configured, house, split, walk
 
-from moonseg3r_core.build import build_segmenter, recipes, refit
+from moonseg3r_core.build import build_segmenter, reconfigure, specify_stages
 from moonseg3r_core.config import Config, list_settings, overlay
 from moonseg3r_core.errors import ConfigError, InputError, MissingDependency
+from moonseg3r_core.resolve import RecordingFacts, resolve
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(12)]
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ READ_WITH = {
     "features.kind": {"reconstruction.kind": "nano"},
     "pipeline": {"masks.kind": "nano"},
 }
-# The publisher reads these; the other kind's folder matters to no room of KINDS.
+# The publisher reads these; the other kind's folder matters to no stage of KINDS.
 OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "device", "seed"}
 
 
@@ -52,21 +53,22 @@ def other_value(key):
     [key for key in list_settings(overlay(Config(), KINDS)) if other_value(key) is not None],
     ids=lambda k: k.name,
 )
-def test_every_setting_is_read_by_a_room(key):
+def test_every_setting_is_read_by_a_stage(key):
     """Or a change of it would be taken and do nothing."""
     config = overlay(Config(), KINDS | READ_WITH.get(key.name.rpartition(".")[0], READ_WITH.get(key.name, {})))
     changed = overlay(config, {key.name: other_value(key)})
-    differ = {room for room, recipe in recipes(changed, CPU).items() if recipe != recipes(config, CPU)[room]}
+    before, after = (specify_stages(resolve(each)) for each in (config, changed))
+    differ = {name for name in after if after[name] != before[name]}
     assert bool(differ) == (key.name not in OUTSIDE)
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "rooms"),
+    ("setting", "value", "stages"),
     [
         ("masks.regions.scale", 9.0, {"masks"}),
         ("masks.min_area", 9, {"masks"}),
         ("masks.every", 3, {"budget"}),
-        ("masks.sam2.weights", "sam2.1-large", set()),  # of a model that is not in the house
+        ("masks.sam2.weights", "sam2.1-large", set()),  # of a model that is not in use
         ("pipeline", True, set()),  # regions look at the geometry
         ("masks.precomputed.folder", "x", set()),
         ("reconstruction.rgbd.max_depth", 3.0, {"reconstruction"}),
@@ -80,20 +82,20 @@ def test_every_setting_is_read_by_a_room(key):
         ("map.min_points", 3, set()),
     ],
 )
-def test_only_the_rooms_that_read_a_setting_change(setting, value, rooms):
+def test_only_the_stages_that_read_a_setting_change(setting, value, stages):
     old = configured()
     segmenter = build_segmenter(old)
     before = vars(segmenter.stages).copy()
-    refit(segmenter, old, overlay(old, {setting: value}))
-    assert {name for name, tenant in vars(segmenter.stages).items() if tenant is not before[name]} == rooms
+    reconfigure(segmenter, old, overlay(old, {setting: value}))
+    assert {name for name, stage in vars(segmenter.stages).items() if stage is not before[name]} == stages
 
 
 def test_the_same_configuration_changes_nothing():
     segmenter, given = house()
     walk(segmenter, given, PATH)
     before = vars(segmenter.stages).copy()
-    refit(segmenter, configured(), configured())
-    assert all(tenant is before[name] for name, tenant in vars(segmenter.stages).items())
+    reconfigure(segmenter, configured(), configured())
+    assert all(stage is before[name] for name, stage in vars(segmenter.stages).items())
 
 
 CHANGES = [
@@ -107,22 +109,22 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
-def test_a_refit_equals_a_house_built_so_that_took_over_the_state(change):
-    refitted, given = house()
-    walk(refitted, given, PATH[:5], split)
+def test_a_reconfigured_segmenter_equals_one_built_so_that_took_over_the_state(change):
+    changed, given = house()
+    walk(changed, given, PATH[:5], split)
     built, masks = house(**change)
-    built.load_state_dict(refitted.state_dict())
-    refit(refitted, configured(), configured(**change))
+    built.load_state_dict(changed.state_dict())
+    reconfigure(changed, configured(), configured(**change))
     for (a, _), (b, _) in zip(
-        walk(refitted, given, PATH[5:], split, start=5), walk(built, masks, PATH[5:], split, start=5), strict=True
+        walk(changed, given, PATH[5:], split, start=5), walk(built, masks, PATH[5:], split, start=5), strict=True
     ):
         assert a.instance_ids.equal(b.instance_ids)
-    a, b = refitted.snapshot(), built.snapshot()
+    a, b = changed.snapshot(), built.snapshot()
     assert a.points.equal(b.points)
     assert a.instance_ids.equal(b.instance_ids)
     assert a.confidence.equal(b.confidence)
-    assert refitted.final_ids == built.final_ids
-    assert {n: t.shape for n, t in refitted.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
+    assert changed.final_ids == built.final_ids
+    assert {n: t.shape for n, t in changed.state_dict().items()} == {n: t.shape for n, t in built.state_dict().items()}
 
 
 def test_limits_that_shrink_apply_at_once():
@@ -133,7 +135,7 @@ def test_limits_that_shrink_apply_at_once():
     small = configured(
         **{"memory.index.max_keys": 60, "memory.index.max_queries": 5, "memory.index.queries_per_key": 1}
     )
-    refit(segmenter, configured(), small)
+    reconfigure(segmenter, configured(), small)
     shrunk = segmenter.state_dict()
     assert len(shrunk["memory.map.slots"]) <= 60
     assert shrunk["memory.bank.queries"].equal(state["memory.bank.queries"][-5:])
@@ -143,47 +145,49 @@ def test_limits_that_shrink_apply_at_once():
 def test_what_a_map_depends_on_may_not_change():
     segmenter, given = house()
     walk(segmenter, given, PATH[:3])
-    before, tenants = segmenter.state_dict(), vars(segmenter.stages).copy()
+    before, stages = segmenter.state_dict(), vars(segmenter.stages).copy()
     new = configured(**{"map.voxel": 0.05, "memory.kind": "none", "fusion.match_threshold": 2.0})
     with pytest.raises(ConfigError, match=r"memory.kind must stay index, got none, map.voxel must stay 0.02, got 0.05"):
-        refit(segmenter, configured(), new)
-    assert vars(segmenter.stages) == tenants
+        reconfigure(segmenter, configured(), new)
+    assert vars(segmenter.stages) == stages
     assert segmenter.state_dict()["store.map.sums"].equal(before["store.map.sums"])
 
 
-def test_a_tenant_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
+def test_an_implementation_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
     segmenter, _ = house()
-    tenants = vars(segmenter.stages).copy()
+    stages = vars(segmenter.stages).copy()
     for folder in ("", str(tmp_path)):
         masks = {"masks.kind": "precomputed", "masks.precomputed.folder": folder, "fusion.min_points": 3}
         with pytest.raises(InputError, match="masks"):
-            refit(segmenter, configured(), configured(**masks))
+            reconfigure(segmenter, configured(), configured(**masks))
 
     def absent(name):
         raise MissingDependency(name)
 
     monkeypatch.setattr("moonseg3r_core.memory.memory.make_rasterizer", absent)
     with pytest.raises(MissingDependency):
-        refit(segmenter, configured(), configured(**{"memory.index.rasterizer": "pytorch3d", "fusion.min_points": 3}))
-    assert vars(segmenter.stages) == tenants
+        reconfigure(
+            segmenter, configured(), configured(**{"memory.index.rasterizer": "pytorch3d", "fusion.min_points": 3})
+        )
+    assert vars(segmenter.stages) == stages
 
 
 def test_masks_of_the_recording_stay(tmp_path):
-    """`auto` took the recording's own masks: a refit that is told of them takes no others for it."""
+    """`auto` took the recording's own masks: a change that is told of them takes no others for it."""
     cv2.imwrite(str(tmp_path / "0.png"), np.ones((8, 8), np.uint8))
     old = configured(**{"masks.kind": "auto"})
     segmenter = build_segmenter(old, masks_folder=tmp_path)
     masks = segmenter.stages.masks
-    refit(segmenter, old, overlay(old, {"map.samples": 99}), masks_folder=tmp_path)
+    reconfigure(segmenter, old, overlay(old, {"map.samples": 99}), RecordingFacts(tmp_path))
     assert segmenter.stages.masks is masks
-    refit(segmenter, old, overlay(old, {"masks.kind": "regions"}), masks_folder=tmp_path)
+    reconfigure(segmenter, old, overlay(old, {"masks.kind": "regions"}), RecordingFacts(tmp_path))
     assert segmenter.stages.masks is not masks
 
 
-def test_a_step_after_a_refit_uses_the_new_setting():
+def test_a_step_after_a_change_uses_the_new_setting():
     segmenter, given = house()
     (first, _), *_ = walk(segmenter, given, PATH[:1])
     assert first.instance_ids.any()
-    refit(segmenter, configured(), configured(**{"fusion.min_points": 10**6}))
+    reconfigure(segmenter, configured(), configured(**{"fusion.min_points": 10**6}))
     given.ids[1] = frame(1)[1]
     assert not segmenter.step(frame(1)[0]).instance_ids.any()

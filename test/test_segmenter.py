@@ -10,10 +10,11 @@ import torch
 from billboards import BOARDS, frame
 from walks import EAGER, PATH, house, split, walk
 
-from moonseg3r_core.build import choose_device, settle_masks
+from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError, FrameRejected
 from moonseg3r_core.fusion.store import RETIRE_EVERY
+from moonseg3r_core.resolve import RecordingFacts, choose_device, resolve
 from moonseg3r_core.runtime.timing import StageTimer
 from moonseg3r_core.types import Geometry
 
@@ -189,13 +190,13 @@ def test_a_timed_stage_behaves_as_before():
 
 
 def test_masks_of_an_own_folder_come_first(tmp_path):
-    assert settle_masks(Config(), None).masks.kind == "nano"
-    settled = settle_masks(Config(), tmp_path)
+    assert resolve(Config()).masks.kind == "nano"
+    settled = resolve(Config(), RecordingFacts(tmp_path))
     assert (settled.masks.kind, settled.masks.precomputed.folder) == ("precomputed", str(tmp_path))
     other = load_config(overrides={"masks.precomputed.folder": "elsewhere"})
-    assert settle_masks(other, tmp_path).masks.precomputed.folder == "elsewhere"
+    assert resolve(other, RecordingFacts(tmp_path)).masks.precomputed.folder == "elsewhere"
     with pytest.raises(ConfigError, match="the recording brings none"):
-        settle_masks(load_config(overrides={"masks.kind": "precomputed"}), None)
+        build_segmenter(load_config(overrides={"masks.kind": "precomputed"}))
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "tpu!", "cuda:x", "mps", "meta"])

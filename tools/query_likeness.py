@@ -9,7 +9,7 @@ import argparse
 
 import torch
 
-from moonseg3r_core.build import build_segmenter, settle_masks
+from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import load_config
 from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.runtime.state import sub_state
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
     args = parser.parse_args()
     source = open_source(args.source, max_frames=args.max_frames)
-    config = settle_masks(load_config(overrides=dict(pair.split("=", 1) for pair in args.set)), source.masks_folder)
+    config = load_config(overrides=dict(pair.split("=", 1) for pair in args.set))
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
     for frame in source:
         segmenter.step(frame)

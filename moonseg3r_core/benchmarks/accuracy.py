@@ -16,7 +16,7 @@ from tqdm import tqdm
 from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
 from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.table import Row, Table
-from moonseg3r_core.build import build_segmenter, choose_device, reconstruction, tenant
+from moonseg3r_core.build import build_segmenter, make_stage
 from moonseg3r_core.config import Config, FusionConfig, overlay
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.evaluate import DISTANCE
@@ -159,11 +159,10 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     """The weight-free masks of every frame as folder/N.png."""
     folder.mkdir(parents=True)
     config = overlay(config, {"masks.kind": "regions"})
-    room = reconstruction(config, choose_device(config.device))()
-    masks = tenant("masks", config.masks, min_area=config.masks.min_area)()
+    reconstruction, masks = make_stage("reconstruction", config), make_stage("masks", config)
     for frame in open_source(str(path)):
         with suppress(FrameRejected):  # such a frame has no masks and no view
-            geometry = room(frame)
+            geometry = reconstruction(frame)
             labels = label_image(masks(frame, geometry), geometry)
             cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
 

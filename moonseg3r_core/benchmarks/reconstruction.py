@@ -11,11 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from moonseg3r_core.benchmarks.table import Row, Table, machine
-from moonseg3r_core.build import choose_device, needs, reconstruction, weights_of
+from moonseg3r_core.build import hash_weights, make_stage
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError, SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
 from moonseg3r_core.evaluation.reconstruction_scores import ReconstructionScores, average_scores, compare
+from moonseg3r_core.resolve import required_inputs, resolve
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.names import make_natural_key
 
@@ -38,12 +39,14 @@ def compare_all(
                 f"{source.name} must bring depth, intrinsics and poses to compare with, got no "
                 f"{' and no '.join(source.lacks)}; give a ScanNet export with all of them, or synthetic:SEED."
             )
-    device = choose_device(config.device)
-    room = reconstruction(config, device)()
+    config = resolve(config)
+    device, reconstruction = config.device, make_stage("reconstruction", config)
     compared = {}
     for source in sources:
         frames = tqdm(source, desc=Path(source.name).name, total=source.length, unit="frame", disable=quiet)
-        compared[source.name] = compare(room, (frame.to(device) for frame in frames), {*needs(config), *shown})
+        compared[source.name] = compare(
+            reconstruction, (frame.to(device) for frame in frames), {*required_inputs(config), *shown}
+        )
     return compared
 
 
@@ -73,7 +76,11 @@ def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: C
     """All scores as JSON, null where there is none. Raises OutputError when the file cannot be written."""
     rows = {"sequences": [{"sequence": name, **_plain(one)} for name, one in scores.items()]}
     mean = {"mean": _plain(average_scores(list(scores.values())))}
-    made = {"reconstruction": asdict(config.reconstruction), "weights": weights_of(config), "machine": machine()}
+    made = {
+        "reconstruction": asdict(config.reconstruction),
+        "weights": hash_weights(resolve(config)),
+        "machine": machine(),
+    }
     write(file, json.dumps(made | rows | mean, indent=2).encode())
 
 

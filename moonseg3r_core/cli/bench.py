@@ -273,7 +273,7 @@ def run_endurance(args: argparse.Namespace) -> int:
 
 def run_cut3r(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.cut3r import long_table, speed_table
-    from moonseg3r_core.build import choose_device
+    from moonseg3r_core.resolve import choose_device
 
     device = choose_device(args.device)
     _print_head()

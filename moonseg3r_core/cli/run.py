@@ -45,10 +45,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.build import advice
     from moonseg3r_core.cli import INTERRUPTED
     from moonseg3r_core.errors import SourceError
     from moonseg3r_core.report import OutputFolder
+    from moonseg3r_core.resolve import usage_hint
     from moonseg3r_core.sources import open_source
 
     say_warnings()
@@ -58,8 +58,8 @@ def run_command(args: argparse.Namespace) -> int:
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
     print_outcome(summary, out)
-    if unused := advice(config, source.name, source.lacks):
-        print(f"moonseg3r: {unused}", file=sys.stderr)
+    if hint := usage_hint(config, source.name, source.lacks):
+        print(f"moonseg3r: {hint}", file=sys.stderr)
     if summary.interrupted:
         return INTERRUPTED
     if not summary.frames:
@@ -82,14 +82,16 @@ def parse_topics(items: list[str]) -> Topics | None:
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
     """The segmenter that suits config and source, run over the source into `out`, which is claimed before any work."""
-    from moonseg3r_core.build import build_segmenter, check_recording, settle_masks, weights_of
+    from moonseg3r_core.build import build_segmenter, hash_weights
+    from moonseg3r_core.resolve import RecordingFacts, check_masks, check_recording, resolve
     from moonseg3r_core.run import run
 
-    settled = settle_masks(config, source.masks_folder)
-    check_recording(settled, source.name, source.lacks)
+    resolved = resolve(config, RecordingFacts(source.masks_folder))
+    check_recording(resolved, source.name, source.lacks)
+    check_masks(resolved)
     out.claim()
-    segmenter = build_segmenter(settled, masks_folder=source.masks_folder)
-    return run(source, segmenter, settled, out, weights=weights_of(settled), quiet=quiet)
+    segmenter = build_segmenter(resolved)
+    return run(source, segmenter, config, out, weights=hash_weights(resolved), quiet=quiet)
 
 
 def print_outcome(summary: Summary, out: OutputFolder) -> None:

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from moonseg3r_core.io.huggingface import CONFIG, load_model
+from moonseg3r_core.io.text import read_json
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
+from moonseg3r_core.weights import find
+
+REGISTERS = "dinov2_with_registers"  # published as a model of its own
+
+
+def build_dinov3(weights: str, precision: str, long_side: int, device: torch.device) -> DinoFeatures:
+    """Build the model of `features.dinov3`.
+
+    Raises WeightsError for weights that are missing or incomplete, MissingDependency without transformers.
+    """
+    return DinoFeatures(load_model("DINOv3ViTModel", find(weights), device, precision), long_side)
+
+
+def build_dinov2(weights: str, precision: str, long_side: int, device: torch.device) -> DinoFeatures:
+    """Build the model of `features.dinov2`, with registers or without. Raises as `build_dinov3`."""
+    folder = find(weights)
+    name = "Dinov2WithRegistersModel" if _read_model_type(folder) == REGISTERS else "Dinov2Model"
+    return DinoFeatures(load_model(name, folder, device, precision), long_side)
+
+
+def _read_model_type(folder: Path) -> str:
+    """The model type in a folder's config.json; empty where there is none, which loading then refuses."""
+    try:
+        return str(read_json((folder / CONFIG).read_text())["model_type"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 class DinoFeatures:
@@ -19,7 +48,7 @@ class DinoFeatures:
     `net`: transformers' DINOv3ViTModel, Dinov2Model or Dinov2WithRegistersModel, of any size; its numbers may be half ones.
     """
 
-    def __init__(self, net: Any, long_side: int = 512) -> None:
+    def __init__(self, net: Any, long_side: int) -> None:
         self.net, self.long_side = net, long_side
 
     @torch.no_grad()

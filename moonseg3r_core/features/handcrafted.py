@@ -27,9 +27,7 @@ class HandcraftedFeatures:
     scaled by `texture` against color.
     """
 
-    def __init__(
-        self, cell: int = 16, color_range: float = 200.0, lightness: float = 0.5, texture: float = 0.3
-    ) -> None:
+    def __init__(self, cell: int, color_range: float, lightness: float, texture: float) -> None:
         self.cell, self.color_range, self.lightness, self.texture = cell, color_range, lightness, texture
 
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:

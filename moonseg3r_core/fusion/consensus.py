@@ -11,6 +11,8 @@ from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
 from moonseg3r_core.runtime.state import State, are_within, read_tensor, require
 
+_MIN_PIXELS = 20  # of an instance in view, for a frame to count
+
 
 class ViewConsensus:
     """Counts, for pairs of instances in view, the frames whose masks show them as one and as two; joins the former.
@@ -20,8 +22,8 @@ class ViewConsensus:
     `views` frames showed it as one and these are at least `rate` of all frames that showed both.
     """
 
-    def __init__(self, cover: float, views: int, rate: float, pixels: int = 20) -> None:
-        self.cover, self.views, self.rate, self.pixels = cover, views, rate, pixels
+    def __init__(self, cover: float, views: int, rate: float) -> None:
+        self.cover, self.views, self.rate = cover, views, rate
         self.reset()
 
     def reset(self) -> None:
@@ -34,7 +36,7 @@ class ViewConsensus:
         if not overlap.shared.numel():
             return {}
         cover, mask = overlap.cover.max(1)
-        rows = torch.nonzero((cover > self.cover) & (overlap.of_instance >= self.pixels)).flatten()
+        rows = torch.nonzero((cover > self.cover) & (overlap.of_instance >= _MIN_PIXELS)).flatten()
         ids, masks = instances.ids[rows].tolist(), mask[rows].tolist()
         joins: dict[int, int] = {}
         for i, (a, mask_a) in enumerate(zip(ids, masks, strict=True)):

@@ -22,10 +22,15 @@ class Boxes(Protocol):
     def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor: ...
 
 
+def build_lift(boxes: str, min_points: int, cell: int, merge_distance: float) -> Lift:
+    """Build the lift with boxes from points, or from the keys that the memory keeps."""
+    return Lift(PointBoxes() if boxes == "points" else KeyBoxes(cell, merge_distance), min_points)
+
+
 class Lift:
     """Proposals and geometry -> Queries that have no features yet; a mask of fewer than `min_points` has no place."""
 
-    def __init__(self, boxes: Boxes, min_points: int = 10) -> None:
+    def __init__(self, boxes: Boxes, min_points: int) -> None:
         self.boxes, self.min_points = boxes, min_points
 
     def __call__(self, proposals: MaskProposals, geometry: Geometry) -> Queries:

@@ -12,10 +12,20 @@ from torch import Tensor
 from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
 from moonseg3r_core.geometry import box_iou, cosine_similarity
+from moonseg3r_core.stages import Match
 from moonseg3r_core.types import Assignment, Queries
 
 _PRUNED = 1e6  # cost of a pair below the threshold: finite, so that the solver always ends, and rejected afterwards
 _PAPER_TERMS = 3
+
+
+def build_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:
+    """Build eq 12, with the term and the rule for left-over parts that the configuration adds."""
+    terms: list[Term] = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
+    if match == "overlap":
+        terms.append(OverlapSimilarity())
+    bipartite = BipartiteMatch(match_threshold, terms)
+    return JoinContained(bipartite, parts_share) if parts == "join" else bipartite
 
 
 class Term(Protocol):

@@ -11,10 +11,18 @@ from torch import Tensor
 from moonseg3r_core.fusion.borders import borders
 from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.ops.grids import resample_to_grid
+from moonseg3r_core.stages import Merge
 from moonseg3r_core.types import Frame, Geometry, Queries
 
 _CONTRAST = 4.0  # what the contrast of a border, in [0, sqrt(3)], takes off the similarity of the masks along it
 _BORDER = 20  # pixels along a border that tell its contrast, at least
+
+
+def build_merge(merge: str, merge_threshold: float) -> Merge:
+    """Build the merge within a frame: of similar masks, of similar masks side by side, or none."""
+    if merge == "none":
+        return NoMerge()
+    return SimilarityMerge(merge_threshold) if merge == "similarity" else BorderMerge(merge_threshold)
 
 
 class SimilarityMerge:

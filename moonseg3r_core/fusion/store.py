@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
 from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbers, to_tables
@@ -30,6 +31,29 @@ from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
 
 RETIRE_EVERY = 100  # frames
+
+
+def build_store(
+    average: str,
+    overlap_voxel: float,
+    consensus: str,
+    consensus_cover: float,
+    consensus_views: int,
+    consensus_rate: float,
+    voxel: float,
+    samples: int,
+    device: torch.device,
+) -> InstanceStore:
+    """Build an empty instance store with its map."""
+    views = ViewConsensus(consensus_cover, consensus_views, consensus_rate)
+    return InstanceStore(
+        RunningMean() if average == "running" else PairwiseMean(),
+        views if consensus == "views" else NoConsensus(),
+        voxel,
+        overlap_voxel,
+        samples,
+        device,
+    )
 
 
 class Consensus(Stateful, Protocol):
@@ -54,7 +78,7 @@ class InstanceStore:
         voxel: float,
         overlap_voxel: float,
         samples: int,
-        device: torch.device | str = "cpu",
+        device: torch.device | str,
     ) -> None:
         self.average, self.consensus, self.samples = average, consensus, samples
         self.voxel, self.overlap_voxel, self.device = voxel, overlap_voxel, torch.device(device)

@@ -10,6 +10,8 @@ from moonseg3r_core.runtime.state import State, are_within, cpu_copy, load_parts
 
 MOST_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
 
+_CANDIDATES = 4  # ids with votes that a voxel keeps
+
 
 class VoteGrid:
     """Counts of ids per voxel of edge `voxel` metres; grows with the space seen, not with time.
@@ -18,12 +20,12 @@ class VoteGrid:
     for hours cost no memory.
     """
 
-    def __init__(self, voxel: float, device: torch.device | str = "cpu", candidates: int = 4) -> None:
+    def __init__(self, voxel: float, device: torch.device | str) -> None:
         self.voxel, self.device = voxel, torch.device(device)
         self._voxels = VoxelHash(device=device)
         # Per voxel and candidate: id, votes, frame of the newest vote.
         self._ids, self._votes, self._seen = (
-            torch.zeros(0, candidates, dtype=torch.int64, device=device) for _ in range(3)
+            torch.zeros(0, _CANDIDATES, dtype=torch.int64, device=device) for _ in range(3)
         )
         self._changed = torch.zeros(0, dtype=torch.bool, device=device)
         self._time = 0

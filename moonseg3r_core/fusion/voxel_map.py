@@ -16,7 +16,7 @@ FAR = 1e9  # metres; no map reaches as far
 class VoxelMap:
     """A cloud thinned to one point per voxel of edge `voxel` metres."""
 
-    def __init__(self, voxel: float, device: torch.device | str = "cpu") -> None:
+    def __init__(self, voxel: float, device: torch.device | str) -> None:
         self.votes = VoteGrid(voxel, device)
         # x y z r g b, observations, of them without a vote to give; in float64, for sums over hours in float32 would creep
         self._sums = torch.zeros(0, 8, dtype=torch.float64, device=device)

@@ -18,13 +18,29 @@ import torch
 from moonseg3r_core.errors import InputError, MissingDependency
 from moonseg3r_core.masks.filters import MaskFilter
 from moonseg3r_core.masks.precomputed import PrecomputedMasks
+from moonseg3r_core.stages import MaskModel
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
+from moonseg3r_core.weights import find_file
 
 DETECTRON2 = 'python -m pip install "git+https://github.com/facebookresearch/detectron2.git"'
 PROJECT = "https://github.com/qqlu/Entity (Entityv2/CropFormer)"
 PREDICTOR, NETS = "demo_cropformer/predictor.py", "configs/entityv2/entity_segmentation"
 
 Predictor = Callable[[np.ndarray], Mapping[str, Any]]
+
+
+def build(
+    folder: str, project: str, net: str, weights: str, confidence: float, device: torch.device, min_area: int
+) -> MaskModel:
+    """Build the model of `masks.cropformer`: the masks in `folder` where one is given, else the live network.
+
+    Raises WeightsError for weights that are missing or incomplete, InputError for a folder without masks,
+    MissingDependency without detectron2 or the authors' own code.
+    """
+    if folder:
+        return CropFormerFolder(find_written_masks(Path(folder).expanduser()), min_area)
+    code = import_cropformer(project)
+    return CropFormerMasks(load_predictor(code, net, find_file(weights), device), min_area, confidence)
 
 
 class CropFormerFolder(PrecomputedMasks):
@@ -37,7 +53,7 @@ class CropFormerFolder(PrecomputedMasks):
     left out, and scores are not kept. The script runs on every tenth image: the other frames have no masks.
     """
 
-    def __init__(self, files: Mapping[int, Path], min_area: int = 50) -> None:
+    def __init__(self, files: Mapping[int, Path], min_area: int) -> None:
         super().__init__(str(next(iter(files.values())).parent), min_area)
         self._files = dict(files)
 
@@ -49,7 +65,7 @@ class CropFormerMasks:
     image (H, W, 3) uint8 in the order blue, green, red to `instances` with pred_masks (M, H, W) and scores (M,).
     """
 
-    def __init__(self, predictor: Predictor, min_area: int = 50, confidence: float = 0.5) -> None:
+    def __init__(self, predictor: Predictor, min_area: int, confidence: float) -> None:
         self.predictor, self.filter, self.confidence = predictor, MaskFilter(min_area), confidence
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
@@ -59,7 +75,7 @@ class CropFormerMasks:
         return self.filter(MaskProposals(found.pred_masks.to(frame.image.device)[sure] > 0, scores[sure]))
 
 
-def written_masks(folder: Path) -> dict[int, Path]:
+def find_written_masks(folder: Path) -> dict[int, Path]:
     """Frame number -> label PNG, of a scene's folder or the folder of masks itself; the number ends the file's name.
 
     Raises InputError for a folder that is missing, holds no masks, or two of the same number.

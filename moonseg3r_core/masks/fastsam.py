@@ -15,10 +15,23 @@ from torch.nn import functional as F
 from moonseg3r_core.errors import InputError, MissingDependency
 from moonseg3r_core.masks.filters import MaskFilter
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
+from moonseg3r_core.weights import find_file
 
 INSTALL = "python -m pip install ultralytics"
 
 Model = Callable[..., Sequence[Any]]
+
+
+def build(
+    weights: str, device: torch.device, min_area: int, long_side: int, confidence: float, box_overlap: float
+) -> FastSamMasks:
+    """Build the model of `masks.fastsam`.
+
+    Raises MissingDependency without ultralytics, WeightsError for weights that are missing or incomplete.
+    """
+    ultralytics = import_ultralytics("masks.kind=fastsam")
+    model = load_fastsam(ultralytics, find_file(weights))
+    return FastSamMasks(model, device, min_area, long_side, confidence, box_overlap)
 
 
 class FastSamMasks:
@@ -31,11 +44,11 @@ class FastSamMasks:
     def __init__(
         self,
         model: Model,
-        device: torch.device | str = "cpu",
-        min_area: int = 50,
-        long_side: int = 1024,
-        confidence: float = 0.4,
-        box_overlap: float = 0.9,
+        device: torch.device | str,
+        min_area: int,
+        long_side: int,
+        confidence: float,
+        box_overlap: float,
     ) -> None:
         self.model, self.device, self.filter = model, torch.device(device), MaskFilter(min_area)
         self.long_side, self.confidence, self.box_overlap = long_side, confidence, box_overlap

@@ -15,7 +15,7 @@ class MaskFilter:
     Each pixel goes to its best-scoring mask, ties to the smaller mask; a mask's area is counted after that.
     """
 
-    def __init__(self, min_area: int = 1) -> None:
+    def __init__(self, min_area: int) -> None:
         self.min_area = min_area
 
     def __call__(self, proposals: MaskProposals) -> MaskProposals:

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from moonseg3r_core.io.huggingface import load_model
 from moonseg3r_core.masks.filters import MaskFilter
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
+from moonseg3r_core.weights import find
 
 STEP = 32  # what the sides of a picture are multiples of
+
+
+def build(weights: str, precision: str, device: torch.device, **settings: Any) -> Mask2FormerMasks:
+    """Build the model of `masks.mask2former`.
+
+    Raises MissingDependency without transformers, WeightsError for weights that are missing or incomplete.
+    """
+    net = load_model("Mask2FormerForUniversalSegmentation", find(weights), device, precision)
+    return Mask2FormerMasks(net, **settings)
 
 
 class Mask2FormerMasks:
@@ -26,11 +38,11 @@ class Mask2FormerMasks:
     def __init__(
         self,
         net: nn.Module,
-        min_area: int = 50,
-        short_side: int = 800,
-        long_side: int = 1333,
-        confidence: float = 0.5,
-        mask_threshold: float = 0.5,
+        min_area: int,
+        short_side: int,
+        long_side: int,
+        confidence: float,
+        mask_threshold: float,
     ) -> None:
         self.net, self.filter = net, MaskFilter(min_area)
         self.short_side, self.long_side = short_side, long_side

@@ -9,8 +9,15 @@ from torch import Tensor
 
 from moonseg3r_core.masks.affinities import labels_of
 from moonseg3r_core.masks.filters import from_labels
-from moonseg3r_core.masks.mask_net import MaskNet
+from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
+from moonseg3r_core.weights import find
+
+
+def build(weights: str, device: torch.device, min_area: int, long_side: int, smooth: float, join: float) -> NanoMasks:
+    """Build the model of `masks.nano`. Raises WeightsError for weights that are missing or incomplete."""
+    net = read_mask_net(find(weights)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return NanoMasks(net, min_area, long_side, smooth, join)
 
 
 class NanoMasks:
@@ -19,9 +26,7 @@ class NanoMasks:
     The image is looked at with `long_side` pixels along its longer side. `smooth`, `join`: as `labels_of`.
     """
 
-    def __init__(
-        self, net: MaskNet, min_area: int = 50, long_side: int = 256, smooth: float = 0.7, join: float = 0.5
-    ) -> None:
+    def __init__(self, net: MaskNet, min_area: int, long_side: int, smooth: float, join: float) -> None:
         self.net, self.min_area, self.long_side = net, min_area, long_side
         self.smooth, self.join = smooth, join
 

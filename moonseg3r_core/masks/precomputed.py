@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.errors import ConfigError, FrameRejected, InputError
 from moonseg3r_core.io.images import decode_file
 from moonseg3r_core.masks.filters import MaskFilter, from_labels
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
@@ -17,6 +17,20 @@ from moonseg3r_core.types import Frame, Geometry, MaskProposals
 log = logging.getLogger("moonseg3r")
 
 ASPECT_TOLERANCE = 0.01
+
+
+def build(folder: str, min_area: int) -> PrecomputedMasks:
+    """Build the model of `masks.precomputed`.
+
+    Raises ConfigError where no folder is named, InputError where it is missing or holds no masks.
+    """
+    if not folder:
+        raise ConfigError(
+            "masks.kind=precomputed expects a folder of masks, but the recording brings none; "
+            "set masks.precomputed.folder, or use masks.kind=regions."
+        )
+    find_masks(Path(folder))
+    return PrecomputedMasks(folder, min_area)
 
 
 class PrecomputedMasks:
@@ -28,7 +42,7 @@ class PrecomputedMasks:
     Raises InputError where the folder is missing or holds no masks; FrameRejected for a file that cannot be used.
     """
 
-    def __init__(self, folder: str, min_area: int = 50) -> None:
+    def __init__(self, folder: str, min_area: int) -> None:
         self.folder = Path(folder)
         self.min_area = min_area
         self.missing = 0

@@ -25,18 +25,18 @@ class RegionMasks:
 
     def __init__(
         self,
-        min_area: int = 50,
-        width: int = 256,
-        scale: float = 15.0,
-        sigma: float = 0.4,
-        lightness: float = 0.4,
-        normals: float = 8.0,
-        depth: float = 75.0,
-        jump: float = 0.02,
-        convex: float = 0.0,
-        color: float = 9.0,
-        crease: float = 0.4,
-        small_area: float = 800.0,
+        min_area: int,
+        width: int,
+        scale: float,
+        sigma: float,
+        lightness: float,
+        normals: float,
+        depth: float,
+        jump: float,
+        convex: float,
+        color: float,
+        crease: float,
+        small_area: float,
     ) -> None:
         self.min_area, self.width, self.scale, self.sigma = min_area, width, scale, sigma
         self.lightness, self.normals, self.depth = lightness, normals, depth

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from moonseg3r_core.io.huggingface import load_model
 from moonseg3r_core.masks.automatic import (
     box_ious,
     boxes_of,
@@ -20,10 +22,37 @@ from moonseg3r_core.masks.automatic import (
 from moonseg3r_core.masks.filters import MaskFilter
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
-
-PRESETS = {"published": 32, "fast": 12}  # points along each side of the image
+from moonseg3r_core.weights import find
 
 _AT_ONCE = 32  # masks brought to the image's size at once
+_POINTS_AT_ONCE = 48
+
+
+def build_sam(**settings: Any) -> AutomaticMasks:
+    """Build the model of `masks.sam`.
+
+    Raises MissingDependency without transformers, InputError for weights that are missing or incomplete.
+    """
+    return _build("SamModel", Padded, **settings)
+
+
+def build_sam2(**settings: Any) -> AutomaticMasks:
+    """Build the model of `masks.sam2`. Raises as `build_sam`."""
+    return _build("Sam2Model", Stretched, **settings)
+
+
+def _build(
+    name: str,
+    fit: Callable[[int], Fit],
+    weights: str,
+    precision: str,
+    device: torch.device,
+    preset: str,  # `resolve` has taken its points_per_side from it
+    **settings: Any,
+) -> AutomaticMasks:
+    net = load_model(name, find(weights), device, precision)
+    fitted = fit(net.config.prompt_encoder_config.image_size)
+    return AutomaticMasks(net, fitted, points_per_batch=_POINTS_AT_ONCE, **settings)
 
 
 class Fit(Protocol):
@@ -83,14 +112,14 @@ class AutomaticMasks:
         self,
         net: Any,
         fit: Fit,
-        min_area: int = 50,
-        points_per_side: int = 32,
-        points_per_batch: int = 48,
-        predicted_iou: float = 0.88,
-        stability: float = 0.95,
-        box_overlap: float = 0.7,
-        mask_overlap: float = 0.8,
-        small_regions: int = 100,
+        min_area: int,
+        points_per_side: int,
+        points_per_batch: int,
+        predicted_iou: float,
+        stability: float,
+        box_overlap: float,
+        mask_overlap: float,
+        small_regions: int,
     ) -> None:
         self.net, self.fit, self.filter = net, fit, MaskFilter(min_area)
         self.grid, self.points_per_batch = point_grid(points_per_side), points_per_batch

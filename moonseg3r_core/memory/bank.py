@@ -17,7 +17,7 @@ class QueryBank:
     A query's index counts all queries ever appended, so it never comes to mean another one.
     """
 
-    def __init__(self, max_queries: int = 0) -> None:
+    def __init__(self, max_queries: int) -> None:
         self.max_queries = max_queries
         self.reset()
 

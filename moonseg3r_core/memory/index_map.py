@@ -36,7 +36,7 @@ class QueryIndexMap:
     queries_per_key: the newest are kept. max_keys: the least recently seen go.
     """
 
-    def __init__(self, merge_distance: float, update: str, queries_per_key: int = 0, max_keys: int = 0) -> None:
+    def __init__(self, merge_distance: float, update: str, queries_per_key: int, max_keys: int) -> None:
         if update not in _MERGES:
             raise ConfigError(f"memory.index.update must be one of {', '.join(_MERGES)}, got {update!r}; choose one.")
         self.merge_distance = merge_distance

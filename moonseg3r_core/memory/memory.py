@@ -36,17 +36,17 @@ class IndexMemory:
 
     def __init__(
         self,
-        merge_distance: float = 0.3,
-        update: str = "paper",
-        occlusion: str = "depth",
-        rasterizer: str = "torch",
-        max_radius: float = 12.0,
-        max_recalled: int = 512,
-        queries_per_key: int = 32,
-        max_queries: int = 16384,
-        max_keys: int = 65536,
-        cell: int = 16,
-        stride: int = 4,
+        merge_distance: float,
+        update: str,
+        occlusion: str,
+        rasterizer: str,
+        max_radius: float,
+        max_recalled: int,
+        queries_per_key: int,
+        max_queries: int,
+        max_keys: int,
+        cell: int,
+        stride: int,
     ) -> None:
         if occlusion not in _OCCLUSIONS:
             raise ConfigError(

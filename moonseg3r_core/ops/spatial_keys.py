@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.types import Geometry, check
 
-_ACROSS = 40
+_CELLS_ACROSS = 40
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def compute_spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_di
     of its cell's pixels belong to.
     """
     check("labels", labels, (geometry.grid.height, geometry.grid.width), torch.int32, {})
-    cell = cell or -(-geometry.grid.width // _ACROSS) or 1
+    cell = cell or choose_cell(geometry.grid.width)
     depth = _cells(torch.where(geometry.valid & (geometry.depth > 0), geometry.depth, torch.nan), cell)
     valid = depth.isfinite()
     surface = (depth - _median(depth)[:, None]).abs() <= 2 * merge_distance
@@ -46,6 +46,11 @@ def compute_spatial_keys(geometry: Geometry, labels: Tensor, cell: int, merge_di
     positions = torch.stack(sums, dim=1) / count.clamp(min=1)[:, None]
     kept = (2 * count > valid.sum(1)) & positions.isfinite().all(1)
     return SpatialKeys(positions[kept], _majority(_cells(labels.float(), cell))[kept] - 1)
+
+
+def choose_cell(width: int) -> int:
+    """The edge in pixels of the cells that give 40 from left to right in a grid of that width."""
+    return -(-width // _CELLS_ACROSS) or 1
 
 
 def _cells(image: Tensor, cell: int) -> Tensor:

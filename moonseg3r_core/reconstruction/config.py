@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from moonseg3r_core.settings import live, section, value
+from moonseg3r_core.settings import Kind, live, section, value
 
+KINDS = {
+    "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True),
+    "cut3r": Kind("moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True),
+    "rgbd": Kind("moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"),
+}
 UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers (`random`)
 
 
@@ -85,7 +90,7 @@ class ReconstructionConfig:
         "nano",
         "where points and poses come from; nano: color alone, by the small net in the package; cut3r: color alone, by "
         "the published net (moonseg3r weights get); rgbd: the recording's depth and poses",
-        choices=("nano", "cut3r", "rgbd"),
+        choices=tuple(KINDS),
     )
     random: bool = value(False, "an untrained net, for tests and timing; what it says of the scene is nonsense")
     nano: NanoConfig = section(NanoConfig)

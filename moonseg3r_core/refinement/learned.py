@@ -19,6 +19,7 @@ from moonseg3r_core.io.safetensors import read_net, write_net
 from moonseg3r_core.ops.grids import sample_cells
 from moonseg3r_core.ops.pooling import count_cell_pixels
 from moonseg3r_core.types import FeatureMap, Geometry, Queries, Recalled
+from moonseg3r_core.weights import find
 
 _KIND = "query_net"
 
@@ -44,8 +45,13 @@ class QuerySizes:
         return self.geometric + self.semantic
 
 
+def build(weights: str, device: torch.device) -> LearnedRefinement:
+    """Build the refinement of `refinement.learned`. Raises WeightsError for weights that are missing or incomplete."""
+    return LearnedRefinement(read_query_net(find(weights)).to(device))
+
+
 class LearnedRefinement:
-    """The room: lifted masks become queries (eq 2-4) by a trained net, which the memory's recalled queries inform."""
+    """Lifted masks become queries (eq 2-4) by a trained net, which the memory's recalled queries inform."""
 
     def __init__(self, net: QueryNet) -> None:
         self.net = net

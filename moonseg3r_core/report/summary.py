@@ -35,7 +35,7 @@ class FrameCounts:
 class Summary:
     """A run in figures: `frames` used, of them `held` without points of their own by reason, frames `skipped` by reason, `instances` published and those withheld (seen
     too seldom or holding too little of the map), frames per second from reading to writing, median milliseconds per room, peak memory in MiB
-    (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config, kind of masks, device, hashes of the weights.
+    (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config (resolved), what was requested, kind of masks, device, hashes of the weights.
     """
 
     version: str
@@ -55,6 +55,7 @@ class Summary:
     device: str
     masks_kind: str
     config: Mapping[str, Any]
+    requested: Mapping[str, Any]
     weights: Mapping[str, str]
     interrupted: bool
     error: str

@@ -136,6 +136,18 @@ def write_record(record: Record, folder: Path) -> None:
         part.write_text(json.dumps(asdict(record), indent=1))
 
 
+def find_file(name: str) -> Path:
+    """The one file of weights under a name or path, which their authors' own packages read.
+
+    Raises WeightsError for a folder that does not hold one .pt or .pth file.
+    """
+    path = find(name)
+    files = [path] if path.is_file() else sorted((*path.glob("*.pt"), *path.glob("*.pth")))
+    if len(files) != 1:
+        raise WeightsError(f"{path} must hold one file of weights (.pt, .pth), got {len(files)}; give the file itself.")
+    return files[0]
+
+
 def _hash(place: Path, count: Callable[[Path, Kept | None], str]) -> str:
     """The hash of a file or folder, each file's as `count` gives it and compared with the recorded one."""
     record = record_of(place)

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from moonseg3r_core.build import build_segmenter
-from moonseg3r_core.build_features import make_dinov2, make_dinov3
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.features.dino import DinoFeatures, covered, patches
+from moonseg3r_core.features.dino import DinoFeatures, build_dinov2, build_dinov3, covered, patches
 from moonseg3r_core.ops.grids import sample_cells
 from moonseg3r_core.ops.images import resize_image
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
@@ -29,7 +28,7 @@ NETS = {
     "dinov2": ("Dinov2Model", "Dinov2Config", {"mlp_ratio": 2}),
     "dinov2 with registers": ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {"num_register_tokens": 2}),
 }
-MAKERS = {"dinov3": make_dinov3, "dinov2": make_dinov2}
+MAKERS = {"dinov3": build_dinov3, "dinov2": build_dinov2}
 
 
 def tiny(name):
@@ -225,7 +224,7 @@ def test_a_file_with_the_names_that_the_hub_has_loads_whole(folders, tmp_path):
     save_file({key.removeprefix("model."): part for key, part in kept.items()}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text((folders["dinov3"] / "config.json").read_text())
     image = noise(40, 64)
-    a, b = (make_dinov3(str(folder), "float32", 0, CPU) for folder in (folders["dinov3"], tmp_path))
+    a, b = (build_dinov3(str(folder), "float32", 0, CPU) for folder in (folders["dinov3"], tmp_path))
     assert tokens(a, image).equal(tokens(b, image))
 
 
@@ -240,12 +239,12 @@ def test_weights_of_another_model_are_refused(folders, kind, other):
 def test_a_file_that_is_cut_short_or_names_no_model_is_refused(folders, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"got no model\.safetensors"):
-        make_dinov2(str(tmp_path), "float32", 0, CPU)
+        build_dinov2(str(tmp_path), "float32", 0, CPU)
     (tmp_path / "model.safetensors").write_bytes((folders["dinov2"] / "model.safetensors").read_bytes()[:-9])
     for config in ("{", (folders["dinov2"] / "config.json").read_text()):
         (tmp_path / "config.json").write_text(config)
         with pytest.raises(InputError, match="got one that does not load"):
-            make_dinov2(str(tmp_path), "float32", 0, CPU)
+            build_dinov2(str(tmp_path), "float32", 0, CPU)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +270,7 @@ def test_no_code_of_a_folder_is_run_and_no_room_made_for_what_is_not_there(folde
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
     (tmp_path / "model.safetensors").write_bytes((folders["dinov2"] / "model.safetensors").read_bytes())
     with nullcontext() if words is None else pytest.raises(InputError, match=words):
-        make_dinov2(str(tmp_path), "float32", 0, CPU)
+        build_dinov2(str(tmp_path), "float32", 0, CPU)
     assert not (tmp_path / "harm").exists()
 
 
@@ -341,7 +340,7 @@ def test_a_dinov3_of_real_size(precision):
     torch.manual_seed(0)
     net = transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(num_register_tokens=4)).eval().to(precision)
     assert sum(parameter.numel() for parameter in net.parameters()) == pytest.approx(21.6e6, rel=0.01)
-    found = tokens(DinoFeatures(net), noise(384, 512))
+    found = tokens(DinoFeatures(net, long_side=512), noise(384, 512))
     assert found.shape == (24, 32, 384)
     assert found.dtype == torch.float32
     assert bool(torch.isfinite(found).all())

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from defaults import make_handcrafted
 
-from moonseg3r_core.features.handcrafted import HandcraftedFeatures, color_features, texture_features
+from moonseg3r_core.features.handcrafted import color_features, texture_features
 from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.types import Frame, Geometry
 
@@ -14,7 +15,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def features(image, **settings):
-    return HandcraftedFeatures(**settings)(Frame(0, 0.0, torch.from_numpy(image)), Geometry.empty()).features
+    return make_handcrafted(**settings)(Frame(0, 0.0, torch.from_numpy(image)), Geometry.empty()).features
 
 
 def plain(color, height=32, width=32):
@@ -87,7 +88,7 @@ def test_weights_choose_what_counts():
 def test_objects_of_a_rendered_room_look_more_like_themselves_than_like_others():
     cv2 = pytest.importorskip("cv2")
     folder = SHARED / "data/rooms/room_11"
-    model = HandcraftedFeatures(cell=8)
+    model = make_handcrafted(cell=8)
 
     def averages(index):
         image = cv2.cvtColor(cv2.imread(str(folder / f"color/{index}.jpg")), cv2.COLOR_BGR2RGB)

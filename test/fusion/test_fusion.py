@@ -117,7 +117,7 @@ def test_boxes_of_more_masks_than_are_done_at_once():
 
 
 def test_lift_by_hand():
-    lifted = Lift(PointBoxes())(proposals((0, 16, 0, 16), (16, 32, 20, 40)), wall())
+    lifted = Lift(PointBoxes(), 10)(proposals((0, 16, 0, 16), (16, 32, 20, 40)), wall())
     assert lifted.areas.tolist() == [256, 320]
     torch.testing.assert_close(lifted.boxes[0, 1], torch.tensor([0.15, 0.15, 2.0]), atol=0.01, rtol=0)
     assert lifted.labels[0, 0] == 1
@@ -128,22 +128,22 @@ def test_lift_by_hand():
 def test_a_mask_without_points_has_no_place():
     geometry = wall()
     geometry.confidence[:, :16] = 0
-    lifted = Lift(PointBoxes())(proposals((0, 16, 0, 16), (16, 32, 20, 40)), geometry)
+    lifted = Lift(PointBoxes(), 10)(proposals((0, 16, 0, 16), (16, 32, 20, 40)), geometry)
     assert len(lifted) == 1
     assert set(lifted.labels.unique().tolist()) == {0, 1}
     assert lifted.labels[20, 30] == 1
 
 
 def test_of_overlapping_masks_the_better_wins_and_of_equals_the_smaller():
-    lifted = Lift(PointBoxes())(proposals((0, 32, 0, 48), (0, 16, 0, 16)), wall())
+    lifted = Lift(PointBoxes(), 10)(proposals((0, 32, 0, 48), (0, 16, 0, 16)), wall())
     assert lifted.areas.tolist() == [32 * 48 - 256, 256]
     unequal = dataclasses.replace(proposals((0, 32, 0, 24), (0, 16, 0, 48)), scores=torch.tensor([0.9, 0.5]))
-    assert Lift(PointBoxes())(unequal, wall()).areas.tolist() == [32 * 24, 16 * 24]
+    assert Lift(PointBoxes(), 10)(unequal, wall()).areas.tolist() == [32 * 24, 16 * 24]
 
 
 @pytest.mark.parametrize("boxes", [PointBoxes(), KeyBoxes(16, 0.3)])
 def test_no_masks_flow_through(boxes):
-    lifted = Lift(boxes)(MaskProposals.empty(32, 48), wall())
+    lifted = Lift(boxes, 10)(MaskProposals.empty(32, 48), wall())
     assert len(lifted) == 0
     assert lifted.boxes.shape == (0, 2, 3)
 

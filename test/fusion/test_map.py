@@ -22,7 +22,7 @@ def labels(map_):
 
 
 def test_one_voxel_by_hand():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.004, 0.008, 0.012], [3, 3, 5], (30, 60, 90))
     points, colors = m.points()
     torch.testing.assert_close(points, torch.tensor([[0.008, 0.005, 0.005]]))
@@ -34,7 +34,7 @@ def test_one_voxel_by_hand():
 
 
 def test_ties_go_to_the_newest():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.01], [9])
     observe(m, [0.01], [4])
     assert labels(m)[0].tolist() == [4]
@@ -42,7 +42,7 @@ def test_ties_go_to_the_newest():
 
 
 def test_unlabelled_points_have_a_voxel_and_no_vote():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.01, 0.05], [0, 7])
     assert len(m) == 2
     assert sorted(labels(m)[0].tolist()) == [0, 7]
@@ -52,7 +52,7 @@ def test_unlabelled_points_have_a_voxel_and_no_vote():
 
 
 def test_points_without_a_vote_to_give_count_for_the_place_alone():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.004, 0.008], [3, 0], (30, 60, 90))
     m.extend(torch.tensor([[0.012, 0.005, 0.005], [0.05, 0.005, 0.005]]), torch.full((2, 3), 90, dtype=torch.uint8))
     points, colors = m.points()
@@ -64,7 +64,7 @@ def test_points_without_a_vote_to_give_count_for_the_place_alone():
 
 
 def test_nothing_is_known_of_an_empty_map():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     assert m.votes.ids_at(torch.rand(3, 3)).tolist() == [0, 0, 0]
     observe(m, [], [])
     assert len(m) == 0
@@ -72,7 +72,7 @@ def test_nothing_is_known_of_an_empty_map():
 
 
 def test_a_renamed_id_sums_its_votes():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     for id in (1, 1, 2, 3, 3, 3):
         observe(m, [0.01], [id])
     assert labels(m)[0].tolist() == [3]
@@ -85,7 +85,7 @@ def test_a_renamed_id_sums_its_votes():
 
 
 def test_a_renamed_id_takes_its_place_where_the_other_never_was():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.01, 0.05], [2, 5])
     m.votes.rename(2, 1)
     assert sorted(labels(m)[0].tolist()) == [1, 5]
@@ -93,7 +93,7 @@ def test_a_renamed_id_takes_its_place_where_the_other_never_was():
 
 
 def test_an_id_struck_out_never_leads_again():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.01, 0.01], [5, 7])  # as many votes in the same frame: the greater id leads
     assert labels(m)[0].tolist() == [7]
     m.votes.strike(torch.tensor([5]))
@@ -104,7 +104,7 @@ def test_an_id_struck_out_never_leads_again():
 
 
 def test_a_voxel_forgets_the_least_voted():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     for id in (1, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5):  # five ids for four places: 2, the oldest of the least, goes
         observe(m, [0.01], [id])
     assert labels(m)[0].tolist() == [5]
@@ -114,7 +114,7 @@ def test_a_voxel_forgets_the_least_voted():
 
 
 def test_many_wrong_ids_cost_no_memory():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     for id in range(1, 200):
         observe(m, [0.01] * 3, [7, 7, 1000 + id])
     assert labels(m)[0].tolist() == [7]
@@ -122,7 +122,7 @@ def test_many_wrong_ids_cost_no_memory():
 
 
 def test_what_changed_is_told_once():
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     observe(m, [0.01, 0.05, 0.09], [1, 2, 2])
     assert m.votes.take_changed().tolist() == [0, 1, 2]
     assert m.votes.take_changed().tolist() == []
@@ -165,7 +165,7 @@ def test_what_was_shown_stays_as_it_was():
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), max_size=12), max_size=6))
 def test_votes_are_counted_as_a_counter_would(frames):
-    m, truth, newest = VoxelMap(0.02), Counter(), {}
+    m, truth, newest = VoxelMap(0.02, "cpu"), Counter(), {}
     for time, frame in enumerate(frames):
         observe(m, [0.01 + 0.02 * x for x, _ in frame], [id for _, id in frame])
         truth.update(frame)
@@ -179,7 +179,7 @@ def test_votes_are_counted_as_a_counter_would(frames):
 
 def test_a_mean_does_not_creep():
     """Ten thousand frames of one point: in float32 the sum would lose millimetres."""
-    m = VoxelMap(0.02)
+    m = VoxelMap(0.02, "cpu")
     for _ in range(100):
         observe(m, [50.013] * 1000, [1] * 1000)
     assert m.points()[0][0, 0].item() == pytest.approx(50.013, abs=1e-5)

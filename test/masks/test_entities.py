@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from defaults import make_fastsam, make_mask2former
 
-from moonseg3r_core.build_entities import make_cropformer, make_fastsam, make_mask2former
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency
-from moonseg3r_core.masks.mask2former import Mask2FormerMasks, entities, inner_size
+from moonseg3r_core.masks.cropformer import build as build_cropformer
+from moonseg3r_core.masks.mask2former import build as build_mask2former
+from moonseg3r_core.masks.mask2former import entities, inner_size
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry
 
@@ -83,7 +85,7 @@ def test_pixels_are_those_of_transformers_own_preprocessing(size):
 def test_our_forward_is_transformers_own(tmp_path, labels):
     net = small_net(labels)
     net.save_pretrained(tmp_path)
-    room = make_mask2former(str(tmp_path), "float32", CPU, min_area=1, short_side=64, long_side=96)
+    room = build_mask2former(str(tmp_path), "float32", CPU, min_area=1, short_side=64, long_side=96)
     given = frame(90, 130)
     pixels = normalize_image(given.image, *inner_size(90, 130, 64, 96))
     assert pixels.shape == (1, 3, 64, 96)
@@ -139,13 +141,13 @@ def test_masks_come_at_the_size_of_the_image():
 
 def test_nothing_found_is_no_mask(tmp_path):
     assert entities(logits([0.1, 0.9]), torch.zeros(1, 2, 2), (4, 6), confidence=0.99).masks.shape == (0, 4, 6)
-    room = Mask2FormerMasks(small_net(), confidence=1.0, short_side=32)
+    room = make_mask2former(small_net(), confidence=1.0, short_side=32)
     assert room(frame(20, 30), NOTHING).masks.shape == (0, 20, 30)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (37, 211), (1, 1)])
 def test_a_frame_becomes_disjoint_masks_largest_first(size):
-    room = Mask2FormerMasks(small_net(), min_area=1, short_side=64, long_side=128, confidence=0.2)
+    room = make_mask2former(small_net(), min_area=1, short_side=64, long_side=128, confidence=0.2)
     out = room(frame(*size), NOTHING)
     assert out.masks.shape[1:] == size
     assert disjoint_and_ordered(out)
@@ -157,7 +159,7 @@ def test_a_frame_becomes_disjoint_masks_largest_first(size):
 def test_half_precision_says_about_the_same(tmp_path, precision):
     small_net().save_pretrained(tmp_path)
     full, half = (
-        make_mask2former(str(tmp_path), numbers, CPU, min_area=1, short_side=64, confidence=0.2)
+        build_mask2former(str(tmp_path), numbers, CPU, min_area=1, short_side=64, confidence=0.2)
         for numbers in ("float32", precision)
     )
     assert next(half.net.parameters()).dtype == getattr(torch, precision)
@@ -169,7 +171,7 @@ def test_half_precision_says_about_the_same(tmp_path, precision):
 def test_transformers_that_is_not_here_is_named_with_the_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingDependency, match='python -m pip install "transformers'):
-        make_mask2former(str(tmp_path), "float32", CPU)
+        build_mask2former(str(tmp_path), "float32", CPU)
 
 
 # --- FastSAM
@@ -280,7 +282,7 @@ def write_scene(folder, names=("0", "10"), inner="output/mask"):
 
 
 def written(folder, min_area=1):
-    return make_cropformer(str(folder), "", "", "", 0.5, CPU, min_area)
+    return build_cropformer(str(folder), "", "", "", 0.5, CPU, min_area)
 
 
 @pytest.mark.parametrize("inner", ["output/mask", "scene0011_00/output/mask", "."])
@@ -376,7 +378,7 @@ def project(monkeypatch, tmp_path):
 
 
 def live(project, net="cropformer_hornet_3x", weights="model.pth", confidence=0.5, min_area=1):
-    return make_cropformer("", str(project), net, str(project / weights), confidence, CPU, min_area)
+    return build_cropformer("", str(project), net, str(project / weights), confidence, CPU, min_area)
 
 
 def test_cropformer_runs_live_through_its_authors_predictor(project):
@@ -416,4 +418,4 @@ def test_code_that_is_not_here_is_named_with_its_licence_and_what_to_do(project,
 def test_the_project_that_is_not_given_is_named(project):
     for given in (str(project / "mask2former"), ""):
         with pytest.raises(MissingDependency, match=rf"is '{given}', no folder with .*masks\.cropformer\.folder"):
-            make_cropformer("", given, "", "", 0.5, CPU, 1)
+            build_cropformer("", given, "", "", 0.5, CPU, 1)

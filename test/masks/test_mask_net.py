@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 from damage import damaged
+from defaults import make_nano_masks
 from hypothesis import given, settings
 from safetensors.torch import save_file
 from torch import nn
 
-from moonseg3r_core.build_masks import make_nano_masks
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.masks.affinities import OFFSETS, boundaries, joined, labels_of, pairs, views
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
-from moonseg3r_core.masks.nano import NanoMasks, inner_size
+from moonseg3r_core.masks.nano import build as build_nano
+from moonseg3r_core.masks.nano import inner_size
 from moonseg3r_core.types import Frame, Geometry
 
 pytest.importorskip("lightning_fabric")
@@ -131,17 +132,17 @@ def frame_of(ids):
 def test_the_room_gives_disjoint_masks_largest_first():
     ids = drawn("aaabb", "acabb", "aaabb")
     frame = frame_of(ids)
-    found = NanoMasks(Telling(), min_area=1, long_side=20)(frame, Geometry.empty(*frame.size))
+    found = make_nano_masks(Telling(), min_area=1, long_side=20)(frame, Geometry.empty(*frame.size))
     expected = np.stack([ids == ord(letter) for letter in "abc"])  # 128, 96 and 16 pixels
     np.testing.assert_array_equal(found.masks.numpy(), expected)
-    found = NanoMasks(Telling(), min_area=17, long_side=20)(frame, Geometry.empty(*frame.size))
+    found = make_nano_masks(Telling(), min_area=17, long_side=20)(frame, Geometry.empty(*frame.size))
     np.testing.assert_array_equal(found.masks.numpy(), expected[:2])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (480, 640)])
 def test_pictures_of_any_size_bring_masks_of_that_size(size):
     frame = Frame(0, 0.0, torch.full((*size, 3), 90, dtype=torch.uint8))
-    found = NanoMasks(MaskNet((8, 8)).eval(), min_area=1)(frame, Geometry.empty(*size))
+    found = make_nano_masks(MaskNet((8, 8)).eval(), min_area=1)(frame, Geometry.empty(*size))
     assert found.masks.shape[1:] == size
     assert (found.masks.sum(0) == 1).all()
 
@@ -165,7 +166,7 @@ def test_a_file_holds_the_net(tmp_path):
     assert again.widths == net.widths
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
-    room = make_nano_masks(str(file), torch.device("cpu"), min_area=7)
+    room = build_nano(str(file), torch.device("cpu"), min_area=7)
     assert (room.min_area, room.net.widths) == (7, (8, 16))
 
 

@@ -1,22 +1,20 @@
 """Masks: overlaps drawn on paper, files of every kind, regions that are objects."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from defaults import make_regions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.config import RegionsConfig
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.masks.filters import MaskFilter, from_labels, paint_labels
 from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions, mutual_best
 from moonseg3r_core.masks.precomputed import PrecomputedMasks
-from moonseg3r_core.masks.regions import RegionMasks
 from moonseg3r_core.masks.surface import surface_of
 from moonseg3r_core.types import Frame, Geometry, MaskProposals, PixelGrid
 
@@ -150,7 +148,7 @@ def test_binary_pictures_of_a_frame_become_masks_and_the_smaller_lies_on_top(tmp
 
 def test_void_masks_give_empty_proposals(tmp_path):
     write(tmp_path / "3.png", np.zeros((6, 8), np.uint16))
-    assert PrecomputedMasks(str(tmp_path))(frame(), NOTHING).masks.shape == (0, 6, 8)
+    assert PrecomputedMasks(str(tmp_path), 50)(frame(), NOTHING).masks.shape == (0, 6, 8)
 
 
 def test_a_frame_without_a_file_is_counted_and_said_once(tmp_path, caplog):
@@ -177,7 +175,7 @@ def test_masks_of_another_size_are_resized_when_the_aspect_agrees(tmp_path, capl
 def test_masks_of_another_shape_are_rejected(tmp_path, size):
     write(tmp_path / "3.png", drawn_labels())
     with pytest.raises(FrameRejected, match=rf"must be {size[1]} x {size[0]} like the image, got 8 x 6"):
-        PrecomputedMasks(str(tmp_path))(frame(*size), NOTHING)
+        PrecomputedMasks(str(tmp_path), 50)(frame(*size), NOTHING)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
@@ -196,7 +194,7 @@ def test_colored_labels_and_empty_folders_are_rejected(tmp_path):
     colored[0, 0] = (1, 2, 3)
     write(tmp_path / "3.png", colored)
     (tmp_path / "4").mkdir()
-    model = PrecomputedMasks(str(tmp_path))
+    model = PrecomputedMasks(str(tmp_path), 50)
     with pytest.raises(FrameRejected, match="one channel"):
         model(frame(), NOTHING)
     with pytest.raises(FrameRejected, match="one binary PNG per mask"):
@@ -210,10 +208,10 @@ def test_gray_saved_as_color_is_read(tmp_path):
 
 def test_a_folder_that_is_missing_or_holds_no_masks_is_an_error(tmp_path):
     with pytest.raises(InputError, match="found none"):
-        PrecomputedMasks(str(tmp_path / "absent"))(frame(), NOTHING)
+        PrecomputedMasks(str(tmp_path / "absent"), 50)(frame(), NOTHING)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="got neither"):
-        PrecomputedMasks(str(tmp_path))(frame(), NOTHING)
+        PrecomputedMasks(str(tmp_path), 50)(frame(), NOTHING)
 
 
 # --- regions
@@ -287,7 +285,7 @@ def best_iou(out, truth):
 
 def test_two_boxes_on_a_plane_are_three_regions():
     image, depth, truth = look_down()
-    out = RegionMasks()(*seen(image, depth))
+    out = make_regions()(*seen(image, depth))
     assert len(out) == 3
     for object_id in (0, 1, 2):
         assert best_iou(out, truth == object_id) > 0.85
@@ -296,14 +294,14 @@ def test_two_boxes_on_a_plane_are_three_regions():
 
 def test_without_points_color_alone_decides():
     image, depth, truth = look_down()
-    out = RegionMasks()(*seen(image, depth * 0))
+    out = make_regions()(*seen(image, depth * 0))
     assert len(out) == 2
     assert best_iou(out, truth == 1) > 0.85
 
 
 def test_a_black_frame_is_one_region():
     image, depth, _ = look_down()
-    out = RegionMasks()(*seen(image * 0, depth * 0))
+    out = make_regions()(*seen(image * 0, depth * 0))
     assert len(out) == 1
     assert bool(out.masks.all())
 
@@ -311,14 +309,14 @@ def test_a_black_frame_is_one_region():
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (37, 500)])
 def test_odd_sizes_pass(size):
     rng = np.random.default_rng(1)
-    out = RegionMasks(min_area=1)(*seen(rng.integers(0, 255, (*size, 3)).astype(np.uint8), np.ones(size, np.float32)))
+    out = make_regions(min_area=1)(*seen(rng.integers(0, 255, (*size, 3)).astype(np.uint8), np.ones(size, np.float32)))
     assert out.masks.shape[1:] == size
     assert len(out) >= 1
 
 
 def test_the_same_frame_gives_the_same_regions():
     given_frame = seen(*look_down()[:2])
-    assert torch.equal(RegionMasks()(*given_frame).masks, RegionMasks()(*given_frame).masks)
+    assert torch.equal(make_regions()(*given_frame).masks, make_regions()(*given_frame).masks)
 
 
 def test_a_geometry_on_a_grid_of_its_own_lands_on_the_image():
@@ -328,7 +326,7 @@ def test_a_geometry_on_a_grid_of_its_own_lands_on_the_image():
     k = torch.tensor([[70.0, 0, 29.75], [0, 70.0, 29.75], [0, 0, 1]])
     z = torch.from_numpy(half.copy())
     geometry = Geometry(torch.zeros(60, 68, 3), (z > 0).float(), z, torch.eye(4).double(), k, small)
-    out = RegionMasks()(Frame(0, 0.0, torch.from_numpy(image)), geometry)
+    out = make_regions()(Frame(0, 0.0, torch.from_numpy(image)), geometry)
     assert best_iou(out, truth == 2) > 0.8
 
 
@@ -355,13 +353,9 @@ def test_the_kitchen_brings_masks_and_regions_find_its_table():
     depth = cv2.imread(str(folder / "depth/0.png"), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
     given_frame, geometry = seen(image, depth)
     geometry.intrinsics[0, 0] = geometry.intrinsics[1, 1] = 527.4
-    given = PrecomputedMasks(str(folder / "masks"))(given_frame, geometry)
+    given = PrecomputedMasks(str(folder / "masks"), 50)(given_frame, geometry)
     stored = cv2.imread(str(folder / "masks/0.png"), cv2.IMREAD_UNCHANGED)
     assert len(given) == sum(int((stored == i).sum()) >= 50 for i in np.unique(stored) if i)
     truth = cv2.imread(str(folder / "labels/0.png"), cv2.IMREAD_UNCHANGED)
     table = np.bincount(truth[300:420, 380:420].ravel()).argmax()
-    assert best_iou(RegionMasks()(given_frame, geometry), truth == table) > 0.5
-
-
-def test_the_constructor_and_the_configuration_say_the_same():
-    assert vars(RegionMasks()) == vars(RegionMasks(**asdict(RegionsConfig())))
+    assert best_iou(make_regions()(given_frame, geometry), truth == table) > 0.5

@@ -6,15 +6,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from defaults import make_automatic
 from PIL import Image
 from sam_nets import NETS, sam2, sam2_video, saved
 from torch.nn.functional import interpolate
 
-from moonseg3r_core.build import build_segmenter, recipes
+from moonseg3r_core.build import build_segmenter, make_stage
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.masks.automatic import point_grid
-from moonseg3r_core.masks.sam import AutomaticMasks, Padded, Stretched, predict, prepared
+from moonseg3r_core.masks.sam import Padded, Stretched, predict, prepared
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
@@ -39,7 +40,7 @@ def frame_of(image):
 
 
 def room_of(kind, net=None, **settings):
-    return AutomaticMasks(
+    return make_automatic(
         net or NETS[kind](), FITS[kind], points_per_side=5, points_per_batch=7, **(LENIENT | settings)
     )
 
@@ -195,7 +196,7 @@ def built(kind, folder, **settings):
     """The room as a configuration makes it."""
     given = {"masks.kind": kind, f"masks.{kind}.weights": str(folder), "reconstruction.kind": "rgbd", "device": "cpu"}
     given |= {f"masks.{kind}.{name}": value for name, value in settings.items()}
-    return recipes(load_config(overrides=given), CPU)["masks"]()
+    return make_stage("masks", load_config(overrides=given))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -254,7 +255,7 @@ def test_half_precision_inside_and_float32_decisions(kind, tmp_path):
     assert len(half(frame_of(picture()), NOWHERE)) > 1
 
 
-def test_presets_and_settings_make_the_room(tmp_path):
+def test_presets_and_settings_build_the_model(tmp_path):
     folder = saved(sam2(), tmp_path)
     assert len(built("sam2", folder).grid) == 144
     assert len(built("sam2", folder, preset="published").grid) == 1024

@@ -1,20 +1,19 @@
 """The memory: keys, bank and map in exact small cases, then what must hold of recall whatever the scene."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from defaults import make_memory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.config import IndexMemoryConfig
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
-from moonseg3r_core.memory.memory import IndexMemory, NoMemory, most_seen
+from moonseg3r_core.memory.memory import NoMemory, most_seen
 from moonseg3r_core.memory.neighbor_hash import NeighborHash
 from moonseg3r_core.ops.spatial_keys import compute_spatial_keys
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
@@ -47,7 +46,7 @@ def halves(left=1, right=2):
 
 
 def memory(**settings):
-    return IndexMemory(**({"cell": CELL, "stride": 1} | settings))
+    return make_memory(**({"cell": CELL, "stride": 1} | settings))
 
 
 def told(recalled):
@@ -129,7 +128,7 @@ def test_more_queries_at_once_than_the_bank_holds():
 
 
 def test_the_unlimited_bank_keeps_all_and_no_gradient():
-    bank = QueryBank()
+    bank = QueryBank(0)
     bank.append(torch.zeros(0, 3))
     for start in range(100):
         bank.append(torch.full((7, 3), float(start), requires_grad=True))
@@ -160,7 +159,7 @@ def held(index):
 
 
 def test_the_map_update_as_the_supplement_words_it():
-    index = QueryIndexMap(0.3, "paper")
+    index = QueryIndexMap(0.3, "paper", 0, 0)
     index.update(positions((0, 0, 0), (0.1, 0, 0), (2, 0, 0)), np.array([0, 1, -1]))
     assert held(index) == {(0, 0, 0): [0], (0.1, 0, 0): [1], (2, 0, 0): []}, "the first frame appends all"
     # (-0.25 0 0) reaches only the first key; (0.2 0.1 0) both; (5 0 0) none.
@@ -169,13 +168,13 @@ def test_the_map_update_as_the_supplement_words_it():
 
 
 def test_grid_also_merges_the_new_keys_of_a_cell():
-    index = QueryIndexMap(0.3, "grid")
+    index = QueryIndexMap(0.3, "grid", 0, 0)
     index.update(positions((0.05, 0.1, 0.1), (0.15, 0.1, 0.1), (0.35, 0.1, 0.1)), np.array([0, 1, 0]))
     assert held(index) == {(0.1, 0.1, 0.1): [0, 1], (0.35, 0.1, 0.1): [0]}
 
 
 def test_keys_that_come_to_the_same_place_are_one():
-    index = QueryIndexMap(0.3, "paper")
+    index = QueryIndexMap(0.3, "paper", 0, 0)
     index.update(positions((0, 0, 0), (0.1, 0, 0), (0.2, 0, 0)), np.array([0, 1, 2]))
     index.update(positions((0.05, 0, 0)), np.array([3]))
     assert held(index) == {(0.05, 0, 0): [0, 1, 2, 3]}
@@ -207,14 +206,14 @@ def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
 
 
 def test_queries_per_key_keeps_the_newest_and_each_once():
-    index = QueryIndexMap(0.3, "paper", queries_per_key=3)
+    index = QueryIndexMap(0.3, "paper", queries_per_key=3, max_keys=0)
     for query in range(5):
         index.update(positions((0, 0, 0), (0.01, 0, 0)), np.array([query, query]))
     assert set(map(tuple, held(index).values())) == {(2, 3, 4)}
 
 
 def test_the_least_recently_seen_keys_go():
-    index = QueryIndexMap(0.3, "paper", max_keys=2)
+    index = QueryIndexMap(0.3, "paper", queries_per_key=0, max_keys=2)
     for query, place in enumerate((0, 10, 0, 20)):
         index.update(positions((place, 0, 0)), np.array([query]))
     assert held(index) == {(0, 0, 0): [0, 2], (20, 0, 0): [3]}
@@ -239,7 +238,7 @@ def brute_force(old, new, distance=0.3):
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 4), st.sampled_from([0.5, 1.5, 4.0]))
 def test_an_update_equals_the_rule_in_loops(seed, count, frames, extent):
     generator = np.random.default_rng(seed)
-    index, plain = QueryIndexMap(0.3, "paper"), []
+    index, plain = QueryIndexMap(0.3, "paper", 0, 0), []
     for frame in range(frames):
         new = generator.uniform(-extent, extent, (count, 3)).astype(np.float32)
         query = 10 * frame + generator.integers(-1, 5, count)
@@ -253,7 +252,7 @@ def test_an_update_equals_the_rule_in_loops(seed, count, frames, extent):
 def test_grid_bounds_the_density_that_paper_does_not():
     counts = {}
     for update in ("paper", "grid"):
-        index, generator = QueryIndexMap(0.3, update), np.random.default_rng(0)
+        index, generator = QueryIndexMap(0.3, update, 0, 0), np.random.default_rng(0)
         for _ in range(10):
             index.update(generator.uniform(0, 3, (900, 3)).astype(np.float32) * (1, 1, 0), np.zeros(900, dtype=int))
         counts[update] = len(index)
@@ -441,7 +440,7 @@ def test_bad_input_is_refused_and_nothing_is_lost():
 
 
 def test_the_settings_are_those_of_the_configuration():
-    assert len(IndexMemory(**asdict(IndexMemoryConfig())).recall(view(2.0))) == 0
+    assert len(make_memory().recall(view(2.0))) == 0
 
 
 # One real use.
@@ -451,7 +450,7 @@ def test_the_settings_are_those_of_the_configuration():
 @pytest.mark.parametrize("update", ["paper", "grid"])
 def test_a_kitchen_walk_recalls_what_is_in_view(update):
     cv2 = pytest.importorskip("cv2")
-    room = IndexMemory(update=update)
+    room = make_memory(update=update)
     k = torch.from_numpy(np.loadtxt(KITCHEN / "intrinsic" / "intrinsic_depth.txt")[:3, :3]).float()
     frames = sorted(int(file.stem) for file in (KITCHEN / "depth").glob("*.png"))[:60:6]
     for start, number in enumerate(frames):

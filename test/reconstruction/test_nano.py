@@ -16,10 +16,11 @@ from nano_file import SIZES, write_nano
 from PIL import Image
 
 from moonseg3r_core import build_segmenter, load_config
-from moonseg3r_core.build import advice, check_recording, needs, reconstruction, weights_of
+from moonseg3r_core.build import hash_weights, make_stage
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, SourceError
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
+from moonseg3r_core.resolve import check_recording, required_inputs, resolve, usage_hint
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.weights.embedded import EMBEDDED
 from moonseg3r_core.weights.store import sha256_of
@@ -44,7 +45,7 @@ def configured(**settings):
 
 
 def net_of(config):
-    return reconstruction(config, torch.device("cpu"))().net
+    return make_stage("reconstruction", config).net
 
 
 # The room
@@ -78,7 +79,7 @@ def test_other_weights_take_the_place_of_the_embedded_ones(tmp_path):
     file = write_nano(tmp_path / "mine.safetensors", larger)
     config = configured(reconstruction__nano__weights=str(file))
     assert net_of(config).sizes == larger
-    assert weights_of(config) == QUERIES | {str(file): sha256_of(file)}
+    assert hash_weights(resolve(config)) == QUERIES | {str(file): sha256_of(file)}
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -87,7 +88,7 @@ def test_a_random_net_has_the_sizes_that_its_file_says():
     net = net_of(config)
     assert net.sizes == SIZES
     assert not net.pose_token.equal(net_of(configured()).pose_token)
-    assert weights_of(config) == QUERIES | {"nano": "UNTRAINED"}
+    assert hash_weights(resolve(config)) == QUERIES | {"nano": "UNTRAINED"}
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -114,18 +115,18 @@ def test_features_of_an_encoder_that_is_not_there_are_refused():
 
 def test_images_alone_are_enough_and_what_else_there_is_is_told_of():
     exact = configured(reconstruction__kind="rgbd")
-    assert needs(configured()) == ()
+    assert required_inputs(configured()) == ()
     check_recording(configured(), "walk.mp4", ALL)
     with pytest.raises(SourceError, match=r"or set reconstruction\.kind=nano, which needs none"):
         check_recording(exact, "walk.mp4", ALL)
-    assert "room brings depth and poses" in advice(configured(), "room", ())
-    assert "reconstruction.kind=rgbd" in advice(configured(), "room", ())
-    assert advice(configured(), "room", ("poses",)) == advice(exact, "room", ()) == ""
+    assert "room brings depth and poses" in usage_hint(configured(), "room", ())
+    assert "reconstruction.kind=rgbd" in usage_hint(configured(), "room", ())
+    assert usage_hint(configured(), "room", ("poses",)) == usage_hint(exact, "room", ()) == ""
 
 
 def test_given_poses_are_needed_when_they_are_asked_for():
     config = configured(reconstruction__nano__pose="given")
-    assert needs(config) == ("poses",)
+    assert required_inputs(config) == ("poses",)
     with pytest.raises(SourceError, match=r"set reconstruction\.nano\.pose=model, which needs none"):
         check_recording(config, "walk.mp4", ALL)
 
@@ -213,5 +214,5 @@ def test_the_shipped_weights_load_strictly_and_walk():
     segmenter = build_segmenter(load_config(overrides={"device": "cpu"}))
     results = [segmenter.step(frame) for frame in SyntheticSequence(7, 120)[:5]]
     assert all(result.geometry.valid.any() and not result.geometry.held for result in results)
-    assert weights_of(load_config()) == QUERIES | {"nano": sha256_of(SHIPPED)}
+    assert hash_weights(resolve(load_config())) == QUERIES | {"nano": sha256_of(SHIPPED)}
     assert SHIPPED.with_suffix(".md").read_text().startswith("# nano")

@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 
-from moonseg3r_core.build_queries import EMBEDDED_FOR, make_learned, query_weights
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.io.safetensors import write_net
@@ -17,6 +16,7 @@ from moonseg3r_core.refinement.learned import (
     QueryNet,
     QuerySizes,
     ReferenceNet,
+    build,
     cell_shares,
     concatenated,
     frame_features,
@@ -24,6 +24,7 @@ from moonseg3r_core.refinement.learned import (
     read_query_net,
     write_query_net,
 )
+from moonseg3r_core.resolve import QUERY_WEIGHTS, resolve
 from moonseg3r_core.types import FeatureMap, Geometry, PixelGrid, Queries, Recalled
 
 SIZES = QuerySizes(geometric=3, semantic=5, width=16, heads=2, layers=2)
@@ -202,7 +203,7 @@ def test_a_file_holds_the_net(tmp_path, context):
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    assert make_learned(str(file), torch.device("cpu")).net.sizes == net.sizes
+    assert build(str(file), torch.device("cpu")).net.sizes == net.sizes
 
 
 def files_of_something_else(folder):
@@ -239,13 +240,13 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path, net):
 
 
 def test_each_kind_of_reconstruction_has_its_own_weights(tmp_path):
-    for kind, name in EMBEDDED_FOR.items():
+    for kind, name in QUERY_WEIGHTS.items():
         settings = {"reconstruction.kind": kind, "refinement.kind": "learned"}
-        assert query_weights(load_config(overrides=settings)) == name
+        assert resolve(load_config(overrides=settings)).refinement.learned.weights == name
         own = load_config(overrides={**settings, "refinement.learned.weights": str(tmp_path / "own")})
-        assert query_weights(own) == str(tmp_path / "own")
+        assert resolve(own).refinement.learned.weights == str(tmp_path / "own")
     with pytest.raises(ConfigError, match=r"moonseg3r train queries.*refinement\.learned\.weights") as refused:
-        query_weights(load_config(overrides={"reconstruction.kind": "cut3r", "refinement.kind": "learned"}))
+        resolve(load_config(overrides={"reconstruction.kind": "cut3r", "refinement.kind": "learned"}))
     assert len(str(refused.value).splitlines()) == 1
 
 

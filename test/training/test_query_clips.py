@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from moonseg3r_core.build import find_settled, recipes
+from moonseg3r_core.build import specify_stages
 from moonseg3r_core.config import load_config
 from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
+from moonseg3r_core.resolve import resolve
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 from moonseg3r_core.training.queries.clips import batched, make_query_clip, moved
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
@@ -66,7 +67,8 @@ def test_masks_that_a_scene_brings_are_its_own(tmp_path):
 
 def walked(seen, config, refinement):
     """The queries of a window's frames, by the house's rooms, without a merge."""
-    rooms = {name: recipe() for name, recipe in recipes(find_settled(config, None), CPU).items() if name in NEEDED}
+    specs = specify_stages(resolve(config))
+    rooms = {name: specs[name].make() for name in NEEDED}
     for frame in seen.frames:
         geometry = rooms["reconstruction"](frame)
         proposals = seen.masks(frame, geometry)

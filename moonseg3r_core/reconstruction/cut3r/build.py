@@ -28,7 +28,7 @@ RANDOM = "set reconstruction.random=true for an untrained net, which is good for
 _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
 
 
-def make_cut3r(
+def build_cut3r(
     model: str,
     weights: str,
     rope_fp16: bool,
@@ -49,9 +49,9 @@ def make_cut3r(
     return Cut3rReconstruction(net, attention=watched, precision=precision, **room)
 
 
-def make_nano(**settings: Any) -> Cut3rReconstruction:
-    """The room as `reconstruction.nano` describes it: CUT3R's with the small net of our own. Raises as `make_cut3r`."""
-    return make_cut3r(model=NANO, rope_fp16=False, **settings)
+def build_nano(**settings: Any) -> Cut3rReconstruction:
+    """The room as `reconstruction.nano` describes it: CUT3R's with the small net of our own. Raises as `build_cut3r`."""
+    return build_cut3r(model=NANO, rope_fp16=False, **settings)
 
 
 def open_net(
@@ -106,7 +106,7 @@ def find_sizes(model: str, weights: str) -> Cut3rSizes:
 
 def find_weights(model: str, weights: str) -> Path:
     """The file with a model's weights: the one named, else the installed one. Raises WeightsError where it is missing."""
-    if not weights and model == "cut3r-tiny":
+    if model == "cut3r-tiny" and weights in ("", model):
         raise ConfigError(f"reconstruction.cut3r.model=cut3r-tiny has no weights; {RANDOM}, or choose cut3r-512.")
     try:
         return find(weights or model)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.masks.config import MasksConfig, NanoMasksConfig
 from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.ops.pooling import paint_labels
@@ -19,6 +21,10 @@ SMALLEST = 100  # pixels of an object that counts
 _WALK = 160  # frames of a walk, of which some are looked at
 Masks = Callable[[Frame, Geometry], MaskProposals]
 
+_AS_SHIPPED = {"min_area": MasksConfig().min_area} | {
+    n: v for n, v in asdict(NanoMasksConfig()).items() if n != "weights"
+}
+
 
 class HeldOutMasks:
     """Some pictures of walks through held-out rooms, 320 x 240, kept in memory."""
@@ -28,7 +34,7 @@ class HeldOutMasks:
 
     def scores(self, net: MaskNet) -> dict[str, float]:
         """As `score`, of a net's masks."""
-        masks = NanoMasks(net.eval())
+        masks = NanoMasks(net.eval(), **_AS_SHIPPED)
         found = score(masks, self.pictures)
         net.train()
         return found

@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from moonseg3r_core.build import weights_of
+from moonseg3r_core.build import hash_weights
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.resolve import resolve
 from moonseg3r_core.training.data.stream import mixed
 from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
@@ -38,7 +39,7 @@ class ClipShelf:
 
     def __init__(self, recipe: QueryRecipe, device: torch.device, folder: Path | None = None) -> None:
         self.recipe, self.device, self.folder = recipe, device, folder
-        self._models, self._facts = FrozenModels(recipe.config, device), _facts(recipe.config)
+        self._models, self._facts = FrozenModels(recipe.config, device), _facts(resolve(recipe.config))
         if folder:
             _make(folder)
 
@@ -104,7 +105,7 @@ def _facts(config: Config) -> str:
     """What the frozen models are, and what else a clip depends on."""
     sections = {name: asdict(getattr(config, name)) for name in ("reconstruction", "masks", "features", "memory")}
     lift = {name: getattr(config.fusion, name) for name in ("boxes", "min_points")}
-    return json.dumps([sections, lift, weights_of(config), _VERSION], sort_keys=True)
+    return json.dumps([sections, lift, hash_weights(config), _VERSION], sort_keys=True)
 
 
 def _make(folder: Path) -> None:

@@ -10,10 +10,11 @@ from PIL import Image
 from walks import EXACT
 
 from moonseg3r_core import build_segmenter, load_config, load_map, save_map
-from moonseg3r_core.build import check_recording, needs, weights_of
+from moonseg3r_core.build import hash_weights
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError, SourceError
 from moonseg3r_core.reconstruction.cut3r.build import open_net
+from moonseg3r_core.resolve import check_recording, required_inputs, resolve
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 
@@ -128,10 +129,10 @@ def test_settings_that_cannot_be_met_are_refused_in_words(settings, message):
 
 
 def test_what_is_needed_of_a_recording_depends_on_whose_poses_count():
-    assert needs(load_config(overrides=EXACT)) == ("depth", "intrinsics", "poses")
-    assert needs(configured()) == ()
-    assert needs(configured(reconstruction__cut3r__pose="given")) == ("poses",)
-    assert weights_of(load_config(overrides=EXACT)) == {}
+    assert required_inputs(load_config(overrides=EXACT)) == ("depth", "intrinsics", "poses")
+    assert required_inputs(configured()) == ()
+    assert required_inputs(configured(reconstruction__cut3r__pose="given")) == ("poses",)
+    assert hash_weights(resolve(load_config(overrides=EXACT))) == {}
 
 
 @pytest.mark.parametrize(("pose", "way_out"), [("given", "reconstruction.cut3r.pose=model"), ("model", "")])
