@@ -29,21 +29,23 @@ Every command and option, written from the code by `tools/cli_page.py`; `moonseg
 
 def main(path: Path) -> None:
     """Write the page."""
-    path.write_text(page(), encoding="utf-8")
+    path.write_text(render_page(), encoding="utf-8")
 
 
-def page() -> str:
+def render_page() -> str:
     """The whole page in Markdown."""
-    found = [(parser, help) for name in COMMANDS for parser, help in commands(name)]
-    contents = table(("command", "what"), *((f"[`{p.prog}`](#{p.prog.replace(' ', '-')})", help) for p, help in found))
-    return "\n".join([HEAD, contents, *(section(parser) for parser, _ in found)]).rstrip() + "\n"
+    found = [(parser, help) for name in COMMANDS for parser, help in list_commands(name)]
+    contents = render_table(
+        ("command", "what"), *((f"[`{p.prog}`](#{p.prog.replace(' ', '-')})", help) for p, help in found)
+    )
+    return "\n".join([HEAD, contents, *(render_section(parser) for parser, _ in found)]).rstrip() + "\n"
 
 
-def commands(name: str) -> Iterator[tuple[Parser, str]]:
+def list_commands(name: str) -> Iterator[tuple[Parser, str]]:
     """The parsers that do something under a command's name, with what each does in short."""
-    command = inner(build_parser([name])).choices[name]
+    command = get_subparsers(build_parser([name])).choices[name]
     try:
-        actions = inner(command)
+        actions = get_subparsers(command)
     except StopIteration:
         yield command, COMMANDS[name]
         return
@@ -53,28 +55,30 @@ def commands(name: str) -> Iterator[tuple[Parser, str]]:
         yield ros or parser, helps[action]
 
 
-def inner(parser: Parser) -> argparse._SubParsersAction:
+def get_subparsers(parser: Parser) -> argparse._SubParsersAction:
     """The commands below a parser. Raises StopIteration where there are none."""
     return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
 
 
-def section(parser: Parser) -> str:
+def render_section(parser: Parser) -> str:
     """One command: its usage, what it says of itself, and its arguments."""
     takes = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     needed = [action for action in takes if action.required or not action.option_strings]
-    usage = " ".join([parser.prog, *map(_call, needed), "[OPTIONS]" if len(needed) < len(takes) else ""]).strip()
-    rows = [(f"`{', '.join(_names(action))}`", action.help or "") for action in takes]
+    usage = " ".join(
+        [parser.prog, *map(_format_usage, needed), "[OPTIONS]" if len(needed) < len(takes) else ""]
+    ).strip()
+    rows = [(f"`{', '.join(_format_names(action))}`", action.help or "") for action in takes]
     parts = [
         f"## {parser.prog}",
         f"    {usage}",
         _wrap(parser.description),
         _wrap(parser.epilog),
-        table(("argument", "what"), *rows) if rows else "",
+        render_table(("argument", "what"), *rows) if rows else "",
     ]
     return "\n\n".join(filter(None, parts)).rstrip() + "\n"
 
 
-def table(*rows: Sequence[str]) -> str:
+def render_table(*rows: Sequence[str]) -> str:
     """A Markdown table whose first row is its head; free of ROS, unlike `moonseg3r_ros.tables`."""
     head, *rest = rows
     lines = [head, ["---"] * len(head), *rest]
@@ -86,17 +90,17 @@ def _wrap(text: str | None) -> str:
     return "\n".join("\n".join(textwrap.wrap(line, 120)) for line in (text or "").splitlines())
 
 
-def _call(action: argparse.Action) -> str:
+def _format_usage(action: argparse.Action) -> str:
     """How an argument stands in a command's usage."""
-    return " ".join([*action.option_strings[:1], _values(action)])
+    return " ".join([*action.option_strings[:1], _format_values(action)])
 
 
-def _names(action: argparse.Action) -> list[str]:
-    values = _values(action)
+def _format_names(action: argparse.Action) -> list[str]:
+    values = _format_values(action)
     return [f"{name} {values}".strip() for name in action.option_strings] or [values]
 
 
-def _values(action: argparse.Action) -> str:
+def _format_values(action: argparse.Action) -> str:
     """What follows an option's name, or stands for a positional argument."""
     if action.nargs == 0:
         return ""

@@ -16,17 +16,17 @@ def tool():
 
 
 def test_the_page_is_as_it_would_be_written(tool):
-    assert (ROOT / "docs" / "cli.md").read_text() == tool["page"](), "run: python tools/cli_page.py docs/cli.md"
+    assert (ROOT / "docs" / "cli.md").read_text() == tool["render_page"](), "run: python tools/cli_page.py docs/cli.md"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_every_command_has_help_and_every_argument_of_it_too(tool, name):
-    for parser, short in tool["commands"](name):
+    for parser, short in tool["list_commands"](name):
         assert short, parser.prog
         assert parser.description, parser.prog
         assert [action.dest for action in parser._actions if not action.help] == [], parser.prog
-        assert f"\n## {parser.prog}\n" in tool["page"]()
-        assert all(f"{option}" in tool["section"](parser) for option in options(parser))
+        assert f"\n## {parser.prog}\n" in tool["render_page"]()
+        assert all(f"{option}" in tool["render_section"](parser) for option in options(parser))
 
 
 def options(parser):

@@ -43,5 +43,5 @@ def test_every_page_of_docs_is_reached_from_the_readme():
 
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# The house, again\n[a](nowhere.md) [b](#the-house-again) [c](#gone) [d](https://example.org/x)\n")
+    page.write_text("# The title, again\n[a](nowhere.md) [b](#the-title-again) [c](#gone) [d](https://example.org/x)\n")
     assert list(broken(page)) == ["nowhere.md", "#gone"]
