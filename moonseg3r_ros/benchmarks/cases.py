@@ -1,4 +1,4 @@
-"""The node's benchmarks, each in a process of its own: `CASE BAG NUMBER ...` prints its rows as JSON."""
+"""The node's benchmarks, one a process: `CASE BAG NUMBER ...` prints the rows of a case as JSON."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from moonseg3r_ros.benchmarks.rig import NODE, TOPICS, Rig
 from moonseg3r_ros.interface import OUTPUTS, QOS
 
 Row = dict[str, Any]
-LARGE = 300_000  # points
-KEY = "map.min_observations"  # of those that the worker takes over between two frames
+LARGE_MAP = 300_000  # points
+PARAMETER = "map.min_observations"  # the worker applies it between two frames
 
 
-def latency(bag: str, rate: float, voxel: float) -> list[Row]:
-    """Milliseconds beyond the core's step; `voxel` is the edge with which the map grows large, metres."""
+def measure_latency(bag: str, rate: float, voxel: float) -> list[Row]:
+    """Measure milliseconds beyond the core's step. `voxel`, metres, makes the large map."""
     with Rig(bag) as rig:
-        rows = [_latency("nobody listens", rig, rate)]
+        rows = [_measure_row("nobody listens", rig, rate)]
     with Rig(bag) as rig:
-        rows.append(_latency("every topic heard", rig, rate, Times(rig)))
+        rows.append(_measure_row("every topic heard", rig, rate, FrameTimes(rig)))
     with Rig(bag, **{"map_rate": 100.0, "map.voxel": voxel}) as rig:
-        return [*rows, _latency("and a large map with each frame", rig, rate, Times(rig), LARGE)]
+        return [*rows, _measure_row("and a large map with each frame", rig, rate, FrameTimes(rig), LARGE_MAP)]
 
 
-def idle(bag: str, seconds: float) -> list[Row]:
-    """CPU of a node that has nothing to do."""
+def measure_idle_cpu(bag: str, seconds: float) -> list[Row]:
+    """Measure the CPU of a node without work."""
     with Rig(bag) as rig:
-        rows = [{"input": "none", "% of a core": rig.busy(seconds)}]
-        rig.client(Trigger, "pause")(Trigger.Request())
+        rows = [{"input": "none", "% of a core": rig.measure_cpu(seconds)}]
+        rig.make_client(Trigger, "pause")(Trigger.Request())
         rig.replay(1.0, "--loop")
-        rig.until(lambda: rig.count("received"), "images come")
-        return [*rows, {"input": "30 images/s, paused", "% of a core": rig.busy(seconds)}]
+        rig.wait_until(lambda: rig.count("received"), "images come")
+        return [*rows, {"input": "30 images/s, paused", "% of a core": rig.measure_cpu(seconds)}]
 
 
-def parameters(bag: str, times: float) -> list[Row]:
-    """Milliseconds until a parameter is answered while more frames come than the node can take."""
-    values = [[Parameter(KEY, value=2 + i % 2).to_parameter_msg()] for i in range(round(times))]
+def measure_parameter_calls(bag: str, times: float) -> list[Row]:
+    """Measure milliseconds of a parameter call while the node has more frames than it can process."""
+    values = [[Parameter(PARAMETER, value=2 + i % 2).to_parameter_msg()] for i in range(round(times))]
     with Rig(bag) as rig:
-        get, put = rig.client(GetParameters, "get_parameters"), rig.client(SetParameters, "set_parameters")
+        get, put = rig.make_client(GetParameters, "get_parameters"), rig.make_client(SetParameters, "set_parameters")
         rig.replay(1.0, "--loop")
-        rig.until(lambda: rig.count("dropped"), "the node has enough to do")
+        rig.wait_until(lambda: rig.count("dropped"), "the node has enough to do")
         answers = {
-            "get": [get(GetParameters.Request(names=[KEY])) for _ in values],
-            "set": [put(SetParameters.Request(parameters=one)) for one in values],
+            "get": [get(GetParameters.Request(names=[PARAMETER])) for _ in values],
+            "set": [put(SetParameters.Request(measure_parameter_calls=one)) for one in values],
         }
     return [
         {"parameter": verb, "times": len(ms), "median ms": float(np.median(ms)), "worst ms": max(ms)}
@@ -61,8 +61,8 @@ def parameters(bag: str, times: float) -> list[Row]:
     ]
 
 
-def arrival(bag: str, sent: float) -> list[Row]:
-    """Which share of 30 raw images a second arrives with best effort; `sent` are all that the bag holds."""
+def measure_arrival(bag: str, sent: float) -> list[Row]:
+    """Measure the share of 30 raw images a second that arrives with best effort; the bag has `sent` images."""
     heard: list[bytes] = []
     with Rig(bag) as rig:
         rig.observer.create_subscription(Image, TOPICS["image"], heard.append, qos_profile_sensor_data, raw=True)
@@ -71,39 +71,39 @@ def arrival(bag: str, sent: float) -> list[Row]:
     return [{"images": round(sent), "at a listener %": 100 * len(heard) / sent, "at the node %": 100 * taken / sent}]
 
 
-class Times:
-    """Listens to every topic; when a frame was sent and when its pose came, in nanoseconds by the frame's stamp."""
+class FrameTimes:
+    """Subscribes to every topic, and records when each frame was sent and its pose arrived: stamp -> time, ns."""
 
     def __init__(self, rig: Rig) -> None:
-        self.sent: dict[int, int] = {}
-        self.came: dict[int, int] = {}
+        self.send_times: dict[int, int] = {}
+        self.pose_times: dict[int, int] = {}
         listen = rig.observer.create_subscription
         for topic in OUTPUTS.values():
             if topic.message is not None:
                 listen(topic.message, topic.name.replace("~", NODE), lambda _: None, QOS[topic.qos], raw=True)
-        listen(PoseStamped, f"{NODE}/pose", self._came, 10)
-        listen(CameraInfo, TOPICS["camera_info"], self._sent, 10)  # goes out before depth and image
+        listen(PoseStamped, f"{NODE}/pose", self._record_pose, 10)
+        listen(CameraInfo, TOPICS["camera_info"], self._record_sending, 10)  # goes out before depth and image
 
-    def beyond(self, frames: Sequence[Row]) -> list[float]:
-        """Milliseconds from the one to the other, less the step, of the frames of which it heard both: the first may have
-        gone out before it was found.
-        """
-        heard = [frame for frame in frames if frame["stamp"] in self.came.keys() & self.sent.keys()]
-        return [(self.came[f["stamp"]] - self.sent[f["stamp"]]) / 1e6 - f["step"] for f in heard]
+    def compute_latencies(self, frames: Sequence[Row]) -> list[float]:
+        """Compute milliseconds from sending to pose, less the step. Frames without both times are left out."""
+        heard = [frame for frame in frames if frame["stamp"] in self.pose_times.keys() & self.send_times.keys()]
+        return [(self.pose_times[f["stamp"]] - self.send_times[f["stamp"]]) / 1e6 - f["step"] for f in heard]
 
-    def _sent(self, message: Any, info: dict[str, int]) -> None:
-        self.sent[_nanoseconds(message)] = info["source_timestamp"]
+    def _record_sending(self, message: Any, info: dict[str, int]) -> None:
+        self.send_times[_read_stamp(message)] = info["source_timestamp"]
 
-    def _came(self, message: Any, info: dict[str, int]) -> None:
-        self.came[_nanoseconds(message)] = info["received_timestamp"]
+    def _record_pose(self, message: Any, info: dict[str, int]) -> None:
+        self.pose_times[_read_stamp(message)] = info["received_timestamp"]
 
 
-def _latency(case: str, rig: Rig, rate: float, times: Times | None = None, least: int = 0) -> Row:
-    """One row: of all frames after which the map had at least so many points."""
+def _measure_row(case: str, rig: Rig, rate: float, times: FrameTimes | None = None, min_points: int = 0) -> Row:
+    """Play the bag and make a row of the frames after which the map had at least `min_points` points."""
     rig.play(rate)
-    frames = [frame for frame in _frames(rig) if frame.get("points", 0) >= least]
+    frames = [frame for frame in _read_frames(rig) if frame.get("points", 0) >= min_points]
     if not frames:
-        raise MoonSeg3RError(f"the map must grow to {least} points, got {rig.values['map points']}; lower --voxel.")
+        raise MoonSeg3RError(
+            f"the map must grow to {min_points} points, got {rig.values['map points']}; lower --voxel."
+        )
     maps = [frame for frame in frames if "map" in frame]
     return {
         "case": case, "frames": len(frames), "dropped": rig.count("dropped"),
@@ -112,14 +112,14 @@ def _latency(case: str, rig: Rig, rate: float, times: Times | None = None, least
         **_spread("latency", [frame["beyond"] for frame in frames]),
         **_spread("with cloud", [frame["beyond"] + frame["cloud"] for frame in maps]),
         **_spread("with all", [frame["beyond"] + frame["map"] for frame in maps]),
-        **_spread("from outside", times.beyond(frames) if times else []),
+        **_spread("from outside", times.compute_latencies(frames) if times else []),
     }  # fmt: skip
 
 
-def _frames(rig: Rig) -> list[Row]:
-    """What the node wrote of each frame, and of the map that it published after it, if it did."""
+def _read_frames(rig: Rig) -> list[Row]:
+    """Read the log's entry of each frame, with that of the map published after it, if any."""
     frames: list[Row] = []
-    for row in rig.log():
+    for row in rig.read_log():
         if "stamp" in row:
             frames.append(row)
         elif frames:
@@ -128,20 +128,20 @@ def _frames(rig: Rig) -> list[Row]:
 
 
 def _spread(name: str, ms: Sequence[float]) -> Row:
-    middle, most = (float(q) for q in np.percentile(ms, (50, 90))) if ms else ("", "")
-    return {f"{name} ms": middle, f"{name} 90 %": most}
+    median, percentile = (float(q) for q in np.percentile(ms, (50, 90))) if ms else ("", "")
+    return {f"{name} ms": median, f"{name} 90 %": percentile}
 
 
-def _nanoseconds(message: Any) -> int:
+def _read_stamp(message: Any) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 if __name__ == "__main__":
     case, path, *numbers = sys.argv[1:]
     cases: dict[str, Callable[..., list[Row]]] = {
-        "latency": latency,
-        "idle": idle,
-        "parameters": parameters,
-        "arrival": arrival,
+        "latency": measure_latency,
+        "idle": measure_idle_cpu,
+        "parameters": measure_parameter_calls,
+        "arrival": measure_arrival,
     }
     print(json.dumps(cases[case](path, *map(float, numbers))))

@@ -1,4 +1,4 @@
-"""`moonseg3r bench ros`: the running node, measured over loopback. Only the processes that it starts import ROS."""
+"""`moonseg3r bench ros` measures the running node over loopback. Only the processes that it starts import ROS."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from moonseg3r_core import (
     write_bag,
 )
 
-HZ = 30.0  # of the bag
-VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+RATE_HZ = 30.0  # of the bag
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 TITLES = {
     "latency": "latency beyond the core's step",
     "idle": "CPU of a node that has nothing to do",
@@ -39,16 +39,16 @@ TITLES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the tables; 0 when done. Raises InputError without ROS, or for a recording that cannot be used."""
+    """Print the tables; return 0. Raises InputError without ROS, or for a recording that cannot be used."""
     given = build_parser().parse_args(argv)
     if find_spec("rclpy") is None:
         raise InputError("`bench ros` needs ROS 2, and there is no rclpy; source ROS's setup.bash first.")
     print(f"{date.today()}: {machine()}\n")
     with TemporaryDirectory() as scratch:
         bag = f"{scratch}/bag.mcap"
-        count = write_bag(frames_of(given.source, given.frames), bag, color="raw")
+        count = write_bag(read_frames(given.source, given.frames), bag, color="raw")
         for case in given.only:
-            rows = list(measured(case, bag, count, given))
+            rows = list(measure_case(case, bag, count, given))
             print(
                 Table(f"{TITLES[case]} ({count} frames of {given.source or 'a room'})", rows, 1), end="\n\n", flush=True
             )
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> Parser:
-    """The benchmark's options."""
+    """Build the parser of the options."""
     parser = Parser(prog="moonseg3r bench ros", description="Measure the running node over loopback.")
     add = parser.add_argument
     add("--source", metavar="SOURCE", help="a recording, as for `moonseg3r run` (default: a rendered room)")
@@ -69,42 +69,42 @@ def build_parser() -> Parser:
     return parser
 
 
-def frames_of(source: str | None, count: int) -> Iterator[Frame]:
-    """The first frames of a recording, as if taken at HZ; without one, of a room at 640x480."""
+def read_frames(source: str | None, count: int) -> Iterator[Frame]:
+    """Read the first frames of a recording, or of a rendered room at 640x480, with stamps at RATE_HZ."""
     frames = open_source(source) if source else SyntheticSequence(7, frames=count, height=480, width=640)
     for i, frame in enumerate(islice(frames, count)):
-        yield replace(frame, stamp=i / HZ)
+        yield replace(frame, stamp=i / RATE_HZ)
 
 
-def measured(case: str, bag: str, count: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The rows of one table."""
+def measure_case(case: str, bag: str, count: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure the rows of one table."""
     if case == "arrival":
-        for name, path in {"shared memory": profile(), "Fast DDS's own": None}.items():
+        for name, path in {"shared memory": find_profile(), "Fast DDS's own": None}.items():
             yield from ({"profile": name, **row} for row in run_case(path, case, bag, count))
     else:
-        numbers = {"latency": (given.hz / HZ, given.voxel), "idle": (given.seconds,), "parameters": (given.times,)}
-        yield from run_case(profile(), case, bag, *numbers[case])
+        numbers = {"latency": (given.hz / RATE_HZ, given.voxel), "idle": (given.seconds,), "parameters": (given.times,)}
+        yield from run_case(find_profile(), case, bag, *numbers[case])
 
 
 def run_case(path: Path | None, *words: Any) -> list[dict[str, Any]]:
-    """One case in a process of its own, for Fast DDS reads its profile once. Raises MoonSeg3RError when it fails."""
-    environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    """Run one case in its own process, because Fast DDS reads its profile once. Raises MoonSeg3RError."""
+    environment = {name: value for name, value in os.environ.items() if name not in PROFILE_VARIABLES}
     environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"} | (
-        dict.fromkeys(VARIABLES, str(path)) if path else {}
+        dict.fromkeys(PROFILE_VARIABLES, str(path)) if path else {}
     )
     program = [sys.executable, "-m", "moonseg3r_ros.benchmarks.cases", *map(str, words)]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MoonSeg3RError(f"bench ros {words[0]}: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
+        raise MoonSeg3RError(f"bench ros {words[0]}: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def profile() -> Path:
-    """The shared-memory profile: beside the code, or where a package's share/ is. Raises InputError when it is neither."""
+def find_profile() -> Path:
+    """Find the shared-memory profile beside the code or in a package's share/. Raises InputError without one."""
     shares = [
         f"{prefix}/share/moonseg3r_ros" for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix)
     ]
-    folders = [Path(__file__).parents[1], *map(Path, shares)]
+    folders = [Path(__file__).parents[2], *map(Path, shares)]
     found = [path for folder in folders if (path := folder / "config" / "fastdds_shared_memory.xml").is_file()]
     if not found:
         raise InputError(f"config/fastdds_shared_memory.xml must be in one of {', '.join(map(str, folders))}.")

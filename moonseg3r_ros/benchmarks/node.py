@@ -1,4 +1,4 @@
-"""The node, and a line in the file $MOONSEG3R_BENCH_LOG for every frame and map: the benchmark starts it as the node."""
+"""The node with a line in the file $MOONSEG3R_BENCH_LOG for every frame and map."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from moonseg3r_ros.outputs import Outputs
 LOG = "MOONSEG3R_BENCH_LOG"
 
 
-class WritingLedger(Ledger):
-    """Writes down the milliseconds of each step, of all beyond it, of each map, and thereof until its cloud was out."""
+class LoggedStatistics(Ledger):
+    """Logs milliseconds: of each step, of the work beyond it, of each map, and of each map until its cloud was out."""
 
     cloud = 0.0
 
@@ -34,13 +34,13 @@ class WritingLedger(Ledger):
 
 
 class TimedOutputs(Outputs):
-    """Notes when a cloud of the map was published."""
+    """Records when a cloud of the map was published."""
 
     def publish(self, name: str, message: Any) -> None:
         """Publish on a topic of the table."""
         super().publish(name, message)
         if name == "~/map":
-            WritingLedger.cloud = perf_counter()
+            LoggedStatistics.cloud = perf_counter()
 
 
 def _write(**row: Any) -> None:
@@ -49,5 +49,5 @@ def _write(**row: Any) -> None:
 
 
 if __name__ == "__main__":
-    moonseg3r_ros.node.Ledger, moonseg3r_ros.node.Outputs = WritingLedger, TimedOutputs  # type: ignore[misc]
+    moonseg3r_ros.node.Ledger, moonseg3r_ros.node.Outputs = LoggedStatistics, TimedOutputs  # type: ignore[misc]
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""`moonseg3r_container`: several Python nodes in one process, loaded, listed and unloaded while it runs.
+"""`moonseg3r_container` runs several Python nodes in one process, and loads and unloads them meanwhile.
 
-It serves what C++ containers serve, so `ros2 component` and launch_ros's LoadComposableNodes work on it.
+It has the services of C++ containers, so `ros2 component` and launch_ros's LoadComposableNodes work on it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BAD_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM, then exit with status 0; 2 for bad usage, said in one line."""
+    """Serve until SIGINT or SIGTERM, then return 0; return 2 for bad usage, after one line on standard error."""
     exit_on_signals()
     import rclpy
     from rclpy.signals import SignalHandlerOptions

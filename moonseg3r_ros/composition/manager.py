@@ -1,4 +1,4 @@
-"""The container's own node: loads others, lists them and takes them out, each served by a thread of its own."""
+"""The container's own node: it loads, lists and unloads nodes, each with its own thread."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from moonseg3r_ros.composition.components import ComponentError, build_component
 from moonseg3r_ros.spinning import Serving, spin
 from moonseg3r_ros.worker import is_any_at_work
 
-BRIEF = 0.2  # seconds that the end waits for a request at work
-ENDING = 1.5  # seconds that it then has for all nodes
-HURRY = 0.5  # seconds that each node's callback at work, and then its transition, has of them
-PATIENCE = 30.0  # seconds that an unloaded node's have
+REQUEST_TIMEOUT_S = 0.2  # for a request at work when a signal comes
+SHUTDOWN_TIMEOUT_S = 1.5  # for all nodes after that
+NODE_SHUTDOWN_TIMEOUT_S = 0.5  # for each node's callback at work, and again for its transition
+UNLOAD_TIMEOUT_S = 30.0  # the same for an unloaded node
 
 
 @dataclass(frozen=True)
 class Component:
-    """A node with the thread that serves its callbacks: none of them holds up another node's."""
+    """A node with the thread for its callbacks, so that no node waits for another's."""
 
     node: Node
     serving: Serving
 
     @classmethod
-    def of(cls, node: Node) -> Component:
-        """Begin to serve a node."""
+    def serve(cls, node: Node) -> Component:
+        """Start the thread of a node."""
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         return cls(node, Serving(executor))
@@ -38,18 +38,18 @@ class Component:
     def name(self) -> str:
         return self.node.get_fully_qualified_name()
 
-    def end(self, patience: float) -> None:
-        """Take the node down once its callback at work is done, `patience` seconds later at the latest."""
+    def end(self, timeout: float) -> None:
+        """Destroy the node after its callback at work, or after `timeout` seconds."""
         executor = self.serving.executor
-        if not self.serving.end(patience):
-            self.node.get_logger().warning(f"a callback takes longer than {patience:g} s; not waiting for its end")
+        if not self.serving.end(timeout):
+            self.node.get_logger().warning(f"a callback takes longer than {timeout:g} s; not waiting for its end")
         executor.remove_node(self.node)
-        destroy(self.node, patience)
+        destroy(self.node, timeout)
         executor.shutdown(0.0)
 
 
 class ComponentContainer(Node):
-    """Loads nodes and takes them out, by its services in `executor`; ids are given once, from 1 on."""
+    """Loads, lists and unloads nodes by services in `executor`. Ids count from 1 and are never given again."""
 
     def __init__(self, executor: Executor, node_name: str = "ComponentManager") -> None:
         super().__init__(node_name)
@@ -64,11 +64,11 @@ class ComponentContainer(Node):
         executor.add_node(self)
 
     def destroy_node(self) -> None:
-        """Unload all and take the container down."""
+        """Unload all nodes and destroy the container."""
         for component in self.components.values():
             component.serving.ask()
         while self.components:
-            self._remove(next(iter(self.components)), HURRY)
+            self._remove(next(iter(self.components)), NODE_SHUTDOWN_TIMEOUT_S)
         super().destroy_node()
 
     def _load(self, request: LoadNode.Request, response: LoadNode.Response) -> LoadNode.Response:
@@ -90,7 +90,7 @@ class ComponentContainer(Node):
             response.error_message = f"no node has the id {request.unique_id}; ids here: {there}"
             return response
         self.get_logger().info(f"unloading {self.components[request.unique_id].name}")
-        self._remove(request.unique_id, PATIENCE)
+        self._remove(request.unique_id, UNLOAD_TIMEOUT_S)
         response.success = True
         return response
 
@@ -106,20 +106,20 @@ class ComponentContainer(Node):
                 destroy(node)
                 raise ComponentError(f"a node named {name} is loaded already, id {id}; give another name or namespace")
         self._last_id += 1
-        self.components[self._last_id] = Component.of(node)
+        self.components[self._last_id] = Component.serve(node)
         return name
 
-    def _remove(self, id: int, patience: float) -> None:
-        self.components.pop(id).end(patience)
+    def _remove(self, id: int, timeout: float) -> None:
+        self.components.pop(id).end(timeout)
 
 
 def serve() -> None:
-    """The container and its nodes, until a signal comes."""
+    """Serve the container and its nodes until a signal comes."""
     executor = SingleThreadedExecutor()
     container = ComponentContainer(executor)
-    idle = spin(executor, BRIEF)
-    exit_after(ENDING)
+    idle = spin(executor, REQUEST_TIMEOUT_S)
+    exit_after(SHUTDOWN_TIMEOUT_S)
     container.destroy_node()
     if not idle or is_any_at_work():
-        os._exit(0)  # neither a component that is being built nor a step is interrupted or waited for
+        os._exit(0)  # do not wait for a constructor or a step at work
     executor.shutdown()

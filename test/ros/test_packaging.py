@@ -36,7 +36,7 @@ def declared(path, *kinds):
 
 
 def sources():
-    return [*sorted((ROOT / "moonseg3r_ros").glob("*.py")), *sorted((ROOT / "launch").glob("*.py"))]
+    return [*sorted((ROOT / "moonseg3r_ros").rglob("*.py")), *sorted((ROOT / "launch").glob("*.py"))]
 
 
 def imported(path):
