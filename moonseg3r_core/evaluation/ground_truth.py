@@ -91,7 +91,7 @@ class PosedDepth:
                 f"{folder} must be a ScanNet export (color/ depth/ pose/ intrinsic/) beside gt.npz, got no "
                 f"{missing[0]}/: depth and poses come from there."
             )
-        source = ScanNetSource(folder)
+        source = ScanNetSource(folder, stride=1, max_frames=None)
         self._folder = folder
         self._intrinsics = source.k_color, source.k_depth
         self._stems = {index: file.stem for index, file in zip(source.indices, source.files, strict=True)}

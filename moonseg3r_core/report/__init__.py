@@ -1,4 +1,4 @@
-"""What a run leaves behind: the folder OUT, its summary, and the page that shows it."""
+"""The output of a run: the folder OUT, its summary and its report page."""
 
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids

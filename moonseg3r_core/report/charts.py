@@ -1,4 +1,4 @@
-"""The report's two plots, as PNG: the map from above, and the time per room."""
+"""The two plots of the report as PNG: the map from above, and the time per stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from moonseg3r_core.report.topdown import TopDown
 
-_LABEL_INCHES = np.array([0.3, 0.19])  # inches that an id takes
+_LABEL_INCHES = np.array([0.3, 0.19])  # width and height of an id, inches
 _INK, _FAINT = "#2b2f36", "#8a919c"
 _STAGE_COLORS = (
     "#4477aa",
@@ -40,8 +40,9 @@ _STYLE: Any = {
 
 
 def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
-    """Both rasters side by side in metres, with the camera's path and the numbers of `numbered` instances; one that would
-    lie on a number before it is left out.
+    """Plot both rasters in metres, with the camera path and the ids of the instances in `numbered`.
+
+    An id that would overlap an earlier one is left out.
     """
     with rc_context(_STYLE):
         width, height = view.extent[1] - view.extent[0], view.extent[3] - view.extent[2]
@@ -54,39 +55,39 @@ def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
             axes, (view.by_instance, view.by_color), ("by instance", "in colour"), strict=True
         ):
             _draw_panel(axis, view, raster, title)
-        wide = figure.get_figwidth() / columns / width  # inches to a metre, about
-        for id in choose_legible({id: view.anchors[id] for id in numbered if id in view.anchors}, _LABEL_INCHES / wide):
+        inches_per_metre = figure.get_figwidth() / columns / width  # about
+        for id in choose_legible({id: view.labels[id] for id in numbered if id in view.labels}, _LABEL_INCHES / inches_per_metre):
             axes[0].annotate(
-                str(id), view.anchors[id], ha="center", va="center", fontsize=7.5,
+                str(id), view.labels[id], ha="center", va="center", fontsize=7.5,
                 bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             )  # fmt: skip
         return _encode_png(figure)
 
 
-def choose_legible(anchors: Mapping[int, tuple[float, float]], room: np.ndarray) -> list[int]:
-    """The ids whose number, `room` (2,) wide and high around its anchor, lies on none of those before it."""
-    shown: list[int] = []
-    for id, anchor in anchors.items():
-        if all((np.abs(np.subtract(anchor, anchors[other])) >= room).any() for other in shown):
-            shown.append(id)
-    return shown
+def choose_legible(labels: Mapping[int, tuple[float, float]], size: np.ndarray) -> list[int]:
+    """Choose the ids whose label of width and height `size` (2,) overlaps none of the labels chosen before."""
+    chosen: list[int] = []
+    for id, position in labels.items():
+        if all((np.abs(np.subtract(position, labels[other])) >= size).any() for other in chosen):
+            chosen.append(id)
+    return chosen
 
 
 def plot_stage_times(
     indices: Sequence[int], stage_ms: Sequence[Mapping[str, float]], medians: Mapping[str, float]
 ) -> bytes:
-    """Milliseconds per room, stacked over the frames, and each room's median beside it."""
+    """Plot the milliseconds per stage, stacked over the frames, beside the median of each stage."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(10.8, 3.3), layout="constrained")
         over, bars = figure.subplots(1, 2, width_ratios=(2.4, 1))
-        rooms = list(medians)
-        table = np.array([[frame.get(room, 0.0) for frame in stage_ms] for room in rooms])
-        palette = [_STAGE_COLORS[k % len(_STAGE_COLORS)] for k in range(len(rooms))]
+        stages = list(medians)
+        table = np.array([[frame.get(stage, 0.0) for frame in stage_ms] for stage in stages])
+        palette = [_STAGE_COLORS[k % len(_STAGE_COLORS)] for k in range(len(stages))]
         over.stackplot(range(len(indices)), table, colors=palette, linewidth=0, step="mid")
         _set_frame_ticks(over, indices)
         over.set(ylabel="ms per frame", xlabel="frame", ylim=(0, 1.15 * np.percentile(table.sum(axis=0), 99)))
-        bars.barh(range(len(rooms)), list(medians.values()), color=palette, height=0.65)
-        bars.set_yticks(range(len(rooms)), rooms, color=_INK)
+        bars.barh(range(len(stages)), list(medians.values()), color=palette, height=0.65)
+        bars.set_yticks(range(len(stages)), stages, color=_INK)
         bars.set(xlabel="median, ms", xlim=(0, 1.25 * max(*medians.values(), 1e-3)))
         bars.invert_yaxis()
         for row, value in enumerate(medians.values()):
@@ -98,7 +99,7 @@ def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> No
     axis.imshow(raster, origin="lower", extent=view.extent, interpolation="nearest")
     axis.plot(*view.path.T, color="white", linewidth=3.2, alpha=0.8)
     axis.plot(*view.path.T, color=_INK, linewidth=1.2)
-    # The circle is seen around the square of a walk that ends where it began.
+    # The circle is larger, so both markers show on a path that ends where it began.
     axis.plot(*view.path[0], "o", color="white", markeredgecolor=_INK, markersize=11)
     axis.plot(*view.path[-1], "s", color=_INK, markeredgecolor="white", markersize=7)
     axis.set(xlabel="metres", xlim=view.extent[:2], ylim=view.extent[2:])
@@ -106,7 +107,7 @@ def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> No
 
 
 def _set_frame_ticks(axis: Axes, indices: Sequence[int]) -> None:
-    """The source's own frame numbers under an axis that counts frames."""
+    """Label an axis that counts frames with the frame numbers of the source."""
     places = np.unique(np.linspace(0, len(indices) - 1, 8).round().astype(int))
     axis.set_xticks(places, [str(indices[k]) for k in places])
     axis.set_xlim(0, max(len(indices) - 1, 1))

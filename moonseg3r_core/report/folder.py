@@ -1,4 +1,4 @@
-"""The folder that a run writes: frame by frame while it goes on, and the rest at its end, each file whole or not at all."""
+"""Write and read the output folder of a run; each file is replaced as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _REQUIRED_KEYS = ("source", "frames", "stage_ms", "config")
 
 
 class OutputFolder:
-    """OUT as design.md lists it. `claim` before any work; the writers replace files atomically.
+    """The output folder of a run. Call `claim` before any work; the writers replace files atomically.
 
-    All raise OutputError with the path and the system's reason.
+    All methods raise OutputError with the path and the system's reason.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def claim(self) -> None:
-        """Make the folder and try it. Refuses a file, a folder that holds other things, and what cannot be written."""
+        """Create the folder and test that it is writable. Refuses a file and a folder with other contents."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"-o must be a folder, got the file {self.path}; give another name.")
         try:
@@ -55,7 +55,7 @@ class OutputFolder:
             raise _make_write_error(self.path, error) from error
 
     def is_output(self) -> bool:
-        """True for an earlier result of ours, told by its summary, be it finished or not."""
+        """True for the result of an earlier run, complete or not, by the keys of its summary."""
         try:
             summary = read_json((self.path / SUMMARY).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -63,9 +63,9 @@ class OutputFolder:
         return isinstance(summary, dict) and all(key in summary for key in _REQUIRED_KEYS)
 
     def clear(self) -> None:
-        """Mark the folder as ours, of a run that has begun, then remove the files of an earlier one, and nothing else.
+        """Write the summary of a run that has begun, then remove the files of an earlier run, and no others.
 
-        In this order: the folder is a result at every moment, and where the disk is full an earlier one stays.
+        The summary comes first: on a full disk an earlier result stays, and the folder can be claimed again at any time.
         """
         begun = dict.fromkeys(_REQUIRED_KEYS) | {"verdict": "the run has not ended, or was killed"}
         self._write_text(SUMMARY, json.dumps(begun, indent=2))
@@ -77,7 +77,7 @@ class OutputFolder:
             raise _make_write_error(self.path, error) from error
 
     def write_frame(self, index: int, ids: np.ndarray) -> None:
-        """`frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
+        """Write `frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
         highest = int(ids.max(initial=0))
         if highest > MAX_ID:
             raise OutputError(
@@ -87,7 +87,7 @@ class OutputFolder:
         self._write_bytes(f"{FRAMES}/{index}.png", png.tobytes())
 
     def read_frame(self, index: int) -> np.ndarray:
-        """The ids (H, W) uint16 of a frame."""
+        """Read the ids (H, W) uint16 of a frame."""
         path = self.path / FRAMES / f"{index}.png"
         try:
             ids = decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
@@ -98,11 +98,11 @@ class OutputFolder:
         return ids
 
     def list_frames(self) -> Iterator[int]:
-        """The numbers of the frames written so far, ascending."""
+        """Yield the indices of the frames written so far, ascending."""
         yield from sorted(int(path.stem) for path in self._list_frame_files())
 
     def relabel(self, final_ids: Mapping[int, int]) -> None:
-        """Rewrite the frames that hold an absorbed id (old -> surviving, which is itself absorbed by none)."""
+        """Rewrite the frames that hold merged ids. `final_ids`: merged id -> surviving id."""
         if not final_ids:
             return
         table = _make_id_table(final_ids)
@@ -113,26 +113,26 @@ class OutputFolder:
                 self.write_frame(index, final)
 
     def write_map(self, map: InstanceMap) -> None:
-        """`map.ply` and `instances.json`."""
+        """Write `map.ply` and `instances.json`."""
         with self._replacing("map.ply") as temporary:
             write_ply(temporary, map)
         self._write_text("instances.json", format_instances(map))
 
     def write_trajectory(self, stamps: Sequence[float], poses: Sequence[Tensor]) -> None:
-        """`trajectory.tum`, world_from_camera."""
+        """Write `trajectory.tum`, world_from_camera."""
         with self._replacing("trajectory.tum") as temporary:
             write_tum(temporary, stamps, poses)
 
     def write_summary(self, summary: Summary) -> None:
-        """`summary.json`."""
+        """Write `summary.json`."""
         self._write_text(SUMMARY, json.dumps(summary.to_dict(), indent=2))
 
     def write_report(self, html: str) -> None:
-        """`report.html`."""
+        """Write `report.html`."""
         self._write_text("report.html", html)
 
     def read_summary(self) -> dict[str, Any]:
-        """`summary.json` as it was written."""
+        """Read `summary.json`."""
         if not self.is_output():
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no summary.json of its."
@@ -140,22 +140,22 @@ class OutputFolder:
         return read_json((self.path / SUMMARY).read_text(encoding="utf-8"))
 
     def read_instances(self) -> tuple[Instance, ...]:
-        """`instances.json`."""
+        """Read `instances.json`."""
         return self._read_rows(lambda rows: tuple(parse_instance(row) for row in rows))
 
     def read_descriptors(self) -> dict[int, np.ndarray]:
-        """What instances look like, from `instances.json`: by id (D,) float64 at unit length, where there is one."""
+        """Read the descriptors of `instances.json` by id: (D,) float64 of unit length."""
         if self._read_rows(lambda rows: any(DESCRIPTOR not in row for row in rows)):
             raise OutputError(
                 f"{self.path / 'instances.json'} must give each instance's descriptor, got a file of an older version without; run again."
             )
         return self._read_rows(parse_descriptors)
 
-    def _read_rows(self, take: Callable[[list[Row]], T]) -> T:
-        """What `take` makes of the rows of `instances.json`."""
+    def _read_rows(self, parse: Callable[[list[Row]], T]) -> T:
+        """Read the rows of `instances.json` and return `parse(rows)`."""
         path = self.path / "instances.json"
         try:
-            return take(read_json(path.read_text(encoding="utf-8")))
+            return parse(read_json(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise OutputError(
                 f"{self.path} must be a folder that `moonseg3r run -o` wrote, got no instances.json there."
@@ -201,7 +201,7 @@ class _Replacing:
 
 
 def _make_id_table(final_ids: Mapping[int, int]) -> np.ndarray:
-    """uint16 of 65536: for each id the one that survived."""
+    """Make a lookup table, uint16 of 65536: the surviving id of each id."""
     table = np.arange(MAX_ID + 1, dtype=np.uint16)
     for old in (id for id in final_ids if id <= MAX_ID):
         table[old] = final_ids[old]

@@ -1,4 +1,4 @@
-"""A few evenly spaced pictures of a stream whose length nobody knows beforehand."""
+"""Keep a few evenly spaced pictures of a stream of unknown length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Picture:
-    """A frame as the report shows it: image (h, w, 3) uint8 RGB, and ids (h, w) once they are final."""
+    """A frame in the report: image (h, w, 3) uint8 RGB and final ids (h, w)."""
 
     index: int
     image: np.ndarray
@@ -19,38 +19,38 @@ class Picture:
 
 
 class Gallery:
-    """Keeps every n-th image, small, and doubles n when it holds too many: `most` stay at the most, half of it at least."""
+    """Keeps every n-th image, reduced to `width` pixels, and doubles n above `max_images`."""
 
-    def __init__(self, most: int = 48, width: int = 640) -> None:
-        self.most = most
+    def __init__(self, max_images: int, width: int) -> None:
+        self.max_images = max_images
         self.width = width
         self._images: dict[int, np.ndarray] = {}
         self._stride = 1
         self._offered = 0
 
     def offer(self, index: int, image: np.ndarray) -> None:
-        """One frame of the stream in its order: image (H, W, 3) uint8 RGB."""
+        """Offer the next frame of the stream: image (H, W, 3) uint8 RGB."""
         if self._offered % self._stride == 0:
             self._images[index] = shrink(image, self.width)
         self._offered += 1
-        if len(self._images) > self.most:
+        if len(self._images) > self.max_images:
             self._images = dict(list(self._images.items())[::2])
             self._stride *= 2
 
     @property
     def images(self) -> Mapping[int, np.ndarray]:
-        """The images kept, by frame number."""
+        """The images by frame index."""
         return self._images
 
 
 def select_evenly(pictures: list[Picture], count: int) -> list[Picture]:
-    """At most `count` of them, the first and the last among these."""
+    """Select at most `count` evenly spaced pictures, with the first and the last."""
     places = np.linspace(0, len(pictures) - 1, min(count, len(pictures)))
     return [pictures[k] for k in np.rint(places).astype(int)]
 
 
 def shrink(image: np.ndarray, width: int) -> np.ndarray:
-    """An image at most `width` pixels wide, a copy in any case."""
+    """Copy an image, reduced to at most `width` pixels in width."""
     if image.shape[1] <= width:
         return image.copy()
     height = max(1, round(image.shape[0] * width / image.shape[1]))
@@ -58,5 +58,5 @@ def shrink(image: np.ndarray, width: int) -> np.ndarray:
 
 
 def shrink_ids(ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An id map at an image's height and width, int32."""
+    """Resize an id map to the height and width of `shape`, int32."""
     return cv2.resize(ids.astype(np.int32), (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST_EXACT)

@@ -1,4 +1,4 @@
-"""`instances.json`: a row per instance, with what it looks like as a direction."""
+"""Format and parse `instances.json`: one row per instance, with its descriptor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from moonseg3r_core.types import Instance, InstanceMap
 
 DESCRIPTOR = "descriptor"
 _VECTORS = ("centroid", "box_min", "box_max")
-_MAX_NUMBER = 2**53  # of a number in a row, so that all of them are exact
+_MAX_NUMBER = 2**53  # integers below are exact in float64
 Row = dict[str, Any]
 
 
 def format_instances(map: InstanceMap) -> str:
-    """All instances as JSON, one a line; `descriptor` is None for those that left matching."""
+    """Format all instances as JSON, one per line; `descriptor` is None for retired instances."""
     rows = [
         dataclasses.asdict(i) | {DESCRIPTOR: normalize_descriptor(map.descriptors.get(i.id))} for i in map.instances
     ]
@@ -27,7 +27,7 @@ def format_instances(map: InstanceMap) -> str:
 
 
 def normalize_descriptor(query: Tensor | None) -> list[float] | None:
-    """A query (D,) at unit length, to five digits; None for no query, and for one that points nowhere."""
+    """Normalize a query (D,) to unit length, five digits; None for no query, a zero query or a non-finite one."""
     if query is None:
         return None
     length = float(query.double().norm())
@@ -35,7 +35,7 @@ def normalize_descriptor(query: Tensor | None) -> list[float] | None:
 
 
 def parse_instance(row: Row) -> Instance:
-    """The plain numbers of a row. Raises TypeError for one that lacks some or holds others, ValueError for other values."""
+    """Parse a row. Raises TypeError for missing or unknown fields, ValueError for invalid values."""
     values: Row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     values.pop(DESCRIPTOR, None)
     instance = Instance(**values)
@@ -45,7 +45,7 @@ def parse_instance(row: Row) -> Instance:
 
 
 def _check(name: str, value: Any) -> None:
-    """Raises ValueError for what is not this field of an instance: three finite numbers, a score of any value, or a count."""
+    """Check one field: three finite numbers, a score of any value, or a count. Raises ValueError."""
     numbers = value if name in _VECTORS and isinstance(value, tuple) and len(value) == 3 else (value,)
     kinds = (int, float) if name in (*_VECTORS, "score") else (int,)
     sound = (name not in _VECTORS or numbers is value) and all(type(number) in kinds for number in numbers)
@@ -54,7 +54,7 @@ def _check(name: str, value: Any) -> None:
 
 
 def parse_descriptors(rows: Sequence[Row]) -> dict[int, np.ndarray]:
-    """By id the descriptor (D,) float64, at unit length, of those that have one. Raises ValueError, KeyError."""
+    """Parse the descriptors by id: (D,) float64 of unit length. Raises ValueError, KeyError."""
     found = {row["id"]: np.array(row[DESCRIPTOR], float) for row in rows if row[DESCRIPTOR] is not None}
     if any(values.ndim != 1 for values in found.values()):
         raise ValueError("descriptors must be lists of numbers and of one length")

@@ -1,4 +1,4 @@
-"""Pictures of what was segmented: an image under its instances' colours, and one instance cut out."""
+"""Draw segmentations: an image with its instances, and one instance cut out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MIN_WIDTH = 480
 
 
 def draw_overlay(picture: Picture) -> np.ndarray:
-    """The image with every instance tinted, outlined and numbered: (h, w, 3) uint8 RGB, a small one enlarged."""
+    """Draw the image with instances tinted, outlined and numbered: (h, w, 3) uint8 RGB; small images are enlarged."""
     picture = _enlarge(picture)
     tint = compute_colors(picture.ids)
     labelled = (picture.ids > 0)[..., None]
     mixed = np.where(labelled, 0.5 * picture.image + 0.5 * tint, 0.75 * picture.image + 0.25 * 255).astype(np.uint8)
-    line = find_outlines(cv2.medianBlur(picture.ids.astype(np.uint16), 5))  # speckle gets no outline of its own
+    line = find_outlines(cv2.medianBlur(picture.ids.astype(np.uint16), 5))  # no outlines around speckle
     mixed[line] = (0.25 * mixed[line] + 0.75 * 255).astype(np.uint8)
     for id in np.unique(picture.ids[picture.ids > 0]):
         _draw_id(mixed, picture.ids == id, int(id))
@@ -27,7 +27,7 @@ def draw_overlay(picture: Picture) -> np.ndarray:
 
 
 def find_outlines(ids: np.ndarray) -> np.ndarray:
-    """(h, w) bool: pixels of an instance that border another id."""
+    """Find the pixels of instances that border another id: (h, w) bool."""
     padded = np.pad(ids, 1, mode="edge")
     height, width = ids.shape
     around = [
@@ -37,13 +37,13 @@ def find_outlines(ids: np.ndarray) -> np.ndarray:
 
 
 def draw_cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -> np.ndarray:
-    """The largest part of an instance with its surroundings dimmed, in a picture of `width` x `height`."""
+    """Draw the largest part of an instance, its surroundings dimmed, in `width` x `height` pixels."""
     x0, y0, w, h = _find_largest_part(picture.ids == id)
     side = max(w * height, h * width) / (width * height) * 1.35
     crop_w, crop_h = max(24, round(side * width)), max(18, round(side * height))
     centred = np.array([x0 + w / 2 - crop_w / 2, y0 + h / 2 - crop_h / 2]).round().astype(int)
-    room = np.array([picture.ids.shape[1] - crop_w, picture.ids.shape[0] - crop_h])
-    box = np.clip(centred, np.minimum(room, 0), np.maximum(room, 0))
+    margin = np.array([picture.ids.shape[1] - crop_w, picture.ids.shape[0] - crop_h])
+    box = np.clip(centred, np.minimum(margin, 0), np.maximum(margin, 0))
     image, mask = (
         _crop_window(array, box, crop_w, crop_h) for array in (picture.image, (picture.ids == id).astype(np.uint8))
     )
@@ -56,7 +56,7 @@ def draw_cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -
 
 
 def find_best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
-    """For each id the picture in which it covers the most pixels."""
+    """Find for each id the picture in which it covers the most pixels."""
     best: dict[int, tuple[int, Picture]] = {}
     for picture in pictures:
         ids, areas = np.unique(picture.ids[picture.ids > 0], return_counts=True)
@@ -67,21 +67,21 @@ def find_best_pictures(pictures: list[Picture]) -> dict[int, Picture]:
 
 
 def _enlarge(picture: Picture) -> Picture:
-    """A picture wide enough for legible numbers, by a whole factor."""
+    """Enlarge a picture by a whole factor so that its numbers are legible."""
     factor = -(-_MIN_WIDTH // picture.image.shape[1])
     image = cv2.resize(picture.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
     return Picture(picture.index, image, picture.ids.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
 def _find_largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x, y, width, height of a mask's largest connected part."""
+    """Return x, y, width, height of the largest connected part of a mask."""
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
     x, y, w, h, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
     return int(x), int(y), int(w), int(h)
 
 
 def _crop_window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A window of an image that may reach over its border, where it is 238 grey (0 for a mask)."""
+    """Crop a window that may reach over the border, filled with 238 grey there (0 for a mask)."""
     x, y = corner.tolist()
     window = np.full((height, width, *array.shape[2:]), 238 if array.ndim == 3 else 0, np.uint8)
     part = array[max(y, 0) : y + height, max(x, 0) : x + width]
@@ -91,7 +91,7 @@ def _crop_window(array: np.ndarray, corner: np.ndarray, width: int, height: int)
 
 
 def _draw_id(image: np.ndarray, mask: np.ndarray, id: int) -> None:
-    """Write an id where its region is widest, if the region is not tiny."""
+    """Draw an id where its region is widest, unless the region is tiny."""
     if mask.mean() < _MIN_LABEL_AREA:
         return
     depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]

@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens from disk without a network, its pictures inside it."""
+"""Render `report.html`: one file with its pictures inside, which opens without a network."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ MAX_ROWS = 300
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that the page shows: the summary, the map with its published instances, camera poses (F, 4, 4), the pictures
-    kept, the milliseconds per room of each frame, and how many overlays to show.
+    """The contents of the report.
+
+    poses: (F, 4, 4) world_from_camera. stage_ms: milliseconds per stage of each frame. overlays: number of pictures.
     """
 
     summary: Summary
@@ -39,8 +40,8 @@ class ReportData:
     overlays: int = 12
 
 
-def render_page(material: ReportData) -> str:
-    """The whole page as HTML."""
+def render_page(data: ReportData) -> str:
+    """Render the page as HTML."""
     sections = (
         _render_header,
         _render_overlays,
@@ -50,8 +51,8 @@ def render_page(material: ReportData) -> str:
         _render_skipped,
         _render_config,
     )
-    title = escape(f"MoonSeg3R: {material.summary.source}")
-    body = "\n".join(part for part in (build(material) for build in sections) if part)
+    title = escape(f"MoonSeg3R: {data.summary.source}")
+    body = "\n".join(part for part in (build(data) for build in sections) if part)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">\n'
@@ -59,8 +60,8 @@ def render_page(material: ReportData) -> str:
     )
 
 
-def _render_header(material: ReportData) -> str:
-    s = material.summary
+def _render_header(data: ReportData) -> str:
+    s = data.summary
     figures = {
         "instances": s.instances,
         "frames": s.frames,
@@ -74,7 +75,7 @@ def _render_header(material: ReportData) -> str:
     kinds = f"geometry: {escape(geometry)} &middot; masks: {escape(s.masks_kind)}"
     how = f"{s.source_kind} &middot; {kinds} &middot; MoonSeg3R {escape(s.version)}"
     return (
-        f"<header><h1>{escape(_shorten_source(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
+        f"<header><h1>{escape(_extract_name(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
         f'<dl class="figures">{cells}</dl>{_render_notices(s)}'
     )
 
@@ -89,8 +90,8 @@ def _render_notices(summary: Summary) -> str:
     return "".join(f'<div class="verdict">{escape(notice)}</div>' for notice in notices if notice)
 
 
-def _render_overlays(material: ReportData) -> str:
-    shown = select_evenly(material.pictures, material.overlays)
+def _render_overlays(data: ReportData) -> str:
+    shown = select_evenly(data.pictures, data.overlays)
     figures = "".join(
         f'<figure><img src="{_encode_jpeg(draw_overlay(p))}" alt="frame {p.index} with its instances">'
         f"<figcaption>frame {p.index}</figcaption></figure>"
@@ -102,38 +103,38 @@ def _render_overlays(material: ReportData) -> str:
     return _render_section("Frames", note, f'<div class="pictures">{figures}</div>') if shown else ""
 
 
-def _render_map(material: ReportData) -> str:
-    from moonseg3r_core.report import charts  # brings matplotlib, which only a page that is written needs
+def _render_map(data: ReportData) -> str:
+    from moonseg3r_core.report import charts  # matplotlib takes seconds to import
 
-    view = topdown.rasterize_map(material.map, material.poses, material.voxel)
+    view = topdown.rasterize_map(data.map, data.poses, data.voxel)
     if view is None:
         return ""
     note = (
         "Seen from above, with the camera's path from circle to square; instances are drawn over what belongs to none. Up "
         "is where floors and table tops lie flattest, near the cameras' own upright; what lies more than "
         f"{topdown.HEADROOM:g} m above the camera's highest point is left out. Where numbers would cover one another the "
-        f"largest instance has its own. {material.summary.estimated}"
+        f"largest instance has its own. {data.summary.estimated}"
     )
-    numbered = [instance.id for instance in sorted(material.published, key=lambda instance: -instance.points)]
+    numbered = [instance.id for instance in sorted(data.published, key=lambda instance: -instance.points)]
     return _render_section(
         "Map", note, f'<img class="plot" src="{_encode_png(charts.plot_map(view, numbered))}" alt="map from above">'
     )
 
 
-def _render_instances(material: ReportData) -> str:
-    ranked = sorted(material.published, key=lambda instance: -instance.points)
+def _render_instances(data: ReportData) -> str:
+    ranked = sorted(data.published, key=lambda instance: -instance.points)
     if not ranked:
         return ""
-    best = find_best_pictures(material.pictures)
+    best = find_best_pictures(data.pictures)
     rows = "".join(_render_row(instance, best.get(instance.id)) for instance in ranked[:MAX_ROWS])
     names = ("id", "", "points", "size, m", "observations", "first frame", "last frame", "score")
     head = "".join(f"<th>{name}</th>" for name in names)
     note = f"{len(ranked)} instances, the largest first."
     if len(ranked) > MAX_ROWS:
         note += f" The first {MAX_ROWS} are listed; instances.json holds all."
-    if material.summary.instances_withheld:
+    if data.summary.instances_withheld:
         note += (
-            f" {material.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
+            f" {data.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
         )
     return _render_section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
 
@@ -152,19 +153,19 @@ def _render_row(instance: Instance, picture: Picture | None) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _render_times(material: ReportData) -> str:
-    if not material.summary.stage_ms:
+def _render_times(data: ReportData) -> str:
+    if not data.summary.stage_ms:
         return ""
     from moonseg3r_core.report import charts
 
-    plot = _encode_png(charts.plot_stage_times(material.indices, material.stage_ms, material.summary.stage_ms))
-    total = sum(material.summary.stage_ms.values())
-    note = f"Milliseconds that each room took; the medians add up to {total:.0f} ms. Reading and writing come on top."
-    return _render_section("Time per room", note, f'<img class="plot" src="{plot}" alt="time per room">')
+    plot = _encode_png(charts.plot_stage_times(data.indices, data.stage_ms, data.summary.stage_ms))
+    total = sum(data.summary.stage_ms.values())
+    note = f"Milliseconds of each stage; the medians add up to {total:.0f} ms. Reading and writing come on top."
+    return _render_section("Time per stage", note, f'<img class="plot" src="{plot}" alt="time per stage">')
 
 
-def _render_skipped(material: ReportData) -> str:
-    s = material.summary
+def _render_skipped(data: ReportData) -> str:
+    s = data.summary
     rows = [("left out", *row) for row in s.skipped.items()] + [("without points", *row) for row in s.held.items()]
     if not rows:
         return ""
@@ -174,8 +175,8 @@ def _render_skipped(material: ReportData) -> str:
     return _render_section("Skipped frames", note, table)
 
 
-def _render_config(material: ReportData) -> str:
-    text = escape(yaml.safe_dump(dict(material.summary.config), sort_keys=False))
+def _render_config(data: ReportData) -> str:
+    text = escape(yaml.safe_dump(dict(data.summary.config), sort_keys=False))
     return f"<section><details><summary>Configuration</summary><pre>{text}</pre></details></section>"
 
 
@@ -183,8 +184,8 @@ def _render_section(title: str, note: str, content: str) -> str:
     return f'<section><h2>{title}</h2><p class="note">{note}</p>{content}</section>'
 
 
-def _shorten_source(source: str) -> str:
-    """A recording's own name: the last part of its path."""
+def _extract_name(source: str) -> str:
+    """Extract the name of a recording: the last part of its path."""
     return source.rstrip("/").rsplit("/", 1)[-1] or source
 
 

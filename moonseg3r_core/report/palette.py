@@ -1,4 +1,4 @@
-"""One colour per instance id, the same in every picture: golden-angle hues in OKLCH, in six steps of lightness."""
+"""Compute one colour per instance id: golden-angle hues in OKLCH with six steps of lightness."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CHROMA = 0.145
 
 
 def compute_colors(ids: np.ndarray) -> np.ndarray:
-    """RGB (..., 3) uint8 of instance ids (...), 0 grey. Neighbouring ids differ in hue and in lightness.
+    """Compute RGB (..., 3) uint8 of instance ids (...); 0 is grey. Neighbouring ids differ in hue and lightness.
 
-    Lightness tells apart what a colour-blind reader sees in one hue. OKLCH: Ottosson 2020.
+    The lightness separates colours of equal hue for colour-blind readers. OKLCH: Ottosson 2020.
     """
     ids = np.asarray(ids, dtype=np.int64)
     hue = np.deg2rad(ids * _GOLDEN_ANGLE + 20.0)
@@ -23,12 +23,12 @@ def compute_colors(ids: np.ndarray) -> np.ndarray:
 
 
 def format_hex_color(id: int) -> str:
-    """An id's colour as HTML writes it."""
+    """Format the colour of an id for HTML."""
     return "#" + bytes(compute_colors(np.array(id))).hex()
 
 
 def _convert_oklab_to_srgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """sRGB (..., 3) in [0, 1]; what lies outside the gamut is clipped."""
+    """Convert OKLab to sRGB (..., 3) in [0, 1], clipped to the gamut."""
     cone = np.array([[0.3963377774, 0.2158037573], [-0.1055613458, -0.0638541728], [-0.0894841775, -1.2914855480]])
     linear_from_cone = np.array(
         [

@@ -1,4 +1,4 @@
-"""Which instances look like one of them."""
+"""Find the instances that look like a given one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moonseg3r_core.types import Instance
 
 @dataclass(frozen=True)
 class SimilarInstance:
-    """An instance and its cosine with the one asked for."""
+    """An instance and its cosine similarity to the given one."""
 
     instance: Instance
     similarity: float
 
 
 def find_similar(out: OutputFolder, id: int, top: int) -> list[SimilarInstance]:
-    """The `top` instances of a result that look most like `id`, best first. Raises InputError for an id without likes."""
+    """Find the `top` instances of a result most similar to `id`, best first. Raises InputError for an unusable id."""
     instances, descriptors = out.read_instances(), out.read_descriptors()
     _check_id(id, [i.id for i in instances], out)
     if id not in descriptors:
@@ -35,14 +35,14 @@ def find_similar(out: OutputFolder, id: int, top: int) -> list[SimilarInstance]:
 def rank_similar(
     instances: Sequence[Instance], descriptors: Mapping[int, np.ndarray], id: int
 ) -> list[SimilarInstance]:
-    """All others that have a descriptor ((D,) at unit length, by id), by falling cosine with that of `id`."""
+    """Rank the other instances with a descriptor (unit length, by id) by descending cosine with that of `id`."""
     others = [i for i in instances if i.id != id and i.id in descriptors]
     ranked = [SimilarInstance(i, float(descriptors[id] @ descriptors[i.id])) for i in others]
-    return sorted(ranked, key=lambda alike: (-alike.similarity, alike.instance.id))
+    return sorted(ranked, key=lambda found: (-found.similarity, found.instance.id))
 
 
 def _check_id(id: int, known: Sequence[int], out: OutputFolder) -> None:
-    """Raises InputError, with the nearest, for an id that is not known."""
+    """Check that an id is known. Raises InputError with the nearest ids."""
     if id in known:
         return
     if not known:

@@ -1,4 +1,4 @@
-"""The report's look: one calm sheet of CSS, no script, no font from elsewhere."""
+"""The style sheet of the report: no script, no external font."""
 
 CSS = """
 :root { --ink: #2b2f36; --faint: #6b7280; --line: #e4e6ea; --paper: #ffffff; --ground: #f5f6f8; }

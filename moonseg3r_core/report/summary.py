@@ -1,4 +1,4 @@
-"""What `summary.json` holds, and the reason a run gives when it ends without an instance."""
+"""The contents of `summary.json`, and the verdict on a run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """How the frames of a run fared: `used` went through the line; of these `without_depth` had no valid point and
-    `without_masks` had points and yet no mask that holds any; `held` and `skipped` are frames by reason, the former used,
-    though without points of their own.
+    """Frame counts of a run. `held` and `skipped` count frames by reason.
+
+    `used` frames were processed. Of these, `without_depth` had no valid point, `without_masks` had points but no mask,
+    and `held` added no points to the map.
     """
 
     used: int = 0
@@ -33,9 +34,12 @@ class FrameCounts:
 
 @dataclass(frozen=True)
 class Summary:
-    """A run in figures: `frames` used, of them `held` without points of their own by reason, frames `skipped` by reason, `instances` published and those withheld (seen
-    too seldom or holding too little of the map), frames per second from reading to writing, median milliseconds per room, peak memory in MiB
-    (`peak_gpu_memory_mib` is 0 without a GPU), and what was run: config (resolved), what was requested, kind of masks, device, hashes of the weights.
+    """The contents of `summary.json`.
+
+    frames: used frames, of which `held` (by reason) added no points. skipped: by reason, not used.
+    instances: published ones; `instances_withheld` were seen too seldom or hold too few points of the map.
+    fps: from reading to writing. stage_ms: median milliseconds per stage. weights: hash by name.
+    peak_gpu_memory_mib: 0 without a GPU. config: resolved. requested: before it was resolved.
     """
 
     version: str
@@ -63,25 +67,25 @@ class Summary:
 
     @property
     def untrained(self) -> str:
-        """What to know of a run with random weights, else nothing."""
+        """A notice for a run with random weights, else an empty text."""
         names = ", ".join(name for name, hash in self.weights.items() if hash == UNTRAINED)
         return f"{UNTRAINED}: {names} has random weights; what this run says of the scene is nonsense." if names else ""
 
     @property
     def estimated(self) -> str:
-        """What to know of a map whose depth was estimated from color, else nothing."""
+        """A notice for a map with depth estimated from color, else an empty text."""
         settings = self.config.get("reconstruction", {})
         pose = settings.get(settings.get("kind"), {}).get("pose")
         unit = "; lengths are in the net's unit, which aims at metres without a promise" if pose != "given" else ""
         return f"Depth is estimated from color: surfaces may be thick, bent or doubled{unit}." if pose else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
 
 def make_verdict(counts: FrameCounts, instances: int, withheld: int, limits: MapConfig) -> str:
-    """`ok`, or in one line why there is no instance, with what to do."""
+    """Return `ok`, or one line on why there is no instance and what to do."""
     if instances:
         return OK
     if not counts.read:

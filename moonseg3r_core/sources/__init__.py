@@ -1,4 +1,4 @@
-"""Recordings as streams of frames: videos, folders of images, ScanNet exports, rosbag2, rendered rooms."""
+"""Read recordings as streams of frames: videos, image folders, ScanNet exports, rosbag2, rendered rooms."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.bag_topics import Topics
 
-if TYPE_CHECKING:  # torch takes seconds to import, and who reads a bag's bytes alone does without
+if TYPE_CHECKING:  # torch takes seconds to import, and reading the bytes of a bag does not need it
     from moonseg3r_core.sources.source import Recording
 
 __all__ = ["Topics", "open_source"]
 
-COMPRESSED = (".zst", ".zstd")
+COMPRESSED_SUFFIXES = (".zst", ".zstd")
 
 
 def open_source(
     spec: str, *, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None
 ) -> Recording:
-    """The recording that `spec` names: a video file, a folder of images, a ScanNet export (color/, depth/, pose/,
-    intrinsic/), a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
+    """Open a recording: a video file, a folder of images, a ScanNet export (color/, depth/, pose/, intrinsic/),
+    a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
 
-    Every `stride`-th frame, `max_frames` at most; `topics` are for bags. Cheap: frames are read while iterating.
-    Raises SourceError for what is missing, empty, of another kind, or a stride below 1.
+    Selects every `stride`-th frame, `max_frames` at most; `topics` are for bags. Frames are read while iterating.
+    Raises SourceError for a recording that is missing, empty or of an unknown kind, and for a stride below 1.
     """
     if spec.startswith("synthetic:"):
         from moonseg3r_core.sources.synthetic import SyntheticSource
@@ -48,18 +48,20 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
 
     if not path.exists():
         raise SourceError(f"{path} does not exist; give a video, a folder, a bag, or synthetic:SEED.")
-    if not (path.is_file() or path.is_dir()):  # to open a pipe would be to wait for somebody to write
+    if not (path.is_file() or path.is_dir()):  # opening a pipe would block
         raise SourceError(f"{path} is neither a file nor a folder; give a video, a folder, a bag, or synthetic:SEED.")
     if is_bag(path):
         return BagSource(path, stride, max_frames, topics)
     if path.is_dir():
         kind = ScanNetSource if (path / "color").is_dir() else ImagesSource
         return kind(path, stride, max_frames)
-    advice = {
+    hint = {
         **dict.fromkeys(IMAGE_SUFFIXES, "is a single image; give the folder that holds it."),
-        **dict.fromkeys(COMPRESSED, "is a compressed file; give the bag folder that holds it and metadata.yaml."),
+        **dict.fromkeys(
+            COMPRESSED_SUFFIXES, "is a compressed file; give the bag folder that holds it and metadata.yaml."
+        ),
         ".bag": "is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.",
     }.get(path.suffix.lower())
-    if advice:
-        raise SourceError(f"{path} {advice}")
+    if hint:
+        raise SourceError(f"{path} {hint}")
     return VideoSource(path, stride, max_frames)

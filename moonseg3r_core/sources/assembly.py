@@ -1,6 +1,6 @@
-"""One camera's messages as frames: each colour image with the depth, intrinsics and pose that belong to it.
+"""Assemble one camera's messages into frames: a colour image with its depth, intrinsics and pose.
 
-What a recording and a live stream share. Messages are of ROS in form alone: they are read by attribute.
+Recordings and live streams share this code. Messages are read by attribute, so ROS is not needed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from moonseg3r_core.sources.registration import register_depth
 from moonseg3r_core.sources.transforms import TransformError
 from moonseg3r_core.types import Frame
 
-PAIRING_TIMEOUT_S = 1.0  # seconds that an image waits at most
+PAIRING_TIMEOUT_S = 1.0  # an image waits no longer for the rest of its frame
 MAX_PENDING = 32  # images that wait at most
 
 
 @dataclass(frozen=True)
 class FrameMessages:
-    """One image with what belongs to it, still as messages: cheap to hold and to drop.
+    """The messages of one frame, not yet decoded.
 
-    stamp in seconds; pose world_from_camera (4, 4) float64; None for what did not come or was not asked for.
+    stamp: seconds. pose: world_from_camera (4, 4) float64. None: did not come, or was not requested.
     """
 
     index: int
@@ -53,7 +53,7 @@ class FrameMessages:
 
 @dataclass(frozen=True)
 class PendingImage:
-    """A colour image in the queue: its number, its stamp, when it arrived, its message."""
+    """A colour image in the queue: index, stamp and arrival in seconds, message."""
 
     index: int
     stamp: float
@@ -62,13 +62,14 @@ class PendingImage:
 
 
 class FrameAssembler:
-    """Takes messages as they arrive and gives images, in their order, with what belongs to them.
+    """Collects messages and releases each image with its depth, camera_info and pose, in the order of arrival.
 
-    An image goes out when all is there, or without the rest when it has waited PATIENCE. `may_release(message, stamp, early)`
-    can hold an image up as long for a reason of its own; `early` is True in the first second after the first image, when
-    what nobody asked for may still turn up. A camera_info is used, asked for or not. `warn(topic, message)` hears what is
-    amiss, again and again. Times are seconds of one clock, which stamps a header that was never stamped.
-    No message makes it raise, and it holds a bounded number of them. For one thread.
+    An image is released when its frame is complete, or after PAIRING_TIMEOUT_S without the missing parts.
+    `may_release(message, stamp, early)` can delay an image by as much; `early` is True in the first second after the
+    first image. A camera_info is used whether it was requested or not.
+    `warn(topic, message)` is called for each problem, every time it occurs.
+    Times are seconds of one clock; the arrival time replaces a stamp of zero.
+    No message makes it raise, and memory is bounded. Use it from one thread.
     """
 
     def __init__(
@@ -77,97 +78,97 @@ class FrameAssembler:
         with_depth: bool,
         with_info: bool,
         with_pose: bool,
-        world: str | None = None,
-        rectified: bool = False,
-        may_release: Callable[[Any, float, bool], bool] = lambda message, stamp, early: True,
+        world: str | None,
+        rectified: bool,
+        may_release: Callable[[Any, float, bool], bool],
         warn: Callable[[str, str], None],
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
-        self.rectified, self._may_go = rectified, may_release
+        self.rectified, self._may_release = rectified, may_release
         self._warn = warn
         self._poses = CameraPoses(world)
         self._depths = DepthPairing()
         self._pending: deque[PendingImage] = deque(maxlen=2 * MAX_PENDING)
         self._info: Any = None
-        self._first = np.inf  # when the first image arrived
+        self._first_arrival = np.inf
 
     @property
     def pending(self) -> int:
-        """How many images wait."""
+        """The number of images that wait."""
         return len(self._pending)
 
     @property
     def newest_stamp(self) -> float | None:
-        """The stamp of the image that arrived last, seconds; None before the first and after `rewind`."""
+        """The stamp of the last image in seconds; None before the first image and after `rewind`."""
         return self._depths.newest
 
     @property
     def world(self) -> str | None:
-        """The frame in which poses are given; None until it is chosen."""
+        """The name of the world frame; None until it is chosen."""
         return self._poses.world
 
     @property
     def has_info(self) -> bool:
-        """True when a camera_info has come."""
+        """True after the first camera_info."""
         return self._info is not None
 
     def find_parent(self, frame: str) -> str | None:
-        """The frame's parent in the tree of transforms, None when it has none."""
+        """Return the parent of a frame in the transform tree, or None."""
         return self._poses.buffer.find_parent(frame)
 
     def lookup_transform(self, target: str, source: str, stamp: float) -> np.ndarray:
-        """target_from_source (4, 4) float64 at a stamp in seconds. Raises TransformError, which says what is missing."""
+        """Return target_from_source (4, 4) float64 at a stamp in seconds. Raises TransformError with the reason."""
         return self._poses.buffer.lookup(target, source, stamp)
 
     def add_image(self, index: int, message: Any, arrived: float) -> None:
-        """An Image or CompressedImage; `index` becomes the frame's."""
+        """Add an Image or CompressedImage; `index` becomes the index of its frame."""
         self.skip_image(message, arrived)
-        self._first = min(self._first, arrived)
+        self._first_arrival = min(self._first_arrival, arrived)
         self._pending.append(PendingImage(index, read_stamp(message.header, arrived), arrived, message))
 
     def skip_image(self, message: Any, arrived: float) -> None:
-        """An image that is not wanted: it tells the frame rate alone."""
+        """Learn the frame rate from an image that is not selected."""
         self._depths.add_image_stamp(read_stamp(message.header, arrived))
 
     def add_depth(self, message: Any, arrived: float) -> None:
-        """An Image or CompressedImage of depth."""
+        """Add a depth Image or CompressedImage."""
         self._depths.add(read_stamp(message.header, arrived), message)
 
     def add_info(self, message: Any) -> None:
-        """A CameraInfo, which holds until the next."""
+        """Add a CameraInfo; it holds until the next one."""
         self._info = message
 
     def add_transforms(self, message: Any, arrived: float, static: bool) -> None:
-        """A TFMessage; a transform that cannot be is left out."""
+        """Add a TFMessage; invalid transforms are left out with a warning."""
         for transform in message.transforms:
             self._add_transform("/tf_static" if static else "/tf", transform, arrived, static)
 
     def add_pose(self, topic: str, message: Any, arrived: float) -> None:
-        """An Odometry, PoseStamped or PoseWithCovarianceStamped; one that cannot be is left out."""
+        """Add an Odometry, PoseStamped or PoseWithCovarianceStamped; an invalid pose is left out with a warning."""
         try:
             self._poses.add_pose(topic, *read_pose(message, arrived))
         except TransformError as error:
             self._warn(f"bad transform on {topic}", f"{topic}: {error}; left out")
 
     def pop_ready(self, now: float) -> Iterator[FrameMessages]:
-        """The images that are complete or have waited long enough. To be asked after messages and now and then."""
+        """Yield the frames that are complete or timed out. Call it after each message and at intervals."""
         while self._pending and (self._is_overdue(now) or self._is_complete(self._pending[0], now)):
             yield self._collect(self._pending.popleft())
 
     def flush(self) -> Iterator[FrameMessages]:
-        """All that wait, when nothing more will come."""
+        """Yield all frames that wait, at the end of the stream."""
         while self._pending:
             yield self._collect(self._pending.popleft())
 
     def rewind(self) -> None:
-        """Time went back: forget images, depths, the images' clock and moving transforms.
+        """Forget images, depths, the frame rate and moving transforms after time went back.
 
-        Static transforms, the camera_info and the world stay, and what has plainly come after the jump.
+        Static transforms, camera_info and the world stay, and so does what arrived after the jump.
         """
         self._poses.buffer.rewind(self.newest_stamp if self.newest_stamp is not None else -np.inf)
         self._depths.rewind()
         self._pending.clear()
-        self._first = np.inf
+        self._first_arrival = np.inf
 
     def _add_transform(self, topic: str, transform: Any, arrived: float, static: bool) -> None:
         try:
@@ -183,7 +184,9 @@ class FrameAssembler:
         has_info = not self.with_info or self.has_info
         has_depth = not self.with_depth or self._depths.is_final(image.stamp)
         has_pose = not self.with_pose or self._has_pose(image, now)
-        return has_info and has_depth and has_pose and self._may_go(image.message, image.stamp, self._is_early(now))
+        return (
+            has_info and has_depth and has_pose and self._may_release(image.message, image.stamp, self._is_early(now))
+        )
 
     def _has_pose(self, image: PendingImage, now: float) -> bool:
         frame = image.message.header.frame_id
@@ -197,14 +200,14 @@ class FrameAssembler:
         return True
 
     def _is_early(self, now: float) -> bool:
-        return now - self._first < PAIRING_TIMEOUT_S
+        return now - self._first_arrival < PAIRING_TIMEOUT_S
 
     def _is_world_uncertain(self, image: PendingImage, now: float) -> bool:
-        """True in the first second, while the tree may grow a better world and the frame rate is hardly known."""
+        """True in the first second, unless the best world and a depth of the same stamp are there."""
         if self.world is not None or not self._is_early(now):
             return False
-        certain = not self.with_depth or self._depths.has_exact(image.stamp)
-        return not (certain and self._poses.has_best_world(image.message.header.frame_id))
+        has_depth = not self.with_depth or self._depths.has_exact(image.stamp)
+        return not (has_depth and self._poses.has_best_world(image.message.header.frame_id))
 
     def _collect(self, image: PendingImage) -> FrameMessages:
         self._warn_about_info()
@@ -229,9 +232,9 @@ class FrameAssembler:
         if message is None:
             self._warn("no depth", self._depths.explain_missing(image.stamp))
             return None
-        ours, theirs = image.message.header.frame_id, message.header.frame_id
-        if ours != theirs:
-            self._warn("frames", f"depth lies in frame '{theirs}', colour in '{ours}'; taken as registered")
+        color_frame, depth_frame = image.message.header.frame_id, message.header.frame_id
+        if color_frame != depth_frame:
+            self._warn("frames", f"depth lies in frame '{depth_frame}', colour in '{color_frame}'; taken as registered")
         return message
 
     def _find_pose(self, image: PendingImage) -> np.ndarray | None:
@@ -247,7 +250,7 @@ class FrameAssembler:
 
 
 def decode_frame(parts: FrameMessages) -> Frame:
-    """Decode what an assembler gave. Safe on any thread. Raises FrameRejected for what cannot be used, in one line."""
+    """Decode the messages of a frame; safe on any thread. Raises FrameRejected for data that cannot be used."""
     image = decode_image_message(parts.image)
     size = (image.shape[0], image.shape[1])
     intrinsics = None if parts.info is None else compute_intrinsics(parts.info, size, parts.rectified)
@@ -265,5 +268,5 @@ def decode_frame(parts: FrameMessages) -> Frame:
 
 
 def is_rectified(topic: str) -> bool:
-    """True when an image topic's name says that its images are free of distortion."""
+    """True when the name of an image topic marks its images as rectified."""
     return re.search(r"(/|_)rect", topic) is not None

@@ -1,4 +1,4 @@
-"""A rosbag2 recording: colour images with the depth, intrinsics and pose that belong to them, in one pass."""
+"""Read a rosbag2 recording in one pass: colour images with their depth, intrinsics and poses."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ from moonseg3r_core.types import Frame
 
 
 class BagSource(Recording):
-    """Frames of a bag folder, .mcap or .db3 file, numbered by their place in the colour topic, stamped by its headers."""
+    """Frames of a bag folder, .mcap or .db3 file; index: position in the colour topic, stamp: of its header."""
 
     kind: ClassVar[str] = "bag"
 
-    def __init__(
-        self, path: Path, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None
-    ) -> None:
+    def __init__(self, path: Path, stride: int, max_frames: int | None, topics: Topics | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
         self.bag = path
         self.requested = topics or Topics()
         faults: list[str] = []
-        there = read_topics(path, faults.append)
+        available = read_topics(path, faults.append)
         try:
-            self.topics: TopicSelection = choose_topics(there, self.requested)
+            self.topics: TopicSelection = choose_topics(available, self.requested)
         except SourceError as error:
             damage = f" The bag is damaged: {faults[0]}" if faults else ""
             raise SourceError(f"{path}: {error}{damage}") from error
@@ -41,9 +39,9 @@ class BagSource(Recording):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        chosen = self.topics
-        there = {"depth": chosen.depth, "intrinsics": chosen.camera_info, "poses": chosen.pose or chosen.transforms}
-        return tuple(name for name, topic in there.items() if not topic)
+        topics = self.topics
+        found = {"depth": topics.depth, "intrinsics": topics.camera_info, "poses": topics.pose or topics.transforms}
+        return tuple(name for name, topic in found.items() if not topic)
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         bag_pass = BagPass(self)
@@ -59,7 +57,7 @@ class BagSource(Recording):
 
 
 class BagPass:
-    """One pass over a bag: takes messages in turn and gives frames when they are complete."""
+    """One pass over a bag: takes its messages in order and yields frames when they are complete."""
 
     def __init__(self, source: BagSource) -> None:
         self.source = source
@@ -70,20 +68,21 @@ class BagPass:
             with_pose=self.topics.pose is not None or bool(self.topics.transforms),
             world=source.requested.world,
             rectified=is_rectified(self.topics.color.name),
+            may_release=lambda message, stamp, early: True,
             warn=lambda topic, message: source.warn_once(topic, f"{message} (said once)"),
         )
-        self.seen = 0
+        self.image_count = 0
 
     @property
     def is_done(self) -> bool:
-        """True when every image asked for is out."""
-        return self.source.is_past_end(self.seen) and not self.assembler.pending
+        """True when every selected image has been released."""
+        return self.source.is_past_end(self.image_count) and not self.assembler.pending
 
     def add(self, message: Message) -> Iterator[Frame | FrameRejected]:
-        """Learn one message; the frames that it completes."""
+        """Add one message and yield the frames that it completes."""
         try:
             decoded = message.decode()
-        except Exception as error:  # damaged bytes: numpy, struct and unicode errors of the decoder
+        except Exception as error:  # the decoder passes on errors of numpy, struct and unicode
             yield FrameRejected(f"undecodable message on {message.topic}", " ".join(str(error).split()))
             return
         self._add_message(message.topic, decoded, message.stamp)
@@ -91,7 +90,7 @@ class BagPass:
             yield self._decode(parts)
 
     def flush(self) -> Iterator[Frame | FrameRejected]:
-        """The frames that still wait at the end of the bag."""
+        """Yield the frames that still wait at the end of the bag."""
         for parts in self.assembler.flush():
             yield self._decode(parts)
 
@@ -109,16 +108,16 @@ class BagPass:
             self.assembler.add_transforms(decoded, recorded, is_static(topic))
 
     def _add_color(self, decoded: Any, recorded: float) -> None:
-        if self.source.is_selected(self.seen):
-            self.assembler.add_image(self.seen, decoded, recorded)
+        if self.source.is_selected(self.image_count):
+            self.assembler.add_image(self.image_count, decoded, recorded)
         else:
             self.assembler.skip_image(decoded, recorded)
-        self.seen += 1
+        self.image_count += 1
 
     def _decode(self, parts: FrameMessages) -> Frame | FrameRejected:
         try:
             return decode_frame(parts)
         except CameraInfoMismatch as why:
-            raise SourceError(why.detail) from why  # of the whole recording: the topic was chosen wrongly
+            raise SourceError(why.detail) from why  # the wrong topic was chosen, for all frames
         except FrameRejected as why:
             return why

@@ -1,4 +1,4 @@
-"""rosbag2 without ROS, through the rosbags library: topics, and messages in one pass. Damage is told, not thrown."""
+"""Read rosbag2 topics and messages without ROS, by the rosbags library. Damage is reported, not raised."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OnDamage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic of a bag: its name, its message type, its number of messages, the QoS its publishers offered."""
+    """A topic of a bag: name, message type, number of messages, QoS that its publishers offered."""
 
     name: str
     type: str
@@ -34,7 +34,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it lies in the bag, and when it was recorded."""
+    """One serialized message and its time of recording."""
 
     topic: str
     type: str
@@ -43,16 +43,16 @@ class Message:
 
     @property
     def stamp(self) -> float:
-        """When it was recorded, seconds."""
+        """The time of recording in seconds."""
         return self.nanoseconds * 1e-9
 
     def decode(self) -> Any:
-        """The message of its type. Whatever the decoder raises on damaged bytes comes through."""
+        """Deserialize the message. Raises what the decoder raises on damaged bytes."""
         return TYPES.deserialize_cdr(self.raw, self.type)
 
 
 def is_bag(path: Path) -> bool:
-    """True for a .mcap or .db3 file and a folder that holds metadata.yaml or such files."""
+    """True for a .mcap or .db3 file, and for a folder with such files or metadata.yaml."""
     return (
         path.suffix in SUFFIXES
         if path.is_file()
@@ -61,26 +61,29 @@ def is_bag(path: Path) -> bool:
 
 
 def list_storage_files(folder: Path) -> list[Path]:
-    """The storage files of a bag folder in the order of recording."""
+    """List the storage files of a bag folder in the order of recording."""
     return sorted(
         (file for file in folder.iterdir() if file.suffix in SUFFIXES), key=lambda f: make_natural_key(f.name)
     )
 
 
 def read_topics(path: Path, on_damage: OnDamage) -> list[Topic]:
-    """All topics of a bag. Raises SourceError when nothing of it can be opened."""
+    """Read all topics of a bag. Raises SourceError when no file of it can be opened."""
     found: dict[tuple[str, str], Topic] = {}
     for part in open_parts(path, on_damage):
         with closing(part):
             for topic in part.read_topics():
-                so_far = found.get((topic.name, topic.type), Topic(topic.name, topic.type, 0))
-                both = replace(so_far, count=so_far.count + topic.count, qos=so_far.qos + topic.qos)
-                found[topic.name, topic.type] = both
+                known = found.get((topic.name, topic.type), Topic(topic.name, topic.type, 0))
+                merged = replace(known, count=known.count + topic.count, qos=known.qos + topic.qos)
+                found[topic.name, topic.type] = merged
     return [topic for _, topic in sorted(found.items())]
 
 
 def read_messages(path: Path, topics: Collection[str], on_damage: OnDamage, start: int = 0) -> Iterator[Message]:
-    """The messages of some topics in order of time, from `start` (ns) on; at damage `damaged` is told, that file ends."""
+    """Yield the messages of some topics in order of time, from `start` (ns) on.
+
+    At damage `on_damage` is called and that file ends.
+    """
     for part in open_parts(path, on_damage):
         with closing(part):
             messages = part.read_messages(topics, start)
@@ -96,7 +99,7 @@ def read_messages(path: Path, topics: Collection[str], on_damage: OnDamage, star
 
 
 class RosbagsPart:
-    """A bag, or one file of it, that rosbags opens."""
+    """A bag, or one file of it, that rosbags can open."""
 
     def __init__(self, path: Path | CutMcap) -> None:
         self.reader = Reader(path)  # type: ignore[arg-type]  # CutMcap has of a path what the reader uses
@@ -116,12 +119,12 @@ class RosbagsPart:
 
 
 class TruncatedSqlite:
-    """A cut .db3 file: the rows up to the first page that is missing, in the order of recording."""
+    """A truncated .db3 file: its rows up to the first missing page, in the order of recording."""
 
     def __init__(self, path: Path) -> None:
         self.database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         self.database.execute("PRAGMA writable_schema=ON")  # SQLite then opens a file shorter than its header says
-        texts = "typeof(name) = 'text' AND typeof(type) = 'text'"  # damage puts anything there
+        texts = "typeof(name) = 'text' AND typeof(type) = 'text'"  # damaged rows can hold any type
         rows = self.database.execute(f"SELECT id, name, type FROM topics WHERE {texts}").fetchall()
         self.topics: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
 
@@ -131,7 +134,7 @@ class TruncatedSqlite:
             for (id,) in self.database.execute("SELECT topic_id FROM messages"):
                 counts[id] = counts.get(id, 0) + 1
         except sqlite3.DatabaseError:
-            pass  # a page that is missing, or all messages: `messages` tells it
+            pass  # a missing page; `read_messages` reports it
         return [Topic(*self.topics[id], counts[id]) for id in self.topics]
 
     def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
@@ -148,16 +151,16 @@ BagPart = RosbagsPart | TruncatedSqlite
 
 
 def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
-    """The bag as rosbags opens it, else each of its files as far as it goes, the damage told.
+    """Open the bag as a whole, or else each of its files up to its damage, which is reported.
 
-    Raises SourceError when not one file can be opened.
+    Raises SourceError when no file can be opened.
     """
     try:
         yield RosbagsPart(path)
         return
     except Exception as error:  # rosbags passes on what sqlite, zstd, lz4, yaml and struct raise
         fault = _describe_error(error)
-        untold = path.is_dir() and isinstance(error, FileNotFoundError)  # without metadata.yaml it may be whole
+        lacks_metadata = path.is_dir() and isinstance(error, FileNotFoundError)  # its files may be whole
     opened = 0
     for file in list_storage_files(path) if path.is_dir() else [path]:
         part = _open_file(file, on_damage)
@@ -166,7 +169,7 @@ def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
             yield part
     if not opened:
         raise SourceError(f"{path} cannot be read as a bag: {fault}; record it again.")
-    if path.is_dir() and not untold:
+    if path.is_dir() and not lacks_metadata:
         on_damage(fault)
 
 
@@ -177,7 +180,7 @@ def _open_file(file: Path, on_damage: OnDamage) -> BagPart | None:
         on_damage(_describe_error(error))
     try:
         return RosbagsPart(CutMcap(file)) if file.suffix == ".mcap" else TruncatedSqlite(file)
-    except Exception:  # as above; what is wrong with the file is told already
+    except Exception:  # as above; the damage is reported already
         return None
 
 

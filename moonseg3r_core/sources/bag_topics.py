@@ -1,4 +1,4 @@
-"""Which topics of a bag to read: as asked, else by type and name."""
+"""Choose the topics of a bag: as requested, or else by type and name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER_IMAGES = re.compile(r"infra|/ir\b|/ir/|mask|label|segment|confidence|dispa
 
 @dataclass(frozen=True)
 class Topics:
-    """The topics to read and the world's frame; what is None is chosen by type and name."""
+    """The requested topics and world frame; None leaves the choice to type and name."""
 
     color: str | None = None
     depth: str | None = None
@@ -30,7 +30,7 @@ class Topics:
 
 @dataclass(frozen=True)
 class TopicSelection:
-    """The topics that are read; None where the bag has none. `pose` stands in the place of /tf."""
+    """The topics to read; None where the bag has none. `pose` replaces /tf."""
 
     color: Topic
     depth: Topic | None
@@ -50,17 +50,17 @@ class TopicSelection:
         return ", ".join([*parts, f"poses {poses or 'none'}"])
 
 
-def choose_topics(topics: list[Topic], asked: Topics) -> TopicSelection:
-    """The topics to read. Raises SourceError, listing the bag's topics, when one asked for or any image is missing."""
+def choose_topics(topics: list[Topic], requested: Topics) -> TopicSelection:
+    """Choose the topics to read. Raises SourceError when a requested topic or every image topic is missing."""
     filled = [topic for topic in topics if topic.count]
-    for field in fields(asked):
-        name = getattr(asked, field.name)
+    for field in fields(requested):
+        name = getattr(requested, field.name)
         if field.name != "world" and name is not None and not _find_topic(name, filled):
             raise SourceError(
                 f"the bag has no messages on {field.name} topic {name}; it holds: {describe_topics(topics)}."
             )
     images = [topic for topic in filled if topic.type in IMAGE]
-    color = _find_topic(asked.color, images) or _find_best([t for t in images if not is_depth(t)], score_color)
+    color = _find_topic(requested.color, images) or _find_best([t for t in images if not is_depth(t)], score_color)
     if color is None:
         raise SourceError(
             f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {describe_topics(topics)}."
@@ -70,35 +70,35 @@ def choose_topics(topics: list[Topic], asked: Topics) -> TopicSelection:
     moving = any(not is_static(topic.name) for topic in transforms)
     return TopicSelection(
         color,
-        _find_topic(asked.depth, images) or _find_best(depths, lambda topic: score_depth(topic, color)),
-        _find_topic(asked.camera_info, filled) or _find_best(
+        _find_topic(requested.depth, images) or _find_best(depths, lambda topic: score_depth(topic, color)),
+        _find_topic(requested.camera_info, filled) or _find_best(
             [t for t in filled if t.type in CAMERA_INFO and not (is_depth(t) and not is_depth(color))],
             lambda topic: _compute_namespace_overlap(topic, color),
         ),
-        _find_topic(asked.pose, filled) or (None if moving else _find_best([t for t in filled if t.type in POSE], lambda _: 0)),
+        _find_topic(requested.pose, filled) or (None if moving else _find_best([t for t in filled if t.type in POSE], lambda _: 0)),
         transforms,
     )  # fmt: skip
 
 
 def is_static(topic: str) -> bool:
-    """True for a topic of transforms that hold for all time."""
+    """True for a topic of static transforms."""
     return topic.endswith("tf_static")
 
 
 def is_depth(topic: Topic) -> bool:
-    """True when the name speaks of depth images, not merely of a depth camera."""
+    """True when the name means depth images and not only a depth camera."""
     return "depth" in re.sub(r"depth_?cam(era)?|depthai", "", topic.name.lower())
 
 
 def score_color(topic: Topic) -> float:
-    """How likely a topic is the colour image: rgb and color before image, raw before compressed, infrared last."""
+    """Score a topic as the colour image: rgb and color before image, raw before compressed, infrared last."""
     name = topic.name.lower()
     kind = 2.0 if re.search(r"rgb|colou?r", name) else 1.0 if "image" in name else 0.0
     return kind - 0.5 * (topic.type == IMAGE[1]) - 4.0 * bool(OTHER_IMAGES.search(name))
 
 
 def score_depth(topic: Topic, color: Topic) -> float:
-    """How likely a topic is the depth of this colour: registered before plain, near in name, raw before compressed."""
+    """Score a topic as the depth of `color`: registered first, then similar names, raw before compressed."""
     name = topic.name.lower()
     registered = 3.0 * bool(re.search(r"aligned|registered", name)) + 1.0 * bool(re.search(r"rgb|colou?r", name))
     coded = topic.type == IMAGE[1]
@@ -107,7 +107,7 @@ def score_depth(topic: Topic, color: Topic) -> float:
 
 
 def describe_topics(topics: list[Topic]) -> str:
-    """The bag's topics in words."""
+    """List the topics in words, for error messages."""
     return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "no topic at all"
 
 

@@ -1,6 +1,6 @@
-"""The pixels of ROS images: raw encodings and compressed ones as RGB uint8, depth as float32 metres. Pure functions.
+"""Decode ROS images: raw and compressed encodings to RGB uint8, depth to float32 metres. Pure functions.
 
-Encoding names: sensor_msgs/image_encodings.hpp. Whatever cannot be decoded raises FrameRejected.
+Encoding names: sensor_msgs/image_encodings.hpp. What cannot be decoded raises FrameRejected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, quan
 
 @dataclass(frozen=True)
 class Layout:
-    """How an encoding lies in memory: samples per pixel, bytes per sample, OpenCV's conversion to RGB (or None)."""
+    """The memory layout of an encoding: samples per pixel, bytes per sample, OpenCV's conversion to RGB or None."""
 
     channels: int
     depth: int
@@ -55,12 +55,12 @@ LAYOUTS = {
     "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12),
     "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
 }
-PLANAR = ("nv12", "nv21")  # half as many rows again hold the colour
+PLANAR = ("nv12", "nv21")  # the chroma planes add half as many rows
 DEPTHS: dict[str, np.dtype] = {"16uc1": np.dtype("u2"), "mono16": np.dtype("u2"), "32fc1": np.dtype("f4")}
 
 
 def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
-    """The image (height, width, 3) uint8 RGB of a sensor_msgs/Image; 16 bits keep their upper 8.
+    """Decode a sensor_msgs/Image to (height, width, 3) uint8 RGB; of 16 bits the upper 8 are kept.
 
     `step` is the length of a row in bytes, padding included; 0 means no padding.
     Raises FrameRejected for an unknown encoding, too little data, or a size that the encoding cannot have.
@@ -80,9 +80,9 @@ def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int,
 
 
 def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
-    """The depth (height, width) float32 metres of a sensor_msgs/Image: 16UC1 in millimetres, 32FC1 in metres (REP 118).
+    """Decode a depth Image to (height, width) float32 metres: 16UC1 millimetres, 32FC1 metres (REP 118).
 
-    NaN, infinite and negative depths become 0, which means none. Raises FrameRejected as `decode_image` does.
+    NaN, infinite and negative depths become 0, which means no depth. Raises FrameRejected as `decode_image` does.
     """
     sample = DEPTHS.get(encoding.strip().lower())
     if sample is None:
@@ -94,9 +94,9 @@ def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int,
 
 
 def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, step: int) -> np.ndarray:
-    """Bytes with padded rows as an array (rows, width[, channels]) in the machine's byte order; a view where it can be.
+    """Convert bytes with padded rows to an array (rows, width[, channels]) in native byte order; a view if possible.
 
-    Raises FrameRejected for too few bytes, before anything is made of the size that the message claims.
+    Raises FrameRejected for too few bytes, before memory of the claimed size is allocated.
     """
     row = width * channels * sample.itemsize
     step = step or row
@@ -113,23 +113,20 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
 
 
 def convert_to_metres(depth: np.ndarray) -> np.ndarray:
-    """uint16 millimetres or float metres as float32 metres, 0 where there is none."""
+    """Convert uint16 millimetres or float metres to float32 metres; 0 means no depth."""
     if depth.dtype == np.uint16:
         return depth.astype(np.float32) / np.float32(1000)
     return np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, copy=False)
 
 
 def decode_compressed_image(data: Bytes) -> np.ndarray:
-    """A JPEG, PNG or other image file's bytes as (H, W, 3) uint8 RGB.
-
-    Raises FrameRejected as `image_file.decode_file` does.
-    """
+    """Decode the bytes of a JPEG, PNG or other image file to (H, W, 3) uint8 RGB. Raises FrameRejected."""
     pixels = decode_file(bytes(data), cv2.IMREAD_COLOR)
     return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
 def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
-    """The depth (H, W) float32 metres of a 16-bit PNG, bare or behind the 12-byte header of compressed_depth.
+    """Decode a 16-bit PNG, with or without the 12-byte header of compressed_depth, to (H, W) float32 metres.
 
     `format` begins with 16UC1 (millimetres) or 32FC1 (inverse depth a / (value - b), a and b in the header).
     Raises FrameRejected for a truncated file and for other codecs (RVL, 8-bit images).

@@ -1,4 +1,4 @@
-"""Images, depth maps and matrices from files. A file that cannot be read whole raises FrameRejected."""
+"""Read images, depth maps and matrices from files. A file that cannot be read raises FrameRejected."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".p
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images of a folder in natural order, hidden files left out."""
+    """List the images of a folder in natural order, without hidden files."""
     found = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
     return sorted(found, key=lambda f: make_natural_key(f.name))
 
 
 def read_image(path: Path) -> Tensor:
-    """(H, W, 3) uint8 RGB. Raises FrameRejected for a file that is missing, truncated or no image."""
+    """Read (H, W, 3) uint8 RGB. Raises FrameRejected for a file that is missing, truncated or no image."""
     try:
         return torch.from_numpy(decode_compressed_image(path.read_bytes()))
     except (OSError, FrameRejected) as error:
@@ -31,7 +31,7 @@ def read_image(path: Path) -> Tensor:
 
 
 def read_depth(path: Path) -> Tensor:
-    """(H, W) float32 metres from a uint16 millimetre PNG. Raises FrameRejected as `read_image` does."""
+    """Read (H, W) float32 metres from a uint16 millimetre PNG. Raises FrameRejected as `read_image` does."""
     try:
         return torch.from_numpy(decode_compressed_depth(path.read_bytes(), "16UC1; png"))
     except (OSError, FrameRejected) as error:
@@ -39,10 +39,10 @@ def read_depth(path: Path) -> Tensor:
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """(4, 4) float64 from a text file; NaN and infinite values pass. Raises FrameRejected for anything else."""
+    """Read (4, 4) float64 from a text file; NaN and infinite values pass. Raises FrameRejected for anything else."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an empty file: the shape below says it
+            warnings.simplefilter("ignore")  # of an empty file; its shape is checked below
             matrix = np.loadtxt(path, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise FrameRejected("unreadable pose", f"{path.name}, {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""A folder of images, in natural order."""
+"""Read a folder of images in natural order."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moonseg3r_core.sources.files import list_images, read_image
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
-RATE = 30.0  # images per second where their names hold no time
-TICKS = {13: 1e3, 16: 1e6, 19: 1e9}  # digits of a Unix time -> ticks per second
+DEFAULT_RATE = 30.0  # images per second where the file names hold no time
+TICKS_PER_SECOND = {13: 1e3, 16: 1e6, 19: 1e9}  # by the number of digits of a Unix time
 
 
 class ImagesSource(Recording):
-    """Images without depth or pose. The index is the number that ends the name where all have one and no two the same."""
+    """Images without depth or pose. The index is the number at the end of the name, if these are unique."""
 
     kind: ClassVar[str] = "images"
 
-    def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
+    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
         self.files = list_images(path)
         if not self.files:
@@ -30,7 +30,7 @@ class ImagesSource(Recording):
         stems = [file.stem for file in self.files]
         stamps = parse_timestamps(stems)
         self.indices = list(range(len(stems))) if stamps else parse_numbers(stems)
-        self.stamps = stamps or [index / RATE for index in self.indices]
+        self.stamps = stamps or [index / DEFAULT_RATE for index in self.indices]
 
     @property
     def total(self) -> int:
@@ -41,26 +41,26 @@ class ImagesSource(Recording):
         return ("depth", "intrinsics", "poses")
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
-        for at in range(0, len(self.files), self.stride)[: self.max_frames]:
-            yield self.read_or_reject(partial(self._read, at))
+        for ordinal in range(0, len(self.files), self.stride)[: self.max_frames]:
+            yield self.read_or_reject(partial(self._read, ordinal))
 
-    def _read(self, at: int) -> Frame:
-        return Frame(self.indices[at], self.stamps[at], read_image(self.files[at]))
+    def _read(self, ordinal: int) -> Frame:
+        return Frame(self.indices[ordinal], self.stamps[ordinal], read_image(self.files[ordinal]))
 
 
 def parse_numbers(stems: list[str]) -> list[int]:
-    """The number at the end of each name when all have one and no two the same, else 0, 1, 2..."""
+    """Parse the number at the end of each name; 0, 1, 2... where a name has none or two are equal."""
     found = [re.search(r"\d{1,9}$", stem) for stem in stems]
     values = [int(match.group()) for match in found if match]
     return values if len(set(values)) == len(stems) else list(range(len(stems)))
 
 
 def parse_timestamps(stems: list[str]) -> list[float] | None:
-    """Names that are all times (1305031102.175304, or Unix time in ms, us, ns) in seconds, else None."""
+    """Parse names that are all times (1305031102.175304, or Unix time in ms, us, ns) to seconds, else None."""
     if all(re.fullmatch(r"\d+\.\d+", stem) for stem in stems):
         return [float(stem) for stem in stems]
-    if all(stem.isdecimal() and len(stem) in TICKS for stem in stems):
-        return [int(stem) / TICKS[len(stem)] for stem in stems]
+    if all(stem.isdecimal() and len(stem) in TICKS_PER_SECOND for stem in stems):
+        return [int(stem) / TICKS_PER_SECOND[len(stem)] for stem in stems]
     return None
 
 

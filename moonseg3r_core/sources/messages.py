@@ -1,4 +1,4 @@
-"""What ROS messages say, as arrays: images, depth, intrinsics, transforms. Messages are read by attribute only."""
+"""Convert ROS messages to arrays: images, depth, intrinsics, transforms. Messages are read by attribute only."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from moonseg3r_core.sources.encodings import (
 from moonseg3r_core.sources.registration import resize_intrinsics
 from moonseg3r_core.sources.transforms import make_pose
 
-MAX_INTRINSIC_PX = 1e9  # pixels; no focal length or principal point is as large
-MAX_PRINCIPAL_POINT_OFFSET = 10  # images; no region of interest lies as far from the principal point
+MAX_INTRINSIC_PX = 1e9  # no focal length or principal point is as large
+MAX_PRINCIPAL_POINT_OFFSET = 10  # in image sizes; no region of interest lies farther from the principal point
 
 
 def read_stamp(header: Any, recorded: float) -> float:
-    """Seconds of a header; a header that was never stamped takes the time of recording."""
+    """Return the stamp of a header in seconds, or the time of recording where the stamp is zero."""
     stamp = float(header.stamp.sec) + header.stamp.nanosec * 1e-9
     return stamp if stamp > 0 else recorded
 
 
 def decode_image_message(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of an Image or CompressedImage. Raises FrameRejected."""
+    """Decode (H, W, 3) uint8 RGB of an Image or CompressedImage. Raises FrameRejected."""
     if hasattr(message, "format"):
         return decode_compressed_image(message.data)
     m = message
@@ -35,7 +35,7 @@ def decode_image_message(message: Any) -> np.ndarray:
 
 
 def decode_depth_message(message: Any) -> np.ndarray:
-    """(H, W) float32 metres of an Image or CompressedImage. Raises FrameRejected."""
+    """Decode (H, W) float32 metres of an Image or CompressedImage. Raises FrameRejected."""
     if hasattr(message, "format"):
         return decode_compressed_depth(message.data, message.format)
     m = message
@@ -43,13 +43,13 @@ def decode_depth_message(message: Any) -> np.ndarray:
 
 
 class CameraInfoMismatch(FrameRejected):
-    """A CameraInfo that is for images of another size."""
+    """A CameraInfo belongs to images of another size."""
 
 
 def compute_intrinsics(info: Any, size: tuple[int, int], rectified: bool) -> np.ndarray | None:
-    """Intrinsics (3, 3) of an image of `size` (H, W) under its CameraInfo, region of interest and binning applied.
+    """Compute the intrinsics (3, 3) of an image of `size` (H, W) from its CameraInfo, region of interest and binning.
 
-    A rectified image has the projection matrix P for its camera. None for a camera that is not calibrated.
+    Rectified images use the projection matrix P. None for a camera that is not calibrated.
     Raises CameraInfoMismatch for images of another size, FrameRejected for numbers that no camera has.
     """
     k, d = _read_camera_matrix(info, rectified), np.array(info.d, dtype=np.float64)
@@ -79,7 +79,7 @@ def compute_intrinsics(info: Any, size: tuple[int, int], rectified: bool) -> np.
 
 
 def is_calibrated(info: Any, rectified: bool) -> bool:
-    """True when a CameraInfo has focal lengths; a driver that knows none leaves them 0."""
+    """True when a CameraInfo has focal lengths; drivers without a calibration leave them 0."""
     k = _read_camera_matrix(info, rectified)
     return bool(k[0, 0] > 0 and k[1, 1] > 0)
 
@@ -90,13 +90,13 @@ def is_distorted(info: Any) -> bool:
 
 
 def read_transform(transform: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
-    """(parent, child, stamp, parent_from_child) of a TransformStamped. Raises TransformError as `pose_of` does."""
+    """Return (parent, child, stamp, parent_from_child) of a TransformStamped. Raises TransformError."""
     pose = _make_pose(transform.transform.translation, transform.transform.rotation)
     return transform.header.frame_id, transform.child_frame_id, read_stamp(transform.header, recorded), pose
 
 
 def read_pose(message: Any, recorded: float) -> tuple[str, str, float, np.ndarray]:
-    """(parent, child or "", stamp, parent_from_child) of Odometry, PoseStamped and PoseWithCovarianceStamped.
+    """Return (parent, child or "", stamp, parent_from_child) of Odometry, PoseStamped and PoseWithCovarianceStamped.
 
     Raises TransformError for a pose without rotation or numbers that are not finite.
     """
@@ -112,5 +112,5 @@ def _read_camera_matrix(info: Any, rectified: bool) -> np.ndarray:
 
 
 def _make_pose(translation: Any, rotation: Any) -> np.ndarray:
-    place = (translation.x, translation.y, translation.z)
-    return make_pose(place, (rotation.x, rotation.y, rotation.z, rotation.w))
+    position = (translation.x, translation.y, translation.z)
+    return make_pose(position, (rotation.x, rotation.y, rotation.z, rotation.w))

@@ -1,4 +1,4 @@
-"""The order of numbered files."""
+"""Sort numbered files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import re
 
 
 def make_natural_key(name: str) -> list[tuple[int, int, str]]:
-    """A sort key with numbers in numeric order: 2.jpg before 10.jpg."""
+    """Make a sort key with numbers in numeric order: 2.jpg before 10.jpg."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]

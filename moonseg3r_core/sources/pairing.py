@@ -1,4 +1,4 @@
-"""Depth images wait here for the colour images that they belong to. Bounded."""
+"""Pair depth images with colour images by stamp, in bounded memory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from moonseg3r_core.sources.transforms import TIME_JUMP_S
 
-DEFAULT_PERIOD_S = 1 / 30  # seconds between images until two have been seen
+DEFAULT_PERIOD_S = 1 / 30  # between images, until two have come
 MAX_DEPTHS = 64  # depth images held at most
 
 
 class DepthPairing:
-    """Pairs each colour image with the depth image nearest in time, at most half a frame away."""
+    """Pairs each colour image with the depth image nearest in time, at most half a period away."""
 
     def __init__(self) -> None:
         self.depths: deque[tuple[float, Any]] = deque(maxlen=MAX_DEPTHS)
@@ -21,7 +21,7 @@ class DepthPairing:
         self.newest: float | None = None
 
     def add_image_stamp(self, stamp: float) -> None:
-        """Learn the frame rate from every colour image, taken or not; one from before a jump back starts anew."""
+        """Learn the frame rate from the stamp of a colour image; a jump back in time starts anew."""
         if self.newest is not None and stamp < self.newest - TIME_JUMP_S:
             self.rewind()
         if self.newest is not None and stamp > self.newest:
@@ -29,43 +29,43 @@ class DepthPairing:
         self.newest = stamp
 
     def add(self, stamp: float, message: Any) -> None:
-        """Hold a depth message; those before a jump back in time are forgotten."""
+        """Add a depth message; a jump back in time drops the earlier ones."""
         if self.depths and stamp < self.depths[-1][0] - TIME_JUMP_S:
             self.depths.clear()
         self.depths.append((stamp, message))
 
     @property
     def half_frame(self) -> float:
-        """Half the time between two colour images, seconds."""
+        """Half the median time between colour images, in seconds."""
         return (median(self.intervals) if self.intervals else DEFAULT_PERIOD_S) / 2
 
     def has_exact(self, stamp: float) -> bool:
-        """True when a depth image of this very stamp is there."""
+        """True when a depth image has exactly this stamp."""
         return any(depth == stamp for depth, _ in self.depths)
 
     def is_final(self, stamp: float) -> bool:
-        """True when no later depth will be nearer: `has_exact` one, or one of a later stamp is there and the rate is known."""
+        """True when no later depth can be nearer: an exact match, or a later one at a known frame rate."""
         return self.has_exact(stamp) or (bool(self.intervals) and any(depth > stamp for depth, _ in self.depths))
 
     def find_nearest(self, stamp: float) -> Any | None:
-        """The depth message nearest to a stamp, None when none is within half a frame."""
+        """Return the depth message nearest to a stamp, None when none is within half a period."""
         best = min(self.depths, key=lambda depth: abs(depth[0] - stamp), default=None)
         return best[1] if best and abs(best[0] - stamp) <= self.half_frame + 1e-6 else None
 
     def forget_before(self, stamp: float) -> None:
-        """Let go of depths that no image of this stamp or later can be nearest to: they are large."""
-        old = stamp - TIME_JUMP_S, stamp - 2 * self.half_frame  # still older ones have come after a jump back
-        self.depths = deque([d for d in self.depths if not old[0] <= d[0] < old[1]], maxlen=MAX_DEPTHS)
+        """Drop depths that are too old for any image of this stamp or later."""
+        low, high = stamp - TIME_JUMP_S, stamp - 2 * self.half_frame  # older than low: from after a jump back
+        self.depths = deque([d for d in self.depths if not low <= d[0] < high], maxlen=MAX_DEPTHS)
 
     def explain_missing(self, stamp: float) -> str:
-        """In words why `find_nearest` gave None."""
+        """Say why `find_nearest` returned None."""
         if not self.depths:
             return "no depth image has come"
         gap = min(abs(depth - stamp) for depth, _ in self.depths)
         return f"no depth within {self.half_frame:.3f} s of the image at {stamp:.3f} s, the nearest is {gap:.3f} s away"
 
     def rewind(self) -> None:
-        """Time went back: forget the images' clock, and the depths unless they have gone back already."""
+        """Forget the frame rate after time went back, and the depths from before the jump."""
         if self.newest is None or not self.depths or self.depths[-1][0] > self.newest - TIME_JUMP_S:
             self.depths.clear()
         self.intervals.clear()

@@ -1,6 +1,6 @@
-"""Depth onto the colour image's pixels: both from one camera centre, of sizes that may differ. Pure functions.
+"""Resample depth at the pixels of the colour image; both share one camera centre. Pure functions.
 
-Intrinsics (3, 3) with pixel i's centre at i; sizes are (H, W).
+Intrinsics (3, 3) with the centre of pixel i at i; sizes are (H, W).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ASPECT_TOLERANCE = 0.02  # ScanNet itself: 1296x968 colour over 640x480 depth di
 
 
 def resize_intrinsics(intrinsics: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
-    """The intrinsics of the same view resized from size `old` to size `new`."""
+    """Return the intrinsics of the same view resized from size `old` to size `new`."""
     scale_v, scale_u = new[0] / old[0], new[1] / old[1]
     resize = np.array([[scale_u, 0, (scale_u - 1) / 2], [0, scale_v, (scale_v - 1) / 2], [0, 0, 1]])
     return resize @ intrinsics
@@ -28,9 +28,9 @@ def contains_principal_point(intrinsics: np.ndarray, size: tuple[int, int]) -> b
 def choose_color_intrinsics(
     k_color: np.ndarray | None, k_depth: np.ndarray | None, color: tuple[int, int], depth: tuple[int, int] | None
 ) -> np.ndarray | None:
-    """The colour image's intrinsics: its own, or the depth's scaled where those are of another image size.
+    """Choose the colour intrinsics: its own, or the scaled ones of the depth where those do not fit the image.
 
-    Exports that shrink the colour to the depth's size often keep the intrinsics of the large image.
+    Exports with colour shrunk to the size of the depth often keep the intrinsics of the large image.
     Raises SourceError when neither fits its image.
     """
     if k_color is not None and contains_principal_point(k_color, color):
@@ -49,10 +49,10 @@ def choose_color_intrinsics(
 def register_depth(
     depth: np.ndarray, k_depth: np.ndarray | None, k_color: np.ndarray | None, size: tuple[int, int]
 ) -> np.ndarray:
-    """Depth (h, w) at the colour's `size`, the nearest depth pixel at each colour pixel, 0 outside the depth's view.
+    """Resample depth (h, w) at the colour's `size` by nearest neighbour, 0 outside the view of the depth camera.
 
-    With both intrinsics the colour pixel's ray picks the depth pixel; else the depth is stretched.
-    Raises FrameRejected when the shapes differ: such depth is not registered to the colour.
+    With both intrinsics the ray of each colour pixel selects the depth pixel; otherwise the depth is stretched.
+    Raises FrameRejected when the aspect ratios differ: such depth is not registered to the colour.
     """
     if depth.shape == size:
         return depth

@@ -1,4 +1,4 @@
-"""A ScanNet export: color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_color.txt, intrinsic/intrinsic_depth.txt."""
+"""Read a ScanNet export: color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_color.txt, intrinsic/intrinsic_depth.txt."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from moonseg3r_core.sources.registration import choose_color_intrinsics, registe
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
-RATE = 30.0  # ScanNet's sensor
+RATE = 30.0  # frames per second of ScanNet's sensor
 
 
 class ScanNetSource(Recording):
-    """Posed RGB-D frames, numbered by the file's stem. What a frame lacks is None; depth comes at the colour's size.
+    """RGB-D frames with poses, numbered by file name. Missing parts are None; depth has the size of the colour.
 
-    Poses pass as they are, ScanNet's infinite ones too: the reconstruction rejects them.
+    Poses are not checked here: the reconstruction rejects ScanNet's infinite ones.
     """
 
     kind: ClassVar[str] = "scannet"
 
-    def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
+    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
         self.folder = path
         self.files = list_images(path / "color")
@@ -45,19 +45,22 @@ class ScanNetSource(Recording):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        known = self.k_color is not None or self.k_depth is not None
-        there = {"depth": self._has_files("depth/*.png"), "intrinsics": known, "poses": self._has_files("pose/*.txt")}
-        return tuple(name for name, found in there.items() if not found)
+        found = {
+            "depth": self._has_files("depth/*.png"),
+            "intrinsics": self.k_color is not None or self.k_depth is not None,
+            "poses": self._has_files("pose/*.txt"),
+        }
+        return tuple(name for name, is_there in found.items() if not is_there)
 
     def _has_files(self, pattern: str) -> bool:
         return next(self.folder.glob(pattern), None) is not None
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
-        for at in range(0, len(self.files), self.stride)[: self.max_frames]:
-            yield self.read_or_reject(partial(self._read, at))
+        for ordinal in range(0, len(self.files), self.stride)[: self.max_frames]:
+            yield self.read_or_reject(partial(self._read, ordinal))
 
-    def _read(self, at: int) -> Frame:
-        index, file = self.indices[at], self.files[at]
+    def _read(self, ordinal: int) -> Frame:
+        index, file = self.indices[ordinal], self.files[ordinal]
         image = read_image(file)
         depth = self._read_depth(file.stem)
         size = (image.shape[0], image.shape[1])
@@ -77,7 +80,7 @@ class ScanNetSource(Recording):
 
 
 def read_intrinsics(file: Path) -> np.ndarray | None:
-    """(3, 3) float64 of a 3x3 or 4x4 text file, None where there is none. Raises SourceError for anything else."""
+    """Read (3, 3) float64 from a 3x3 or 4x4 text file, None where there is no file. Raises SourceError."""
     if not file.exists():
         return None
     expected = f"{file} must hold 3 or 4 rows of finite intrinsics with focal lengths above 0"

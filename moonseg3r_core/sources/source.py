@@ -1,4 +1,4 @@
-"""What a recording offers: a stream of frames that can be walked again, and a count of what could not be used."""
+"""The interface of a recording, and the base class of its readers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ logger = logging.getLogger("moonseg3r")
 
 
 class Source(Protocol):
-    """A recording as frames. Every `iter()` starts anew and refills `rejected` (reason -> frames left out).
+    """A recording as frames. Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
 
-    `length` is the number of frames asked for after stride and max_frames, None where the recording does not tell;
-    fewer come when some are rejected. `masks_folder` is the recording's own `masks/`. `lacks` is what no frame brings, of
-    "depth", "intrinsics" and "poses", as far as it can be told before reading.
+    `length` is the number of selected frames, rejected ones included; None where the recording does not give it.
+    `masks_folder` is the recording's own `masks/`.
+    `lacks` lists which of "depth", "intrinsics" and "poses" no frame has, as far as it is known before reading.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Source(Protocol):
 
 
 class Recording(ABC):
-    """What the readers share: selection by stride, counting and saying what was left out, and no silent emptiness.
+    """The base class of readers: selects frames, counts and reports rejected ones, raises when no frame is left.
 
-    A reader yields a Frame, or in its place the FrameRejected that says why there is none.
+    A reader yields a Frame or, in its place, the FrameRejected with the reason.
     """
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, path: Path | None, stride: int = 1, max_frames: int | None = None) -> None:
+    def __init__(self, name: str, path: Path | None, stride: int, max_frames: int | None) -> None:
         if stride < 1:
             raise SourceError(f"stride must be a whole number >= 1, got {stride}; 1 takes every frame.")
         if max_frames is not None and max_frames < 1:
@@ -59,21 +59,21 @@ class Recording(ABC):
         self.stride = stride
         self.max_frames = max_frames
         self.rejected: Counter[str] = Counter()
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._details: dict[str, str] = {}  # of the first frame by reason
 
     @property
     @abstractmethod
     def total(self) -> int | None:
-        """Frames in the recording before stride and max_frames; None where it does not tell."""
+        """The number of frames before stride and max_frames; None where the recording does not give it."""
 
     @abstractmethod
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
-        """The selected frames in order; a FrameRejected stands for a frame that cannot be read."""
+        """Yield the selected frames in order; a FrameRejected stands for a frame that cannot be read."""
 
     @property
     def length(self) -> int | None:
-        """Frames asked for after stride and max_frames; None where the recording does not tell."""
+        """The number of selected frames; None where the recording does not give it."""
         if self.total is None:
             return None
         strided = -(-self.total // self.stride)
@@ -81,7 +81,7 @@ class Recording(ABC):
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """What no frame brings, of "depth", "intrinsics" and "poses", as far as it can be told before reading."""
+        """Which of "depth", "intrinsics" and "poses" no frame has, as far as it is known before reading."""
         return ()
 
     @property
@@ -97,7 +97,7 @@ class Recording(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         self.rejected.clear()
-        self._said.clear()
+        self._warned.clear()
         self._details.clear()
         frames = 0
         for item in self._read_frames():
@@ -111,25 +111,25 @@ class Recording(ABC):
 
     @staticmethod
     def read_or_reject(read: Callable[[], Frame]) -> Frame | FrameRejected:
-        """What `read` gives, or the FrameRejected that it raises."""
+        """Return the result of `read`, or the FrameRejected that it raises."""
         try:
             return read()
         except FrameRejected as why:
             return why
 
     def is_selected(self, ordinal: int) -> bool:
-        """True when the frame of this ordinal is asked for."""
-        within = self.max_frames is None or ordinal < self.stride * self.max_frames
-        return within and ordinal % self.stride == 0
+        """True when the frame of this ordinal is selected."""
+        in_range = self.max_frames is None or ordinal < self.stride * self.max_frames
+        return in_range and ordinal % self.stride == 0
 
     def is_past_end(self, ordinal: int) -> bool:
-        """True when no frame from this ordinal on is asked for."""
+        """True when no frame from this ordinal on is selected."""
         return self.max_frames is not None and ordinal > self.stride * (self.max_frames - 1)
 
     def warn_once(self, topic: str, message: str) -> None:
-        """Warn of something, once per walk and topic."""
-        if topic not in self._said:
-            self._said.add(topic)
+        """Warn once per iteration and topic."""
+        if topic not in self._warned:
+            self._warned.add(topic)
             logger.warning("%s: %s", self.name, message)
 
     def _reject(self, why: FrameRejected, count: int = 1) -> None:

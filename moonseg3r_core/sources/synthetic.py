@@ -1,4 +1,4 @@
-"""`synthetic:SEED` or `synthetic:SEED:FRAMES`: a rendered room. The one source that asks another room, when opened."""
+"""Read `synthetic:SEED` or `synthetic:SEED:FRAMES`: a rendered room."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SyntheticSource(Recording):
 
     kind: ClassVar[str] = "synthetic"
 
-    def __init__(self, spec: str, stride: int = 1, max_frames: int | None = None) -> None:
+    def __init__(self, spec: str, stride: int, max_frames: int | None) -> None:
         super().__init__(spec, None, stride, max_frames)
         match = re.fullmatch(r"synthetic:(\d{1,18})(?::(\d{1,6}))?", spec)
         if not match or (match.group(2) and not int(match.group(2))):

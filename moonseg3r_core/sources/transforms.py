@@ -1,4 +1,4 @@
-"""A bounded buffer of stamped transforms between named frames, as tf2 keeps one: numpy only, no ROS."""
+"""A bounded buffer of stamped transforms between named frames, like that of tf2, without ROS."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from scipy.spatial.transform import Rotation
 
 from moonseg3r_core.errors import MoonSeg3RError
 
-TIME_JUMP_S = 0.5  # seconds that a stamp may lie before the newest; more, and time went back
-MAX_SAMPLES = 10_000  # of one edge at most: ten seconds at 1 kHz
-MAX_FRAMES = 1000  # edges at most
-MAX_LISTED = 20  # frames that an error lists
+TIME_JUMP_S = 0.5  # a stamp older than the newest by more means that time went back
+MAX_SAMPLES = 10_000  # per edge: ten seconds at 1 kHz
+MAX_FRAMES = 1000  # edges
+MAX_LISTED = 20  # frames in an error message
 
 
 class TransformError(MoonSeg3RError):
-    """A transform that the buffer cannot give: unknown frame, frames not connected, or a stamp outside the samples."""
+    """A transform is not available: unknown frame, unconnected frames, or a stamp outside the samples."""
 
 
 def make_pose(translation: Sequence[float], quaternion: Sequence[float]) -> np.ndarray:
-    """Translation (3,) and quaternion x y z w (4,) of any length as a pose (4, 4) float64.
+    """Make a pose (4, 4) float64 of a translation (3,) and a quaternion x y z w (4,) of any length.
 
-    Raises TransformError for a quaternion of no length, or numbers that are not finite. Plain numbers: a robot's joints
-    come in thousands a second.
+    Raises TransformError for a quaternion of length zero or numbers that are not finite.
+    Plain Python numbers are faster than numpy here, and a robot sends thousands of transforms a second.
     """
     p, q = [float(number) for number in translation], [float(number) for number in quaternion]
     length = math.sqrt(sum(number * number for number in q))
@@ -43,7 +43,7 @@ def make_pose(translation: Sequence[float], quaternion: Sequence[float]) -> np.n
 
 
 def interpolate(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
-    """The pose (4, 4) at `share` in [0, 1] of the way: linear in position, slerp in rotation."""
+    """Interpolate two poses (4, 4) at `share` in [0, 1]: linear in position, slerp in rotation."""
     turn = Rotation.from_matrix(before[:3, :3].T @ after[:3, :3]).as_rotvec()
     pose = np.eye(4)
     pose[:3, :3] = before[:3, :3] @ Rotation.from_rotvec(share * turn).as_matrix()
@@ -52,7 +52,7 @@ def interpolate(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarr
 
 
 def invert(pose: np.ndarray) -> np.ndarray:
-    """The inverse of a rigid pose (4, 4)."""
+    """Invert a rigid pose (4, 4)."""
     inverse = np.eye(4)
     inverse[:3, :3] = pose[:3, :3].T
     inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
@@ -60,7 +60,7 @@ def invert(pose: np.ndarray) -> np.ndarray:
 
 
 class Edge:
-    """The samples of one child in its parent: stamps in order and parent_from_child poses."""
+    """The samples of one edge: ascending stamps and parent_from_child poses."""
 
     def __init__(self, parent: str, static: bool) -> None:
         self.parent = parent
@@ -69,9 +69,9 @@ class Edge:
         self.poses: list[np.ndarray] = []
 
     def add(self, stamp: float, pose: np.ndarray, horizon: float) -> None:
-        """Put a sample in its place and drop those older than the newest by more than `horizon` seconds.
+        """Insert a sample and drop those older than the newest by more than `horizon` seconds.
 
-        A sample long before the newest starts anew: a bag loops, a simulation restarts.
+        A jump back in time drops all earlier samples: a bag loops, a simulation restarts.
         """
         if self.stamps and stamp < self.stamps[-1] - TIME_JUMP_S:
             self.stamps.clear()
@@ -84,7 +84,7 @@ class Edge:
         del self.stamps[:old], self.poses[:old]
 
     def lookup(self, stamp: float, child: str) -> np.ndarray:
-        """parent_from_child at a stamp. Raises TransformError outside the samples, with how far."""
+        """Return parent_from_child at a stamp. Raises TransformError outside the samples."""
         if self.static:
             return self.poses[-1]
         at = bisect.bisect_left(self.stamps, stamp)
@@ -100,17 +100,17 @@ class Edge:
 
 
 class TransformBuffer:
-    """The tree of frames over the last `horizon` seconds. A child has one parent; the newest named parent holds.
+    """The tree of frames over the last `horizon` seconds. A child has one parent: the latest one holds.
 
-    Of more than FRAMES children those are forgotten that have gone longest without news, static ones last.
+    Above MAX_FRAMES children, those without a sample for the longest time are dropped, static ones last.
     """
 
-    def __init__(self, horizon: float = 10.0) -> None:
+    def __init__(self, horizon: float) -> None:
         self.horizon = horizon
-        self._edges: dict[str, Edge] = {}  # by child, the one with the latest news last
+        self._edges: dict[str, Edge] = {}  # by child, the latest update last
 
     def add(self, parent: str, child: str, stamp: float, pose: np.ndarray, static: bool = False) -> None:
-        """Learn parent_from_child (4, 4) at a stamp in seconds, or for all time when static."""
+        """Add parent_from_child (4, 4) at a stamp in seconds, or for all time when static."""
         parent, child = _clean(parent), _clean(child)
         if parent == child:
             raise TransformError(f"frame '{child}' cannot be its own parent")
@@ -124,25 +124,25 @@ class TransformBuffer:
             del self._edges[next(moving, next(iter(self._edges)))]
 
     def rewind(self, newest: float) -> None:
-        """Time went back from `newest`: forget moving edges, unless they have gone back already; static ones stay."""
+        """Forget moving edges from before a jump back in time from `newest`; static edges stay."""
         kept = {
             child: edge for child, edge in self._edges.items() if edge.static or edge.stamps[-1] < newest - TIME_JUMP_S
         }
         self._edges = kept
 
     def find_parent(self, frame: str) -> str | None:
-        """The parent of a frame, None for one that has none."""
+        """Return the parent of a frame, or None."""
         edge = self._edges.get(_clean(frame))
         return edge.parent if edge else None
 
     def describe_frames(self) -> str:
-        """The frames known, in words."""
+        """List the known frames in words, for error messages."""
         known = sorted({*self._edges, *(edge.parent for edge in self._edges.values())})
         more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
         return (", ".join(known[:MAX_LISTED]) or "none") + more
 
     def list_ancestors(self, frame: str) -> list[str]:
-        """The frame, its parent, and so on up to the root."""
+        """List the frame, its parent, and so on up to the root. Raises TransformError for a ring."""
         chain = [_clean(frame)]
         while chain[-1] in self._edges:
             parent = self._edges[chain[-1]].parent
@@ -152,13 +152,13 @@ class TransformBuffer:
         return chain
 
     def is_moving(self, frame: str) -> bool:
-        """True when the frame's way to its root has a transform that is not static."""
+        """True when a transform between the frame and its root is not static."""
         return any(not self._edges[name].static for name in self.list_ancestors(frame)[:-1])
 
     def lookup(self, target: str, source: str, stamp: float) -> np.ndarray:
-        """target_from_source (4, 4) float64 at a stamp in seconds, interpolated along the chain.
+        """Return target_from_source (4, 4) float64 at a stamp in seconds, interpolated along the chain.
 
-        Raises TransformError: a frame nobody named, frames not connected, or a stamp outside the samples.
+        Raises TransformError for an unknown frame, unconnected frames, or a stamp outside the samples.
         """
         target, source = _clean(target), _clean(source)
         for frame in (target, source):

@@ -1,4 +1,4 @@
-"""A video file through OpenCV."""
+"""Read a video file by OpenCV."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from moonseg3r_core.io.images import check_size
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
-RATE = 30.0  # frames per second of a file that does not tell
+DEFAULT_RATE = 30.0  # frames per second of a file without a frame rate
 
 
 class VideoSource(Recording):
-    """Frames without depth or pose, numbered from 0, stamped by the file's frame rate."""
+    """Frames without depth or pose, numbered from 0, with stamps from the frame rate of the file."""
 
     kind: ClassVar[str] = "video"
 
-    def __init__(self, path: Path, stride: int = 1, max_frames: int | None = None) -> None:
+    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
         self.file = path
         video = open_video(path)
@@ -33,7 +33,7 @@ class VideoSource(Recording):
         if not readable:
             raise SourceError(f"{path} holds no video frame that OpenCV can decode; convert it, for example to MP4.")
         self.count = int(count) if 0 < count < 1e9 else None
-        self.fps = fps if 0 < fps < 1e5 else RATE
+        self.fps = fps if 0 < fps < 1e5 else DEFAULT_RATE
 
     @property
     def total(self) -> int | None:
@@ -63,8 +63,8 @@ class VideoSource(Recording):
         return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
 
     def _check_end(self, read: int) -> None:
-        told = self.count or 0  # by a header that may say anything: nothing is counted one by one
-        end = told if self.max_frames is None else min(told, self.stride * self.max_frames)
+        count = self.count or 0  # of the header, which may be wrong by far: compute, do not loop
+        end = count if self.max_frames is None else min(count, self.stride * self.max_frames)
         missing = len(range(read + -read % self.stride, end, self.stride))
         if missing:
             detail = f"{read} of the {self.count} frames that its header tells can be read"
@@ -72,7 +72,7 @@ class VideoSource(Recording):
 
 
 def open_video(path: Path) -> cv2.VideoCapture:
-    """An open video. Raises SourceError when OpenCV cannot open it; its own messages are kept quiet."""
+    """Open a video without OpenCV's own messages. Raises SourceError when OpenCV cannot open it."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -1,4 +1,4 @@
-"""Frames as a rosbag2 recording: what a robot would have recorded, for replay and for tests."""
+"""Write frames as a rosbag2 recording, for replay and tests."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _write_folder(frames: Iterable[Frame], folder: Path, storage: StoragePlugin,
 
 
 def make_messages(frame: Frame, stamp: int, color: str) -> list[tuple[str, Any]]:
-    """(topic, message) of one frame at a stamp in nanoseconds; what the frame lacks is left out."""
+    """Make the (topic, message) pairs of a frame at a stamp in nanoseconds; missing parts are left out."""
     found: list[tuple[str, Any]] = []
     pose = frame.world_from_camera
     if pose is not None and find_rigid_fault(pose) is None:
@@ -79,13 +79,13 @@ def make_messages(frame: Frame, stamp: int, color: str) -> list[tuple[str, Any]]
 
 
 def make_header(stamp: int, frame_id: str = CAMERA) -> Any:
-    """A std_msgs/Header at a stamp in nanoseconds."""
+    """Make a std_msgs/Header at a stamp in nanoseconds."""
     time = TYPES.types["builtin_interfaces/msg/Time"](stamp // 10**9, stamp % 10**9)
     return TYPES.types["std_msgs/msg/Header"](time, frame_id)
 
 
 def make_image(pixels: np.ndarray, encoding: str, stamp: int) -> Any:
-    """A sensor_msgs/Image without padding, little-endian."""
+    """Make a sensor_msgs/Image without padding, little-endian."""
     height, width = pixels.shape[:2]
     data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
     kind = TYPES.types["sensor_msgs/msg/Image"]
@@ -93,7 +93,7 @@ def make_image(pixels: np.ndarray, encoding: str, stamp: int) -> Any:
 
 
 def make_compressed_image(rgb: np.ndarray, codec: str, stamp: int) -> Any:
-    """A sensor_msgs/CompressedImage of codec jpeg (quality 95) or png."""
+    """Make a sensor_msgs/CompressedImage of codec jpeg (quality 95) or png."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if codec == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, data = cv2.imencode(f".{codec}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
     return TYPES.types["sensor_msgs/msg/CompressedImage"](
@@ -102,7 +102,7 @@ def make_compressed_image(rgb: np.ndarray, codec: str, stamp: int) -> Any:
 
 
 def make_camera_info(intrinsics: Tensor, size: tuple[int, int], stamp: int) -> Any:
-    """A sensor_msgs/CameraInfo of an undistorted camera."""
+    """Make a sensor_msgs/CameraInfo of an undistorted camera."""
     k = intrinsics.double().numpy()
     roi = TYPES.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     p = np.hstack((k, np.zeros((3, 1)))).ravel()
@@ -111,7 +111,7 @@ def make_camera_info(intrinsics: Tensor, size: tuple[int, int], stamp: int) -> A
 
 
 def make_transform(pose: Tensor, stamp: int, parent: str = WORLD, child: str = CAMERA) -> Any:
-    """A geometry_msgs/TransformStamped of parent_from_child (4, 4)."""
+    """Make a geometry_msgs/TransformStamped of parent_from_child (4, 4)."""
     make = TYPES.types
     position = make["geometry_msgs/msg/Vector3"](*pose[:3, 3].tolist())
     rotation = make["geometry_msgs/msg/Quaternion"](*quaternion_from_rotation(pose[:3, :3].double()).tolist())

@@ -100,7 +100,7 @@ def test_the_first_sixty_ids_are_told_apart():
 @given(st.integers(0, 400), st.integers(2, 20))
 @settings(max_examples=40, deadline=None)
 def test_the_gallery_is_bounded_and_even_however_long_the_stream(length, most):
-    gallery = Gallery(most)
+    gallery = Gallery(most, width=640)
     for index in range(length):
         gallery.offer(index, np.zeros((2, 3, 3), np.uint8))
     kept = list(gallery.images)
@@ -193,13 +193,13 @@ def test_the_widest_extent_lies_across_the_page():
 
 def test_the_map_shows_the_instance_in_its_place():
     view = rasterize_map(a_map(), upright_poses(), voxel=0.1)
-    assert set(view.anchors) == {7}
+    assert set(view.labels) == {7}
     rotation = compute_page_axes(a_map().points.numpy(), upright_poses())
-    assert view.anchors[7] == pytest.approx((rotation @ [0.2, 0.2, 0.5])[:2], abs=0.06)
+    assert view.labels[7] == pytest.approx((rotation @ [0.2, 0.2, 0.5])[:2], abs=0.06)
     left, right, bottom, top = view.extent
     assert left < view.path[:, 0].min() < view.path[:, 0].max() < right
     assert bottom < view.path[:, 1].min() < view.path[:, 1].max() < top
-    x, y = view.anchors[7]
+    x, y = view.labels[7]
     cell = (right - left) / view.by_instance.shape[1]
     pixel = view.by_instance[int((y - bottom) / cell), int((x - left) / cell)].astype(float)
     wanted = compute_colors(np.array(7)).astype(float)
@@ -428,6 +428,6 @@ def test_a_folder_that_is_no_result_says_so(tmp_path):
 
 
 def test_numbers_on_the_map_do_not_cover_one_another():
-    anchors = {7: (0.0, 0.0), 3: (0.5, 0.0), 4: (0.0, 0.9), 5: (1.0, 0.0), 6: (0.9, 0.9)}
-    assert charts.choose_legible(anchors, np.array([1.0, 0.5])) == [7, 4, 5], "3 lies on 7, 6 on 4"
+    labels = {7: (0.0, 0.0), 3: (0.5, 0.0), 4: (0.0, 0.9), 5: (1.0, 0.0), 6: (0.9, 0.9)}
+    assert charts.choose_legible(labels, np.array([1.0, 0.5])) == [7, 4, 5], "3 lies on 7, 6 on 4"
     assert charts.choose_legible({}, np.array([1.0, 0.5])) == []
