@@ -1,4 +1,4 @@
-"""A recording through the segmenter into a folder: what `moonseg3r run` does."""
+"""Run the segmenter over a recording and write the output folder, as `moonseg3r run` does."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
 logger = logging.getLogger("moonseg3r")
+MAX_PICTURES, PICTURE_WIDTH = 48, 640  # of the report
 T = TypeVar("T")
 
 
 class Recording(Protocol):
-    """What a run needs of a source; `rejected` are the frames that it had to leave out, by reason."""
+    """The source of a run; `rejected` counts the frames that it could not read, by reason."""
 
     @property
     def name(self) -> str: ...
@@ -62,7 +63,7 @@ class Recording(Protocol):
 
 
 class Segmenter(Protocol):
-    """What a run needs of `OnlineSegmenter`."""
+    """The part of `OnlineSegmenter` that a run uses."""
 
     @property
     def final_ids(self) -> Mapping[int, int]: ...
@@ -81,27 +82,15 @@ def run(
     weights: Mapping[str, str] | None = None,
     quiet: bool = False,
 ) -> Summary:
-    """Process every frame of `source` and write all of OUT, which was claimed before.
+    """Run the segmenter over a recording and write all of OUT, which has been claimed before.
 
-    `config` is what the segmenter was built from, resolved or not; `weights` are the hashes of what it loaded. Ctrl-C ends
-    the run early; whatever ends it, what was done is written. Raises SourceError, OutputError.
+    `config` is what the segmenter was built from, resolved or not, `weights` the hashes of its weights.
+    An interrupt ends the run early. Whatever ends it, the results so far are written. Raises SourceError, OutputError.
     """
     out.clear()
     log = RunLog()
     try:
-        with tqdm(
-            total=source.length,
-            unit="frame",
-            disable=quiet,
-            delay=0.5,
-            mininterval=_choose_bar_interval(),
-            dynamic_ncols=True,
-        ) as bar:
-            for frame in read_ahead(source):
-                with defer_interrupts():
-                    _process_frame(frame, segmenter, out, log)
-                bar.set_postfix(instances=log.count_instances(segmenter.final_ids), refresh=False)
-                bar.update()
+        _process_frames(source, segmenter, out, log, quiet)
     except KeyboardInterrupt:
         log.interrupted = True
     except MoonSeg3RError as error:
@@ -118,7 +107,7 @@ def run(
 
 @dataclass
 class RunLog:
-    """What a run remembers of its frames."""
+    """The record of a run's frames."""
 
     started: float = field(default_factory=perf_counter)
     indices: list[int] = field(default_factory=list)
@@ -126,7 +115,7 @@ class RunLog:
     poses: list[Tensor] = field(default_factory=list)
     stage_ms: list[Mapping[str, float]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
-    gallery: Gallery = field(default_factory=Gallery)
+    gallery: Gallery = field(default_factory=lambda: Gallery(MAX_PICTURES, PICTURE_WIDTH))
     held: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     without_depth: int = 0
@@ -137,7 +126,7 @@ class RunLog:
     error: str = ""
 
     def add(self, frame: Frame, result: FrameResult) -> None:
-        """One frame that went through the line."""
+        """Record a frame that was processed."""
         self.indices.append(result.index)
         self.stamps.append(result.stamp)
         self.poses.append(result.geometry.world_from_camera.cpu())
@@ -159,17 +148,17 @@ class RunLog:
         self.skipped[why.reason] += 1
 
     def count_instances(self, final_ids: Mapping[int, int]) -> int:
-        """How many instances there are so far, those seen once included."""
+        """Count the instances so far, with those seen once."""
         return len(self.seen.difference(final_ids))
 
     def compute_stage_medians(self) -> dict[str, float]:
-        """Median milliseconds per room of the frames that it worked on, in the order of the walk."""
-        rooms = dict.fromkeys(room for frame in self.stage_ms for room in frame)
-        return {room: float(np.median([frame[room] for frame in self.stage_ms if room in frame])) for room in rooms}
+        """Compute each stage's median milliseconds over the frames in which it ran, in the order of the stages."""
+        stages = dict.fromkeys(stage for frame in self.stage_ms for stage in frame)
+        return {name: float(np.median([frame[name] for frame in self.stage_ms if name in frame])) for name in stages}
 
 
 def read_ahead(frames: Iterable[T]) -> Iterator[T]:
-    """The same items in the same order; while one is worked on, a thread already reads the next."""
+    """Yield the same items in order; a thread reads the next one while the current one is processed."""
     done = object()
     iterator = iter(frames)
     with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
@@ -179,14 +168,22 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
                 coming = reader.submit(next, iterator, done)
                 yield item  # type: ignore[misc]
         finally:
-            # Where it was opened: a bag's database answers to one thread only.
+            # In the thread that opened it, as a bag's database requires.
             if hasattr(iterator, "close"):
                 reader.submit(iterator.close)
 
 
-def _choose_bar_interval() -> float:
-    """Seconds between two states of the bar: it moves on a terminal and stays short in a log file."""
-    return 0.1 if sys.stderr.isatty() else 10.0
+def _process_frames(source: Recording, segmenter: Segmenter, out: OutputFolder, log: RunLog, quiet: bool) -> None:
+    """Process all frames under a progress bar; an interrupt takes effect between two frames."""
+    interval = 0.1 if sys.stderr.isatty() else 10.0  # few lines in a log file
+    with tqdm(
+        total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=interval, dynamic_ncols=True
+    ) as bar:
+        for frame in read_ahead(source):
+            with defer_interrupts():
+                _process_frame(frame, segmenter, out, log)
+            bar.set_postfix(instances=log.count_instances(segmenter.final_ids), refresh=False)
+            bar.update()
 
 
 def _process_frame(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: RunLog) -> None:
@@ -202,7 +199,7 @@ def _process_frame(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: R
 def _write_results(
     source: Recording, segmenter: Segmenter, config: Config, weights: Mapping[str, str], out: OutputFolder, log: RunLog
 ) -> Summary:
-    """Everything but the frames, which are there already; these get their final ids."""
+    """Write everything but the frames, which are there already and get their final ids."""
     seconds = perf_counter() - log.started
     map = segmenter.snapshot()
     published = map.published(config.map.min_observations, config.map.min_points)

@@ -33,7 +33,7 @@ def main(path: Path) -> None:
 
 
 def render_page() -> str:
-    """The whole page in Markdown."""
+    """Format the whole page in Markdown."""
     found = [(parser, help) for name in COMMANDS for parser, help in list_commands(name)]
     contents = render_table(
         ("command", "what"), *((f"[`{p.prog}`](#{p.prog.replace(' ', '-')})", help) for p, help in found)
@@ -42,7 +42,7 @@ def render_page() -> str:
 
 
 def list_commands(name: str) -> Iterator[tuple[Parser, str]]:
-    """The parsers that do something under a command's name, with what each does in short."""
+    """Yield the parsers of a command's actions, each with its help."""
     command = get_subparsers(build_parser([name])).choices[name]
     try:
         actions = get_subparsers(command)
@@ -56,12 +56,12 @@ def list_commands(name: str) -> Iterator[tuple[Parser, str]]:
 
 
 def get_subparsers(parser: Parser) -> argparse._SubParsersAction:
-    """The commands below a parser. Raises StopIteration where there are none."""
+    """Find the commands below a parser. Raises StopIteration where there are none."""
     return next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
 
 
 def render_section(parser: Parser) -> str:
-    """One command: its usage, what it says of itself, and its arguments."""
+    """Format one command: its usage, description and arguments."""
     takes = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     needed = [action for action in takes if action.required or not action.option_strings]
     usage = " ".join(
@@ -91,7 +91,7 @@ def _wrap(text: str | None) -> str:
 
 
 def _format_usage(action: argparse.Action) -> str:
-    """How an argument stands in a command's usage."""
+    """Format an argument in the usage of a command."""
     return " ".join([*action.option_strings[:1], _format_values(action)])
 
 
@@ -101,7 +101,7 @@ def _format_names(action: argparse.Action) -> list[str]:
 
 
 def _format_values(action: argparse.Action) -> str:
-    """What follows an option's name, or stands for a positional argument."""
+    """Format the values of an option or a positional argument."""
     if action.nargs == 0:
         return ""
     shown = action.metavar or (f"{{{','.join(action.choices)}}}" if action.choices else action.dest.upper())

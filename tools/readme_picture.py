@@ -23,24 +23,24 @@ HEIGHT = 300
 
 
 def main(demo: Path, file: Path) -> None:
-    """Three frames of a demo in two rows, image above instances, and the map beside them."""
+    """Write three frames of a demo in two rows, image above instances, beside the map."""
     frames = sorted(int(path.stem) for path in (demo / RUN / "frames").glob("*.png"))
-    columns = [np.vstack(pair(demo, index)) for index in frames[len(frames) // 8 :: len(frames) // 4][:3]]
-    picture = np.hstack([*columns, map_from_above(demo, columns[0].shape[0])])
+    columns = [np.vstack(stack_pair(demo, index)) for index in frames[len(frames) // 8 :: len(frames) // 4][:3]]
+    picture = np.hstack([*columns, draw_map(demo, columns[0].shape[0])])
     cv2.imwrite(str(file), picture[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 85))
 
 
-def pair(demo: Path, index: int) -> list[np.ndarray]:
-    """A frame's image and its overlay, both HEIGHT pixels high."""
+def stack_pair(demo: Path, index: int) -> list[np.ndarray]:
+    """Stack a frame's image and its overlay, both HEIGHT pixels high."""
     image = cv2.imread(str(demo / "scene" / "color" / f"{index}.jpg"))[..., ::-1].copy()
     ids = cv2.imread(str(demo / RUN / "frames" / f"{index}.png"), cv2.IMREAD_UNCHANGED)
     size = (image.shape[1] * HEIGHT // image.shape[0], HEIGHT)
-    shown = (image, draw_overlay(Picture(index, image, ids)))
-    return [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in shown]
+    pictures = (image, draw_overlay(Picture(index, image, ids)))
+    return [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in pictures]
 
 
-def map_from_above(demo: Path, height: int) -> np.ndarray:
-    """The report's map by instance, without its twin in color, `height` pixels high."""
+def draw_map(demo: Path, height: int) -> np.ndarray:
+    """Draw the report's map by instance, `height` pixels high."""
     out = demo / RUN
     view = rasterize_map(read_ply(out / "map.ply"), read_tum(out / "trajectory.tum")[1].numpy(), 0.02)
     if view is None:

@@ -1,4 +1,4 @@
-"""The command `moonseg3r`: one module per subcommand, imported when it is asked for."""
+"""The command `moonseg3r`: one module per subcommand, imported when it is used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import moonseg3r_core
 from moonseg3r_core.errors import MoonSeg3RError
 from moonseg3r_core.runtime.interrupt import ignore_signals, raise_on_sigterm
 
-# torch's threads wait for work asleep: spinning, they slow many small operations down by a factor of ten or more
-# where other programs (a robot's, say) use the cores too. It must be said before torch is imported.
+# Idle threads of torch sleep instead of spinning. Spinning slows many small operations down tenfold or more
+# where other programs, such as a robot's, use the cores too. It must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
@@ -41,7 +41,7 @@ INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Says a user's mistake in one line."""
+    """Reports a usage error in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
@@ -59,7 +59,7 @@ def command() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 2 bad usage or input, 130 interrupted, 1 the reader went away."""
+    """Run one command and return the exit status: 0 done, 2 bad input, 130 interrupted, 1 stdout was closed."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         args = build_parser(arguments).parse_args(arguments)
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("moonseg3r: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # What was printed into is gone (`| head`); point stdout elsewhere, for Python flushes it once more at exit.
+        # The reader of stdout has gone (`| head`). Python flushes stdout again at exit, so redirect it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:  # a name that no system takes, a disk that is full: what no command looked at itself
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser(arguments: Sequence[str]) -> Parser:
-    """The parser with all commands named, of which only the one asked for is imported."""
+    """Build the parser with all commands; only the module of the given one is imported."""
     parser = Parser(
         prog="moonseg3r",
         description="Online zero-shot 3D instance segmentation from a camera stream.",

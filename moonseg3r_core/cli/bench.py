@@ -8,8 +8,8 @@ from pathlib import Path
 
 from moonseg3r_core.cli.common import add_config_options, add_set_option, parse_positive, read_config, say_warnings
 
-HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that nothing is trained or chosen on
-MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry and no net, so that what is measured is the house itself
+HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that no training or choice of settings has used
+MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry without a net: the other stages are measured
 _GIVEN = "Depth and poses are the recording's own unless --set reconstruction.kind names another source of them."
 
 
@@ -22,8 +22,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_reconstruction(actions)
     speed = actions.add_parser(
         "speed",
-        help="milliseconds per room and frames/s of step on a recording",
-        description=f"How long each room of the house takes per frame, and frames/s of `step`. {_GIVEN}",
+        help="milliseconds per stage and frames/s of step on a recording",
+        description=f"Milliseconds of each stage per frame, and frames/s of `step`. {_GIVEN}",
     )
     speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
     speed.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
@@ -61,8 +61,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def add_plugin(actions: argparse._SubParsersAction, plugin: EntryPoint) -> None:
-    """A benchmark of another package, imported when it runs: `main(arguments) -> status` reads all that follows its name."""
-    # With no prefix that anybody types, options too are arguments; --help is the benchmark's own.
+    """Add a benchmark of another package, imported when it runs: `main(arguments) -> status`."""
+    # With a prefix that cannot be typed, options are arguments too; the benchmark has its own --help.
     parser = actions.add_parser(
         plugin.name, help=f"what {plugin.module.partition('.')[0]} measures", prefix_chars="\0", add_help=False
     )
@@ -221,7 +221,7 @@ def add_reconstruction(actions: argparse._SubParsersAction) -> None:
 
 
 def parse_new_file(text: str) -> Path:
-    """A file in a folder that is there, for argparse: known before an hour's run, not after it."""
+    """Parse a file in an existing folder, for argparse: checked before a long run."""
     if not Path(text).parent.is_dir() or Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, got '{text}'")
     return Path(text)

@@ -1,4 +1,4 @@
-"""What several commands share: the configuration's options, and warnings that do not tear the progress bar."""
+"""Options and output that several commands share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moonseg3r_core.config import Config, load_config, parse_set
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """`--config FILE` (may be repeated) and `--set`."""
+    """Add `--config FILE` (may be repeated) and `--set`."""
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -24,7 +24,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_set_option(parser: argparse.ArgumentParser) -> None:
-    """`--set key=value ...`."""
+    """Add `--set key=value ...`."""
     parser.add_argument(
         "--set", metavar="KEY=VALUE", dest="settings", action="extend", nargs="+", default=[],
         help="single settings over the files; last on the line: --set masks.kind=regions map.voxel=0.03",
@@ -32,12 +32,12 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
 
 
 def read_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Config:
-    """The configuration that the options ask for, over `defaults` of the command's own. Raises ConfigError."""
+    """Read the configuration of the options, over the `defaults` of the command. Raises ConfigError."""
     return load_config(*args.config, overrides=parse_set(args.settings), defaults=defaults)
 
 
 def parse_positive(text: str) -> int:
-    """A whole number >= 1, for argparse."""
+    """Parse a whole number >= 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got '{text}'")
     return int(text)

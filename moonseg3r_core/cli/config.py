@@ -42,7 +42,7 @@ def check_command(args: argparse.Namespace) -> int:
 
 
 def format_yaml(config: Config) -> str:
-    """All keys, nested, each with its help, choices and range as a comment."""
+    """Format all keys as YAML, each with its help, choices and range as a comment."""
     lines: list[str] = []
     open_sections: list[str] = []
     for key in list_settings(config):

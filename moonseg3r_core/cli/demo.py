@@ -1,4 +1,4 @@
-"""`moonseg3r demo`: a rendered room through the whole line, scored against its truth."""
+"""`moonseg3r demo`: segment a rendered room and score the result against the ground truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARK = ".moonseg3r-demo"
 
 @dataclass(frozen=True)
 class Run:
-    """One way to segment the room: its folder, what it is in words, and its settings."""
+    """One way to segment the room: output folder, description, settings."""
 
     folder: str
     words: str
@@ -70,7 +70,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 
 def claim(out: Path) -> Path:
-    """The folder for the demo, without an earlier demo's results. Raises OutputError where other things are in it."""
+    """Claim the folder and remove an earlier demo. Raises OutputError for a folder with other contents."""
     from moonseg3r_core.errors import OutputError
     from moonseg3r_core.report import OutputFolder
 
@@ -87,7 +87,7 @@ def claim(out: Path) -> Path:
 
 
 def render(folder: Path, seed: int, frames: int, quiet: bool) -> Path:
-    """The room of a seed as a ScanNet export with noisy masks and its truth."""
+    """Render the room of a seed as a ScanNet export with noisy masks and ground truth."""
     from tqdm import tqdm
 
     from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
@@ -99,7 +99,7 @@ def render(folder: Path, seed: int, frames: int, quiet: bool) -> Path:
 
 
 def segment_and_score(scene: Path, out: Path, settings: Mapping[str, Any], quiet: bool) -> tuple[Summary, Report]:
-    """One run on the room, and its scores."""
+    """Segment the room once and score the result."""
     from moonseg3r_core.cli.run import segment
     from moonseg3r_core.config import load_config
     from moonseg3r_core.evaluation.evaluate import evaluate
@@ -112,7 +112,7 @@ def segment_and_score(scene: Path, out: Path, settings: Mapping[str, Any], quiet
 
 
 def compute_camera_error(scene: Path, out: Path) -> float:
-    """Metres by which the camera's path is off that of the scene, after similarity alignment (ATE)."""
+    """Compute the absolute trajectory error in metres after similarity alignment."""
     import numpy as np
     import torch
 

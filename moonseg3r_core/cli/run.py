@@ -68,7 +68,7 @@ def run_command(args: argparse.Namespace) -> int:
 
 
 def parse_topics(items: list[str]) -> Topics | None:
-    """`["color=/camera/image_raw"]` as Topics, None for none. Raises InputError for a name that there is not."""
+    """Parse `["color=/camera/image_raw"]` to Topics, None for an empty list. Raises InputError for an unknown name."""
     from moonseg3r_core.errors import InputError
     from moonseg3r_core.sources import Topics
 
@@ -81,7 +81,7 @@ def parse_topics(items: list[str]) -> Topics | None:
 
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
-    """The segmenter that suits config and source, run over the source into `out`, which is claimed before any work."""
+    """Build the segmenter for config and source, and run it over the source into `out`."""
     from moonseg3r_core.build import build_segmenter, hash_weights
     from moonseg3r_core.resolve import RecordingFacts, check_masks, check_recording, resolve
     from moonseg3r_core.run import run
@@ -95,7 +95,7 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
 
 
 def print_outcome(summary: Summary, out: OutputFolder) -> None:
-    """One line of what was done; and on stderr what the user must know of it."""
+    """Print the result in one line, and notices on stderr."""
     if summary.skipped and summary.frames:
         reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.skipped.items())
         print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)

@@ -38,7 +38,7 @@ def run_similar(args: argparse.Namespace) -> int:
 
 
 def format_json(id: int, found: Sequence[SimilarInstance]) -> str:
-    """The id asked for, and a row for each that is like it."""
+    """Format the given id and a row for each similar instance as JSON."""
     rows = [
         {
             "id": alike.instance.id,
@@ -53,7 +53,7 @@ def format_json(id: int, found: Sequence[SimilarInstance]) -> str:
 
 
 def format_table(found: Sequence[SimilarInstance]) -> str:
-    """A line for each, under the columns' names; the names alone where nothing is to compare."""
+    """Format a line for each under a header; the header alone where there is nothing to compare."""
     rows: list[tuple[object, ...]] = [("id", "similarity", "centroid", "points", "observations")]
     for alike in found:
         instance = alike.instance

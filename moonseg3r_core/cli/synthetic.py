@@ -1,4 +1,4 @@
-"""`moonseg3r synthetic render`: a furnished room, rendered with exact depth, pose and ids, as a ScanNet export."""
+"""`moonseg3r synthetic render`: render a furnished room with exact depth, pose and ids as a ScanNet export."""
 
 from __future__ import annotations
 

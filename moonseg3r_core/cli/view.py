@@ -1,4 +1,4 @@
-"""`moonseg3r view OUT`: the labelled cloud and the camera's path in Open3D."""
+"""`moonseg3r view OUT`: show the labelled cloud and the camera path in Open3D."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_view(args: argparse.Namespace) -> int:
 
 
 def compute_first_view(map: InstanceMap, poses: Tensor) -> dict[str, Any]:
-    """Where the window looks from at first: as the first camera did, at the middle of the map."""
+    """Compute the initial view: from the direction of the first camera to the middle of the map."""
     if not len(poses) or not len(map):
         return {}
     _, down, ahead = poses[0, :3, :3].T.tolist()
@@ -56,7 +56,7 @@ def compute_first_view(map: InstanceMap, poses: Tensor) -> dict[str, Any]:
 
 
 def import_open3d() -> ModuleType:
-    """Open3D. Raises MissingDependency with the command that installs it."""
+    """Import Open3D. Raises MissingDependency with the command that installs it."""
     try:
         return importlib.import_module("open3d")
     except ImportError as error:
@@ -66,7 +66,7 @@ def import_open3d() -> ModuleType:
 
 
 def make_cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:
-    """The map as a point cloud in the report's colours, or the recording's."""
+    """Make the point cloud of the map, coloured by instance or by the recording."""
     from moonseg3r_core.report.palette import compute_colors
 
     ids = map.instance_ids.numpy()
@@ -79,7 +79,7 @@ def make_cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:
 
 
 def make_camera_path(open3d: Any, poses: Tensor) -> list[Any]:
-    """The camera's positions joined by lines, with axes at the first; nothing where there is no pose."""
+    """Make the lines between camera positions, and axes at the first; empty without poses."""
     if not len(poses):
         return []
     positions = poses[:, :3, 3].numpy()

@@ -56,7 +56,9 @@ def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
         ):
             _draw_panel(axis, view, raster, title)
         inches_per_metre = figure.get_figwidth() / columns / width  # about
-        for id in choose_legible({id: view.labels[id] for id in numbered if id in view.labels}, _LABEL_INCHES / inches_per_metre):
+        for id in choose_legible(
+            {id: view.labels[id] for id in numbered if id in view.labels}, _LABEL_INCHES / inches_per_metre
+        ):
             axes[0].annotate(
                 str(id), view.labels[id], ha="center", va="center", fontsize=7.5,
                 bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},

@@ -133,9 +133,7 @@ def _render_instances(data: ReportData) -> str:
     if len(ranked) > MAX_ROWS:
         note += f" The first {MAX_ROWS} are listed; instances.json holds all."
     if data.summary.instances_withheld:
-        note += (
-            f" {data.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
-        )
+        note += f" {data.summary.instances_withheld} more were seen too seldom or were outvoted, and are not listed."
     return _render_section("Instances", note, f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>')
 
 
