@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of stdout has gone (`| head`). Python flushes stdout again at exit, so redirect it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a name that no system takes, a disk that is full: what no command looked at itself
+    except OSError as error:  # such as a name that is too long or a full disk
         what = f"{error.filename or 'the output'!s:.200}"
         print(f"moonseg3r: error: cannot use {what}: {error.strerror or error}; give another.", file=sys.stderr)
         return BAD_INPUT
