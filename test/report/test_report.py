@@ -66,7 +66,7 @@ def a_summary(**changes):
         "version": "0.1.0", "source": "some/room", "source_kind": "scannet", "frames": 10, "held": {}, "skipped": {},
         "instances": 1, "instances_withheld": 2, "points": 850, "seconds": 2.0, "fps": 5.0, "stage_ms": {"masks": 3.0, "lift": 4.0},
         "peak_memory_mib": 512.0, "peak_gpu_memory_mib": 0.0, "device": "cpu", "masks_kind": "regions",
-        "config": {"masks": {"kind": "regions"}}, "weights": {}, "interrupted": False, "error": "", "verdict": "ok",
+        "config": {"masks": {"kind": "regions"}}, "requested": {"masks": {"kind": "auto"}}, "weights": {}, "interrupted": False, "error": "", "verdict": "ok",
     }  # fmt: skip
     return Summary(**(values | changes))
 
@@ -214,17 +214,20 @@ def test_nothing_to_draw_is_no_map():
 # The page
 
 
-def the_page(**changes):
-    summary = a_summary(**changes)
-    instances = (an_instance(7),)
-    times = [{"masks": 3.0, "lift": 4.0}] * 10
-    return render_page(
-        ReportData(summary, a_map(instances), instances, upright_poses(), [a_picture()], range(10), times, 0.1)
-    )
+NANO = {"reconstruction": {"kind": "nano", "nano": {"pose": "model"}}}
+
+
+def empty_page(**changes):
+    summary = a_summary(**{"frames": 0, "instances": 0, "stage_ms": {}} | changes)
+    return render_page(ReportData(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
 
 
 def test_the_page_holds_its_pictures_and_loads_nothing():
-    html = the_page()
+    summary, instances = a_summary(config=NANO), (an_instance(7),)
+    times = [{"masks": 3.0, "lift": 4.0}] * 10
+    html = render_page(
+        ReportData(summary, a_map(instances), instances, upright_poses(), [a_picture()], range(10), times, 0.1)
+    )
     assert not re.search(r"https?:|src=\"(?!data:)|href=\"(?!data:)|url\(|@import|<script", html)
     images = re.findall(r'src="data:image/(jpeg|png);base64,([^"]+)"', html)
     assert [kind for kind, _ in images] == ["jpeg", "png", "jpeg", "png"]  # overlay, map, cutout, times
@@ -233,32 +236,25 @@ def test_the_page_holds_its_pictures_and_loads_nothing():
         assert cv2.imdecode(np.frombuffer(decoder(data), np.uint8), cv2.IMREAD_COLOR) is not None
     assert format_hex_color(7) in html
     assert "1.00 &times; 1.00 &times; 0.25" in html
+    assert summary.estimated in html
+    assert "geometry: nano &middot;" in html
+    assert "Time per stage" in html
 
 
 def test_the_page_says_what_went_wrong():
-    html = the_page(skipped={"pose is <not> rigid": 3}, interrupted=True, instances=0, verdict="no instance: because")
+    html = empty_page(skipped={"pose is <not> rigid": 3}, interrupted=True, verdict="no instance: because")
     assert "pose is &lt;not&gt; rigid" in html
     assert "Interrupted" in html
     assert "no instance: because" in html
 
 
 def test_a_run_of_nothing_still_has_a_page():
-    summary = a_summary(frames=0, instances=0, stage_ms={})
-    html = render_page(ReportData(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
-    assert html.startswith("<!DOCTYPE html>")
+    assert empty_page().startswith("<!DOCTYPE html>")
 
 
 def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
-    summary = a_summary(
-        frames=3,
-        instances=0,
-        stage_ms={},
-        held={"the image is black": 3},
-        weights={"cut3r-512": UNTRAINED, "other": "ab"},
-    )
-    assert "UNTRAINED: cut3r-512 has random weights" in summary.untrained
-    html = render_page(ReportData(summary, InstanceMap.empty(), (), np.zeros((0, 4, 4)), [], [], []))
-    assert summary.untrained in html
+    html = empty_page(held={"the image is black": 3}, weights={"cut3r-512": UNTRAINED, "other": "ab"})
+    assert "UNTRAINED: cut3r-512 has random weights" in html
     assert "the image is black" in html
     assert "3 brought no points of their own" in html
     assert a_summary(weights={"other": "ab12"}).untrained == ""
@@ -267,13 +263,10 @@ def test_a_run_of_random_weights_says_so_and_frames_without_points_say_why():
 @pytest.mark.parametrize("kind", ["nano", "cut3r"])
 @pytest.mark.parametrize(("pose", "said"), [("model", True), ("tracked", True), ("given", False)])
 def test_lengths_of_estimated_poses_are_not_called_metres_without_a_word(kind, pose, said):
-    summary = a_summary(config={"reconstruction": {"kind": kind, kind: {"pose": pose}, "rgbd": {"cell": 16}}})
-    html = render_page(
-        ReportData(summary, a_map(), (), upright_poses(), [], list(range(10)), [{"masks": 3.0, "lift": 4.0}] * 10)
-    )
-    assert ("the net's unit" in html) == said
-    assert "Depth is estimated from color" in html
-    assert f"geometry: {kind} &middot;" in html
+    config = {"reconstruction": {"kind": kind, kind: {"pose": pose}, "rgbd": {"cell": 16}}}
+    notice = a_summary(config=config).estimated
+    assert ("the net's unit" in notice) == said
+    assert notice.startswith("Depth is estimated from color")
     assert a_summary().estimated == a_summary(config={"reconstruction": {"kind": "rgbd", "rgbd": {}}}).estimated == ""
 
 
