@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +44,10 @@ def save_map(
         _NOTES: json.dumps(dict(notes or {})),
     }  # fmt: skip
     try:
-        _replace(Path(path), safetensors.torch.save(state, facts))
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as part:
+            part.write_bytes(safetensors.torch.save(state, facts))
     except OSError as error:
         raise OutputError(
             f"cannot write {path}: {error.strerror or error}; choose a file in a folder that can be written."
@@ -113,18 +115,6 @@ def _checksum(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         checksum = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
     return f"{checksum:08x}"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put `data` in the place of a file, on the disk itself, at once. What a killed process left is written over."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with write_atomically(path) as part:
-        part.write_bytes(data)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""A file is whole or not there: written beside its place, put onto the disk, then moved into it."""
+"""Writes a file beside its place and moves it there when it is whole."""
 
 from __future__ import annotations
 
@@ -9,18 +9,29 @@ from pathlib import Path
 
 
 @contextmanager
-def write_atomically(path: Path, mark: object = "") -> Iterator[Path]:
-    """A path to write to; when the block ends well, what is there takes the place of `path`, else it is removed.
+def write_atomically(path: Path, mark: object = "", sync: bool = True) -> Iterator[Path]:
+    """Give a temporary path that replaces `path` when the block ends well, and is removed when it fails.
 
-    What a killed process left there is written over; those who may write one file at the same time give each a `mark`.
-    Raises OSError where the disk does.
+    The next writer overwrites what a killed process left. Concurrent writers of one file each give their own `mark`.
+    `sync`: the new file outlives a power failure, at the price of waiting for the disk. Raises OSError.
     """
     part = path.with_name(f".{path.name}{mark}.part")
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        if sync:
+            _sync(part)
         os.replace(part, path)
+        if sync:
+            _sync(path.parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Write a file's content, or a folder's names, to the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

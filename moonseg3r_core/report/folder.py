@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, OutputError
+from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.images import decode_file
 from moonseg3r_core.io.ply import write_ply
 from moonseg3r_core.io.text import read_json
@@ -114,13 +116,13 @@ class OutputFolder:
 
     def write_map(self, map: InstanceMap) -> None:
         """Write `map.ply` and `instances.json`."""
-        with self._replacing("map.ply") as temporary:
+        with self._replace("map.ply") as temporary:
             write_ply(temporary, map)
         self._write_text("instances.json", format_instances(map))
 
     def write_trajectory(self, stamps: Sequence[float], poses: Sequence[Tensor]) -> None:
         """Write `trajectory.tum`, world_from_camera."""
-        with self._replacing("trajectory.tum") as temporary:
+        with self._replace("trajectory.tum") as temporary:
             write_tum(temporary, stamps, poses)
 
     def write_summary(self, summary: Summary) -> None:
@@ -171,33 +173,18 @@ class OutputFolder:
         self._write_bytes(name, text.encode("utf-8"))
 
     def _write_bytes(self, name: str, content: bytes) -> None:
-        with self._replacing(name) as temporary:
+        with self._replace(name) as temporary:
             temporary.write_bytes(content)
 
-    def _replacing(self, name: str) -> _Replacing:
-        return _Replacing(self.path / name)
-
-
-class _Replacing:
-    """A temporary path beside `path` that takes its place when the block ends well, and is removed when it does not."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f".{path.name}.part")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None:
-            try:
-                os.replace(self.temporary, self.path)
-            except OSError as failure:
-                raise _make_write_error(self.path, failure) from failure
-            return
-        self.temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _make_write_error(self.path, error) from error
+    @contextmanager
+    def _replace(self, name: str) -> Iterator[Path]:
+        """Give a temporary path that takes the file's place; a frame's file does not wait for the disk."""
+        path = self.path / name
+        try:
+            with write_atomically(path, sync=False) as part:
+                yield part
+        except OSError as error:
+            raise _make_write_error(path, error) from error
 
 
 def _make_id_table(final_ids: Mapping[int, int]) -> np.ndarray:

@@ -251,20 +251,15 @@ def test_a_file_that_is_cut_short_or_names_no_model_is_refused(folders, tmp_path
     ("facts", "words"),
     [
         ({"auto_map": {"AutoModel": "evil.Model", "AutoConfig": "evil.Config"}, "trust_remote_code": True}, None),
-        ({"_attn_implementation": "someone/kernel"}, "_attn_implementation must be one of eager, sdpa"),
-        ({"attn_implementation": {"": "someone/kernel"}}, "attn_implementation must be one of eager, sdpa"),
-        ({"num_hidden_layers": 10**9}, "needs more than the"),
-        ({"num_labels": 10**12}, "needs more than the"),
-        ({"hidden_size": 10**9}, r"config\.json asks for \d+ numbers, model\.safetensors holds 24704"),
-        ({"image_size": 10**7}, r"asks for \d+ numbers"),
-        ({"hidden_size": 10**20}, "must hold a Dinov2Model"),
+        ({"_attn_implementation": "someone/kernel"}, "must use attention of transformers, got other code"),
+        ({"attn_implementation": {"": "someone/kernel"}}, "must use attention of transformers, got other code"),
         (
             {"model_type": "llama"},
             "of model_type 'dinov2' in config.json, got 'llama'; give a folder of that model, or set",
         ),
     ],
 )
-def test_no_code_of_a_folder_is_run_and_no_room_made_for_what_is_not_there(folders, tmp_path, facts, words):
+def test_no_code_of_a_folder_is_run(folders, tmp_path, facts, words):
     config = json.loads((folders["dinov2"] / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | facts))
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")

@@ -2,7 +2,7 @@
 
 import torch
 
-from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
+from moonseg3r_core.reconstruction.cut3r.checkpoint import Checkpoint, write_checkpoint
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 

@@ -10,8 +10,7 @@ import torch
 
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.config import NanoConfig
-from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
-from moonseg3r_core.reconstruction.cut3r.checkpoint_file import read_checkpoint
+from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r, read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
-from moonseg3r_core.reconstruction.cut3r.checkpoint_file import Checkpoint, write_checkpoint
+from moonseg3r_core.reconstruction.cut3r.checkpoint import Checkpoint, load_cut3r, write_checkpoint
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.training.common.engine import engine
 from moonseg3r_core.training.common.loop import Run

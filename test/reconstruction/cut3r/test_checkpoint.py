@@ -1,17 +1,11 @@
 """Weights of CUT3R: official pickles read without running them, every key accounted for, and the way to safetensors."""
 
 import argparse
-import builtins
 import json
 import os
-import pickle
-import random
 import re
-import subprocess
 import sys
 import zipfile
-from collections import OrderedDict
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -21,8 +15,7 @@ import torch
 from official_checkpoints import DPT, LINEAR, WHOLE, model_line, official, weights
 
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.inert_pickle import read_inert
-from moonseg3r_core.reconstruction.cut3r.args import parse_model, sizes_from
+from moonseg3r_core.reconstruction.cut3r.args import parse_model, read_sizes
 from moonseg3r_core.reconstruction.cut3r.checkpoint import convert, load_cut3r
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
@@ -34,6 +27,14 @@ golden = pytest.mark.skipif(not PARITY.is_dir(), reason="needs ../shared/parity/
 @pytest.fixture
 def pth(tmp_path):
     return official(tmp_path / "cut3r.pth")
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """What `convert` writes, in bytes."""
+    folder = tmp_path_factory.mktemp("converted")
+    convert(official(folder / "a.pth"), folder / "b.safetensors")
+    return (folder / "b.safetensors").read_bytes()
 
 
 def same(net, expected):
@@ -66,7 +67,7 @@ def test_the_manifests_have_the_sizes_of_the_table(name, file):
     shapes = json.loads((PARITY / f"{file}_state_dict.json").read_text())
     tensors = {key: torch.empty(shape, device="meta") for key, (shape, _) in shapes.items()}
     said = model_line(SIZES[name], state_dec_num_heads=..., local_mem_size=...)
-    assert sizes_from(parse_model(said), tensors) == SIZES[name]
+    assert read_sizes(parse_model(said), tensors) == SIZES[name]
 
 
 @pytest.mark.parametrize("sizes", [DPT, LINEAR], ids=["dpt", "linear"])
@@ -122,72 +123,24 @@ def test_other_makings_of_the_args(tmp_path, monkeypatch):
 
 
 class Armed:
-    """Runs something where it is unpickled."""
+    """Makes a folder where it is unpickled."""
 
-    def __init__(self, call, *arguments):
-        self.call, self.arguments = call, arguments
+    def __init__(self, trace):
+        self.trace = str(trace)
 
     def __reduce__(self):
-        return self.call, self.arguments
+        return os.mkdir, (self.trace,)
 
 
-@pytest.mark.parametrize("place", ["args", "optimizer", "epoch", "model"])
-@pytest.mark.parametrize("how", ["system", "exec", "build"])
-def test_a_hostile_pickle_does_nothing(tmp_path, place, how):
+def test_an_armed_pickle_does_nothing(tmp_path):
     trace = tmp_path / "trace"
-    armed = {
-        "system": Armed(os.system, f"touch {trace}"),
-        "exec": Armed(builtins.exec, f"open({str(trace)!r}, 'w')"),
-        "build": Armed(subprocess.check_call, ["touch", str(trace)]),
-    }[how]
-    hostile = {"model": {**weights(), "pose_token": armed}} if place == "model" else {place: armed}
-    path = official(tmp_path / "a.pth", **hostile)
-    if place in ("args", "model"):
+    assert same(load_cut3r(official(tmp_path / "a.pth", optimizer=Armed(trace))), weights())
+    for place in ({"args": Armed(trace)}, {"model": {**weights(), "pose_token": Armed(trace)}}):
         with pytest.raises(InputError):
-            load_cut3r(path)
-    else:
-        assert same(load_cut3r(path), weights())
+            load_cut3r(official(tmp_path / "a.pth", **place))
     assert not trace.exists()
-    torch.load(path, weights_only=False)
+    torch.load(tmp_path / "a.pth", weights_only=False)
     assert trace.exists()  # the file was armed
-
-
-def test_a_hostile_pickle_cannot_reach_what_reads_it():
-    """Attributes hung on what stands for torch's functions and on plain containers are gone with the pickle."""
-    before = b"\x80\x02"
-    for what in (b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"cos\nsystem\n"):
-        state = b"}X\x0c\x00\x00\x00__defaults__)s"
-        try:
-            read_inert(before + what + b"N" + state + b"\x86b.")
-        except ValueError:
-            continue
-    assert read_inert(before + b"ccollections\nOrderedDict\n)R.") == {}
-    assert not hasattr(OrderedDict(), "__defaults__")
-
-
-@pytest.mark.parametrize(
-    ("steps", "words"),
-    [
-        (b"Nr\xff\xff\xff\x7f.", "memo 2147483647 at step 2"),
-        (b"})" + b"\x85" * 300_000 + b"Ns.", "deeply nested tuples"),
-        (b"})" + b"\x85q\x000h\x00" * 2000 + b"Ns.", "deeply nested tuples"),  # by way of the memo
-        (b"}" + b"(" * 2000 + b"t" * 2000 + b"Ns.", "deeply nested tuples"),
-        (b"})" + b"\x852\x86" * 2000 + b"Ns.", "deeply nested tuples"),
-    ],
-    ids=["memo", "key", "remembered", "marks", "doubled"],
-)
-def test_what_would_bring_the_unpickler_down_is_refused(steps, words):
-    with pytest.raises(ValueError, match=words):
-        read_inert(b"\x80\x02" + steps)
-
-
-def test_nested_values_are_read():
-    value = {"a": [(1, (2.5, [None, (True, "x")])), {(1, (2, 3)): frozenset({4})}], "b": OrderedDict(c=(b"", -1))}
-    for protocol in (2, 3, 4, 5):
-        read = read_inert(pickle.dumps(value, protocol))
-        assert read["a"][0] == value["a"][0]
-        assert read["b"]["c"][1] == -1
-        assert next(iter(read["a"][1])) == (1, (2, 3))
 
 
 # Every key
@@ -263,24 +216,22 @@ NAN = torch.full((48,), float("nan"))
     [
         ({"dec_norm.bias": None}, r"1 of its keys are missing: dec_norm\.bias; get the file again"),
         ({f"surplus.{k}": NAN for k in range(6)}, r"6 of its keys are unknown: surplus\.0, .*, surplus\.3 and 2 more; get"),
-        ({"module.dec_norm.bias": NAN}, "are unknown: module.dec_norm.bias"),
         ({"dec_norm.bias": torch.zeros(49)}, r"of another shape: dec_norm\.bias \(expected \(48,\), got \(49,\)\)"),
-        ({"dec_norm.bias": torch.zeros(1).expand(2**40)}, r"of another shape: dec_norm\.bias .*got \(1099511627776,\)"),
-        ({"masked_img_token": torch.zeros(1, 65)}, "of another shape: masked_img_token"),
         ({"dec_norm.bias": torch.zeros(48, dtype=torch.int64)}, r"not floating-point: dec_norm\.bias"),
         ({"dec_norm.bias": NAN}, r"not finite: dec_norm\.bias"),
-        ({"pose_token": torch.full((1, 1, 48), -float("inf"))}, "not finite: pose_token"),
         ({"dec_norm.bias": torch.full((48,), 1e300, dtype=torch.float64)}, r"not finite: dec_norm\.bias"),
         ({"dec_norm.bias": 3}, "must hold tensors only in `model`, got 'dec_norm.bias'"),
-        ({"dec_norm.bias": torch.zeros(48, dtype=torch.complex64)}, "dec_norm.bias in numbers of an unknown kind"),
-        ({"dec_norm.bias": torch.zeros(0)}, "dec_norm.bias without a sound shape"),
     ],
 )  # fmt: skip
 def test_weights_of_another_net_are_refused(tmp_path, changes, words):
     path = official(tmp_path / "a.pth", model=renamed(weights(), **changes))
     with pytest.raises(InputError, match=words):
         load_cut3r(path)
-    with pytest.raises(InputError, match=words):
+
+
+def test_weights_of_another_net_are_not_converted(tmp_path):
+    path = official(tmp_path / "a.pth", model=renamed(weights(), **{"dec_norm.bias": NAN}))
+    with pytest.raises(InputError, match="not finite"):
         convert(path, tmp_path / "b.safetensors")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -303,11 +254,9 @@ def test_a_description_is_parsed():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "3", "f(", "Net()", "Net(a=1)", "Net(Config(1))", "Net(Config(a=b))", "Net(Config(a=nan))", "Net(Config(**a))",
-        "Net(Config(a=open('/etc/passwd')))", "Net(Config(a=__import__('os').system('true')))", "Net(Config(a=-'x'))",
-        "Net(Config(a=(lambda: 1)()))", "Net(Config(a=1), b=2)", "Net(Config(a=1), Config())", "Net(Config(a=1)); f()",
-        "Net(Config(a=" + "(" * 4000 + "))", "Net(Config(a=" + "-" * 9000 + "1))", "Net(Config(a='" + "x" * 10_000 + "'))",
-        "Net(Config(a=1, a=2))", "Net(Config(**{'a': 1}))", "Net(Config(a=1\0))",
+        "", "3", "f(", "Net()", "Net(a=1)", "Net(Config(1))", "Net(Config(a=b))", "Net(Config(**a))",
+        "Net(Config(a=__import__('os').system('true')))", "Net(Config(a=-'x'))", "Net(Config(a=1), b=2)",
+        "Net(Config(a=1)); f()",
     ],
 )  # fmt: skip
 def test_other_text_is_refused(text):
@@ -320,14 +269,8 @@ def test_other_text_is_refused(text):
     [
         ({"pos_embed": "cosine"}, "the checkpoint's pos_embed must be RoPE100, got 'cosine'; give"),
         ({"pose_head": False}, "pose_head must be True, got False"),
-        ({"depth_head": True}, "depth_head must be False"),
-        ({"patch_size": 14}, "patch_size must be 16, got 14"),
-        ({"enc_depth": 10**9}, "enc_depth must be a whole number from 1 to 65536, got 1000000000"),
-        ({"enc_depth": 60_000}, "must hold 60000 layers, got 600 tensors"),
-        ({"dec_depth": "12"}, "dec_depth must be a whole number"),
-        ({"state_size": True}, "state_size must be a whole number"),
+        ({"dec_depth": "12"}, "dec_depth must be a whole number from 1 to 65536, got '12'"),
         ({"img_size": (64, 0)}, "img_size must be a whole number"),
-        ({"img_size": ()}, "img_size must be a whole number"),
         ({"state_pe": "3d"}, "state_pe must be 2d or 1d or none, got '3d'"),
         ({"head_type": "linear"}, "are unknown: downstream_head.dpt"),
         ({"enc_num_heads": 5}, r"enc_dim must be a multiple of 4 x 5 \(enc_heads\), got 64"),
@@ -358,20 +301,19 @@ def rezipped(path, change, **options):
         entries = [(info.filename, archive.read(info)) for info in archive.infolist()]
     with zipfile.ZipFile(path, "w", **options) as archive:
         for name, data in entries:
-            changed = change(name, data)
-            if changed is not None:
-                archive.writestr(name, changed)
+            archive.writestr(name, change(name, data))
 
 
-def legacy(path):
-    torch.save({"model": {}}, path, _use_new_zipfile_serialization=False)
+def scripted(path):
+    """TorchScript's archives hold one entry more, which has torch.load start an interpreter."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("cut3r/constants.pkl", b"")
 
 
-def flipped(path):
-    """One bit of a weight is another."""
+def flipped(path, of):
+    """One bit of some bytes is another."""
     data = bytearray(path.read_bytes())
-    at = bytes(data).index(weights()["decoder_embed.weight"].numpy().tobytes()[:64])
-    data[at] ^= 1
+    data[bytes(data).index(of)] ^= 1
     path.write_bytes(data)
 
 
@@ -380,25 +322,20 @@ def flipped(path):
     [
         (lambda p: p.unlink(), "cannot read .*No such file"),
         (lambda p: (p.unlink(), p.mkdir()), "cannot read .*directory"),
-        (lambda p: p.write_bytes(b""), "got a file of another kind"),
-        (lambda p: p.write_bytes(b"\n<!DOCTYPE html><html>Quota"), "got a web page, as a server sends instead of a file; down"),
-        (lambda p: p.write_bytes(p.read_bytes()[:100_000]), "got the beginning of one, .*; download or copy it again"),
+        (lambda p: p.write_bytes(b""), "must be a whole file of torch.save, got a damaged one or another .*; download or copy"),
+        (lambda p: p.write_bytes(p.read_bytes()[:100_000]), "must be a whole file of torch.save"),
         (lambda p: p.write_bytes(p.read_bytes()[:-1]), "must be a whole file of torch.save"),
-        (lambda p: p.write_bytes(p.read_bytes()[100_000:]), "got the end of one; download"),
-        (legacy, "got a file of another kind"),
-        (lambda p: rezipped(p, lambda n, d: d, compression=zipfile.ZIP_DEFLATED), "got a compressed archive"),
-        (lambda p: rezipped(p, lambda n, d: None if n.endswith(".pkl") else d), "got another archive"),
-        (lambda p: rezipped(p, lambda n, d: b"big" if n.endswith("byteorder") else d), "byte order of another machine"),
-        (lambda p: rezipped(p, lambda n, d: None if n.endswith("data/7") else d), "without its numbers"),
-        (lambda p: rezipped(p, lambda n, d: d[:-4] if n.endswith("data/7") else d), "without its numbers"),
-        (lambda p: rezipped(p, lambda n, d: d[:9000] if n.endswith(".pkl") else d), "got no sound pickle"),
-        (lambda p: rezipped(p, lambda n, d: b"N." if n.endswith(".pkl") else d), "must hold `model` and `args`.* got NoneType"),
+        (lambda p: p.write_bytes(p.read_bytes()[100_000:]), "the end of one"),
+        (lambda p: torch.save({"model": {}}, p, _use_new_zipfile_serialization=False), "must be a whole file of torch.save"),
+        (scripted, "another archive"),
+        (lambda p: rezipped(p, lambda n, d: d, compression=zipfile.ZIP_DEFLATED), "a compressed archive"),
+        (lambda p: rezipped(p, lambda n, d: d[:9000] if n.endswith(".pkl") else d), "must be a whole file of torch.save"),
+        (lambda p: flipped(p, b"argparse"), "Bad CRC-32"),
+        (lambda p: torch.save(None, p), "must hold `model` and `args`.* got NoneType"),
         (lambda p: torch.save(weights(), p), "must hold `model` and `args` .*, got masked_img_token, "),
-        (lambda p: official(p, model={}), "must hold `model` and `args`"),
         (lambda p: official(p, model=[torch.zeros(2)]), "must hold `model` and `args`"),
         (lambda p: official(p, args=...), "must hold `model` and `args`.* got model, optimizer, scaler, epoch"),
-        (lambda p: official(p, args=3), r"args\.model must be the text that describes the net"),
-        (lambda p: official(p, args={"model": 3}), r"args\.model must be the text"),
+        (lambda p: official(p, args={"model": 3}), r"args\.model must be the text that describes the net"),
     ],
 )  # fmt: skip
 def test_a_pickle_that_is_not_whole_is_refused(pth, damage, words):
@@ -407,38 +344,7 @@ def test_a_pickle_that_is_not_whole_is_refused(pth, damage, words):
         load_cut3r(pth)
 
 
-def test_a_changed_bit_does_not_get_past_conversion(pth, tmp_path):
-    flipped(pth)
-    load_cut3r(pth)  # any number will do as a weight
-    with pytest.raises(InputError, match=r"got other numbers in decoder_embed\.weight than were written; download"):
-        convert(pth, tmp_path / "b.safetensors")
-    assert list(tmp_path.iterdir()) == [pth]
-
-
-def test_no_damage_ends_otherwise_than_with_its_name(pth, monkeypatch):
-    """Random bytes of the pickle are others: the net comes all the same, or an InputError, and nothing else."""
-    chance, sound = random.Random(0), 0
-
-    def damaged(data):
-        places = {chance.randrange(len(data)): chance.randrange(256) for _ in range(chance.randint(1, 3))}
-        return read_inert(bytes(places.get(k, byte) for k, byte in enumerate(data)))
-
-    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", damaged)
-    for _ in range(60):
-        with suppress(InputError):
-            load_cut3r(pth)
-            sound += 1
-    assert 0 < sound < 40
-
-
 # What is converted
-
-
-def test_a_reader_of_safetensors_needs_no_pickle(pth, tmp_path, monkeypatch):
-    convert(pth, tmp_path / "b.safetensors")
-    monkeypatch.setattr("moonseg3r_core.io.torch_file.read_inert", None)
-    monkeypatch.setattr("pickle.Unpickler", None)
-    assert same(load_cut3r(tmp_path / "b.safetensors"), weights())
 
 
 def header(path, facts):
@@ -458,24 +364,19 @@ def sized(path, **changes):
         (lambda p: p.unlink(), "cannot read .*No such file"),
         (lambda p: p.write_bytes(b""), "must be a whole safetensors file, got a damaged one"),
         (lambda p: p.write_bytes(p.read_bytes()[:-1]), "got a damaged one"),
-        (lambda p: p.write_bytes(p.read_bytes()[:5000]), "got a damaged one"),
         (lambda p: header(p, None), "must say in its header what net it is of, .*: moonseg3r weights get cut3r-512 --from"),
         (lambda p: header(p, {"cut3r": "{"}), "must say its net's sizes in its header"),
-        (lambda p: header(p, {"cut3r": "[]"}), "must say its net's sizes in its header"),
-        (lambda p: header(p, {"cut3r": "[" * 9000}), "must say its net's sizes in its header"),
         (lambda p: sized(p, enc_depth="2"), "got others .enc_depth='2'"),
         (lambda p: sized(p, surplus=2), "got others .*surplus"),
         (lambda p: sized(p, enc_heads=0), "got others .*enc_heads"),
         (lambda p: sized(p, head="none"), "got others .*head"),
-        (lambda p: sized(p, state_positions="3d"), "got others .*state_positions"),
         (lambda p: sized(p, dpt_layers=[8, 12]), "got others .*dpt_layers"),
         (lambda p: sized(p, enc_depth=3), "are missing: enc_blocks.2"),
-        (lambda p: sized(p, enc_depth=60_000), "must hold 60000 layers"),
     ],
 )  # fmt: skip
-def test_safetensors_that_are_not_ours_or_not_whole(pth, tmp_path, damage, words):
+def test_safetensors_that_are_not_ours_or_not_whole(converted, tmp_path, damage, words):
     path = tmp_path / "b.safetensors"
-    convert(pth, path)
+    path.write_bytes(converted)
     damage(path)
     with pytest.raises(InputError, match=words):
         load_cut3r(path)
