@@ -22,7 +22,7 @@ from moonseg3r_core.refinement.config import KINDS as REFINEMENT
 from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
 from moonseg3r_core.segmenter import OnlineSegmenter, Stages
 from moonseg3r_core.settings import Kind, fixed_changes
-from moonseg3r_core.weights import find, hash_of
+from moonseg3r_core.weights import find, compute_hash
 
 BUDGET = Kind("moonseg3r_core.runtime.schedule:MaskSchedule", fields=("every",))
 CONCURRENT = "moonseg3r_core.build:make_concurrent"
@@ -104,8 +104,8 @@ def hash_weights(config: Config) -> dict[str, str]:
     named = [each for each in own if getattr(each, "weights", "") and not getattr(each, "folder", "")]
     net = config.reconstruction.net
     if net is None or not config.reconstruction.random:
-        return {each.weights: hash_of(find(each.weights)) for each in named}
-    return {net.model: UNTRAINED} | {each.weights: hash_of(find(each.weights)) for each in named if each is not net}
+        return {each.weights: compute_hash(find(each.weights)) for each in named}
+    return {net.model: UNTRAINED} | {each.weights: compute_hash(find(each.weights)) for each in named if each is not net}
 
 
 def make_concurrent(spec: StageSpec, device: torch.device) -> Any:

@@ -1,4 +1,4 @@
-"""`moonseg3r weights list`, `get`, `check` and `path`."""
+"""The command `moonseg3r weights`: list, get, check and path."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 from moonseg3r_core.cli.common import say_warnings
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.weights.catalog import CATALOG, entry_of
+from moonseg3r_core.weights.catalog import CATALOG, find_entry
 from moonseg3r_core.weights.entry import Entry
-from moonseg3r_core.weights.store import FOLDER, check, find, folder_of, is_installed, place_of, store_folder
+from moonseg3r_core.weights.store import FOLDER, check, find, get_folder, get_place, get_store_folder, is_installed
 
-_KEPT = f"Weights are kept in ${FOLDER}, or else in moonseg3r/weights in the user's cache folder."
+_FOLDER_HELP = f"Weights are stored in ${FOLDER}, or else in moonseg3r/weights in the user's cache folder."
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser("weights", description=f"Get pretrained weights and check them. {_KEPT}")
+    parser = subparsers.add_parser("weights", description=f"Get pretrained weights and check them. {_FOLDER_HELP}")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     show = actions.add_parser(
         "list",
@@ -26,9 +26,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="List all weights that can be had: whether they are installed, their size, licence and use.",
     )
     get = actions.add_parser("get", help="download or convert weights into the store",
-                             description="Show their licence, then download weights, or take files that are here; what was "
-                                         "cut off goes on where it ended. They are kept when all of them are whole and as "
-                                         "published. Nothing in them is run.")  # fmt: skip
+                             description="Show their licence, then download weights, or take files that are here. They are stored "
+                                         "when all of them are whole and as published. Nothing in them is run.")  # fmt: skip
     test = actions.add_parser("check", help="compare installed weights with their hashes",
                               description="Count the sha256 of installed weights; exit status 2 where one is not as recorded.")  # fmt: skip
     where = actions.add_parser(
@@ -42,13 +41,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     get.add_argument("--accept-licence", "--accept-license", dest="accept", action="store_true", help="don't ask")
     test.add_argument("names", metavar="NAME", nargs="*", help="which ones (all that are installed)")
     where.add_argument("name", metavar="NAME", nargs="?", help="which ones (none: the store)")
-    for action, command in ((show, list_command), (get, get_command), (test, check_command), (where, path_command)):
+    for action, command in (
+        (show, list_command),
+        (get, get_command),
+        (test, check_command),
+        (where, show_path_command),
+    ):
         action.set_defaults(run=command)
 
 
 def list_command(args: argparse.Namespace) -> int:
     header = ("name", "installed", "size", "licence", "commercial", "access", "for")
-    rows = {entry.name: _row(entry) for entry in CATALOG.values()}
+    rows = {entry.name: _make_row(entry) for entry in CATALOG.values()}
     widths = [max(map(len, column)) for column in zip(header, *rows.values(), strict=True)]
     _print_row(header, widths)
     for setting, entries in groupby(CATALOG.values(), key=lambda entry: entry.setting):
@@ -64,7 +68,7 @@ def _print_row(row: Sequence[str], widths: Sequence[int]) -> None:
     print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _make_row(entry: Entry) -> tuple[str, ...]:
     size = f"{entry.size / 1e9:.1f} GB" if entry.size >= 1e9 else f"{entry.size / 1e6:.0f} MB" if entry.size else "?"
     return (
         entry.name,
@@ -80,10 +84,10 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def get_command(args: argparse.Namespace) -> int:
     from moonseg3r_core.weights.install import install
 
-    entry = entry_of(args.name)
+    entry = find_entry(args.name)
     if args.source is None and is_installed(entry):
-        check(place_of(entry))
-        print(f"{entry.name} is installed: {place_of(entry)}")
+        check(get_place(entry))
+        print(f"{entry.name} is installed: {get_place(entry)}")
         return 0
     accept_licence(entry, args.accept)
     say_warnings()
@@ -107,17 +111,17 @@ def accept_licence(entry: Entry, accepted: bool) -> None:
 
 
 def check_command(args: argparse.Namespace) -> int:
-    installed = [name for name, entry in CATALOG.items() if folder_of(entry).exists()]
-    faults = list(filter(None, map(_fault, [entry_of(name).name for name in args.names] or installed)))
+    installed = [name for name, entry in CATALOG.items() if get_folder(entry).exists()]
+    faults = list(filter(None, map(_find_fault, [find_entry(name).name for name in args.names] or installed)))
     if faults:
         raise InputError(" ".join(faults))
     if not args.names and not installed:
-        print(f"no weights in {store_folder()}")
+        print(f"no weights in {get_store_folder()}")
     return 0
 
 
-def _fault(name: str) -> str:
-    """What is wrong with installed weights, in words; where nothing is, say so."""
+def _find_fault(name: str) -> str:
+    """Tell what is wrong with installed weights; print that they are in order otherwise."""
     try:
         print(f"{name}: ok, sha256 {check(find(name))}")
     except InputError as error:
@@ -125,6 +129,6 @@ def _fault(name: str) -> str:
     return ""
 
 
-def path_command(args: argparse.Namespace) -> int:
-    print(find(args.name) if args.name else store_folder())
+def show_path_command(args: argparse.Namespace) -> int:
+    print(find(args.name) if args.name else get_store_folder())
     return 0

@@ -1,6 +1,5 @@
-"""Pretrained weights: what there is and under which licence (catalog), where it is kept (store), what comes
-with the package (embedded), how the others get there (install)."""
+"""Pretrained weights: what there is and its licence (catalog), where it is (store), how it gets there (install)."""
 
-from moonseg3r_core.weights.store import find, find_file, hash_of, record_of
+from moonseg3r_core.weights.store import compute_hash, find, find_file, read_record
 
-__all__ = ["find", "find_file", "hash_of", "record_of"]
+__all__ = ["compute_hash", "find", "find_file", "read_record"]

@@ -1,4 +1,4 @@
-"""The weights that come with the package, beside this file: of the small nets of our own."""
+"""Finds the weights of our own small nets, which come with the package beside this file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ NAMES = ("nano", "nano_masks", "nano_queries", "rgbd_queries")
 EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in NAMES}
 
 
-def embedded(name: str) -> Path:
-    """The file of weights of that name in the package. Raises WeightsError where the installation lacks it."""
+def find_embedded(name: str) -> Path:
+    """Find the file of weights of that name in the package. Raises WeightsError where the installation lacks it."""
     path = EMBEDDED[name]
     if not path.is_file():
         raise WeightsError(

@@ -22,7 +22,7 @@ from moonseg3r_core.refinement.learned import read_query_net
 from moonseg3r_core.weights.catalog import CATALOG
 from moonseg3r_core.weights.content import check_content
 from moonseg3r_core.weights.install import install
-from moonseg3r_core.weights.store import FOLDER, find, hash_of
+from moonseg3r_core.weights.store import FOLDER, compute_hash, find
 
 
 class Armed:
@@ -43,10 +43,6 @@ def by_torch(file, armed):
     torch.save({"model": {"a": torch.zeros(3)}, "armed": armed}, file)
 
 
-def by_old_torch(file, armed):
-    torch.save({"model": {"a": torch.zeros(3)}, "armed": armed}, file, _use_new_zipfile_serialization=False)
-
-
 def by_numpy(file, armed):
     with file.open("wb") as opened:
         np.savez(opened, points=np.array([armed], object), instance_ids=np.array([armed], object))
@@ -55,7 +51,6 @@ def by_numpy(file, armed):
 READERS = {
     by_pickle: pickle.load,
     by_torch: partial(torch.load, weights_only=False),
-    by_old_torch: partial(torch.load, weights_only=False),
     by_numpy: lambda file: np.load(file, allow_pickle=True)["points"],
 }
 
@@ -86,7 +81,7 @@ DOORS = {
     "downloaded": lambda file: [check_content(file, f"a{suffix}") for suffix in (".pt", ".pth", ".safetensors")],
     "got, kept as it is": lambda file: install(CATALOG["fastsam-s"], file),
     "got, converted": lambda file: install(CATALOG["cut3r-512"], file),
-    "found": lambda file: hash_of(find(file)),
+    "found": lambda file: compute_hash(find(file)),
     "truth": read_ground_truth,
     "text": lambda file: read_json(file.read_bytes()),
 }

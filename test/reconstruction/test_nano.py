@@ -23,11 +23,11 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.resolve import check_recording, required_inputs, resolve, usage_hint
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.weights.embedded import EMBEDDED
-from moonseg3r_core.weights.store import sha256_of
+from moonseg3r_core.weights.store import compute_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = EMBEDDED["nano"]
-QUERIES = {"nano_queries": sha256_of(EMBEDDED["nano_queries"])}
+QUERIES = {"nano_queries": compute_sha256(EMBEDDED["nano_queries"])}
 LARGEST = 25_000_000  # bytes
 ALL = ("depth", "intrinsics", "poses")
 FRAMES = list(SyntheticSequence(7, frames=5, height=96, width=128))
@@ -79,7 +79,7 @@ def test_other_weights_take_the_place_of_the_embedded_ones(tmp_path):
     file = write_nano(tmp_path / "mine.safetensors", larger)
     config = configured(reconstruction__nano__weights=str(file))
     assert net_of(config).sizes == larger
-    assert hash_weights(resolve(config)) == QUERIES | {str(file): sha256_of(file)}
+    assert hash_weights(resolve(config)) == QUERIES | {str(file): compute_sha256(file)}
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -167,7 +167,7 @@ def test_a_run_on_images_alone(tmp_path, capfd):
     assert main(["run", str(images), "-o", str(out), "--quiet", "--set", *settings]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["frames"], summary["skipped"], summary["held"]) == (5, {}, {})
-    assert summary["weights"] == QUERIES | {str(file): sha256_of(file)}
+    assert summary["weights"] == QUERIES | {str(file): compute_sha256(file)}
     assert len(np.loadtxt(out / "trajectory.tum")) == 5
     assert "net's unit" in (out / "report.html").read_text()
     assert "rgbd" not in capfd.readouterr().err
@@ -214,5 +214,5 @@ def test_the_shipped_weights_load_strictly_and_walk():
     segmenter = build_segmenter(load_config(overrides={"device": "cpu"}))
     results = [segmenter.step(frame) for frame in SyntheticSequence(7, 120)[:5]]
     assert all(result.geometry.valid.any() and not result.geometry.held for result in results)
-    assert hash_weights(resolve(load_config())) == QUERIES | {"nano": sha256_of(SHIPPED)}
+    assert hash_weights(resolve(load_config())) == QUERIES | {"nano": compute_sha256(SHIPPED)}
     assert SHIPPED.with_suffix(".md").read_text().startswith("# nano")

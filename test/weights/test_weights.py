@@ -4,21 +4,17 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from damage import damaged
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from official_checkpoints import model_line, official, weights
-from safetensors.torch import save
 
 from moonseg3r_core.build import TENANTS, build_segmenter
 from moonseg3r_core.cli import main
@@ -27,12 +23,10 @@ from moonseg3r_core.errors import InputError, MissingDependency, OutputError, We
 from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
-from moonseg3r_core.weights import catalog, find, hash_of, install, record_of, store
-from moonseg3r_core.weights.catalog import CATALOG, entry_of
-from moonseg3r_core.weights.content import check_content
+from moonseg3r_core.weights import catalog, compute_hash, find, install, store
+from moonseg3r_core.weights.catalog import CATALOG, find_entry
 from moonseg3r_core.weights.embedded import EMBEDDED
 
-HERE = Path(__file__).parents[1]
 TINY = SIZES["cut3r-tiny"]
 ENTRY = CATALOG["cut3r-512"]
 
@@ -45,14 +39,26 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "store"
 
 
-@pytest.fixture
-def pth(tmp_path):
-    return official(tmp_path / "from the publisher.pth")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with the published file, and the store that it was installed into."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MOONSEG3R_WEIGHTS", str(folder / "store"))
+        patch.setitem(SIZES, "cut3r-512", TINY)
+        install.install(ENTRY, official(folder / "from the publisher.pth"))
+    return folder
 
 
 @pytest.fixture
-def installed(pth):
-    return install.install(ENTRY, pth)
+def pth(made, tmp_path):
+    return Path(shutil.copy(made / "from the publisher.pth", tmp_path))
+
+
+@pytest.fixture
+def installed(made, folder):
+    shutil.copytree(made / "store", folder)
+    return find("cut3r-512")
 
 
 def say(capsys, *words):
@@ -81,8 +87,8 @@ def test_each_entry_says_what_a_user_must_know():
         assert entry.publisher.startswith("https://")
         assert entry.licence.address.startswith("https://")
         assert entry.purpose
-        room, _, kind = entry.setting.partition(".kind=")
-        assert kind in TENANTS[room]
+        stage, _, kind = entry.setting.partition(".kind=")
+        assert kind in TENANTS[stage]
         if entry.convert:
             module, _, function = entry.convert.partition(":")
             assert callable(getattr(importlib.import_module(module), function))
@@ -92,11 +98,11 @@ def test_each_entry_says_what_a_user_must_know():
 def test_the_default_weights_of_each_model_are_in_the_catalog():
     """The names that configurations use, which other files than the catalog say."""
     config = Config()
-    for room, kinds in TENANTS.items():
+    for stage, kinds in TENANTS.items():
         for kind in kinds:
-            weights = getattr(getattr(getattr(config, room), kind, None), "weights", "")
+            weights = getattr(getattr(getattr(config, stage), kind, None), "weights", "")
             if weights and weights not in EMBEDDED:
-                assert entry_of(weights).setting == f"{room}.kind={kind}"
+                assert find_entry(weights).setting == f"{stage}.kind={kind}"
 
 
 def test_who_may_not_use_them_commercially_is_told():
@@ -106,23 +112,21 @@ def test_who_may_not_use_them_commercially_is_told():
 
 
 def test_names_and_aliases():
-    assert entry_of("cut3r") is entry_of("cut3r-512") is ENTRY
+    assert find_entry("cut3r") is find_entry("cut3r-512") is ENTRY
     with pytest.raises(InputError, match=r"one of cut3r-512, cut3r-224, .*, got 'cut3r-244'; did you mean cut3r-224\?"):
-        entry_of("cut3r-244")
+        find_entry("cut3r-244")
     for name in EMBEDDED:
         with pytest.raises(InputError, match=f"^{name} comes with the package"):
-            entry_of(name)
+            find_entry(name)
 
 
-def test_the_sizes_said_are_those_of_the_nets():
+def test_the_size_said_is_that_of_the_net():
     """To the 10 MB that the list shows less than."""
     from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-    from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
-    for name, sizes in (("cut3r-512", Cut3rSizes()), ("cut3r-224", SIZES["cut3r-224"])):
-        with torch.device("meta"):
-            net = Cut3r(sizes, rgb_head=True, ray_encoder=True)
-        assert abs(4 * sum(p.numel() for p in net.parameters()) - CATALOG[name].size) < 10e6
+    with torch.device("meta"):
+        net = Cut3r(SIZES["cut3r-224"], rgb_head=True, ray_encoder=True)
+    assert abs(4 * sum(p.numel() for p in net.parameters()) - CATALOG["cut3r-224"].size) < 10e6
 
 
 # Where it is
@@ -132,12 +136,12 @@ def test_the_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("MOONSEG3R_WEIGHTS")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert store.store_folder() == tmp_path / "cache" / "moonseg3r" / "weights"
+    assert store.get_store_folder() == tmp_path / "cache" / "moonseg3r" / "weights"
     for nothing in ("", "not/absolute"):
         monkeypatch.setenv("XDG_CACHE_HOME", nothing)
-        assert store.store_folder() == tmp_path / ".cache" / "moonseg3r" / "weights"
+        assert store.get_store_folder() == tmp_path / ".cache" / "moonseg3r" / "weights"
     monkeypatch.setenv("MOONSEG3R_WEIGHTS", "~/w")
-    assert store.store_folder() == tmp_path / "w"
+    assert store.get_store_folder() == tmp_path / "w"
 
 
 def test_a_name_is_found_when_it_is_installed(folder, pth):
@@ -171,45 +175,11 @@ def test_a_file_without_its_record_is_not_installed(installed, lacking):
         find("cut3r")
 
 
-def recorded(name):
-    """A record of one file."""
-    file = {"name": name, "size": 3, "modified_ns": 1, "sha256": "", "source": "", "source_sha256": ""}
-    return json.dumps({"name": "cut3r-512", "licence": "", "files": [file]})
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "{}", '{"file": "other"}', "[" * 100_000, *map(recorded, ([], 5, "../f", "a\0b"))]
-)
+@pytest.mark.parametrize("text", ["", "{", '{"file": "other"}', "[]"])
 def test_a_record_that_is_none(installed, text):
     (installed.parent / "record.json").write_text(text)
     with pytest.raises(InputError, match="is not installed"):
         find("cut3r")
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(damaged(recorded("file").encode()))
-def test_a_damaged_record_is_one_or_none(tmp_path, content):
-    (tmp_path / "record.json").write_bytes(content)
-    (tmp_path / "file").write_bytes(b"abc")
-    for place in (tmp_path, tmp_path / "file"):
-        record_of(place)
-        with suppress(InputError):
-            hash_of(place)
-
-
-@settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data(), st.sampled_from([".json", ".safetensors", ".pth"]))
-def test_a_damaged_download_is_whole_or_refused_in_a_line(tmp_path, data, suffix):
-    file = tmp_path / f"got{suffix}"
-    torch.save({"a": torch.zeros(3)}, tmp_path / "whole.pth")
-    whole = {
-        ".json": b'{"a": [1]}',
-        ".safetensors": save({"a": torch.zeros(3)}),
-        ".pth": (tmp_path / "whole.pth").read_bytes(),
-    }
-    file.write_bytes(data.draw(damaged(whole[suffix])))
-    with suppress(InputError):
-        check_content(file, file.name)
 
 
 # Getting
@@ -224,7 +194,7 @@ def test_from_a_file_to_a_net(pth, folder, capsys):
     net = load_cut3r(file)
     assert all(tensor.equal(weights()[name]) for name, tensor in net.state_dict().items())
     record = json.loads((file.parent / "record.json").read_text())
-    assert record["files"][0]["sha256"] == sha256(file) == hash_of(file)
+    assert record["files"][0]["sha256"] == sha256(file) == compute_hash(file)
     assert record["files"][0]["source_sha256"] == sha256(pth)
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "cut3r-512"]
     assert sorted(p.name for p in file.parent.iterdir()) == ["cut3r-512.safetensors", "record.json"]
@@ -283,6 +253,7 @@ def test_a_licence_must_be_accepted(pth, folder, capsys, monkeypatch, answer, ac
         (lambda p: p.with_name("no.pth"), "cannot read .*no.pth: no such file"),
         (lambda p: p.parent, "expects cut3r_512_dpt_4_64.pth, cannot read .*/cut3r_512_dpt_4_64.pth: no such file"),
         (lambda p: (p.write_bytes(p.read_bytes()[:99_999]), p)[1], "got the beginning of one"),
+        (lambda p: (changed(p, p.stat().st_size // 2), p)[1], "got a damaged one"),
         (lambda p: official(p, model={**weights(), "more": torch.zeros(1)}), "1 of its keys are unknown: more"),
         (lambda p: official(p, args={"model": model_line(replace(TINY, state_heads=4))}), "must hold cut3r-512, got a net with state_heads 4 instead of 6"),
     ],
@@ -356,7 +327,7 @@ def raising(error):
         (raising(OSError(28, "No space left on device")), "No space left on device"),
         (lambda **_: None, "did not come from .*drive.google.com/file/d/1Asz.*/view .no file came.; try again later, or save"),
         (lambda output, **_: Path(output).write_text("<html>Quota exceeded"), "got a web page, as a server sends"),
-        (lambda output, **_: Path(output).write_text(""), "got a file of another kind"),
+        (lambda output, **_: Path(output).write_text(""), "got the beginning of one, or a file of another kind"),
     ],
 )  # fmt: skip
 def test_a_download_that_fails_leaves_nothing(gdown, folder, monkeypatch, capsys, download, words):
@@ -377,8 +348,15 @@ def test_without_a_downloader_one_line_says_what_to_install(monkeypatch, folder)
 # What ends early
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), MemoryError()])
-@pytest.mark.parametrize("place", ["moonseg3r_core.reconstruction.cut3r.checkpoint.write_checkpoint", "os.replace", "os.fsync", "json.dumps"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "place"),
+    [
+        (OSError(28, "No space left on device"), "moonseg3r_core.reconstruction.cut3r.checkpoint.write_checkpoint"),
+        (OSError(28, "No space left on device"), "os.fsync"),
+        (KeyboardInterrupt(), "os.replace"),
+        (MemoryError(), "json.dumps"),
+    ],
+)
 def test_an_end_at_any_step_leaves_nothing(pth, folder, monkeypatch, error, place):
     def ending(*_, **__):
         raise error
@@ -409,27 +387,23 @@ def test_an_end_while_installing_anew_keeps_no_mixture(installed, pth, monkeypat
     with pytest.raises(InputError, match="is not installed"):
         find("cut3r")
     install.install(ENTRY, pth)
-    assert hash_of(find("cut3r")) == sha256(installed)
+    assert compute_hash(find("cut3r")) == sha256(installed)
 
 
 KILLED = """
-import os, sys, time
-sys.path.insert(0, sys.argv[1])
-import test_weights
-from test_weights import ENTRY, SIZES, TINY, install, Path
-SIZES["cut3r-512"] = TINY
-from moonseg3r_core.reconstruction.cut3r import checkpoint
-def stuck(*arguments):
-    Path(arguments[0]).write_bytes(b"half")
+import sys, time
+from pathlib import Path
+from moonseg3r_core.weights import catalog, install
+def stuck(*_):
     print("ready", flush=True)
     time.sleep(60)
-checkpoint.write_checkpoint = stuck
-install.install(ENTRY, Path(sys.argv[2]))
+install.check_content = stuck
+install.install(catalog.CATALOG["cut3r-512"], Path(sys.argv[1]))
 """
 
 
 def test_a_killed_process_leaves_nothing_that_looks_installed(pth, folder):
-    command = [sys.executable, "-c", KILLED, str(HERE), str(pth)]
+    command = [sys.executable, "-c", KILLED, str(pth)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         with pytest.raises(InputError, match=f"another moonseg3r is getting weights into {folder}; wait"):
@@ -451,16 +425,16 @@ def test_a_store_that_cannot_be(pth, monkeypatch, place):
 # What is installed stays what it was
 
 
-def changed(path):
+def changed(path, at=-1):
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    data[at] ^= 1
     path.write_bytes(data)
 
 
 def test_a_changed_file_is_noticed(installed, capsys):
-    told = store.record_of(installed).files[0].sha256
+    told = store.read_record(installed).files[0].sha256
     changed(installed)
-    for look in (hash_of, store.check):
+    for look in (compute_hash, store.check):
         with pytest.raises(
             InputError, match=f"must have the sha256 {told} .*; remove the folder {installed.parent} and"
         ):
@@ -483,19 +457,19 @@ def test_a_changed_file_is_not_loaded(installed, named):
 def test_the_record_spares_reading_the_file(installed, monkeypatch):
     expected = sha256(installed)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "sha256_of", None)
-        assert hash_of(installed) == expected
+        patch.setattr(store, "compute_sha256", None)
+        assert compute_hash(installed) == expected
     os.utime(installed)  # copied to another machine, say
-    assert hash_of(installed) == expected
+    assert compute_hash(installed) == expected
 
 
 def test_the_hash_of_any_other_file_is_counted(pth, installed, tmp_path):
-    assert hash_of(pth) == sha256(pth)
+    assert compute_hash(pth) == sha256(pth)
     beside = installed.with_name("other.safetensors")
     beside.write_bytes(b"x")
-    assert hash_of(beside) == sha256(beside)
+    assert compute_hash(beside) == sha256(beside)
     with pytest.raises(InputError, match=r"cannot read .*No such file"):
-        hash_of(tmp_path / "none")
+        compute_hash(tmp_path / "none")
 
 
 def test_the_help_says_where_weights_are_kept(capsys):
@@ -507,23 +481,25 @@ def test_the_help_says_where_weights_are_kept(capsys):
         main(["weights"])
 
 
-@pytest.mark.parametrize("room", ["masks.sam2", "masks.sam", "masks.mask2former", "features.dinov3", "features.dinov2"])
-def test_a_model_without_its_weights_names_the_command_that_gets_them(room):
-    section, kind = room.split(".")
+@pytest.mark.parametrize(
+    "stage", ["masks.sam2", "masks.sam", "masks.mask2former", "features.dinov3", "features.dinov2"]
+)
+def test_a_model_without_its_weights_names_the_command_that_gets_them(stage):
+    section, kind = stage.split(".")
     config = load_config(overrides={f"{section}.kind": kind, "reconstruction.kind": "rgbd", "device": "cpu"})
     name = getattr(getattr(config, section), kind).weights
     with pytest.raises(WeightsError, match=rf"is not installed; get it: moonseg3r weights get {name}$"):
         build_segmenter(config)
 
 
-@pytest.mark.parametrize("room", ["masks.sam2", "masks.mask2former", "features.dinov3"])
-def test_a_model_without_its_package_names_the_command_that_installs_it(room, tmp_path, monkeypatch):
-    section, kind = room.split(".")
+@pytest.mark.parametrize("stage", ["masks.sam2", "masks.mask2former", "features.dinov3"])
+def test_a_model_without_its_package_names_the_command_that_installs_it(stage, tmp_path, monkeypatch):
+    section, kind = stage.split(".")
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setitem(sys.modules, "transformers", None)
     settings = {
         f"{section}.kind": kind,
-        f"{room}.weights": str(tmp_path),
+        f"{stage}.weights": str(tmp_path),
         "reconstruction.kind": "rgbd",
         "device": "cpu",
     }

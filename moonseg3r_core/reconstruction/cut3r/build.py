@@ -17,7 +17,7 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import UPDATES, StateUpdate
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
-from moonseg3r_core.weights import find, hash_of, record_of
+from moonseg3r_core.weights import compute_hash, find, read_record
 from moonseg3r_core.weights.embedded import EMBEDDED
 
 WORDS = {"mean": StateAttention(), "last": StateAttention((-1,)), "none": None}
@@ -82,8 +82,8 @@ def open_net(
 
 def load_trained_net(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
     """With the weights of a file. Raises WeightsError for an installed one that is not what was installed."""
-    if record_of(path):
-        hash_of(path)
+    if read_record(path):
+        compute_hash(path)
     try:
         return load_cut3r(path, rope_fp16=rope_fp16, update=update)
     except InputError as error:
