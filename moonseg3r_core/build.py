@@ -22,7 +22,7 @@ from moonseg3r_core.refinement.config import KINDS as REFINEMENT
 from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
 from moonseg3r_core.segmenter import OnlineSegmenter, Stages
 from moonseg3r_core.settings import Kind, fixed_changes
-from moonseg3r_core.weights import find, compute_hash
+from moonseg3r_core.weights import compute_hash, find
 
 BUDGET = Kind("moonseg3r_core.runtime.schedule:MaskSchedule", fields=("every",))
 CONCURRENT = "moonseg3r_core.build:make_concurrent"
@@ -105,7 +105,9 @@ def hash_weights(config: Config) -> dict[str, str]:
     net = config.reconstruction.net
     if net is None or not config.reconstruction.random:
         return {each.weights: compute_hash(find(each.weights)) for each in named}
-    return {net.model: UNTRAINED} | {each.weights: compute_hash(find(each.weights)) for each in named if each is not net}
+    return {net.model: UNTRAINED} | {
+        each.weights: compute_hash(find(each.weights)) for each in named if each is not net
+    }
 
 
 def make_concurrent(spec: StageSpec, device: torch.device) -> Any:
