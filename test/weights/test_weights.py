@@ -16,7 +16,7 @@ import pytest
 import torch
 from official_checkpoints import model_line, official, weights
 
-from moonseg3r_core.build import TENANTS, build_segmenter
+from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import InputError, MissingDependency, OutputError, WeightsError
@@ -27,6 +27,8 @@ from moonseg3r_core.weights import catalog, compute_hash, find, install, store
 from moonseg3r_core.weights.catalog import CATALOG, find_entry
 from moonseg3r_core.weights.embedded import EMBEDDED
 
+STAGES = ("reconstruction", "masks", "features", "refinement")
+KINDS = {stage: importlib.import_module(f"moonseg3r_core.{stage}.config").KINDS for stage in STAGES}
 TINY = SIZES["cut3r-tiny"]
 ENTRY = CATALOG["cut3r-512"]
 
@@ -88,7 +90,7 @@ def test_each_entry_says_what_a_user_must_know():
         assert entry.licence.address.startswith("https://")
         assert entry.purpose
         stage, _, kind = entry.setting.partition(".kind=")
-        assert kind in TENANTS[stage]
+        assert kind in KINDS[stage]
         if entry.convert:
             module, _, function = entry.convert.partition(":")
             assert callable(getattr(importlib.import_module(module), function))
@@ -98,7 +100,7 @@ def test_each_entry_says_what_a_user_must_know():
 def test_the_default_weights_of_each_model_are_in_the_catalog():
     """The names that configurations use, which other files than the catalog say."""
     config = Config()
-    for stage, kinds in TENANTS.items():
+    for stage, kinds in KINDS.items():
         for kind in kinds:
             weights = getattr(getattr(getattr(config, stage), kind, None), "weights", "")
             if weights and weights not in EMBEDDED:
