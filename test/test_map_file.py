@@ -16,7 +16,7 @@ import torch
 from damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import EAGER, EXACT, configured, house, split, walk
+from walks import EAGER, EXACT, configured, make_segmenter, split, walk
 
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError, OutputError
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 @cache  # the same walk gives queries that differ in the last bit where memory is aligned otherwise
 def mapped(frames=7):
     """A segmenter after some frames; not to be changed."""
-    segmenter, given = house(**EAGER)
+    segmenter, given = make_segmenter(**EAGER)
     walk(segmenter, given, PATH[:frames], split)
     return segmenter
 
@@ -58,7 +58,7 @@ def rewritten(file, facts=None, **tensors):
 
 
 def test_a_walk_goes_on_from_a_file(file):
-    (never, given), (again, masks) = house(**EAGER), house(**EAGER)
+    (never, given), (again, masks) = make_segmenter(**EAGER), make_segmenter(**EAGER)
     never.load_state_dict(mapped().state_dict())
     assert load_map(file, again, CONFIG) == {"map_frame": "map"}
     assert same(again, mapped())
@@ -70,8 +70,8 @@ def test_a_walk_goes_on_from_a_file(file):
 
 
 def test_an_empty_map_and_no_notes(tmp_path):
-    save_map(tmp_path / "new folder" / "map", house()[0], CONFIG)
-    segmenter, _ = house(**EAGER)
+    save_map(tmp_path / "new folder" / "map", make_segmenter()[0], CONFIG)
+    segmenter, _ = make_segmenter(**EAGER)
     segmenter.load_state_dict(mapped().state_dict())
     assert load_map(tmp_path / "new folder" / "map", segmenter, CONFIG) == {}
     assert len(segmenter.snapshot()) == 0
@@ -90,7 +90,7 @@ def test_saving_again_takes_the_place_and_leaves_nothing_else(file):
     stale.write_bytes(b"left by a process that was killed")
     save_map(file, mapped(9), CONFIG)
     assert list(file.parent.iterdir()) == [file]
-    again, _ = house(**EAGER)
+    again, _ = make_segmenter(**EAGER)
     load_map(file, again, CONFIG)
     assert same(again, mapped(9))
 
@@ -99,7 +99,7 @@ SETTINGS = {"map.voxel": 0.05, "memory.index.cell": 8, "fusion.match_threshold":
 
 
 def test_other_settings_are_named(file):
-    segmenter, _ = house(**EAGER)
+    segmenter, _ = make_segmenter(**EAGER)
     other = load_config(overrides=EXACT | SETTINGS)
     with pytest.raises(InputError) as caught:
         load_map(file, segmenter, other)
@@ -134,7 +134,7 @@ def test_other_settings_are_named(file):
     ],
 )
 def test_what_is_not_a_whole_map_is_refused(file, damage, words):
-    segmenter, _ = house(**EAGER)
+    segmenter, _ = make_segmenter(**EAGER)
     segmenter.load_state_dict(mapped(9).state_dict())
     damage(file)
     with pytest.raises(InputError, match=words):
@@ -163,7 +163,7 @@ class Known:
 )
 def test_a_tensor_that_is_missing_or_misshapen(file, name, tensor, words):
     """Not damaged, but written by another program."""
-    segmenter, _ = house(**EAGER)
+    segmenter, _ = make_segmenter(**EAGER)
     segmenter.load_state_dict(mapped(9).state_dict())
     state = {n: t for n, t in mapped().state_dict().items() if n != name} | ({} if tensor is None else {name: tensor})
     save_map(file, Known(state), CONFIG)
@@ -197,7 +197,7 @@ def test_hostile_numbers_with_the_right_checksum(tmp_path_factory, state):
     """They are refused, and the running map is what it was; or they are a map, and the walk goes on."""
     file = tmp_path_factory.getbasetemp() / "hostile"
     save_map(file, Known(state), CONFIG)
-    segmenter, masks = house(**EAGER)
+    segmenter, masks = make_segmenter(**EAGER)
     segmenter.load_state_dict(mapped().state_dict())
     refused = ""
     try:
@@ -238,7 +238,7 @@ KILLED = """
 import os, random, signal, sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_map_file import CONFIG, EAGER, house, load_map, mapped, same, save_map
+from test_map_file import CONFIG, EAGER, make_segmenter, load_map, mapped, same, save_map
 path, one, two = Path(sys.argv[2]), mapped(3), mapped(9)
 begun = time.monotonic()
 save_map(path, one, CONFIG)
@@ -254,7 +254,7 @@ for turn in range(40):
     time.sleep(random.uniform(0.1, 2.5) * once)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    read = house(**EAGER)[0]
+    read = make_segmenter(**EAGER)[0]
     load_map(path, read, CONFIG)
     met |= {known for known, segmenter in (("one", one), ("two", two)) if same(read, segmenter)}
     assert {p.name for p in path.parent.iterdir()} <= {path.name, "." + path.name + ".part"}
@@ -271,8 +271,8 @@ def test_a_process_killed_while_saving_leaves_a_whole_file(tmp_path):
 
 def test_a_damaged_file_is_refused_in_a_line(tmp_path):
     """Each byte counts: the checksum knows the numbers, the settings are compared, the notes are JSON."""
-    save_map(tmp_path / "whole", house(**EAGER)[0], CONFIG)
-    segmenter, _ = house(**EAGER)
+    save_map(tmp_path / "whole", make_segmenter(**EAGER)[0], CONFIG)
+    segmenter, _ = make_segmenter(**EAGER)
 
     @settings(max_examples=100, deadline=None)
     @given(damaged((tmp_path / "whole").read_bytes()))

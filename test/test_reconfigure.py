@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from billboards import frame
-from walks import configured, house, split, walk
+from walks import configured, make_segmenter, split, walk
 
 from moonseg3r_core.build import build_segmenter, reconfigure, specify_stages
 from moonseg3r_core.config import Config, list_settings, overlay
@@ -91,7 +91,7 @@ def test_only_the_stages_that_read_a_setting_change(setting, value, stages):
 
 
 def test_the_same_configuration_changes_nothing():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH)
     before = vars(segmenter.stages).copy()
     reconfigure(segmenter, configured(), configured())
@@ -110,9 +110,9 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: next(iter(change)))
 def test_a_reconfigured_segmenter_equals_one_built_so_that_took_over_the_state(change):
-    changed, given = house()
+    changed, given = make_segmenter()
     walk(changed, given, PATH[:5], split)
-    built, masks = house(**change)
+    built, masks = make_segmenter(**change)
     built.load_state_dict(changed.state_dict())
     reconfigure(changed, configured(), configured(**change))
     for (a, _), (b, _) in zip(
@@ -128,7 +128,7 @@ def test_a_reconfigured_segmenter_equals_one_built_so_that_took_over_the_state(c
 
 
 def test_limits_that_shrink_apply_at_once():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH)
     state = segmenter.state_dict()
     assert len(state["memory.map.slots"]) > 60
@@ -143,7 +143,7 @@ def test_limits_that_shrink_apply_at_once():
 
 
 def test_what_a_map_depends_on_may_not_change():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH[:3])
     before, stages = segmenter.state_dict(), vars(segmenter.stages).copy()
     new = configured(**{"map.voxel": 0.05, "memory.kind": "none", "fusion.match_threshold": 2.0})
@@ -154,7 +154,7 @@ def test_what_a_map_depends_on_may_not_change():
 
 
 def test_an_implementation_that_cannot_be_made_changes_nothing(tmp_path, monkeypatch):
-    segmenter, _ = house()
+    segmenter, _ = make_segmenter()
     stages = vars(segmenter.stages).copy()
     for folder in ("", str(tmp_path)):
         masks = {"masks.kind": "precomputed", "masks.precomputed.folder": folder, "fusion.min_points": 3}
@@ -185,7 +185,7 @@ def test_masks_of_the_recording_stay(tmp_path):
 
 
 def test_a_step_after_a_change_uses_the_new_setting():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     (first, _), *_ = walk(segmenter, given, PATH[:1])
     assert first.instance_ids.any()
     reconfigure(segmenter, configured(), configured(**{"fusion.min_points": 10**6}))

@@ -1,4 +1,4 @@
-"""The hall: one walk through the house on a scene whose answer is known."""
+"""The segmenter: one walk through the pipeline on a scene with a known answer."""
 
 import copy
 import dataclasses
@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 from billboards import BOARDS, frame
-from walks import EAGER, PATH, house, split, walk
+from walks import EAGER, PATH, make_segmenter, split, walk
 
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import Config, load_config
@@ -27,7 +27,7 @@ def ids_of(result, truth, board):
 
 
 def test_every_object_has_one_id_from_first_to_last():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walked = walk(segmenter, given)
     names = [{frozenset(ids_of(r, truth, board)) for r, truth in walked} for board in range(1, WALL + 1)]
     assert all(len(of_board) == 1 and len(next(iter(of_board))) == 1 for of_board in names)
@@ -35,7 +35,7 @@ def test_every_object_has_one_id_from_first_to_last():
 
 
 def test_the_map_lies_where_the_boards_are():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walked = walk(segmenter, given)
     scene = segmenter.snapshot()
     for board, (_, _, _, _, z, color) in enumerate(BOARDS, 1):
@@ -50,7 +50,7 @@ def test_the_map_lies_where_the_boards_are():
 
 
 def test_the_map_brings_the_query_of_every_instance():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     assert segmenter.snapshot().descriptors == {}
     walk(segmenter, given)
     scene, stored = segmenter.snapshot(), segmenter.stages.store.instances
@@ -62,7 +62,7 @@ def test_the_map_brings_the_query_of_every_instance():
 
 
 def test_an_object_that_leaves_and_returns_keeps_its_id():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     (first, truth), *_ = walk(segmenter, given, [(0.0, 0.0, 0.0)] * 2)
     away = walk(segmenter, given, [(3.0, 0.0, 0.0)] * 5, start=2)
     assert not (away[-1][1] == 1).any()
@@ -72,7 +72,7 @@ def test_an_object_that_leaves_and_returns_keeps_its_id():
 
 
 def test_a_copy_goes_its_own_way():
-    segmenter, given = house(**EAGER)
+    segmenter, given = make_segmenter(**EAGER)
     shown, given.ids[2] = frame(2, (0.4, 0.0, 0.0))
     walk(segmenter, given, PATH[:2], split)
     points = len(segmenter.snapshot())
@@ -82,7 +82,7 @@ def test_a_copy_goes_its_own_way():
 
 
 def test_a_new_object_gets_a_new_id():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     hidden = walk(segmenter, given, [(0.0, 0.0, 0.0)] * 2, change=lambda t, ids: torch.where(ids == 2, 0, ids))
     known = set().union(*(set(r.instance_ids.unique().tolist()) for r, _ in hidden))
     result, truth = walk(segmenter, given, [(0.0, 0.0, 0.0)], start=2)[0]
@@ -90,7 +90,7 @@ def test_a_new_object_gets_a_new_id():
 
 
 def test_a_split_object_becomes_whole():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walked = walk(segmenter, given, change=split, path=[(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)])
     final = segmenter.final_ids
     last = {final.get(i, i) for i in ids_of(*walked[-1], 1)}
@@ -103,7 +103,7 @@ def test_a_split_object_becomes_whole():
 
 def test_the_papers_own_fusion_leaves_the_halves_apart():
     paper = {"fusion.match": "paper", "fusion.parts": "new", "fusion.consensus": "none", "fusion.merge": "none"}
-    segmenter, given = house(**paper)
+    segmenter, given = make_segmenter(**paper)
     walk(segmenter, given, change=split)
     assert len(segmenter.snapshot().instances) > WALL
     assert segmenter.final_ids == {}
@@ -112,20 +112,20 @@ def test_the_papers_own_fusion_leaves_the_halves_apart():
 def test_moving_world_and_camera_together_changes_no_id():
     c, s = math.cos(0.4), math.sin(0.4)
     world = torch.tensor([[c, 0, s, 3.0], [0, 1, 0, -1.0], [-s, 0, c, 2.0], [0, 0, 0, 1]], dtype=torch.float64)
-    plain, moved = house(), house()
+    plain, moved = make_segmenter(), make_segmenter()
     for (a, _), (b, _) in zip(walk(*plain), walk(*moved, world=world), strict=True):
         assert a.instance_ids.equal(b.instance_ids)
 
 
 def test_relabelling_the_masks_changes_nothing():
-    plain, shuffled = house(), house()
+    plain, shuffled = make_segmenter(), make_segmenter()
     names = torch.tensor([0, 3, 1, 4, 2], dtype=torch.int32)
     for (a, _), (b, _) in zip(walk(*plain), walk(*shuffled, change=lambda t, ids: names[ids.long()]), strict=True):
         assert a.instance_ids.equal(b.instance_ids)
 
 
 def test_the_same_stream_twice_gives_the_same_ids():
-    one, two = house(), house()
+    one, two = make_segmenter(), make_segmenter()
     for (a, _), (b, _) in zip(walk(*one), walk(*two), strict=True):
         assert a.instance_ids.equal(b.instance_ids)
     for a, b in zip(one[0].snapshot().instances, two[0].snapshot().instances, strict=True):
@@ -134,7 +134,7 @@ def test_the_same_stream_twice_gives_the_same_ids():
 
 
 def test_reset_starts_anew():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     first = walk(segmenter, given)
     segmenter.reset()
     assert len(segmenter.snapshot()) == 0
@@ -143,7 +143,7 @@ def test_reset_starts_anew():
 
 
 def test_frames_without_masks_extend_the_map():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walked = walk(segmenter, given, change=lambda t, ids: torch.zeros_like(ids))
     assert all((r.instance_ids == 0).all() for r, _ in walked)
     scene = segmenter.snapshot()
@@ -152,7 +152,7 @@ def test_frames_without_masks_extend_the_map():
 
 
 def test_a_rejected_frame_changes_nothing():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH[:3])
     before = segmenter.snapshot()
     bad, given.ids[3] = frame(3)
@@ -164,7 +164,7 @@ def test_a_rejected_frame_changes_nothing():
 
 
 def test_every_room_is_timed():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     (result, _), *_ = walk(segmenter, given, PATH[:1])
     assert {"reconstruction", "features", "memory", "refinement", "lift", "merge", "match", "store"} <= set(
         result.stage_ms
@@ -206,7 +206,7 @@ def test_a_device_that_is_not_there(name):
 
 
 def test_masks_without_any_depth_are_left_out():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     image, ids = frame(0)
     image.depth[:, :40] = 0
     given.ids[0] = ids
@@ -216,7 +216,7 @@ def test_masks_without_any_depth_are_left_out():
 
 
 def test_a_frame_that_the_masks_reject_changes_nothing_either():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH[:3])
     before, recalled = segmenter.snapshot(), segmenter.stages.memory.recall(Geometry.empty(60, 80))
 
@@ -231,7 +231,7 @@ def test_a_frame_that_the_masks_reject_changes_nothing_either():
 
 
 def test_a_rejected_frame_costs_the_next_no_time():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
 
     def slow(frame, geometry):
         time.sleep(0.2)
@@ -246,7 +246,7 @@ def test_a_rejected_frame_costs_the_next_no_time():
 
 
 def test_a_result_speaks_of_instances_that_live():
-    segmenter, given = house(**EAGER)
+    segmenter, given = make_segmenter(**EAGER)
     for t, camera in enumerate([(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]):
         image, ids = frame(t, camera)
         given.ids[t] = split(t, ids)
@@ -259,7 +259,7 @@ def test_a_result_speaks_of_instances_that_live():
 
 def test_masks_that_erred_are_retired_and_stay_on_file():
     erred = {"fusion.parts": "new", "fusion.consensus": "none"}
-    segmenter, given = house(**erred)
+    segmenter, given = make_segmenter(**erred)
 
     def once(t, ids):
         """In frame 2 a mask of a board's corner."""
@@ -279,7 +279,7 @@ def test_masks_that_erred_are_retired_and_stay_on_file():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_walks_as_the_cpu_does():
     path = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]
-    cpu, gpu = house(**EAGER), house(**EAGER, device="cuda")
+    cpu, gpu = make_segmenter(**EAGER), make_segmenter(**EAGER, device="cuda")
     for (a, _), (b, _) in zip(walk(*cpu, path, split), walk(*gpu, path, split), strict=True):
         assert (a.instance_ids == b.instance_ids.cpu()).float().mean() > 0.99
     assert gpu[0].final_ids == cpu[0].final_ids != {}

@@ -141,7 +141,7 @@ def difference(golden: Tensor, ours: Tensor) -> float:
 
 
 def turned_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
-    """As `difference`, of points (..., 3) that may be negated where |z| is next to 0; and how many were (facts section 8)."""
+    """As `difference`, of points (..., 3) that may be negated where |z| is next to 0; and how many were (docs/cut3r_facts.md, 8)."""
     if golden.shape != ours.shape:
         return float("inf"), 0
     turned = (golden[..., 2].abs() < NEAR_ZERO) & ((golden + ours).norm(dim=-1) < (golden - ours).norm(dim=-1))
@@ -152,7 +152,7 @@ def turned_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
 
 
 def walk(net: Cut3r, golden: dict[str, Tensor], way: Way) -> Iterator[tuple[str, Tensor]]:
-    """Every (golden key, our tensor) of a sequence, frame by frame (facts sections 6, 9 and 11)."""
+    """Every (golden key, our tensor) of a sequence, frame by frame (docs/cut3r_facts.md, 6, 9 and 11)."""
     batch = len(golden["0/in/img"])
     state = net.start(batch)
     slots = make_state_positions(net.sizes)

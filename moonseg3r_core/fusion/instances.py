@@ -16,7 +16,7 @@ from moonseg3r_core.types import Assignment, Queries, Size
 
 
 class RunningMean:
-    """A new observation weighs 1 / (n + 1), so that all count alike (decision 10)."""
+    """A new observation weighs 1 / (n + 1), so that all count alike (docs/decisions.md, 10)."""
 
     def __call__(self, observations: Tensor) -> Tensor:
         return 1.0 / (observations + 1.0)
@@ -58,7 +58,7 @@ class Instances:
 
     @property
     def scores(self) -> Tensor:
-        """(K,) in [0, 1): observations times mean match similarity, squashed by x / (1 + x) (decision 14)."""
+        """(K,) in [0, 1): observations times mean match similarity, squashed by x / (1 + x) (docs/decisions.md, 14)."""
         return self.similarity / (1.0 + self.similarity)
 
     def rows(self, ids: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def state_distribution_tokens(attention: Tensor | None, labels: Tensor, masks: i
 
 
 class PointBoxes:
-    """Boxes from the 1st to the 99th percentile of a mask's points along each axis (decision 5)."""
+    """Boxes from the 1st to the 99th percentile of a mask's points along each axis (docs/decisions.md, 5)."""
 
     def __call__(self, geometry: Geometry, labels: Tensor, masks: int) -> Tensor:
         return percentile_boxes(geometry.points.view(-1, 3), _on_points(labels, geometry).flatten(), masks)

@@ -67,7 +67,7 @@ class OverlapSimilarity:
 class BipartiteMatch:
     """The one-to-one match of most pairs above the threshold, of these the greatest summed similarity; the rest is new.
 
-    `threshold` is for the paper's three terms; with more or fewer present it scales by their number (decision 9).
+    `threshold` is for the paper's three terms; with more or fewer present it scales by their number (docs/decisions.md, 9).
     """
 
     def __init__(self, threshold: float, terms: Sequence[Term]) -> None:

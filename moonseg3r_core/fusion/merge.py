@@ -26,7 +26,7 @@ def build_merge(merge: str, merge_threshold: float) -> Merge:
 
 
 class SimilarityMerge:
-    """Merges the connected components of the graph of pairs more similar than `threshold` (decision 8)."""
+    """Merges the connected components of the graph of pairs more similar than `threshold` (docs/decisions.md, 8)."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold

@@ -1,4 +1,4 @@
-"""Votes of instance ids per voxel: the id most often observed there, ties to the newest (decision 12)."""
+"""Votes of instance ids per voxel: the id most often observed there, ties to the newest (docs/decisions.md, 12)."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class QueryNet(nn.Module):
 
 
 def prototypes(features: Tensor, shares: Tensor) -> Tensor:
-    """Eq 2 before eta: features (B, N, C) averaged under shares (B, M, N), weighted by pixels (decision 2): (B, M, C)."""
+    """Eq 2 before eta: features (B, N, C) averaged under shares (B, M, N), weighted by pixels (docs/decisions.md, 2): (B, M, C)."""
     return shares @ features / shares.sum(-1, keepdim=True).clamp(min=1e-6)
 
 

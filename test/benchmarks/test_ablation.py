@@ -1,4 +1,4 @@
-"""The ablation and what it stands on: frozen models replayed, rows scored for several seeds, queries counted in the house."""
+"""The ablation and what it stands on: frozen models replayed, rows scored for several seeds, queries counted in the pipeline."""
 
 import dataclasses
 

@@ -82,7 +82,7 @@ def is_whole(out: Path, frames: list[int]) -> dict:
     return folder.read_summary()
 
 
-# Refused at the door: exit status 2, one line on stderr, nothing touched
+# Refused at once: exit status 2, one line on stderr, nothing touched
 
 
 def drop(*parts: str) -> Callable[[Path], None]:

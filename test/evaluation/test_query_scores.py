@@ -1,4 +1,4 @@
-"""Scores of queries, drawn by hand: in training (a query finds its object again) and in the house (splits, returns)."""
+"""Scores of queries, drawn by hand: in training (a query finds its object again) and in the pipeline (splits, returns)."""
 
 import math
 
@@ -153,7 +153,7 @@ def test_scores_on_a_gpu_are_the_same():
     assert query_scores(queries.cuda(), shown.cuda()) == pytest.approx(query_scores(queries, shown))
 
 
-# In the house
+# In the pipeline
 
 
 def test_the_owner_of_a_mask_is_the_object_of_most_of_its_pixels():

@@ -270,7 +270,7 @@ def test_no_code_of_a_folder_is_run(folders, tmp_path, facts, words):
 
 
 def stack(folder, kind="dinov3"):
-    """The settings of a house with these features on exact geometry."""
+    """The settings of a segmenter with these features on exact geometry."""
     return {
         "reconstruction.kind": "rgbd", "masks.kind": "regions", "features.kind": kind, "device": "cpu",
         f"features.{kind}.weights": str(folder), f"features.{kind}.long_side": 96,

@@ -334,7 +334,7 @@ def test_the_same_objects_in_another_order_keep_their_ids():
 
 
 def test_the_threshold_scales_with_the_terms_present():
-    """Without a state two terms remain, and 1.8 of three becomes 1.2 of two (decision 9)."""
+    """Without a state two terms remain, and 1.8 of three becomes 1.2 of two (docs/decisions.md, 9)."""
     seen = queries([[1.0, 0.0]])
     shifted = [[[0.4, 0, 0], [1.4, 1, 1]]]  # IoU 0.6 / 1.4 = 0.43: 1.43 is above 1.2
     assert BipartiteMatch(1.8, PAPER)(

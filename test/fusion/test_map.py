@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import house, split, walk
+from walks import make_segmenter, split, walk
 
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 
@@ -133,11 +133,11 @@ def test_what_changed_is_told_once():
 
 def test_a_map_that_is_looked_at_after_every_frame_shows_what_one_does_that_is_read_anew():
     settings = {"fusion.consensus_views": 2, "fusion.consensus_rate": 0.3}
-    segmenter, masks = house(**settings)
+    segmenter, masks = make_segmenter(**settings)
     joined = False
     for t in range(12):
         walk(segmenter, masks, [(0.01 * t - 0.1, 0.0, 0.0)], split, start=t)
-        other, _ = house(**settings)
+        other, _ = make_segmenter(**settings)
         other.load_state_dict(segmenter.state_dict())
         shown, anew = segmenter.snapshot(), other.snapshot()
         for name in ("points", "colors", "instance_ids", "confidence"):
@@ -152,7 +152,7 @@ def test_a_map_that_is_looked_at_after_every_frame_shows_what_one_does_that_is_r
 
 
 def test_what_was_shown_stays_as_it_was():
-    segmenter, masks = house()
+    segmenter, masks = make_segmenter()
     walk(segmenter, masks, [(0.0, 0.0, 0.0)], split)
     before = segmenter.snapshot()
     copies = [getattr(before, name).clone() for name in ("points", "colors", "instance_ids", "confidence")]

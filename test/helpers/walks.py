@@ -1,4 +1,4 @@
-"""Walks through the house past the billboards, with masks that are given."""
+"""Walks past the billboards, with given masks."""
 
 import torch
 from billboards import frame, proposals
@@ -28,8 +28,8 @@ class GivenMasks:
         return proposals(self.ids[frame.index])
 
 
-def house(**settings):
-    """A segmenter whose masks are given, and the masks' room."""
+def make_segmenter(**settings):
+    """A segmenter and its mask stage, which gives the masks that a test sets."""
     segmenter = build_segmenter(configured(**settings))
     given = GivenMasks()
     segmenter.replace_stages(masks=given)

@@ -1,4 +1,4 @@
-"""A pickle that would make a file does not, whichever door it is put to, and whatever it calls itself."""
+"""No loader executes a pickle, whatever the file is called."""
 
 import os
 import pickle
@@ -70,7 +70,7 @@ def only_bin(file):
     return load_model("Dinov2Model", file.parent, torch.device("cpu"))
 
 
-DOORS = {
+LOADERS = {
     "queries": read_query_net,
     "masks": read_mask_net,
     "cut3r": load_cut3r,
@@ -89,13 +89,13 @@ DOORS = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("write", READERS)
-@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
-def test_no_door_runs_a_pickle(tmp_path, monkeypatch, door, write, suffix):
+@pytest.mark.parametrize("load", LOADERS.values(), ids=LOADERS.keys())
+def test_no_loader_runs_a_pickle(tmp_path, monkeypatch, load, write, suffix):
     monkeypatch.setenv(FOLDER, str(tmp_path / "store"))
     trace, file = tmp_path / "trace", tmp_path / f"armed{suffix}"
     write(file, Armed(trace))
     with suppress(MoonSeg3RError, ValueError):
-        door(file)
+        load(file)
     assert not trace.exists()
     with file.open("rb") as opened:
         READERS[write](opened)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from billboards import BOARDS, frame
-from walks import PATH, configured, house, walk
+from walks import PATH, configured, make_segmenter, walk
 
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.errors import FrameRejected
@@ -42,7 +42,7 @@ def turns_of(budget, rejected=()):
 
 
 def test_frames_rejected_in_time_with_the_turns_leave_the_others_their_masks():
-    segmenter, given = house(**{"masks.every": 3})
+    segmenter, given = make_segmenter(**{"masks.every": 3})
     looked = []
     for t, camera in enumerate(PATH[:9]):
         image, given.ids[t] = frame(t, camera)
@@ -55,7 +55,7 @@ def test_frames_rejected_in_time_with_the_turns_leave_the_others_their_masks():
 
 
 def test_the_first_frame_after_a_reset_has_its_turn():
-    segmenter, given = house(**{"masks.every": 5})
+    segmenter, given = make_segmenter(**{"masks.every": 5})
     for _ in range(2):
         given.ids[0], given.ids[1] = frame(0)[1], frame(1)[1]
         assert [bool(len(segmenter.step(frame(t)[0]).assignment)) for t in (0, 1)] == [True, False]
@@ -63,7 +63,7 @@ def test_the_first_frame_after_a_reset_has_its_turn():
 
 
 def test_frames_between_take_nothing_from_the_confidence_of_labels():
-    segmenter, given = house(**{"masks.every": 3})
+    segmenter, given = make_segmenter(**{"masks.every": 3})
     walk(segmenter, given, PATH[:1])
     before = segmenter.snapshot()
     walk(segmenter, given, PATH[:1] * 2, start=1)
@@ -74,7 +74,7 @@ def test_frames_between_take_nothing_from_the_confidence_of_labels():
 
 
 def test_frames_between_only_extend_the_map():
-    segmenter, given = house(**{"masks.every": 3})
+    segmenter, given = make_segmenter(**{"masks.every": 3})
     asked = []
     masks, features = segmenter.stages.masks, segmenter.stages.features
     segmenter.replace_stages(
@@ -94,8 +94,8 @@ def test_frames_between_only_extend_the_map():
 
 
 def test_frames_between_show_what_the_map_knows():
-    every, given = house(**{"masks.every": 5})
-    always, all_given = house()
+    every, given = make_segmenter(**{"masks.every": 5})
+    always, all_given = make_segmenter()
     shown = walk(every, given)
     for (between, truth), (full, _) in zip(shown, walk(always, all_given), strict=True):
         for board in range(1, len(BOARDS) + 1):
@@ -112,7 +112,7 @@ class Never:
 
 
 def test_a_first_frame_without_a_turn_shows_nothing():
-    segmenter, _ = house()
+    segmenter, _ = make_segmenter()
     segmenter.replace_stages(budget=Never())
     assert not segmenter.step(frame(0)[0]).instance_ids.any()
     assert len(segmenter.snapshot()) > 100

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from billboards import frame
-from walks import EAGER, house, split, walk
+from walks import EAGER, make_segmenter, split, walk
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.fusion import store
@@ -57,7 +57,7 @@ def alike(one, two):
 
 def resumed(segmenter, settings):
     """Another segmenter of the same settings that goes on from the state of this one, and its masks' room."""
-    other, given = house(**settings)
+    other, given = make_segmenter(**settings)
     other.load_state_dict(segmenter.state_dict())
     return other, given
 
@@ -65,7 +65,7 @@ def resumed(segmenter, settings):
 @pytest.mark.parametrize(("settings", "change"), WALKS)
 @pytest.mark.parametrize("pause", [0, 2, 5, 13, len(PATH)])
 def test_going_on_equals_never_having_stopped(settings, change, pause):
-    never, once = house(**settings), house(**settings)
+    never, once = make_segmenter(**settings), make_segmenter(**settings)
     walk(*never, PATH[:pause], change)
     walk(*once, PATH[:pause], change)
     again = resumed(once[0], settings)
@@ -85,8 +85,8 @@ def test_going_on_equals_never_having_stopped(settings, change, pause):
 
 def test_these_walks_join_and_retire():
     """Or the test above would hold for less than it says."""
-    (joined, given), (retired, other) = house(**EAGER), house(**SCRAPS)
-    halves = house(**TWICE)
+    (joined, given), (retired, other) = make_segmenter(**EAGER), make_segmenter(**SCRAPS)
+    halves = make_segmenter(**TWICE)
     walk(*halves, PATH[:2], split)
     assert not halves[0].final_ids
     walk(*halves, PATH[2:3], split, start=2)
@@ -95,7 +95,7 @@ def test_these_walks_join_and_retire():
     walk(retired, other, PATH[:13], scraps)
     assert joined.final_ids
     assert retired.state_dict()["store.retired.whole"].shape[0] > 0
-    tight, given = house(**EAGER | TIGHT)
+    tight, given = make_segmenter(**EAGER | TIGHT)
     walk(tight, given, PATH[:13], split)
     assert tight.state_dict()["memory.map.free"].shape[0] > 0
     assert int(tight.state_dict()["memory.bank.end"]) > TIGHT["memory.index.max_queries"]
@@ -103,7 +103,7 @@ def test_these_walks_join_and_retire():
 
 @pytest.mark.parametrize(("settings", "change"), WALKS)
 def test_saved_twice_is_saved_once(settings, change):
-    segmenter, given = house(**settings)
+    segmenter, given = make_segmenter(**settings)
     walk(segmenter, given, PATH[:13], change)
     once = segmenter.state_dict()
     assert same(once, segmenter.state_dict())
@@ -111,7 +111,7 @@ def test_saved_twice_is_saved_once(settings, change):
 
 
 def test_a_state_is_safe_to_keep():
-    segmenter, given = house(**EAGER)
+    segmenter, given = make_segmenter(**EAGER)
     walk(segmenter, given, PATH[:7], split)
     state = segmenter.state_dict()
     kept = {name: tensor.clone() for name, tensor in state.items()}
@@ -124,7 +124,7 @@ def test_a_state_is_safe_to_keep():
 
 
 def test_only_what_is_used_is_saved():
-    segmenter, given = house()
+    segmenter, given = make_segmenter()
     walk(segmenter, given, PATH[:5])
     state, points = segmenter.state_dict(), len(segmenter.snapshot())
     assert {len(state[f"store.map.{n}"]) for n in ("sums", "votes.voxels.keys", "votes.ids", "votes.seen")} == {points}
@@ -133,7 +133,7 @@ def test_only_what_is_used_is_saved():
 
 
 def test_loading_forgets_what_was_there():
-    one, two = house(**EAGER), house(**EAGER)
+    one, two = make_segmenter(**EAGER), make_segmenter(**EAGER)
     walk(*one, PATH[:3], split)
     walk(*two, [(3.0, 1.0, 0.0)] * 6)
     two[0].load_state_dict(one[0].state_dict())
@@ -142,10 +142,10 @@ def test_loading_forgets_what_was_there():
 
 def test_a_state_that_is_not_whole_changes_nothing():
     """Each tensor in turn is missing, or of another shape, or of another type: the error names it."""
-    segmenter, given = house(**EAGER)
+    segmenter, given = make_segmenter(**EAGER)
     walk(segmenter, given, PATH[:7], split)
     state = segmenter.state_dict()
-    other, _ = house(**EAGER)
+    other, _ = make_segmenter(**EAGER)
     walk(segmenter, given, PATH[7:], split, start=7)
     before = segmenter.state_dict()
     for name, tensor in state.items():
@@ -183,7 +183,7 @@ STAMP = 1_789_000_000_123_456_789  # nanoseconds: float64 would lose the last di
 
 
 def test_frames_that_are_numbered_by_their_stamp():
-    plain, stamped = house(**EAGER), house(**EAGER)
+    plain, stamped = make_segmenter(**EAGER), make_segmenter(**EAGER)
     first = walk(*plain, PATH, split)
     stamps = [STAMP + 33_333_333 * t for t in range(len(PATH))]
     for t, (stamp, camera) in enumerate(zip(stamps, PATH, strict=True)):
@@ -197,7 +197,7 @@ def test_frames_that_are_numbered_by_their_stamp():
 
 
 def test_retired_instances_keep_their_stamps():
-    segmenter, given = house(**SCRAPS)
+    segmenter, given = make_segmenter(**SCRAPS)
     for t, camera in enumerate(PATH):
         image, ids = frame(t, camera)
         given.ids[STAMP + t] = scraps(t, ids)

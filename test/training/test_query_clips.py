@@ -1,4 +1,4 @@
-"""What a training sees of a clip is what the house sees of it."""
+"""Training computes the same queries of a clip as the segmenter."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_masks_that_a_scene_brings_are_its_own(tmp_path):
 
 
 def walked(seen, config, refinement):
-    """The queries of a window's frames, by the house's rooms, without a merge."""
+    """The queries of a window's frames, by the segmenter's stages, without a merge."""
     specs = specify_stages(resolve(config))
     rooms = {name: specs[name].make() for name in NEEDED}
     for frame in seen.frames:

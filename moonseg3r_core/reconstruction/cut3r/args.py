@@ -1,7 +1,7 @@
 """Reads the sizes of a net from the text in an official checkpoint, or from the header of our files.
 
 The text is a constructor call in Python, parsed and never run: `keyword=literal`, with `inf` as a number.
-See docs/cut3r_facts.md.
+See docs/cut3r_facts.md, 1.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def estimate_focal_length(points: Tensor) -> Tensor:
     """Focal length in pixels, one for both axes, () float32, of points (H, W, 3) in the camera's axes.
 
     The length that brings every point nearest to its own pixel, by Weiszfeld's iteration (ten steps), principal point
-    (W // 2, H // 2); facts, section 8. Points that are not finite or not in front of the camera do not count; NaN when
+    (W // 2, H // 2); docs/cut3r_facts.md, 8. Points that are not finite or not in front of the camera do not count; NaN when
     none does.
     """
     height, width, _ = points.shape

@@ -19,7 +19,7 @@ def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
 
     The long side becomes `image_size` (at 224 the short one), by Lanczos where that shrinks it and bicubic where not;
     then the middle is cut out, in multiples of 16 pixels; a square image is cut to 4:3, at 224 any to a square
-    (facts, section 2). Raises FrameRejected for an image of which no such multiple is left.
+    (docs/cut3r_facts.md, 2). Raises FrameRejected for an image of which no such multiple is left.
     """
     height, width = image.shape[:2]
     resized = compute_resized_size(height, width, image_size)

@@ -100,7 +100,7 @@ def align(before: Similarity, old: Inference, new: Inference, min_confidence: fl
     """The new chunk's similarity from the boundary frame seen by both states; None where the new one saw nothing,
     or all of it at a depth out of all proportion.
 
-    Scale is the median ratio of the depths that both trust. The demo of TTT3R chains poses alone (facts, section 11):
+    Scale is the median ratio of the depths that both trust. The demo of TTT3R chains poses alone (docs/cut3r_facts.md, 11):
     there a chunk of another scale bends the trajectory.
     """
     if new.reading.fault:

@@ -19,7 +19,7 @@ from cut3r_scripted import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import house
+from walks import make_segmenter
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
@@ -515,7 +515,7 @@ def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen
     assert never.key_frames == len(sizes)
 
 
-# --- in the hall
+# --- in the segmenter
 
 
 @pytest.mark.parametrize("size", [(96, 128), (100, 100), (140, 64)])
@@ -536,7 +536,7 @@ def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
         queries.append(AverageRefinement()(*given))
         return queries[-1]
 
-    segmenter, _ = house()
+    segmenter, _ = make_segmenter()
     masks, image = MaskProposals(mask[None], torch.ones(1)), FeatureMap(seen.image / 127.5 - 1, seen.size)
     segmenter.replace_stages(reconstruction=room, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
     segmenter.step(seen)

@@ -1,4 +1,4 @@
-"""One walk through the house on color alone: images in, the whole line run by CUT3R's room, everything said that must be."""
+"""One walk on color alone: images go through the whole pipeline with CUT3R, and every report is made."""
 
 import json
 from contextlib import nullcontext

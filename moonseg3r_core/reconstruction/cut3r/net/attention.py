@@ -45,7 +45,7 @@ class LogitMeter:
 
 @dataclass(frozen=True)
 class StateAttention:
-    """Which of the state branch's attention makes A (paper section 3.5; decision 11): `layers`, None for all, negative
+    """Which of the state branch's attention makes A (paper section 3.5; docs/decisions.md, 11): `layers`, None for all, negative
     ones count from the end; `head`, None for the mean over heads. The other layers are computed as fast as ever.
     """
 

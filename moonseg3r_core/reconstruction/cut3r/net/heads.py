@@ -1,4 +1,4 @@
-"""From decoded tokens to pose, points, confidence and colors (facts, section 8)."""
+"""From decoded tokens to pose, points, confidence and colors (docs/cut3r_facts.md, 8)."""
 
 from __future__ import annotations
 

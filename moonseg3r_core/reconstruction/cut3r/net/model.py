@@ -151,7 +151,7 @@ class Cut3r(nn.Module):
     def encode_rays(self, rays: Tensor) -> Tokens:
         """Rays (B, H, W, 6), origin and direction in the first frame's axes -> tokens, to be added to an image's.
 
-        The directions are those that the weights were trained with (facts, section 9), not pure ones.
+        The directions are those that the weights were trained with (docs/cut3r_facts.md, 9), not pure ones.
         """
         grid = rays.shape[1] // PATCH, rays.shape[2] // PATCH
         turn = make_rotation(make_grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)

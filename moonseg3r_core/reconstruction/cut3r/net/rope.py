@@ -28,7 +28,7 @@ class Rotation:
 
 
 class RoundedRotation(Rotation):
-    """As `Rotation`, with float16 on the way in and out, as the original's encoder has it on a GPU (facts, section 4)."""
+    """As `Rotation`, with float16 on the way in and out, as the original's encoder has it on a GPU (docs/cut3r_facts.md, 4)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return super().__call__(x.half().float()).half().to(x.dtype)

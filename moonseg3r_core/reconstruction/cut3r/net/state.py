@@ -50,7 +50,7 @@ class Overwrite:
 
 
 class Gated:
-    """Each state token goes towards its candidate as far as it looked at the image (TTT3R; facts, section 11).
+    """Each state token goes towards its candidate as far as it looked at the image (TTT3R; docs/cut3r_facts.md, 11).
 
     The share is the sigmoid of its mean attention logit over layers, heads and all keys. A first frame goes all the way.
     """
