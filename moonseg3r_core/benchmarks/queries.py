@@ -96,11 +96,11 @@ def returns_table(
 
 def _walked_returns(walked: SyntheticSequence, config: Config, away: int, quiet: bool) -> list[tuple[int, int]]:
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
-    segmenter.replace_stages(masks=SimulatedMasks(walked.ids, walked.seed))
+    segmenter.replace_stages(masks=SimulatedMasks(walked.render_ids, walked.seed))
     fixed, seen = set(walked.scene.structure_ids), list[dict[int, int]]()
     for frame in tqdm(walked, desc=f"returns, room {walked.seed}", unit="frame", disable=quiet):
         given = segmenter.step(frame).instance_ids
-        ids = walked.ids(frame.index)
+        ids = walked.render_ids(frame.index)
         areas = torch.bincount(ids.flatten())
         things = [n for n in torch.nonzero(areas >= _LEAST).flatten().tolist() if n and n not in fixed]
         seen.append({n: int(torch.bincount(given[ids == n]).argmax()) for n in things})

@@ -57,7 +57,7 @@ def _row(name: str, ms: list[float]) -> Row:
 def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: bool = False) -> Table:
     """Resident memory, keys and time per frame along a synthetic loop walked again and again, masks noisy each time."""
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
-    views = [(sequence[i], sequence.ids(i)) for i in range(loop)]
+    views = [(sequence[i], sequence.render_ids(i)) for i in range(loop)]
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
     segmenter.replace_stages(masks=SimulatedMasks(lambda index: views[index % loop][1], seed=0))
     rows: list[Row] = []

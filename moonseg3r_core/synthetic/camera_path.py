@@ -1,4 +1,4 @@
-"""A walk through a scene's free space with a camera in the hand: smooth, looking around, back where it began."""
+"""Smooth closed paths of a hand-held camera through the free space of a scene."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from skimage.graph import route_through_array
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.synthetic.layout import CELL, free_plan, largest
+from moonseg3r_core.synthetic.layout import CELL, compute_free_plan, keep_largest
 from moonseg3r_core.synthetic.scene import Scene
 
-LAP = 240  # frames of one round, about; a longer walk goes round more often
-_MARGINS = (0.45, 0.35, 0.28)  # metres kept from everything, the widest that leaves a round worth walking
-_STATIONS = (3, 4, 5, 6, 7)  # of the routes tried
-_PACE = 0.07  # metres a frame, at 10 Hz an easy walk; the route nearest to it is taken
+LAP = 240  # frames of one round, about; a longer walk has more rounds
+_MARGINS = (0.45, 0.35, 0.28)  # metres kept from everything; the widest that leaves enough floor is taken
+_STATIONS = (3, 4, 5, 6, 7)  # numbers of stations of the routes tried
+_PACE = 0.07  # metres a frame; the route nearest to it is taken
 _STEP = 0.01
-_GAZE = 18  # frames from one thing looked at to the next
-_EYES = (1.2, 1.7)  # metres, the lowest and the highest camera
+_GAZE = 18  # frames from one gaze target to the next
+_HEIGHTS = (1.2, 1.7)  # metres, the lowest and the highest camera
 
 
 def walk(scene: Scene, frames: int, seed: int) -> list[Tensor]:
-    """Poses world_from_camera (4, 4) float64, OpenCV axes, of a walk of `frames` frames that ends where it began.
+    """Sample `frames` poses world_from_camera (4, 4) float64, OpenCV axes, whose first and last are equal.
 
-    The camera is 1.2 to 1.7 m above the floor and never inside what stands there. Raises InputError for no frames.
+    The camera is 1.2 to 1.7 m above the floor and outside all objects. Raises InputError for no frames.
     """
     if frames < 1:
         raise InputError(f"a walk has 1 frame or more, got {frames}; give --frames 100, for example.")
     rng = np.random.default_rng((seed, scene.seed, 7))
     laps = max(1, round(frames / LAP))
     time = np.linspace(0, 1, frames)
-    floor = _floor(scene)
-    routes = [_route(scene, floor, stations, rng) for stations in _STATIONS]
+    floor = _find_floor(scene)
+    routes = [_plan_route(scene, floor, stations, rng) for stations in _STATIONS]
     route = min(routes, key=lambda r: abs(len(r) * _STEP - _PACE * frames / laps))
     where = np.stack([np.interp(time * laps % 1, np.linspace(0, 1, len(route)), route[:, i]) for i in (0, 1)], -1)
-    height = _eyes(time, rng)
+    height = _sample_heights(time, rng)
     where = np.concatenate((where, height[:, None]), -1)
-    yaw, pitch = _gaze(scene, where, max(3, round(frames / _GAZE)), rng)
-    roll = np.deg2rad(1.5) * _sway(time, rng, max(2, frames // 25))
-    return [torch.from_numpy(_pose(p, *angles)) for p, *angles in zip(where, yaw, pitch, roll, strict=True)]
+    yaw, pitch = _plan_gaze(scene, where, max(3, round(frames / _GAZE)), rng)
+    roll = np.deg2rad(1.5) * _sample_sway(time, rng, max(2, frames // 25))
+    return [torch.from_numpy(_make_pose(p, *angles)) for p, *angles in zip(where, yaw, pitch, roll, strict=True)]
 
 
-def _route(scene: Scene, floor: tuple[np.ndarray, np.ndarray], stations: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, 2) a closed route at an even pace, its last point the first: stations around the floor, joined, smoothed."""
+def _plan_route(
+    scene: Scene, floor: tuple[np.ndarray, np.ndarray], stations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Plan a closed, smooth route (n, 2) with even steps through random stations around the floor."""
     half = np.array(scene.size[:2]) / 2
     free, cost = floor
     rows, columns = np.nonzero(free)
@@ -61,14 +63,14 @@ def _route(scene: Scene, floor: tuple[np.ndarray, np.ndarray], stations: int, rn
     for a, b in zip(cells, [*cells[1:], cells[0]], strict=True):
         steps += route_through_array(cost, a, b, fully_connected=True)[0][:-1]
     line = np.array([(c, r) for r, c in steps or cells[:1]]) * CELL + CELL / 2 - half
-    return _even(_smooth(line, free, half))
+    return _resample_evenly(_smooth(line, free, half))
 
 
-def _floor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Where one may walk, keeping the widest distance that leaves room, and what a step costs there."""
+def _find_floor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Find the free floor with the widest margin that leaves enough of it, and the cost of a step on each cell."""
     half_x, half_y = scene.size[0] / 2, scene.size[1] / 2
     for margin in _MARGINS:
-        free = largest(free_plan(half_x, half_y, scene.blocks, margin))
+        free = keep_largest(compute_free_plan(half_x, half_y, scene.blocks, margin))
         if free.sum() * CELL * CELL >= 0.14 * scene.size[0] * scene.size[1]:
             break
     if not free.any():
@@ -78,18 +80,18 @@ def _floor(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smooth(line: np.ndarray, free: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """The roundest version of a closed line that stays on the free floor."""
+    """Smooth a closed line as much as it stays on the free floor."""
     for sigma in (12.0, 8.0, 5.0, 3.0, 1.5):
         round_line = ndimage.gaussian_filter1d(line, sigma, axis=0, mode="wrap")
-        dense = _even(round_line)
+        dense = _resample_evenly(round_line)
         cells = np.floor((dense + half) / CELL).astype(int)
         if free[cells[:, 1].clip(0, free.shape[0] - 1), cells[:, 0].clip(0, free.shape[1] - 1)].all():
             return round_line
     return line
 
 
-def _even(line: np.ndarray) -> np.ndarray:
-    """A closed line resampled at steps of 1 cm or less, its last point the first."""
+def _resample_evenly(line: np.ndarray) -> np.ndarray:
+    """Resample a closed line at steps of 1 cm or less; its last point is the first."""
     closed = np.concatenate((line, line[:1]))
     lengths = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=-1))))
     if lengths[-1] == 0:
@@ -97,23 +99,23 @@ def _even(line: np.ndarray) -> np.ndarray:
     return interp1d(lengths, closed, axis=0)(np.linspace(0, lengths[-1], int(lengths[-1] / _STEP) + 2))
 
 
-def _eyes(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(frames,) the camera's height: a base, a slow swing, the steps."""
+def _sample_heights(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sample the camera's heights (frames,): a base, a slow swing, the steps."""
     base, swing = rng.uniform(1.38, 1.52), rng.uniform(0.05, 0.12)
-    steps = 0.012 * _sway(time, rng, max(2, len(time) // 8))
-    return (base + swing * _sway(time, rng, 3) + steps).clip(*_EYES)
+    steps = 0.012 * _sample_sway(time, rng, max(2, len(time) // 8))
+    return (base + swing * _sample_sway(time, rng, 3) + steps).clip(*_HEIGHTS)
 
 
-def _sway(time: np.ndarray, rng: np.random.Generator, cycles: int) -> np.ndarray:
-    """(frames,) a periodic wobble in [-1, 1] of about `cycles` cycles."""
+def _sample_sway(time: np.ndarray, rng: np.random.Generator, cycles: int) -> np.ndarray:
+    """Sample a periodic wobble (frames,) in [-1, 1] of about `cycles` cycles."""
     waves = [np.sin(2 * np.pi * (max(1, cycles + k) * time + rng.random())) for k in (-1, 0, 1)]
     return np.mean(waves, axis=0)
 
 
-def _gaze(scene: Scene, where: np.ndarray, looks: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(frames,) yaw and pitch: from thing to thing, the least seen first, the last look the first again."""
+def _plan_gaze(scene: Scene, where: np.ndarray, looks: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Plan yaw and pitch (frames,) from target to target, those in view least first; the last target is the first."""
     at = np.linspace(0, len(where) - 1, looks + 1)
-    targets = _centers(scene)
+    targets = _compute_centers(scene)
     seen = np.zeros(len(targets))
     yaws: list[float] = []
     pitches: list[float] = []
@@ -144,12 +146,12 @@ def _gaze(scene: Scene, where: np.ndarray, looks: int, rng: np.random.Generator)
     drift[-1] = drift[0]
     yaw = CubicSpline(keys, drift, bc_type="periodic")(time) + whole * time
     pitch = CubicSpline(keys, [*pitches, pitches[0]], bc_type="periodic")(time)
-    shake = [0.006 * _sway(time, rng, max(2, len(where) // 6)) for _ in range(2)]
+    shake = [0.006 * _sample_sway(time, rng, max(2, len(where) // 6)) for _ in range(2)]
     return yaw + shake[0], (pitch + shake[1]).clip(-0.95, 0.35)
 
 
-def _centers(scene: Scene) -> np.ndarray:
-    """(n, 3) the middles of all objects; the room's own middle when there are none."""
+def _compute_centers(scene: Scene) -> np.ndarray:
+    """Compute the centers (n, 3) of all objects, or that of an empty room."""
     p = scene.primitives
     ids = p.object_id.numpy()
     if not len(ids):
@@ -158,8 +160,8 @@ def _centers(scene: Scene) -> np.ndarray:
     return np.array([centers[ids == number].mean(0) for number in np.unique(ids)])
 
 
-def _pose(position: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(4, 4) a camera that looks along yaw and pitch, then rolls about its own axis."""
+def _make_pose(position: np.ndarray, yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """Make the pose (4, 4) of a camera with these angles; roll is about its own axis."""
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
     down = np.cross(forward, right)

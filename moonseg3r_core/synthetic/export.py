@@ -1,4 +1,4 @@
-"""A synthetic sequence as a ScanNet export with its truth, so that other tools read it."""
+"""Write a synthetic sequence as a ScanNet export with its ground truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.synthetic.degrade import DepthNoise, ImageNoise, MaskNoise
 from moonseg3r_core.synthetic.sequence import SyntheticSequence
-from moonseg3r_core.synthetic.truth import GroundTruth, SeenCloud
+from moonseg3r_core.synthetic.truth import VOXEL, CloudAccumulator, GroundTruth
 
 _FOLDERS = ("color", "depth", "pose", "intrinsic", "instance")
 
@@ -25,17 +25,15 @@ def write_scannet(
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:  # fmt: skip
     """Write color/N.jpg, depth/N.png (uint16 mm), pose/N.txt, intrinsic/, instance/N.png (uint16 exact ids),
-    masks/N.png (uint16, a mask model's labels), meta.json and gt.npz (from the exact depth). `progress` hears
-    (done, all).
+    masks/N.png (uint16, simulated masks), meta.json and gt.npz (from the exact depth). `progress` gets (done, all).
 
-    Raises OutputError where the folder cannot be written, or holds something already. Whatever ends it early, the
-    folder is empty again.
+    Raises OutputError where the folder cannot be written or is not empty. After any failure the folder is empty.
     """
-    target = _fresh(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
+    target = _make_folders(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
     try:
         _write(target, sequence, MaskNoise() if masks is True else masks or None, depth_noise, image_noise, progress)
     except BaseException as error:
-        _empty(target)
+        _remove_contents(target)
         if isinstance(error, OSError):
             raise OutputError(
                 f"cannot write to {target}: {error.strerror or error}; make room there, or choose another with -o."
@@ -48,43 +46,44 @@ def _write(
     target: Path, sequence: SyntheticSequence, noise: MaskNoise | None, depth_noise: DepthNoise | None,
     image_noise: ImageNoise | None, progress: Callable[[int, int], object] | None,
 ) -> None:  # fmt: skip
-    """All files of the export, the truth last."""
+    """Write all files of the export, the truth last."""
     _write_intrinsics(target / "intrinsic", sequence.intrinsics)
-    cloud = SeenCloud()
+    cloud = CloudAccumulator(VOXEL)
     for frame in sequence:
-        n, seed, ids = frame.index, sequence.seed, sequence.ids(frame.index)
-        depth = frame.depth if depth_noise is None else depth_noise(_known(frame.depth), seed, n)
+        n, seed, ids = frame.index, sequence.seed, sequence.render_ids(frame.index)
+        depth = frame.depth if depth_noise is None else depth_noise(_require(frame.depth), seed, n)
         image = frame.image if image_noise is None else image_noise(frame.image, seed, n)
         _save(target / "color" / f"{n}.jpg", image.cpu().numpy()[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95))
         _save(
-            target / "depth" / f"{n}.png", np.round(_known(depth).cpu().numpy() * 1000).clip(0, 65535).astype(np.uint16)
+            target / "depth" / f"{n}.png",
+            np.round(_require(depth).cpu().numpy() * 1000).clip(0, 65535).astype(np.uint16),
         )
         _save(target / "instance" / f"{n}.png", ids.cpu().numpy().astype(np.uint16))
         if noise:
             _save(target / "masks" / f"{n}.png", noise(ids, seed, n).numpy().astype(np.uint16))
-        np.savetxt(target / "pose" / f"{n}.txt", _known(frame.world_from_camera).numpy(), fmt="%.9f")
+        np.savetxt(target / "pose" / f"{n}.txt", _require(frame.world_from_camera).numpy(), fmt="%.9f")
         cloud.add(frame, ids)
         if progress is not None:
             progress(n + 1, len(sequence))
-    write_ground_truth(target / "gt.npz", cloud.truth(sequence.scene.structure_ids))
-    (target / "meta.json").write_text(json.dumps(_meta(sequence), indent=1) + "\n", encoding="utf-8")
+    write_ground_truth(target / "gt.npz", cloud.compute_truth(sequence.scene.structure_ids))
+    (target / "meta.json").write_text(json.dumps(_describe(sequence), indent=1) + "\n", encoding="utf-8")
 
 
-def _empty(folder: Path) -> None:
+def _remove_contents(folder: Path) -> None:
     """Remove what was written into a folder that was new or empty."""
     for entry in folder.iterdir():
         shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
 
 
 def write_ground_truth(file: Path, truth: GroundTruth) -> None:
-    """gt.npz: points (N, 3) float32 metres, instance_ids (N,) int32, structure_ids."""
+    """Write gt.npz: points (N, 3) float32 metres, instance_ids (N,) int32, structure_ids."""
     np.savez_compressed(
         file, points=truth.points.numpy(), instance_ids=truth.instance_ids.numpy(),
         structure_ids=np.array(truth.structure_ids, dtype=np.int32),
     )  # fmt: skip
 
 
-def _fresh(folder: Path, names: tuple[str, ...]) -> Path:
+def _make_folders(folder: Path, names: tuple[str, ...]) -> Path:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
@@ -111,7 +110,7 @@ def _write_intrinsics(folder: Path, intrinsics: Tensor) -> None:
         np.savetxt(folder / f"intrinsic_{name}.txt", matrix, fmt="%.6f")
 
 
-def _meta(sequence: SyntheticSequence) -> dict[str, object]:
+def _describe(sequence: SyntheticSequence) -> dict[str, object]:
     scene = sequence.scene
     return {
         "seed": sequence.seed,
@@ -123,7 +122,7 @@ def _meta(sequence: SyntheticSequence) -> dict[str, object]:
     }
 
 
-def _known(tensor: Tensor | None) -> Tensor:
+def _require(tensor: Tensor | None) -> Tensor:
     if tensor is None:
         raise ValueError("a synthetic frame has depth and pose, got None; yield them in the sequence.")
     return tensor

@@ -1,4 +1,4 @@
-"""Where things stand: oriented blocks that may not intersect, and the walk between them that must stay open."""
+"""Placements of pieces as oriented blocks, and the free floor between them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scipy import ndimage
 from moonseg3r_core.synthetic.pieces import Piece
 
 CELL = 0.05  # metres, of the floor plan
-WALKER = 0.28  # metres, the distance that a walker keeps from everything
+MARGIN = 0.28  # metres between the camera and all obstacles
 
 
 @dataclass(frozen=True)
 class Block:
-    """The upright box that an object keeps to itself: its footprint by center, half extents and turn; its heights."""
+    """The upright bounding box of an object: its footprint by center, half extents and yaw, and its heights."""
 
     x: float
     y: float
@@ -28,27 +28,24 @@ class Block:
     low: float
     high: float
 
-    def corners(self) -> np.ndarray:
-        """(4, 2) the footprint's corners."""
-        return self._corners
-
     @cached_property
     def _radius(self) -> float:
         return math.hypot(self.half_x, self.half_y)
 
     @cached_property
-    def _corners(self) -> np.ndarray:
+    def corners(self) -> np.ndarray:
+        """(4, 2) the footprint's corners."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         along, across = np.array([c, s]) * self.half_x, np.array([-s, c]) * self.half_y
         return np.array([self.x, self.y]) + np.array([along + across, along - across, -along - across, across - along])
 
     def overlaps(self, other: Block, gap: float = 0.004) -> bool:
-        """Whether two blocks are nearer than `gap` on the plan while their heights overlap (separating axes)."""
+        """Tell whether two blocks are nearer than `gap` on the plan while their heights overlap (separating axes)."""
         if self.low >= other.high - 1e-6 or other.low >= self.high - 1e-6:
             return False
         if math.hypot(self.x - other.x, self.y - other.y) > self._radius + other._radius + 2 * gap:
             return False  # so far apart, one of the axes below finds its gap
-        mine, theirs = self._corners, other._corners
+        mine, theirs = self.corners, other.corners
         for angle in (self.yaw, other.yaw):
             for axis in ((np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))):
                 a, b = mine @ axis, theirs @ axis
@@ -56,15 +53,15 @@ class Block:
                     return False
         return True
 
-    def within(self, half_x: float, half_y: float) -> bool:
-        """Whether the footprint lies in the rectangle of these half extents around the origin."""
-        reach = np.abs(self.corners()).max(0)
+    def is_within(self, half_x: float, half_y: float) -> bool:
+        """Tell whether the footprint lies in the rectangle of these half extents around the origin."""
+        reach = np.abs(self.corners).max(0)
         return bool(reach[0] <= half_x and reach[1] <= half_y)
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """A piece at a place: (x, y, z) of its origin and its turn about the upright."""
+class Placement:
+    """A piece with the position (x, y, z) of its origin and its yaw."""
 
     piece: Piece
     x: float
@@ -73,7 +70,7 @@ class Placed:
     yaw: float
 
     def block(self) -> Block:
-        """What the piece keeps to itself."""
+        """The bounding block of the piece."""
         (hx, hy), height = self.piece.half, self.piece.height
         if self.piece.mount == "wall":
             x, y = self.to_world(0.0, -hy / 2)
@@ -82,13 +79,13 @@ class Placed:
         return Block(self.x, self.y, hx, hy, self.yaw, low, low + height)
 
     def to_world(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the piece's plan on the room's."""
+        """Transform a point from the piece's plan to the room's."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
         return self.x + c * x - s * y, self.y + s * x + c * y
 
 
-def free_plan(half_x: float, half_y: float, blocks: Sequence[Block], margin: float = WALKER) -> np.ndarray:
-    """(rows y, columns x) bool, cells of 5 cm from the corner (-half_x, -half_y): where a walker's middle may be."""
+def compute_free_plan(half_x: float, half_y: float, blocks: Sequence[Block], margin: float = MARGIN) -> np.ndarray:
+    """Compute the free cells (rows y, columns x) bool of 5 cm from the corner (-half_x, -half_y)."""
     xs, ys = (np.arange(-half + CELL / 2, half, CELL) for half in (half_x, half_y))
     x, y = np.meshgrid(xs, ys)
     free = (np.abs(x) <= half_x - margin) & (np.abs(y) <= half_y - margin)
@@ -103,14 +100,14 @@ def free_plan(half_x: float, half_y: float, blocks: Sequence[Block], margin: flo
     return free
 
 
-def largest(free: np.ndarray) -> np.ndarray:
-    """The largest connected part of a plan."""
+def keep_largest(free: np.ndarray) -> np.ndarray:
+    """Keep the largest connected part of a plan."""
     parts, count = ndimage.label(free)
     if count == 0:
         return np.zeros_like(free)
     return parts == 1 + int(np.argmax(ndimage.sum_labels(free, parts, range(1, count + 1))))
 
 
-def in_the_way(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks that a walker must go round: all that reach between ankle and head."""
+def select_obstacles(blocks: Sequence[Block]) -> list[Block]:
+    """Select the blocks between ankle and head height."""
     return [b for b in blocks if b.low < 1.95 and b.high > 0.03]

@@ -1,4 +1,4 @@
-"""What furniture is built of: solids in a piece's own frame, and the places on it where other things may stand.
+"""Parts of furniture: solids in a piece's frame, and surfaces where other things may stand.
 
 A piece stands on its origin: z up, its back towards +y, its front towards -y. Metres, radians.
 """
@@ -27,7 +27,7 @@ class Solid:
 
 @dataclass(frozen=True)
 class Surface:
-    """A rectangle around (x, y) at height z, free above for `clearance`, where `kinds` may stand: about `crowd` * 2."""
+    """A rectangle around (x, y) at height z with free height `clearance`, for about 2 * `crowd` things of `kinds`."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ class Light:
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """An object: its name, solids, the half extents (x, y) of its footprint, its height, and what it offers.
+    """An object: its name, solids, the half extents (x, y) of its footprint, its height, surfaces and light.
 
     mount: `stand` (half extents around the origin, upwards from it), `wall` (half width and whole depth: its back is
     at y = 0) or `ceiling` (hangs downwards from the origin).
@@ -64,47 +64,49 @@ class Piece:
     mount: str = "stand"
 
 
-def box(x: float, y: float, z: float, hx: float, hy: float, hz: float, material: Material) -> Solid:
-    """A box around (x, y, z)."""
+def make_box(x: float, y: float, z: float, hx: float, hy: float, hz: float, material: Material) -> Solid:
+    """Make a box around (x, y, z)."""
     return Solid(BOX, (x, y, z), (hx, hy, hz), material)
 
 
-def slab(x: float, y: float, low: float, high: float, hx: float, hy: float, material: Material) -> Solid:
-    """A box between two heights."""
+def make_slab(x: float, y: float, low: float, high: float, hx: float, hy: float, material: Material) -> Solid:
+    """Make a box between two heights."""
     return Solid(BOX, (x, y, (low + high) / 2), (hx, hy, (high - low) / 2), material)
 
 
-def ball(x: float, y: float, z: float, hx: float, hy: float, hz: float, material: Material) -> Solid:
-    """An ellipsoid around (x, y, z)."""
+def make_ball(x: float, y: float, z: float, hx: float, hy: float, hz: float, material: Material) -> Solid:
+    """Make an ellipsoid around (x, y, z)."""
     return Solid(ELLIPSOID, (x, y, z), (hx, hy, hz), material)
 
 
-def pole(x: float, y: float, low: float, high: float, radius: float, material: Material, top: float = 1.0) -> Solid:
-    """An upright cylinder between two heights, or a frustum: `top` is the radius above over the radius below."""
+def make_pole(
+    x: float, y: float, low: float, high: float, radius: float, material: Material, top: float = 1.0
+) -> Solid:
+    """Make an upright cylinder between two heights, or a frustum: `top` is the radius above over the radius below."""
     return Solid(FRUSTUM, (x, y, (low + high) / 2), (radius, radius, (high - low) / 2), material, taper=top)
 
 
-def cup(x: float, y: float, low: float, high: float, lower: float, upper: float, material: Material) -> Solid:
-    """An upright frustum by its two radii; the greater may be above."""
+def make_cup(x: float, y: float, low: float, high: float, lower: float, upper: float, material: Material) -> Solid:
+    """Make an upright frustum by its two radii; the greater may be above."""
     if upper <= lower:
-        return pole(x, y, low, high, lower, material, upper / lower)
-    flipped = rotation_x(np.pi)
+        return make_pole(x, y, low, high, lower, material, upper / lower)
+    flipped = make_rotation_x(np.pi)
     return Solid(FRUSTUM, (x, y, (low + high) / 2), (upper, upper, (high - low) / 2), material, flipped, lower / upper)
 
 
-def rotation_z(yaw: float) -> np.ndarray:
-    """(3, 3) a turn about the upright."""
+def make_rotation_z(yaw: float) -> np.ndarray:
+    """Make the rotation (3, 3) about z."""
     c, s = np.cos(yaw), np.sin(yaw)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def rotation_x(angle: float) -> np.ndarray:
-    """(3, 3) a turn about x."""
+def make_rotation_x(angle: float) -> np.ndarray:
+    """Make the rotation (3, 3) about x."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0.0, 0.0], [0.0, c, -s], [0.0, s, c]])
 
 
-def rotation_y(angle: float) -> np.ndarray:
-    """(3, 3) a turn about y."""
+def make_rotation_y(angle: float) -> np.ndarray:
+    """Make the rotation (3, 3) about y."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])

@@ -1,6 +1,6 @@
-"""Solid primitives and the rays that meet them: boxes, ellipsoids and frusta, scaled and turned from unit solids.
+"""Solid primitives and their intersections with rays: boxes, ellipsoids and frusta, scaled and rotated unit solids.
 
-In its own unit frame a box is [-1, 1]^3, an ellipsoid the unit ball, and a frustum the solid of radius 1 at z = -1
+In its unit frame a box is [-1, 1]^3, an ellipsoid the unit ball, and a frustum the solid of radius 1 at z = -1
 and `taper` at z = 1 (taper 1: a cylinder, 0: a cone). A ray enters a unit solid at the same parameter as in the world.
 """
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 BOX, ELLIPSOID, FRUSTUM = 0, 1, 2
-NEAR = 1e-3  # metres; nothing is seen nearer than this
+NEAR = 1e-3  # metres; nearer surfaces are not rendered
 TINY = 1e-20  # added to a ray's direction before it divides
-RIM = 1e-4  # how near to its end, in half lengths, a frustum's hit belongs to the cap
+RIM = 1e-4  # half lengths; hits nearer to the end of a frustum belong to the cap
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class Primitives:
         return len(self.kind)
 
     def to(self, device: torch.device | str) -> Primitives:
-        """The same on another device."""
+        """Copy to a device."""
         return Primitives(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def __getitem__(self, rows: Tensor) -> Primitives:
         return Primitives(*(getattr(self, f.name)[rows] for f in fields(self)))
 
     @classmethod
-    def of(cls, parts: Sequence[Part]) -> Primitives:
-        """Parts as tensors; no part at all is a scene of bare walls."""
+    def from_parts(cls, parts: Sequence[Part]) -> Primitives:
+        """Stack parts; none gives an empty scene."""
         count = len(parts)
         return cls(
             torch.tensor([p.kind for p in parts], dtype=torch.int64),
@@ -73,7 +73,7 @@ class Primitives:
         )
 
     def contains(self, points: Tensor, margin: float = 0.0) -> Tensor:
-        """(N, P) bool: which points (N, 3) lie inside which primitive grown by `margin` metres."""
+        """Tell which points (N, 3) lie inside which primitive, enlarged by `margin` metres: (N, P) bool."""
         local = torch.einsum("pji,npj->npi", self.rotation, points[:, None].to(self.center) - self.center)
         x, y, z = (local / (self.half + margin)).unbind(-1)
         radius = (1 + self.taper) / 2 + (self.taper - 1) / 2 * z
@@ -84,32 +84,32 @@ class Primitives:
 
 
 def enter(kind: int, origin: Tensor, direction: Tensor, taper: Tensor) -> Tensor:
-    """Where rays (3, N) in the unit frame enter a unit solid of `kind`: parameters (N,), inf for a miss.
+    """Compute where rays (3, N) in the unit frame enter a unit solid of `kind`: parameters (N,), inf for a miss.
 
-    A ray that starts inside a solid does not meet it.
+    A ray that starts inside a solid misses it.
     """
     if kind == BOX:
-        return _seen(*_slabs(origin, direction))
-    # From the point nearest to the center all numbers are small, so that float32 serves a thin pole far away, too.
+        return _drop_misses(*_intersect_box(origin, direction))
+    # From the point nearest to the center all numbers are small: float32 suffices for a thin, distant pole.
     shift = -_dot(origin, direction) / _dot(direction, direction)
     nearest = origin + shift * direction
-    low, high = (_ball if kind == ELLIPSOID else _frustum)(nearest, direction, taper)
-    return _seen(low + shift, high + shift)
+    low, high = (_intersect_ball if kind == ELLIPSOID else _intersect_frustum)(nearest, direction, taper)
+    return _drop_misses(low + shift, high + shift)
 
 
-def _slabs(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+def _intersect_box(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     inverse = 1 / (direction + TINY)
     middle, reach = origin * inverse, inverse.abs()
     return -(middle + reach).amin(0), (reach - middle).amin(0)
 
 
-def _ball(origin: Tensor, direction: Tensor, _taper: Tensor) -> tuple[Tensor, Tensor]:
+def _intersect_ball(origin: Tensor, direction: Tensor, _taper: Tensor) -> tuple[Tensor, Tensor]:
     reach = torch.sqrt((1 - _dot(origin, origin)) / _dot(direction, direction))  # NaN for a miss
     return -reach, reach
 
 
-def _frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
-    """The cone x^2 + y^2 <= (m + s z)^2 cut by |z| <= 1; convex there, because the radius m + s z is never negative."""
+def _intersect_frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersect x^2 + y^2 <= (m + s z)^2, |z| <= 1, which is convex: the radius m + s z is never negative."""
     (x, y, z), (dx, dy, dz) = origin, direction
     middle, slope = (1 + taper) / 2, (taper - 1) / 2
     radius, change = middle + slope * z, slope * dz
@@ -123,21 +123,21 @@ def _frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> tuple[Tensor, 
     bottom, top = -z * inverse - inverse.abs(), -z * inverse + inverse.abs()
     first, last = torch.minimum(one, two), torch.maximum(one, two)
     # a < 0: the ray runs inside the cone's opening, outside the interval between the roots; one nappe is in |z| <= 1.
-    inside_low, inside_high = _opening(first, last, bottom, top, radius, change)
+    inside_low, inside_high = _clip_to_nappe(first, last, bottom, top, radius, change)
     low = torch.where(a > 0, torch.maximum(first, bottom), inside_low)
     high = torch.where(a > 0, torch.minimum(last, top), inside_high)
-    missed = (a > 0) & (b * b - a * c < 0)
-    return torch.where(missed, torch.inf, low), torch.where(missed, -torch.inf, high)
+    is_miss = (a > 0) & (b * b - a * c < 0)
+    return torch.where(is_miss, torch.inf, low), torch.where(is_miss, -torch.inf, high)
 
 
-def _opening(
+def _clip_to_nappe(
     first: Tensor, last: Tensor, bottom: Tensor, top: Tensor, radius: Tensor, change: Tensor
 ) -> tuple[Tensor, Tensor]:
     grows = change > 0  # the radius grows along the ray: the real nappe lies behind the later root
     return torch.where(grows, torch.maximum(last, bottom), bottom), torch.where(grows, top, torch.minimum(first, top))
 
 
-def _seen(low: Tensor, high: Tensor) -> Tensor:
+def _drop_misses(low: Tensor, high: Tensor) -> Tensor:
     return torch.where((high >= low) & (low > NEAR), low, torch.inf)
 
 

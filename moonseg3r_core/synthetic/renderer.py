@@ -1,4 +1,4 @@
-"""Pictures of a scene with exact depth and ids: traced primitives, procedural textures, lights with shadows."""
+"""Render a scene with exact depth and ids: ray casting, procedural textures, point lights with shadows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moonseg3r_core.synthetic.textures import Paint
 from moonseg3r_core.synthetic.trace import Solids, View, trace
 
 _GAMMA = 1 / 2.2
-_PART = 1 << 14  # pixels that a CPU shades at once: few enough for its caches
+_BATCH = 1 << 14  # pixels that a CPU shades at once; they fit its caches
 
 
 def render(
@@ -25,23 +25,23 @@ def render(
     width: int,
     device: torch.device | str = "cpu",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A picture (H, W, 3) uint8 RGB, its depth (H, W) float32 metres along z, its object ids (H, W) int32.
+    """Render an image (H, W, 3) uint8 RGB, depth (H, W) float32 metres along z, and object ids (H, W) int32.
 
     intrinsics (3, 3) pixels, pixel i's center at u = i; world_from_camera (4, 4), OpenCV axes. Depth and id are 0
-    where no surface is met, which inside the room is nowhere. A scene's shadows are drawn at its first picture.
+    where a ray hits nothing, which happens outside the room only. The first image of a scene computes its shadows.
     """
-    return _renderer(scene, torch.device(device))(intrinsics, world_from_camera, height, width)
+    return _make_renderer(scene, torch.device(device))(intrinsics, world_from_camera, height, width)
 
 
 @lru_cache(maxsize=2)
-def _renderer(scene: Scene, device: torch.device) -> Renderer:
+def _make_renderer(scene: Scene, device: torch.device) -> Renderer:
     return Renderer(scene, device)
 
 
 class Renderer:
-    """One scene made ready on one device: tables of its surfaces and materials, and the shadows of its lights.
+    """A scene on a device: tables of its surfaces and materials, and the shadow maps of its lights.
 
-    shadow_size: pixels along a face of a light's shadow cube.
+    shadow_size: pixels along a face of a light's shadow cube map.
     """
 
     def __init__(self, scene: Scene, device: torch.device, shadow_size: int = SHADOW_SIZE) -> None:
@@ -62,50 +62,50 @@ class Renderer:
     def __call__(
         self, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `render`."""
-        view = _view(intrinsics, world_from_camera, height, width, self._room.device)
-        rays = view.rays()
+        """Render as `render` does."""
+        view = _make_view(intrinsics, world_from_camera, height, width, self._room.device)
+        rays = view.compute_rays()
         depth, met = trace(self._solids, self._room, view, rays)
-        seen = met < len(self._ids) - 1
-        depth = torch.where(seen, depth, 0.0)
+        is_hit = met < len(self._ids) - 1
+        depth = torch.where(is_hit, depth, 0.0)
         points = (rays * depth).add_(view.position[:, None])
-        part = _PART if points.device.type == "cpu" else len(met)
+        part = _BATCH if points.device.type == "cpu" else len(met)
         color = torch.cat([self._shade(*some) for some in zip(points.split(part, 1), met.split(part), strict=True)], 1)
-        color.mul_(255 * seen.float()).add_(0.5)
+        color.mul_(255 * is_hit.float()).add_(0.5)
         image = color.to(torch.uint8).reshape(3, height, width).permute(1, 2, 0).contiguous()
         return image, depth.reshape(height, width), self._ids.index_select(0, met).reshape(height, width)
 
     def _shade(self, points: Tensor, met: Tensor) -> Tensor:
-        """(3, N) colors in [0, 1], gamma applied."""
+        """Compute colors (3, N) in [0, 1] after gamma."""
         patch = self._surfaces(points, met)
         color, emission = self._paint(met, patch.local, patch.normal_local, patch.flat)
-        amounts = (self._sky(points, patch.normal, met), *self._diffuse(points, patch.normal))
+        amounts = (self._compute_ambient(points, patch.normal, met), *self._compute_diffuse(points, patch.normal))
         light = torch.zeros_like(color)
         for tint, amount in zip(self._colors, amounts, strict=True):
             light.addcmul_(tint, amount)
         radiance = light.mul_(1 - emission).add_(1.3 * emission).mul_(color)
         return radiance.mul_(-1.6).exp_().neg_().add_(1).log_().mul_(_GAMMA).exp_()
 
-    def _sky(self, points: Tensor, normal: Tensor, met: Tensor) -> Tensor:
-        """(N,) the share of ambient light: more from above, less in the room's corners and near the floor."""
+    def _compute_ambient(self, points: Tensor, normal: Tensor, met: Tensor) -> Tensor:
+        """Compute the share (N,) of ambient light: more from above, less in corners and near the floor."""
         low, high = points - self._room[0, :, None], self._room[1, :, None] - points
         x, y, z = torch.minimum(low, high)
         second = torch.maximum(torch.minimum(x, y), torch.minimum(torch.maximum(x, y), z))
         room = met >= len(self._solids)
-        gap = torch.where(room, second, low[2].clamp(min=0))  # a face lies in its own plane: its second distance
+        gap = torch.where(room, second, low[2].clamp(min=0))  # a wall has distance 0 to itself: its second distance
         return (0.75 + 0.25 * normal[2]).mul_(1 - 0.35 * gap.mul_(-1 / 0.18).exp_())
 
-    def _diffuse(self, points: Tensor, normal: Tensor) -> Tensor:
-        """(L, N) Lambert's cosine over the squared distance, where the lights reach."""
+    def _compute_diffuse(self, points: Tensor, normal: Tensor) -> Tensor:
+        """Compute Lambert's cosine over the squared distance, times the light that arrives: (L, N)."""
         away, normal = points[:, None] - self._lights, normal[:, None]
         squared = away.square().sum(0)
         distance = squared.sqrt()
         cosine = (normal * away).sum(0).neg_().clamp_(min=0).div_(distance.clamp(min=1e-6))
-        lit = self._shadows.lit(away.addcmul_(normal, distance.mul_(0.012).add_(0.01)))
+        lit = self._shadows.compute_light(away.addcmul_(normal, distance.mul_(0.012).add_(0.01)))
         return lit.mul_(cosine).div_(squared.add_(0.25))
 
 
-def _view(intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int, device: torch.device) -> View:
+def _make_view(intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int, device: torch.device) -> View:
     fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     pose = world_from_camera.to(device=device, dtype=torch.float32)
     return View(fx, fy, cx, cy, height, width, pose[:3, :3].contiguous(), pose[:3, 3].contiguous())

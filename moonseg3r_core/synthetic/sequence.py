@@ -1,4 +1,4 @@
-"""A walk through a furnished room as frames, with the truth of what was seen."""
+"""Frames of a walk through a furnished room, with ground truth."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.synthetic.camera_path import walk
 from moonseg3r_core.synthetic.renderer import Renderer
 from moonseg3r_core.synthetic.scene import Scene, furnish
-from moonseg3r_core.synthetic.truth import VOXEL, GroundTruth, SeenCloud
+from moonseg3r_core.synthetic.truth import VOXEL, CloudAccumulator, GroundTruth
 from moonseg3r_core.types import Frame
 
 RATE = 10.0  # frames a second
 
 
 class SyntheticSequence(Sequence[Frame]):
-    """Frames 0 .. frames - 1 of the room of a seed, at 10 Hz; each is drawn when it is asked for.
+    """Frames 0 .. frames - 1 of the room of a seed, at 10 Hz, each rendered on access.
 
-    `scene` may be given instead of the seed's own. Raises InputError for sizes or angles that no camera has.
+    `scene` replaces the seed's scene. Raises InputError for impossible sizes or angles.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class SyntheticSequence(Sequence[Frame]):
         self.seed, self.height, self.width = seed, height, width
         self.scene = furnish(seed) if scene is None else scene
         self.poses = walk(self.scene, frames, seed)
-        self.intrinsics = pinhole(height, width, fov_degrees)
-        self.device = _device(device)
+        self.intrinsics = make_intrinsics(height, width, fov_degrees)
+        self.device = _parse_device(device)
         self._renderer: Renderer | None = None
         self._last: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
 
@@ -51,16 +51,16 @@ class SyntheticSequence(Sequence[Frame]):
         for index in range(len(self)):
             yield self[index]
 
-    def ids(self, index: int) -> Tensor:
-        """The object ids (H, W) int32 of frame `index`."""
+    def render_ids(self, index: int) -> Tensor:
+        """Render the object ids (H, W) int32 of frame `index`."""
         return self._draw(range(len(self))[index])[2]
 
-    def ground_truth(self, voxel: float = VOXEL) -> GroundTruth:
-        """What the frames saw: their pixels in the world, thinned to one point a voxel of its majority's id."""
-        cloud = SeenCloud(voxel)
+    def compute_ground_truth(self, voxel: float = VOXEL) -> GroundTruth:
+        """Compute the true cloud of all frames, one point a voxel with the id of most of its pixels."""
+        cloud = CloudAccumulator(voxel)
         for frame in self:
-            cloud.add(frame, self.ids(frame.index))
-        return cloud.truth(self.scene.structure_ids)
+            cloud.add(frame, self.render_ids(frame.index))
+        return cloud.compute_truth(self.scene.structure_ids)
 
     def _draw(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         if self._last is None or self._last[0] != index:
@@ -70,13 +70,13 @@ class SyntheticSequence(Sequence[Frame]):
         return self._last[1]
 
 
-def pinhole(height: int, width: int, fov_degrees: float) -> Tensor:
-    """Intrinsics (3, 3) float32 of a camera that sees `fov_degrees` from left to right; pixel i's center is u = i."""
+def make_intrinsics(height: int, width: int, fov_degrees: float) -> Tensor:
+    """Make intrinsics (3, 3) float32 of a horizontal field of view; pixel i's center is u = i."""
     focal = width / 2 / float(np.tan(np.deg2rad(fov_degrees) / 2))
     return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float32)
 
 
-def _device(name: torch.device | str) -> torch.device:
+def _parse_device(name: torch.device | str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Shadows of point lights: how far each light reaches in all directions."""
+"""Shadows of point lights, as cube maps of depth."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from moonseg3r_core.synthetic.trace import Solids, View, reach
+from moonseg3r_core.synthetic.trace import Solids, View, trace_depth
 
 SHADOW_SIZE = 160  # pixels of one face of a light's shadow cube
 _BIAS = 0.02  # metres
 
 
 class Shadows:
-    """Cubes of depths around lights (L, 3), faces +x -x +y -y +z -z of size * size pixels, bordered by their own edges."""
+    """Depth cube maps of lights (L, 3): faces +x -x +y -y +z -z of size * size pixels, padded by their edges."""
 
-    def __init__(self, solids: Solids, lights: Tensor, size: int = SHADOW_SIZE) -> None:
+    def __init__(self, solids: Solids, lights: Tensor, size: int) -> None:
         half, middle = size / 2, (size - 1) / 2
         cubes = lights.new_empty(len(lights) * 6, size, size)
-        for face, (light, turn) in enumerate(product(lights, _cube_faces(lights))):
+        for face, (light, turn) in enumerate(product(lights, _make_face_rotations(lights))):
             view = View(half, half, middle, middle, size, size, turn, light)
-            cubes[face] = reach(solids, view).view(size, size)
-        bordered = torch.arange(-1, size + 1, device=lights.device).clamp(0, size - 1)
-        self._depths = cubes[:, bordered][:, :, bordered].flatten()
+            cubes[face] = trace_depth(solids, view).view(size, size)
+        padded = torch.arange(-1, size + 1, device=lights.device).clamp(0, size - 1)
+        self._depths = cubes[:, padded][:, :, padded].flatten()
         self._size = size
         self._first = torch.arange(len(lights), device=lights.device, dtype=torch.float32)[:, None] * 6
 
-    def lit(self, away: Tensor) -> Tensor:
-        """(L, N) in [0, 1]: the share of light that reaches the points `away` (3, L, N) from it; four depths are asked."""
+    def compute_light(self, away: Tensor) -> Tensor:
+        """Compute the share (L, N) of light that reaches points at offsets `away` (3, L, N), interpolated from four depths."""
         x, y, z = away
         sizes = away.abs()
         far = sizes.amax(0)
@@ -48,8 +48,11 @@ class Shadows:
         return torch.lerp(lit[0].lerp_(lit[1], across), lit[2].lerp_(lit[3], across), v.sub_(row).flatten()).view_as(u)
 
 
-def _cube_faces(like: Tensor) -> Tensor:
-    """(6, 3, 3) world_from_camera: z along +x -x +y -y +z -z, x and y along the next axes (a mirror behind)."""
+def _make_face_rotations(like: Tensor) -> Tensor:
+    """Make world_from_camera rotations (6, 3, 3): z along +x -x +y -y +z -z, x and y along the next axes.
+
+    Those of the negative faces are mirrored.
+    """
     turns = []
     for axis in (0, 1, 2):
         for sign in (1.0, -1.0):

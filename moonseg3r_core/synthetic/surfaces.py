@@ -1,4 +1,4 @@
-"""Points of the picture on their surfaces: places in the parts' frames and normals, from one table of all surfaces."""
+"""Local positions and normals of points on surfaces, from one table of all surfaces."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Patch:
 
 
 class Surfaces:
-    """The surfaces of P primitives, the room's six faces -x, +x, -y, +y, -z, +z, and nothing, in this order.
+    """The surfaces of P primitives, then the room's six faces -x, +x, -y, +y, -z, +z, then none.
 
     A normal is linear in the point (balls, cones' sides, walls), or, where the point's largest weighted coordinate
     passes `cap`, the axis of that coordinate (boxes, cones' caps).
@@ -48,7 +48,7 @@ class Surfaces:
         self._table = table.T.contiguous()
 
     def __call__(self, points: Tensor, met: Tensor) -> Patch:
-        """Points (3, N) in metres of the world that lie on the surfaces `met` (N,)."""
+        """Compute patches at world points (3, N), metres, on the surfaces `met` (N,)."""
         center, turn, weights, linear, constant, cap, flat = self._table.index_select(1, met).split(_SIZES)
         turn = turn.view(3, 3, -1)  # world axis, local axis
         off = points - center

@@ -1,4 +1,4 @@
-"""Materials: procedural textures of two colors, evaluated at points in a part's own frame."""
+"""Materials: procedural textures of two colors, evaluated at points in a part's frame."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CLOSED = _VOLUME + 1  # and with its first cells again at its end
 
 @dataclass(frozen=True)
 class Material:
-    """What a part is made of: a texture family, two linear colors in [0, 1], and the texture's size in metres.
+    """A texture family, two linear colors in [0, 1], and the texture's size in metres.
 
-    `aspect` is the length of a tile over its width, `axis` (0, 1, 2) the direction of the grain, `emission` the light
-    that the surface sends out itself (a lamp's shade, a screen, a window); `offset` shifts the texture.
+    `aspect` is the length of a tile over its width, `axis` (0, 1, 2) the direction of the grain, `emission` the
+    emitted light (of a lamp's shade, a screen, a window); `offset` shifts the texture.
     """
 
     family: str
@@ -44,8 +44,8 @@ class Materials:
     numbers: Tensor
 
     @classmethod
-    def of(cls, materials: Sequence[Material]) -> Materials:
-        """Materials as tensors."""
+    def from_materials(cls, materials: Sequence[Material]) -> Materials:
+        """Stack materials."""
         return cls(
             torch.tensor([FAMILIES.index(m.family) for m in materials], dtype=torch.int64),
             torch.tensor([m.axis for m in materials], dtype=torch.int64),
@@ -55,23 +55,23 @@ class Materials:
         )
 
     def to(self, device: torch.device | str) -> Materials:
-        """The same on another device."""
+        """Copy to a device."""
         return Materials(*(t.to(device) for t in (self.family, self.axis, self.a, self.b, self.numbers)))
 
 
 class Noise:
     """Random numbers in [0, 1) on a periodic lattice (32, 32, 32) of cells x + 32 y + 32^2 z, on one device."""
 
-    def __init__(self, device: torch.device | str = "cpu", seed: int = 0) -> None:
+    def __init__(self, device: torch.device) -> None:
         edge = (_VOLUME, _VOLUME, _VOLUME)
-        cells = torch.rand(edge, generator=torch.Generator().manual_seed(seed)).to(device)
+        cells = torch.rand(edge, generator=torch.Generator().manual_seed(0)).to(device)
         self._cells = cells.flatten()
         closed = torch.nn.functional.pad(cells[None, None], (0, 1, 0, 1, 0, 1), mode="circular").flatten()
         self._corners = [closed[x + _CLOSED * (y + _CLOSED * z) :] for z in (0, 1) for y in (0, 1) for x in (0, 1)]
 
-    def smooth(self, points: Tensor) -> Tensor:
-        """Trilinear noise in [0, 1] (N,) at points (3, N) in lattice cells, periodic."""
-        within = _fraction(points / _VOLUME).mul_(_VOLUME)
+    def sample_smooth(self, points: Tensor) -> Tensor:
+        """Sample trilinear noise in [0, 1] (N,) at points (3, N) in lattice cells, periodic."""
+        within = _take_fraction(points / _VOLUME).mul_(_VOLUME)
         low = within.floor().clamp_(max=_VOLUME - 1)
         x, y, z = within.sub_(low)
         first = (low[2] * _CLOSED).add_(low[1]).mul_(_CLOSED).add_(low[0]).to(torch.int32)
@@ -79,8 +79,8 @@ class Noise:
         front = c[0].lerp_(c[1], x).lerp_(c[2].lerp_(c[3], x), y)
         return front.lerp_(c[4].lerp_(c[5], x).lerp_(c[6].lerp_(c[7], x), y), z)
 
-    def cell(self, *cells: Tensor) -> Tensor:
-        """One number in [0, 1) per integer cell."""
+    def sample_cell(self, *cells: Tensor) -> Tensor:
+        """Sample one number in [0, 1) per integer cell."""
         i, j, k = (c.to(torch.int32) for c in cells)
         a, b, c = (i + 7 * j + 3, j + 5 * k + 11, k + 3 * i + 19)
         last = _VOLUME - 1  # all its bits are ones
@@ -99,22 +99,22 @@ class Paint:
         self._grain = (axes + materials.axis[rows] + 1) % 3  # the grain comes last
 
     def __call__(self, met: Tensor, points: Tensor, normals: Tensor, flat: Tensor) -> tuple[Tensor, Tensor]:
-        """Colors (3, N) and emission (N,) in [0, 1] of points (3, N), metres in their parts' frames, on surfaces `met`.
+        """Compute colors (3, N) and emission (N,) in [0, 1] of points (3, N), metres in their parts' frames, on surfaces `met`.
 
-        Where `flat` (N,) is 1 the surface is a plane along two axes: the texture has no say across it (normals (3, N)).
+        Where `flat` (N,) is 1, a plane along two axes, the texture is constant along its normal (3, N).
         """
         scale, aspect, emission, offset, a, b = self._numbers.index_select(1, met).split((1, 1, 1, 1, 3, 3))
         across = normals.abs().mul_(flat).gt_(0.7)
         q = torch.lerp((points + offset).div_(scale), points.new_tensor(0.5), across)
-        weight = self._weights(met, q, aspect[0])
-        stains = self._noise.smooth((points * 2.5).add_(offset))
+        weight = self._compute_weights(met, q, aspect[0])
+        stains = self._noise.sample_smooth((points * 2.5).add_(offset))
         return torch.lerp(a, b, weight).mul_(stains.mul_(0.24).add_(0.88)), emission[0]
 
-    def _weights(self, met: Tensor, q: Tensor, aspect: Tensor) -> Tensor:
-        """(N,) the second color's share at the texture's points (3, N)."""
+    def _compute_weights(self, met: Tensor, q: Tensor, aspect: Tensor) -> Tensor:
+        """Compute the second color's share (N,) at the texture's points (3, N)."""
         weight, family = torch.zeros_like(aspect), self._family.index_select(0, met)
         for number in self._families:
-            mine = torch.nonzero(family == number)[:, 0] if _TEXTURES[number] is not _plain else met[:0]
+            mine = torch.nonzero(family == number)[:, 0] if _TEXTURES[number] is not _paint_plain else met[:0]
             if len(mine):
                 grain = self._grain.index_select(1, met.index_select(0, mine)).mul_(len(met)).add_(mine)
                 turned = q.flatten().index_select(0, grain.flatten()).view_as(grain)
@@ -122,61 +122,61 @@ class Paint:
         return weight
 
 
-def _fraction(x: Tensor) -> Tensor:
+def _take_fraction(x: Tensor) -> Tensor:
     return x - x.floor()
 
 
-def _plain(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+def _paint_plain(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
     return torch.zeros_like(q[0])
 
 
-def _checker(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
-    return 2 * _fraction(q.floor().sum(0) / 2)
+def _paint_checker(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+    return 2 * _take_fraction(q.floor().sum(0) / 2)
 
 
-def _stripes(q: Tensor, aspect: Tensor, _noise: Noise) -> Tensor:
-    first, second = _fraction(q[:2]).lt_(0.5 / aspect)
+def _paint_stripes(q: Tensor, aspect: Tensor, _noise: Noise) -> Tensor:
+    first, second = _take_fraction(q[:2]).lt_(0.5 / aspect)
     return (first - second).abs()
 
 
-def _wood(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
-    bent = noise.smooth(torch.cat((q[:2] * 0.7, q[2:] * 0.084)))
+def _paint_wood(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    bent = noise.sample_smooth(torch.cat((q[:2] * 0.7, q[2:] * 0.084)))
     rings = torch.sin((torch.hypot(q[0] + 3.3, q[1] + 1.7) * 1.6 + 2.5 * bent) * (2 * torch.pi))
-    fibres = noise.smooth(torch.cat((q[:2] * 9, q[2:] * 0.5)))
+    fibres = noise.sample_smooth(torch.cat((q[:2] * 9, q[2:] * 0.5)))
     return 0.35 + 0.3 * rings + 0.35 * fibres
 
 
-def _clouds(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
-    return 0.6 * noise.smooth(q) + 0.4 * noise.smooth(q * 2.7 + 5.1)
+def _paint_clouds(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    return 0.6 * noise.sample_smooth(q) + 0.4 * noise.sample_smooth(q * 2.7 + 5.1)
 
 
-def _speckles(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
-    return ((noise.smooth(q * 2) - 0.62) * 12).clamp(0, 1)
+def _paint_speckles(q: Tensor, _aspect: Tensor, noise: Noise) -> Tensor:
+    return ((noise.sample_smooth(q * 2) - 0.62) * 12).clamp(0, 1)
 
 
-def _tiles(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
-    """Tiles (aspect 1), bricks (2), planks (6): each of its own tone, with dark joints; rows are shifted at random."""
+def _paint_tiles(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
+    """Paint tiles (aspect 1), bricks (2) or planks (6) of random tones, with dark joints and shifted rows."""
     x, y = q[:2].floor()
-    along = q[2] / aspect + noise.cell(x, y, torch.zeros_like(x)) * (aspect > 1)
-    tone = noise.cell(x, y, along.floor())
+    along = q[2] / aspect + noise.sample_cell(x, y, torch.zeros_like(x)) * (aspect > 1)
+    tone = noise.sample_cell(x, y, along.floor())
     joint = 0.03 * (1 + 1 / aspect)
-    off = torch.minimum(_fraction(q[:2]).amin(0), _fraction(along) * aspect)
+    off = torch.minimum(_take_fraction(q[:2]).amin(0), _take_fraction(along) * aspect)
     return torch.lerp(0.55 * tone, torch.ones_like(tone), off.lt_(joint))
 
 
-def _dots(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
-    return (_fraction(q) - 0.5).square_().sum(0).sqrt_().lt_(0.32)
+def _paint_dots(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
+    return (_take_fraction(q) - 0.5).square_().sum(0).sqrt_().lt_(0.32)
 
 
-def _patches(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
-    """Rectangles of many tones beside and over one another: a painting, a quilt, the windows of a screen."""
-    shift = noise.cell(*(q * 0.31).floor_())
-    big = noise.cell(*(q * 0.47).add_(0.3).floor_())
-    small = noise.cell(q[0].floor(), q[1].floor(), (q[2] / aspect).floor_())
+def _paint_patches(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
+    """Paint overlapping rectangles of random tones, as of a painting, a quilt or a screen."""
+    shift = noise.sample_cell(*(q * 0.31).floor_())
+    big = noise.sample_cell(*(q * 0.47).add_(0.3).floor_())
+    small = noise.sample_cell(q[0].floor(), q[1].floor(), (q[2] / aspect).floor_())
     return torch.lerp(small, big, shift.gt_(0.45))
 
 
 _TEXTURES: tuple[Callable[[Tensor, Tensor, Noise], Tensor], ...] = (
-    _plain, _checker, _stripes, _wood, _clouds, _speckles, _tiles, _dots, _patches,
+    _paint_plain, _paint_checker, _paint_stripes, _paint_wood, _paint_clouds, _paint_speckles, _paint_tiles, _paint_dots, _paint_patches,
 )  # fmt: skip
 FAMILIES = ("plain", "checker", "stripes", "wood", "clouds", "speckles", "tiles", "dots", "patches")

@@ -1,4 +1,4 @@
-"""What each pixel's ray meets first: every primitive meets only the rays inside its bound in the image."""
+"""Find the first hit of each pixel's ray. A primitive is intersected with the rays inside its image bound only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.synthetic.primitives import BOX, ELLIPSOID, FRUSTUM, NEAR, TINY, Primitives, enter
 
-_BATCH = 1 << 18  # rays of primitives met at once
+_BATCH = 1 << 18  # pairs of a ray and a primitive at once
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class View:
     rotation: Tensor
     position: Tensor
 
-    def rays(self) -> Tensor:
-        """(3, H * W) world directions of length 1 along the camera's z, by sums: a GPU may round matrix products."""
+    def compute_rays(self) -> Tensor:
+        """Compute world directions (3, H * W) of length 1 along z, as sums: a GPU may round matrix products."""
         right, down, forward = self.rotation.T[:, :, None, None]
         x = (torch.arange(self.width, device=self.position.device) - self.cx) / self.fx
         y = (torch.arange(self.height, device=self.position.device)[:, None] - self.cy) / self.fy
@@ -35,7 +35,7 @@ class View:
 
 
 class Solids:
-    """P primitives, sorted by kind, made ready to be met by the rays of views."""
+    """P primitives, sorted by kind, precomputed for intersection with rays."""
 
     def __init__(self, primitives: Primitives) -> None:
         p = primitives
@@ -53,24 +53,24 @@ class Solids:
     def __len__(self) -> int:
         return self._taper.shape[1]
 
-    def hits(self, view: View) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Pixels (n,) int64, the depths (n,) at which their rays enter a primitive, inf for a miss, and its row (n,)."""
-        low, high = self._bounds(view)
+    def find_hits(self, view: View) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield pixels (n,) int64, the depths (n,) at which their rays enter a primitive, inf for a miss, and its row (n,)."""
+        low, high = self._compute_bounds(view)
         extent = (high - low).clamp(min=0)
         area = extent[0] * extent[1]
         start = area.cumsum(0) - area
-        table = torch.cat((self._unit(view), self._taper, extent[:1], low, start[None]))
+        table = torch.cat((self._compute_unit_rays(view), self._taper, extent[:1], low, start[None]))
         sizes = area.long()
         counts = sizes.tolist()
-        for first, last in _spans(counts):
+        for first, last in _split_rows(counts):
             ends = [sum(counts[first : max(first, min(end, last))]) for end in self._ends]
             rows = torch.arange(first, last, device=sizes.device)
             owner = rows.repeat_interleave(sizes[first:last], output_size=ends[-1])
-            pixel, entered = _enter(view, table.index_select(1, owner), ends, sum(counts[:first]))
+            pixel, entered = _enter_solids(view, table.index_select(1, owner), ends, sum(counts[:first]))
             yield pixel, entered, owner
 
-    def _bounds(self, view: View) -> tuple[Tensor, Tensor]:
-        """(2, P) first column and row, one past the last ones: bounding boxes before the near plane, projected."""
+    def _compute_bounds(self, view: View) -> tuple[Tensor, Tensor]:
+        """Project bounding boxes, clipped by the near plane: first column and row (2, P), and one past the last."""
         camera = view.rotation.double().T @ (self._corners - view.position[:, None])
         camera = camera.float().reshape(3, 8, -1)
         a, b = (camera.index_select(1, ends) for ends in self._edges)
@@ -86,8 +86,8 @@ class Solids:
         last = (image.masked_fill(hidden, -torch.inf).amax(1) * scale).add_(center).add_(0.01).ceil_().add_(1)
         return torch.minimum(first.clamp_(min=0), size), torch.minimum(last.clamp_(min=0), size)
 
-    def _unit(self, view: View) -> Tensor:
-        """(12, P) in the unit frames: what a ray's x, its y and its z = 1 add to its direction, and its origin."""
+    def _compute_unit_rays(self, view: View) -> Tensor:
+        """Compute (12, P) in the unit frames: the terms of a ray's x, y and z = 1 in its direction, and its origin."""
         pose = torch.cat((view.rotation, view.position[:, None]), 1).double()
         unit = (self._inverse @ pose).reshape(3, -1, 4)
         unit[..., 3:] -= self._origin
@@ -95,29 +95,29 @@ class Solids:
 
 
 def trace(solids: Solids, room: Tensor, view: View, rays: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth along z (H * W,), inf where nothing is met, and the row met (H * W,) int64; P + 6 there.
+    """Trace rays: depth along z (H * W,), inf for no hit, and the row hit (H * W,) int64, P + 6 for none.
 
-    Rows P..P + 5 are the faces -x, +x, -y, +y, -z, +z of the room, the box from room[0] to room[1] seen from inside.
+    Rows P..P + 5 are the faces -x, +x, -y, +y, -z, +z of the room, the box from room[0] to room[1], from inside.
     """
-    depth, met = _room(room, view, rays, len(solids))
-    for pixel, entered, row in solids.hits(view):
+    depth, met = _intersect_room(room, view, rays, len(solids))
+    for pixel, entered, row in solids.find_hits(view):
         depth.scatter_reduce_(0, pixel, entered, "amin")
-        won = torch.nonzero((entered == depth.index_select(0, pixel)) & (entered < torch.inf))[:, 0]
-        pixel = pixel.index_select(0, won)
-        met.index_fill_(0, pixel, -1).scatter_reduce_(0, pixel, row.index_select(0, won), "amax")
+        nearest = torch.nonzero((entered == depth.index_select(0, pixel)) & (entered < torch.inf))[:, 0]
+        pixel = pixel.index_select(0, nearest)
+        met.index_fill_(0, pixel, -1).scatter_reduce_(0, pixel, row.index_select(0, nearest), "amax")
     return depth, met
 
 
-def reach(solids: Solids, view: View) -> Tensor:
-    """Depth along z (H * W,) of the nearest primitive alone, inf where none is met."""
+def trace_depth(solids: Solids, view: View) -> Tensor:
+    """Trace the depth along z (H * W,) of the nearest primitive, inf for none."""
     depth = view.position.new_full((view.height * view.width,), torch.inf)
-    for pixel, entered, _ in solids.hits(view):
+    for pixel, entered, _ in solids.find_hits(view):
         depth.scatter_reduce_(0, pixel, entered, "amin")
     return depth
 
 
-def _room(room: Tensor, view: View, rays: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
-    """Where rays leave the room: its depth and face."""
+def _intersect_room(room: Tensor, view: View, rays: Tensor, first_row: int) -> tuple[Tensor, Tensor]:
+    """Compute the depth and face at which rays leave the room."""
     inverse = 1 / (rays + TINY)
     middle, half = (room[0] + room[1]) / 2 - view.position, (room[1] - room[0]) / 2
     depths = (inverse.abs() * half[:, None]).addcmul_(inverse, middle[:, None])
@@ -129,8 +129,8 @@ def _room(room: Tensor, view: View, rays: Tensor, first_row: int) -> tuple[Tenso
     return nearest.masked_fill_(hidden, torch.inf), face.masked_fill_(hidden, first_row + 6)
 
 
-def _spans(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows of about `_BATCH` rays; no range where there is no ray."""
+def _split_rows(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Split rows into ranges of about `_BATCH` rays."""
     first, rays = 0, 0
     for row, count in enumerate(counts):
         rays += count
@@ -139,8 +139,8 @@ def _spans(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
             first, rays = row + 1, 0
 
 
-def _enter(view: View, table: Tensor, ends: Sequence[int], skipped: int) -> tuple[Tensor, Tensor]:
-    """Pixels (n,) and entered depths (n,) of rays by their columns of the table; kinds end at `ends`."""
+def _enter_solids(view: View, table: Tensor, ends: Sequence[int], skipped: int) -> tuple[Tensor, Tensor]:
+    """Intersect rays, given as columns of the table, whose kinds end at `ends`: pixels (n,) and entry depths (n,)."""
     width, left, top, start = table[13:]
     within = torch.arange(table.shape[1], device=table.device, dtype=table.dtype).sub_(start).add_(skipped)
     down = ((within + 0.5) / width).floor_()

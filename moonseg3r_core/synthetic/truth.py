@@ -1,4 +1,4 @@
-"""The true cloud of a sequence: what its frames saw, thinned to one point a voxel."""
+"""The true cloud of a sequence, one point a voxel."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class GroundTruth:
     structure_ids: tuple[int, ...]
 
 
-class SeenCloud:
-    """Votes of all frames so far: how often each id was seen in each voxel, and where; a frame costs what it adds."""
+class CloudAccumulator:
+    """Counts of each id in each voxel over frames, and sums of the positions. A frame costs in proportion to its points."""
 
-    def __init__(self, voxel: float = VOXEL) -> None:
+    def __init__(self, voxel: float) -> None:
         self.voxel = voxel
         self._cells, self._pairs = VoxelHash(), VoxelHash()
         self._cell = self._id = self._count = torch.zeros(0, dtype=torch.int64)
         self._sum = torch.zeros(0, 3, dtype=torch.float64)
 
     def add(self, frame: Frame, ids: Tensor) -> None:
-        """Count a frame's pixels that have depth, with their exact ids (H, W)."""
+        """Add a frame's pixels that have depth, with their exact ids (H, W)."""
         if frame.depth is None or frame.intrinsics is None or frame.world_from_camera is None:
             raise ValueError("a frame of the true cloud must have depth, intrinsics and a pose, got None; render them.")
         seen = frame.depth > 0
@@ -50,8 +50,8 @@ class SeenCloud:
         self._count.index_add_(0, pair, torch.ones_like(pair))
         self._sum.index_add_(0, pair, points.double())
 
-    def truth(self, structure_ids: tuple[int, ...]) -> GroundTruth:
-        """One point a voxel: the mean of the majority's points, with its id; the smaller id where two tie."""
+    def compute_truth(self, structure_ids: tuple[int, ...]) -> GroundTruth:
+        """Compute one point a voxel: the mean of the points of its most frequent id, ties to the smaller, with that id."""
         count = len(self._pairs)
         cell, owner, votes = (store[:count].numpy() for store in (self._cell, self._id, self._count))
         order = np.lexsort((owner, -votes, cell))

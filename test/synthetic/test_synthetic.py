@@ -26,8 +26,17 @@ from moonseg3r_core.synthetic import (
     write_scannet,
 )
 from moonseg3r_core.synthetic.furnisher import Furnisher
-from moonseg3r_core.synthetic.layout import Block, Placed
-from moonseg3r_core.synthetic.pieces import Piece, Solid, ball, box, cup, pole, rotation_x, rotation_z
+from moonseg3r_core.synthetic.layout import Block, Placement
+from moonseg3r_core.synthetic.pieces import (
+    Piece,
+    Solid,
+    make_ball,
+    make_box,
+    make_cup,
+    make_pole,
+    make_rotation_x,
+    make_rotation_z,
+)
 from moonseg3r_core.synthetic.primitives import BOX, FRUSTUM
 from moonseg3r_core.synthetic.scene import STRUCTURE, Scene, assemble
 from moonseg3r_core.synthetic.textures import FAMILIES, Material, Materials, Paint
@@ -40,7 +49,7 @@ AHEAD = (15, 20)
 
 def scene_of(*solids: Solid, size: tuple[float, float, float] = (6.0, 4.0, 3.0)) -> Scene:
     """A bare room in which each solid is an object of its own: ids 7, 8..."""
-    placed = [Placed(Piece(f"solid {i}", (s,), (1, 1), 1), 0, 0, 0, 0) for i, s in enumerate(solids)]
+    placed = [Placement(Piece(f"solid {i}", (s,), (1, 1), 1), 0, 0, 0, 0) for i, s in enumerate(solids)]
     return assemble(0, size, placed, [GREY] * 6, np.random.default_rng(0))
 
 
@@ -62,15 +71,15 @@ def shot(scene: Scene, pose: torch.Tensor) -> tuple[float, int]:
 @pytest.mark.parametrize(
     ("solid", "depth"),
     [
-        (box(1, 0, 1.5, 0.25, 0.5, 0.5, GREY), 2.75),  # from x = -2 to the face at 0.75
-        (ball(1, 0, 1.5, 0.5, 0.5, 0.5, GREY), 2.5),
-        (ball(1, 0, 1.5, 0.2, 0.5, 0.1, GREY), 2.8),
-        (pole(1, 0, 0, 3, 0.3, GREY), 2.7),
-        (pole(1, 0, 1, 2, 0.4, GREY, top=0.5), 2.7),  # radius 0.3 half way up
-        (cup(1, 0, 1, 2, 0.2, 0.4, GREY), 2.7),
-        (pole(1, 0, 1, 2, 0.4, GREY, top=0.0), 2.8),
-        (Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.3, 0.3, 0.4), GREY, rotation_x(math.pi / 2)), 2.7),
-        (Solid(BOX, (1.0, 0.0, 1.5), (0.5, 0.5, 0.5), GREY, rotation_z(math.pi / 4)), 3 - math.sqrt(0.5)),
+        (make_box(1, 0, 1.5, 0.25, 0.5, 0.5, GREY), 2.75),  # from x = -2 to the face at 0.75
+        (make_ball(1, 0, 1.5, 0.5, 0.5, 0.5, GREY), 2.5),
+        (make_ball(1, 0, 1.5, 0.2, 0.5, 0.1, GREY), 2.8),
+        (make_pole(1, 0, 0, 3, 0.3, GREY), 2.7),
+        (make_pole(1, 0, 1, 2, 0.4, GREY, top=0.5), 2.7),  # radius 0.3 half way up
+        (make_cup(1, 0, 1, 2, 0.2, 0.4, GREY), 2.7),
+        (make_pole(1, 0, 1, 2, 0.4, GREY, top=0.0), 2.8),
+        (Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.3, 0.3, 0.4), GREY, make_rotation_x(math.pi / 2)), 2.7),
+        (Solid(BOX, (1.0, 0.0, 1.5), (0.5, 0.5, 0.5), GREY, make_rotation_z(math.pi / 4)), 3 - math.sqrt(0.5)),
     ],
 )
 def test_a_ray_straight_at_a_solid_gives_the_depth_drawn_on_paper(solid: Solid, depth: float) -> None:
@@ -78,7 +87,9 @@ def test_a_ray_straight_at_a_solid_gives_the_depth_drawn_on_paper(solid: Solid, 
 
 
 def test_a_ray_along_a_cylinders_axis_meets_its_cap() -> None:
-    lying = Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, rotation_z(math.pi / 2) @ rotation_x(math.pi / 2))
+    lying = Solid(
+        FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, make_rotation_z(math.pi / 2) @ make_rotation_x(math.pi / 2)
+    )
     assert shot(scene_of(lying), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
     cone = Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, lying.rotation, taper=0.4)
     assert shot(scene_of(cone), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
@@ -96,14 +107,14 @@ def test_bare_walls_have_their_own_ids_and_the_planar_depth() -> None:
 
 
 def test_the_nearer_of_two_hides_the_other() -> None:
-    scene = scene_of(box(1, 0, 1.5, 0.2, 0.5, 0.5, GREY), ball(0, 0, 1.5, 0.1, 0.1, 0.1, GREY))
+    scene = scene_of(make_box(1, 0, 1.5, 0.2, 0.5, 0.5, GREY), make_ball(0, 0, 1.5, 0.1, 0.1, 0.1, GREY))
     assert shot(scene, camera(-2, 0, 1.5)) == (pytest.approx(1.9, abs=1e-5), 8)
     assert shot(scene, camera(-2, 0.3, 1.5)) == (pytest.approx(2.8, abs=1e-5), 7)
     assert shot(scene, camera(2.5, 0, 1.5, math.pi)) == (pytest.approx(1.3, abs=1e-5), 7)
 
 
 def test_a_solid_that_reaches_behind_the_camera_is_seen() -> None:
-    scene = scene_of(box(0, 0, 1.0, 2.9, 1.0, 0.1, GREY))  # a board under the camera, from behind it to before it
+    scene = scene_of(make_box(0, 0, 1.0, 2.9, 1.0, 0.1, GREY))  # a board under the camera, from behind it to before it
     _, depth, ids = render(scene, INTRINSICS, camera(0, 0, 1.5), *SIZE)
     assert int(ids[30, 20]) == 7
     assert depth[30, 20] == pytest.approx(0.4 / (15 / 40), abs=1e-5)
@@ -243,13 +254,13 @@ def test_frames_carry_what_was_drawn() -> None:
     assert sequence[-1].index == 5
     assert [f.index for f in sequence[1:3]] == [1, 2]
     assert (frames[2].depth > 0).all()
-    assert set(sequence.ids(2).unique().tolist()) <= set(sequence.scene.names)
+    assert set(sequence.render_ids(2).unique().tolist()) <= set(sequence.scene.names)
     assert float(frames[2].image.float().std()) > 10
 
 
 def test_the_true_cloud_is_what_was_seen_with_the_majoritys_id() -> None:
     sequence = SyntheticSequence(4, frames=3, height=48, width=64)
-    truth = sequence.ground_truth(voxel=0.05)
+    truth = sequence.compute_ground_truth(voxel=0.05)
     assert truth.points.dtype == torch.float32
     assert truth.instance_ids.dtype == torch.int32
     cells = torch.floor(truth.points.double() / 0.05)
@@ -257,7 +268,7 @@ def test_the_true_cloud_is_what_was_seen_with_the_majoritys_id() -> None:
     votes: dict[tuple[float, ...], dict[int, int]] = {}
     for frame in sequence:
         points = transform(unproject(frame.depth, frame.intrinsics), frame.world_from_camera).reshape(-1, 3)
-        ids = sequence.ids(frame.index).reshape(-1).tolist()
+        ids = sequence.render_ids(frame.index).reshape(-1).tolist()
         for cell, number in zip(torch.floor(points.double() / 0.05).tolist(), ids, strict=True):
             tally = votes.setdefault(tuple(cell), {})
             tally[number] = tally.get(number, 0) + 1
@@ -351,13 +362,13 @@ def test_write_scannet_returns_as_it_was(tmp_path: Path) -> None:
         assert np.abs(color.astype(float) - frame.image.numpy()).mean() < 6
         assert depth.dtype == ids.dtype == masks.dtype == np.uint16
         assert np.abs(depth / 1000 - frame.depth.numpy()).max() <= 0.000501
-        assert np.array_equal(ids, sequence.ids(n).numpy())
-        assert np.array_equal(masks, MaskNoise()(sequence.ids(n), 1, n).numpy())
+        assert np.array_equal(ids, sequence.render_ids(n).numpy())
+        assert np.array_equal(masks, MaskNoise()(sequence.render_ids(n), 1, n).numpy())
         assert np.allclose(np.loadtxt(folder / "pose" / f"{n}.txt"), frame.world_from_camera, atol=1e-8)
     for name in ("color", "depth"):
         matrix = np.loadtxt(folder / "intrinsic" / f"intrinsic_{name}.txt")
         assert np.allclose(matrix[:3, :3], sequence.intrinsics, atol=1e-5)
-    truth, again = np.load(folder / "gt.npz"), sequence.ground_truth()
+    truth, again = np.load(folder / "gt.npz"), sequence.compute_ground_truth()
     assert np.array_equal(truth["points"], again.points)
     assert np.array_equal(truth["instance_ids"], again.instance_ids)
     assert truth["structure_ids"].tolist() == list(STRUCTURE)
@@ -395,7 +406,7 @@ def test_the_command_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_textures_stay_within_their_colors() -> None:
-    materials = Materials.of([Material(f, (0.1, 0.2, 0.3), (0.8, 0.7, 0.6), 0.1, 2.0) for f in FAMILIES])
+    materials = Materials.from_materials([Material(f, (0.1, 0.2, 0.3), (0.8, 0.7, 0.6), 0.1, 2.0) for f in FAMILIES])
     points = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).T
     normal, rows = torch.nn.functional.normalize(points, dim=0), torch.arange(4000) % len(FAMILIES)
     colors, emission = Paint(materials, torch.arange(len(FAMILIES)))(rows, points, normal, torch.zeros(4000))

@@ -9,7 +9,7 @@ from training_toys import SIZES, TOY
 
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
-from moonseg3r_core.synthetic.sequence import pinhole
+from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.augment import mirrored
 from moonseg3r_core.training.reconstruction.heldout import HeldOut, walk_scores
 from moonseg3r_core.training.reconstruction.losses import ALPHA, Truth, confident_distance, pose_distance
@@ -32,7 +32,7 @@ def clip(seed=0, frames=3, height=4, width=6):
     depth[:, :, 0, 0] = 0
     poses = torch.stack([turn(20.0 * number) for number in range(frames)]).repeat(2, 1, 1, 1)
     poses[..., :3, 3] = torch.randn(2, frames, 3, generator=generator)
-    return depth, pinhole(height, width, 70.0).expand(2, 3, 3), poses
+    return depth, make_intrinsics(height, width, 70.0).expand(2, 3, 3), poses
 
 
 def said(truth):
@@ -200,7 +200,7 @@ def test_a_clip_at_once_is_the_net_frame_by_frame():
 
 def test_perfect_outputs_have_perfect_scores_in_any_unit_and_world():
     (_, depth, poses), *_ = HeldOut(replace(TOY, held=1))._rooms
-    truth = Truth.of(depth[None], pinhole(32, 48, 60.0)[None], poses[None].float())
+    truth = Truth.of(depth[None], make_intrinsics(32, 48, 60.0)[None], poses[None].float())
     outputs = {name: 2 * value[0] if "points" in name else value[0] for name, value in said(truth).items()}
     outputs["pose"][:, :3] *= 2
     scores = walk_scores(Outputs(features=torch.zeros(()), **outputs), depth, poses)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from moonseg3r_core.synthetic.layout import CELL, free_plan, largest
+from moonseg3r_core.synthetic.layout import CELL, compute_free_plan, keep_largest
 from moonseg3r_core.synthetic.scene import Scene
 
 _MARGINS = (0.35, 0.25, 0.15)  # metres kept from everything, the widest that leaves some floor
@@ -74,7 +74,7 @@ def _places(scene: Scene, frames: int, pace: float, rng: np.random.Generator) ->
 def _floor(scene: Scene, half: np.ndarray) -> np.ndarray:
     """Where a camera may be, on a plan of 5 cm cells; a room without such a place is looked at from its middle."""
     for margin in _MARGINS:
-        free = largest(free_plan(half[0], half[1], scene.blocks, margin))
+        free = keep_largest(compute_free_plan(half[0], half[1], scene.blocks, margin))
         if free.sum() * CELL * CELL > 1.0:
             return free
     free[free.shape[0] // 2, free.shape[1] // 2] = True

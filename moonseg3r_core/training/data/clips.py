@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from moonseg3r_core.synthetic import Renderer, furnish, walk
 from moonseg3r_core.synthetic.scene import Scene
-from moonseg3r_core.synthetic.sequence import pinhole
+from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.camera_paths import wander
 
 FIRST_SEED = 1_000_000  # rooms of lower seeds are held out: nothing is trained on them
@@ -36,7 +36,7 @@ def make_clip(seed: int, frames: int, height: int, width: int, device: torch.dev
     rng = np.random.default_rng((seed, 23))
     scene = furnish(seed)
     poses = _walked(scene, frames, rng) if rng.random() < _WALKS else wander(scene, frames, rng)
-    intrinsics = pinhole(height, width, float(rng.uniform(50, 90)))
+    intrinsics = make_intrinsics(height, width, float(rng.uniform(50, 90)))
     world_from_camera = torch.from_numpy(poses).float()
     renderer = Renderer(scene, torch.device(device))
     images, depths = [], []

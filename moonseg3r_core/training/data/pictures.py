@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.synthetic import Renderer, furnish
-from moonseg3r_core.synthetic.sequence import pinhole
+from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.augment import look
 from moonseg3r_core.training.data.camera_paths import wander
 from moonseg3r_core.training.data.clips import FIRST_SEED
@@ -36,7 +36,7 @@ def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
     scene = furnish(seed)
     poses = torch.from_numpy(wander(scene, frames * _APART, rng)[::_APART]).float()
     size = round(height * _FINER), round(width * _FINER)
-    intrinsics = pinhole(*size, float(rng.uniform(50, 90)))
+    intrinsics = make_intrinsics(*size, float(rng.uniform(50, 90)))
     renderer = Renderer(scene, torch.device("cpu"))
     drawn = [renderer(intrinsics, pose, *size) for pose in poses]
     images = [cv2.resize(image.numpy(), (width, height), interpolation=cv2.INTER_AREA) for image, _, _ in drawn]

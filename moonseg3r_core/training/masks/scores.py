@@ -69,4 +69,4 @@ def best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
 def _pictures(seed: int, frames: int) -> list[tuple[Frame, Tensor, tuple[int, ...]]]:
     walked = SyntheticSequence(seed, _WALK)
     chosen = np.linspace(0, len(walked) - 1, frames + 1).astype(int)[:-1].tolist()
-    return [(walked[index], walked.ids(index), walked.scene.structure_ids) for index in chosen]
+    return [(walked[index], walked.render_ids(index), walked.scene.structure_ids) for index in chosen]

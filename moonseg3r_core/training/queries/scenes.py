@@ -120,8 +120,8 @@ class RoomScene:
         chosen = range(start, start + frames * stride, stride)[:frames]
         poor = rng.random() < 0.5
         drawn = (_worn(walked[index], self.seed) if poor else walked[index] for index in chosen)
-        masks = SimulatedMasks(walked.ids, self.seed)
-        return Window(drawn, rigid_motion(rng), masks=masks, ids=walked.ids)
+        masks = SimulatedMasks(walked.render_ids, self.seed)
+        return Window(drawn, rigid_motion(rng), masks=masks, ids=walked.render_ids)
 
 
 def rigid_motion(rng: np.random.Generator) -> Tensor:
