@@ -48,10 +48,10 @@ class Rule:
 
 RULES = (
     Rule(r"(?i)tenant", "implementation, model, stage"),
-    Rule(r"(?i)\bhall\b", "segmenter", allowed=SYNTHETIC),
-    Rule(r"(?i)\bporch\b", "ROS package, ROS node"),
-    Rule(r"(?i)\bdoors?\b", "reader, builder, entry point", allowed=SYNTHETIC),
-    Rule(r"(?i)(?<!ware)\bhouses?\b", "segmenter, pipeline", allowed=SYNTHETIC),
+    Rule(r"(?i)(?<![a-z])hall(?![a-z])", "segmenter", allowed=SYNTHETIC),
+    Rule(r"(?i)(?<![a-z])porch(?![a-z])", "ROS package, ROS node"),
+    Rule(r"(?i)(?<![a-z])doors?(?![a-z])", "reader, builder, entry point", allowed=SYNTHETIC),
+    Rule(r"(?i)(?<![a-z])houses?(?![a-z])", "segmenter, pipeline", allowed=SYNTHETIC),
     Rule(r"(?i)\bfurnish(?!ed rooms?\b)\w*", "replace_stages, set up", allowed=SYNTHETIC),
     Rule(r"\.(?:furnish|succeed)\(", "replace_stages", allowed=SYNTHETIC),
     Rule(r"(?i)room_ms|\b(?:per|by) room\b|\b(?:every|each) room of\b", "stage_ms, per stage", allowed=TRAINING),

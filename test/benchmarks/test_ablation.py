@@ -60,7 +60,7 @@ def query_file(path, replay, seed=0, **changes):
 # Frozen models replayed
 
 
-def test_a_replay_gives_the_id_maps_of_the_whole_house(room, tmp_path):
+def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
     replay = Replay.of(recording, config)

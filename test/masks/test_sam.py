@@ -271,7 +271,7 @@ def test_another_net_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_a_walk_through_the_house(kind, tmp_path):
+def test_a_walk_through_the_pipeline(kind, tmp_path):
     folder = saved(NETS[kind](), tmp_path)
     lenient = {f"masks.{kind}.{name}": value for name, value in (LENIENT | {"points_per_side": 5}).items()}
     given = {"masks.kind": kind, f"masks.{kind}.weights": str(folder), "reconstruction.kind": "rgbd", "device": "cpu"}
