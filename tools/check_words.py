@@ -56,7 +56,7 @@ RULES = (
     Rule(r"\.(?:furnish|succeed)\(", "replace_stages", allowed=SYNTHETIC),
     Rule(r"(?i)room_ms|\b(?:per|by) room\b|\b(?:every|each) room of\b", "stage_ms, per stage", allowed=TRAINING),
     Rule(r"(?i)(?<!rendered )(?<!data/)\brooms?\b", "stage", searched=(*STAGES, "moonseg3r_ros/")),
-    Rule(rf"\bclass (?:{CLASSES})\b", "the name in CHANGELOG.md or a standard term", searched=("moonseg3r_", "test/")),
+    Rule(rf"\bclass (?:{CLASSES})\b", "a standard term", searched=("moonseg3r_", "test/"), allowed=SYNTHETIC),
     Rule(r"(?i)\bfacts,? sections? \d", "docs/cut3r_facts.md, N"),
     Rule(r"(?i)\(decision \d|[,;] decision \d", "docs/decisions.md, N"),
     Rule(r"\bdesign\.md\b", "a page of docs/"),

@@ -77,7 +77,7 @@ def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_replay_of_a_net_is_the_house_with_its_state_tokens_or_without(room, tmp_path):
+def test_a_replay_of_a_net_is_the_segmenter_with_its_state_tokens_or_without(room, tmp_path):
     config = load_config(overrides={"reconstruction.kind": "nano", "device": "cpu"})
     recording = opened(room, config, tmp_path)
     replay = Replay.of(recording, config)

@@ -278,7 +278,7 @@ def stack(folder, kind="dinov3"):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("dinov3", "dinov3 with registers"), ("dinov2", "dinov2")])
-def test_a_walk_through_the_house_finds_instances(folders, kind, name):
+def test_a_walk_through_the_segmenter_finds_instances(folders, kind, name):
     config = load_config(overrides=stack(folders[name], kind) | {"refinement.kind": "average"})
     segmenter = build_segmenter(config)
     results = [segmenter.step(frame) for frame in SyntheticSequence(1, frames=4, height=90, width=120)]

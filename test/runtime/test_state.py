@@ -151,9 +151,9 @@ def test_a_state_that_is_not_whole_changes_nothing():
     for name, tensor in state.items():
         for wrong in ({}, {name: tensor[..., None]}, {name: tensor.to(torch.float16)}):
             damaged = {n: t for n, t in state.items() if n != name} | wrong
-            for house_ in (segmenter, other):
+            for each in (segmenter, other):
                 with pytest.raises(InputError, match=rf"^{name} must be "):
-                    house_.load_state_dict(damaged)
+                    each.load_state_dict(damaged)
         assert same(segmenter.state_dict(), before), name
     assert len(other.snapshot()) == 0
 

@@ -28,7 +28,7 @@ def window():
     return RoomScene(1_000_003).window(0, FRAMES, 1)
 
 
-def test_queries_of_a_clip_are_those_that_the_house_makes_of_its_frames(config):
+def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(config):
     clip = make_query_clip(window(), FrozenModels(config, CPU))
     torch.manual_seed(0)
     learner = QueryLearner(QuerySizes(clip.geometric.shape[-1], clip.semantic.shape[-1], width=16, heads=2)).eval()
