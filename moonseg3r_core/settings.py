@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.io import text as plain_text
@@ -95,12 +95,29 @@ def overlay(config: C, settings: Mapping[str, Any], origin: str = "settings") ->
     known = {key.name: key for key in list_settings(config)}
     for name, given in settings.items():
         if name not in known:
-            near = difflib.get_close_matches(name[:_SHOWN], known, n=1, cutoff=0.0)
-            raise ConfigError(
-                f"{origin}: unknown key '{name[:_SHOWN]}'; did you mean '{near[0]}'? `moonseg3r config show` lists all keys."
-            )
+            hint = "`moonseg3r config show` lists all keys."
+            raise ConfigError(f"{origin}: {_describe_unknown(name, known)} {hint}")
         config = _replace(config, name.split("."), _convert(known[name], given, origin))
     return config
+
+
+def make_settings(kind: type[C], values: Any, origin: str, prefix: str = "") -> C:
+    """Make a dataclass from nested plain values. Raises ConfigError for an unknown, missing or wrong one.
+
+    A field that a subclass declares anew without `value` keeps the range that its base class gave it.
+    """
+    given, hints = _require_mapping(values, origin, prefix.removesuffix(".")), get_type_hints(kind)
+    for name in given:
+        if name not in hints:
+            raise ConfigError(f"{origin}: {_describe_unknown(str(name), hints, prefix)}")
+    for f in fields(kind):  # type: ignore[arg-type]
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in given:
+            raise ConfigError(f"{origin}: {prefix}{f.name} is missing; give the {_find_facts(kind, f.name)['help']}.")
+    made = {
+        name: _make_value(Key(f"{prefix}{name}", item, hints[name], **_find_facts(kind, name)), origin)
+        for name, item in given.items()
+    }
+    return kind(**made)
 
 
 def parse_set(items: list[str]) -> dict[str, Any]:
@@ -145,6 +162,38 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 def _replace(config: Any, path: list[str], new: Any) -> Any:
     head, *rest = path
     return dataclasses.replace(config, **{head: _replace(getattr(config, head), rest, new) if rest else new})
+
+
+def _make_value(key: Key, origin: str) -> Any:
+    """The value of a field of any type, read from `key.value`."""
+    if is_dataclass(key.type):
+        return make_settings(key.type, key.value, origin, f"{key.name}.")
+    if get_origin(key.type) is dict:
+        return dict(_require_mapping(key.value, origin, key.name))
+    if get_origin(key.type) is tuple:
+        if not isinstance(key.value, list):
+            raise ConfigError(f"{origin}: {key.name} must be a list, got {key.value!r:.{_SHOWN}}.")
+        item = dataclasses.replace(key, type=get_args(key.type)[0])
+        items = [dataclasses.replace(item, name=f"{key.name}[{n}]", value=v) for n, v in enumerate(key.value)]
+        return tuple(_make_value(item, origin) for item in items)
+    return _convert(key, key.value, origin)
+
+
+def _find_facts(kind: type, name: str) -> Mapping[str, Any]:
+    """The metadata of a field, from the first class that has any; of a plain field, none."""
+    declared = [c.__dataclass_fields__[name] for c in kind.__mro__ if name in getattr(c, "__dataclass_fields__", ())]
+    return next((f.metadata for f in declared if f.metadata), value(None, name).metadata)
+
+
+def _require_mapping(given: Any, origin: str, name: str) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{origin}: {name} must be keys and values, got {given!r:.{_SHOWN}}.")
+    return given
+
+
+def _describe_unknown(name: str, known: Iterable[str], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name[:_SHOWN], known, n=1, cutoff=0.0)
+    return f"unknown key '{prefix}{name[:_SHOWN]}'; did you mean '{prefix}{near[0]}'?"
 
 
 def _convert(key: Key, given: Any, origin: str) -> Any:

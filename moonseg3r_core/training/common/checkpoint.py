@@ -1,4 +1,4 @@
-"""`last.ckpt`, where a run stands: plain containers and tensors, written whole or not at all, read without running code."""
+"""The checkpoint of a run: plain containers and tensors, written whole or not at all, read without running code."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moonseg3r_core.io.atomic import write_atomically
 
 
 def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:
-    """Where a run of a recipe (a dataclass) stands after a step, with the state dicts of its parts. Raises OutputError."""
+    """Write the step, the recipe (a dataclass) and the state dicts of the parts of a run. Raises OutputError."""
     try:
         with write_atomically(path) as part:
             torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter on a full disk
+    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
         raise OutputError(f"cannot write {path}: {error}; make room there, then run the same again.") from error
 
 
 def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
-    """The checkpoint in a file, None where there is none. Raises InputError for a damaged one, or another recipe's.
+    """Read a checkpoint, None where there is no file. Raises InputError for a damaged one, or another recipe's.
 
     torch's `weights_only` reader makes tensors and plain containers only, whatever the pickle names.
     """
@@ -32,7 +32,7 @@ def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
         content = torch.load(path, map_location="cpu", weights_only=True)
         others = sorted(name for name, value in asdict(recipe).items() if content["recipe"].get(name) != value)
         _ = [dict(content[name]) for name in parts], int(content["step"])
-    except Exception as error:  # what damaged bytes make of the reader can be any
+    except Exception as error:  # damaged bytes can raise anything in the reader
         raise InputError(
             f"{path} must be a whole checkpoint of this command, got a damaged or another file "
             f"({type(error).__name__}); remove it to begin again."
@@ -43,3 +43,11 @@ def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
             "it, or another folder with -o."
         )
     return content
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Make a folder that a command line option names. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the folder {path}: {error.strerror}; name another with {option}.") from error

@@ -1,4 +1,4 @@
-"""What a training runs on: Lightning Fabric, which brings torchrun's processes, devices and precisions under one call."""
+"""Lightning Fabric for a training: processes of torchrun, device and precision."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import torch
 from moonseg3r_core.errors import InputError, MissingDependency
 
 
-def engine(device: str, precision: str, seed: int, partial: bool = False) -> Any:
-    """Lightning Fabric on what is here, or on what torchrun started, its dice at a seed; bf16 where the machine
-    multiplies it fast.
+def make_fabric(device: str, precision: str, seed: int, partial: bool = False) -> Any:
+    """Make a seeded Fabric for this process, or for the processes of torchrun; bf16 where the machine multiplies it fast.
 
-    partial: some steps leave parameters without a gradient, which several processes must look for. Raises InputError
-    for a device that is not here, MissingDependency where Fabric is not installed.
+    partial: some steps leave parameters without a gradient, and several processes must search for those. Raises
+    InputError for a missing device, MissingDependency without Fabric.
     """
     try:
         from lightning_fabric import Fabric
@@ -26,7 +25,7 @@ def engine(device: str, precision: str, seed: int, partial: bool = False) -> Any
     accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
     if precision == "auto":
-        precision = "bf16-mixed" if accelerator == "cuda" or fast_bfloat16() else "32-true"
+        precision = "bf16-mixed" if accelerator == "cuda" or has_fast_bfloat16() else "32-true"
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
@@ -39,7 +38,7 @@ def engine(device: str, precision: str, seed: int, partial: bool = False) -> Any
     return fabric
 
 
-def fast_bfloat16() -> bool:
-    """Whether this CPU has matrix units for bfloat16."""
-    capabilities = getattr(torch.cpu, "get_capabilities", None)  # torch 2.4 does not tell
+def has_fast_bfloat16() -> bool:
+    """True for a CPU with matrix units for bfloat16."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.4
     return bool(capabilities and capabilities().get("amx_bf16", False))

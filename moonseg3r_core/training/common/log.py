@@ -1,4 +1,4 @@
-"""What a training writes down: `steps.csv`, a line every few steps, and `heldout.csv`, the scores of held-out rooms."""
+"""The log of a training: `steps.csv`, a row every few steps, and `heldout.csv`, the scores on held-out rooms."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from moonseg3r_core.io.atomic import write_atomically
 
 STEPS, HELD_OUT = "steps.csv", "heldout.csv"
 _LOG = logging.getLogger("moonseg3r")
+Row = dict[str, str]
 
 
-class Journal:
-    """Lines of two CSV files and of the terminal; a silent one (of a process that is not the first) writes nothing."""
+class TrainingLog:
+    """Writes rows of two CSV files and prints them; only the first process of a run enables it.
 
-    def __init__(self, folder: Path, speaks: bool) -> None:
-        self.folder, self.speaks = folder, speaks
-        self._sums: dict[str, float | Tensor] = {}
-        self._steps, self._skipped, self._frames, self._since = 0, 0, 0, time.monotonic()
+    Lightning's CSVLogger does not do: it deletes the file of a run that goes on, and sorts the columns.
+    """
 
-    def learned(
+    def __init__(self, folder: Path, enabled: bool) -> None:
+        self.folder, self.enabled = folder, enabled
+        self._reset()
+
+    def log_step(
         self,
         step: int,
         shape: tuple[int, ...],
@@ -34,9 +37,9 @@ class Journal:
         every: int,
         skipped: bool = False,
     ) -> None:
-        """A step on a batch of shape (B, T); every so often the mean of the steps since is written.
+        """Log a step on a batch of shape (B, T); write the means of `values` every so many steps.
 
-        A step that was skipped, for its gradients are not finite, is counted in the column `skipped` and in no mean.
+        The column `skipped` counts the steps whose gradients are not finite; the means leave them out.
         """
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + (0.0 if skipped else value.detach())
@@ -44,11 +47,11 @@ class Journal:
         self._frames += shape[0] * shape[1]
         if step % every:
             return
-        learned = self._steps - self._skipped
+        used = self._steps - self._skipped
         row = {"step": step, "window": shape[1], "batch": shape[0], "rate": rate}
-        row |= {name: float(total) / learned if learned else float("nan") for name, total in self._sums.items()}
+        row |= {name: float(total) / used if used else float("nan") for name, total in self._sums.items()}
         speed = self._frames / (time.monotonic() - self._since)
-        if self._skipped and self.speaks:
+        if self._skipped and self.enabled:
             _LOG.warning(
                 "%d of the %d steps to %d are skipped: their gradients are not finite.",
                 self._skipped,
@@ -56,60 +59,54 @@ class Journal:
                 step,
             )
         self._write(STEPS, row | {"frames_per_s": speed, "skipped": self._skipped, "time": time.time()})
-        self._sums, self._steps, self._skipped, self._frames, self._since = {}, 0, 0, 0, time.monotonic()
+        self._reset()
 
-    def scored(self, step: int, scores: Mapping[str, float]) -> None:
-        """Scores of the held-out rooms after a step."""
+    def log_scores(self, step: int, scores: Mapping[str, float]) -> None:
+        """Log the scores on the held-out rooms after a step."""
         self._write(HELD_OUT, {"step": step, **scores})
 
-    def resumed(self, step: int) -> None:
-        """A run goes on after a step (0: it begins): lines of later ones are of steps that are made again, and go."""
+    def drop_rows_after(self, step: int) -> None:
+        """Drop the rows of later steps, which a run that goes on after `step` makes again."""
         for path in (self.folder / STEPS, self.folder / HELD_OUT):
-            if self.speaks and path.exists():
-                columns, rows = _read(path)
-                _rewrite(path, columns, [row for row in rows if _step(row) <= step])
+            if self.enabled and path.exists():
+                _write_rows(path, [row for row in _read_rows(path) if _read_step(row) <= step])
 
-    def say(self, text: str) -> None:
-        """A line on the terminal."""
-        if self.speaks:
+    def print_line(self, text: str) -> None:
+        """Print a line on the terminal."""
+        if self.enabled:
             print(text, flush=True)
 
+    def _reset(self) -> None:
+        self._sums: dict[str, float | Tensor] = {}
+        self._steps, self._skipped, self._frames, self._since = 0, 0, 0, time.monotonic()
+
     def _write(self, name: str, row: Mapping[str, float]) -> None:
-        if not self.speaks:
+        if not self.enabled:
             return
         rounded = {
             key: f"{value:.6g}" if isinstance(value, float) and key != "time" else str(value)
             for key, value in row.items()
         }
-        _append(self.folder / name, rounded)
-        self.say("  ".join(f"{key} {value}" for key, value in rounded.items() if key != "time"))
+        path = self.folder / name
+        _write_rows(path, [*(_read_rows(path) if path.exists() else ()), rounded])
+        self.print_line("  ".join(f"{key} {value}" for key, value in rounded.items() if key != "time"))
 
 
-def _append(path: Path, row: Mapping[str, str]) -> None:
-    """One more line; a file that lacks one of its columns gets it, empty in the lines before."""
-    columns, rows = _read(path) if path.exists() else ([], [])
-    missing = [name for name in row if name not in columns]
-    if missing:
-        columns = [*columns, *missing]
-        _rewrite(path, columns, rows)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, columns).writerow(row)
-
-
-def _read(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+def _read_rows(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        return list(reader.fieldnames or ()), list(reader)
+        return list(csv.DictReader(file))
 
 
-def _rewrite(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows, with the columns of any row; a field that a row lacks is empty."""
+    columns = dict.fromkeys(name for row in rows for name in row)
     with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _step(row: Mapping[str, Any]) -> float:
-    """The step of a line; of one that was cut off while it was written, none that was made."""
-    whole = None not in row.values() and str(row.get("step")).isdecimal()
-    return int(row["step"]) if whole else float("inf")
+def _read_step(row: Mapping[str, Any]) -> float:
+    """The step of a row; infinity for an incomplete row."""
+    complete = None not in row.values() and str(row.get("step")).isdecimal()
+    return int(row["step"]) if complete else float("inf")

@@ -1,4 +1,4 @@
-"""A training on its way, whatever the net: step after step, scored, and saved so that it goes on exactly."""
+"""The training loop of any net: steps, scores, and checkpoints from which a run goes on exactly."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.runtime.interrupt import defer_interrupts
-from moonseg3r_core.training.common.checkpoint import read_last, write_last
-from moonseg3r_core.training.common.log import Journal
+from moonseg3r_core.training.common.checkpoint import make_folder, read_last, write_last
+from moonseg3r_core.training.common.log import TrainingLog
 from moonseg3r_core.training.common.recipe import BaseRecipe
-from moonseg3r_core.training.common.yaml_facts import plain
 
 LAST, WEIGHTS, RECIPE = "last.ckpt", "weights.safetensors", "recipe.yaml"
-_EVERY = 50  # steps from one line of the journal to the next
+_EVERY = 50  # steps between rows of the log
 
 N = TypeVar("N", bound=nn.Module)
 
 
 class Run(ABC, Generic[N]):
-    """What changes while a net is trained: the net, its mean over steps, the optimizers, the step; and its folder.
+    """The state of a training: the net, its weights averaged over steps, the optimizers, the step, the folder.
 
-    A training says what a step is (`advance`, which ends in `learn`) and how its weights are written (`write`).
+    A subclass defines a step (`advance`, which calls `optimize`) and the file of weights (`write`).
     """
 
     def __init__(
@@ -44,52 +43,53 @@ class Run(ABC, Generic[N]):
         optimizers: Sequence[Optimizer],
         learner: nn.Module | None = None,
     ) -> None:
-        """Where the folder's checkpoint stands, or before the first step. learner: what is called in place of the net,
-        and calls it. Raises InputError for a checkpoint that is damaged or of another recipe, OutputError for the folder.
+        """Restore the folder's checkpoint, or begin. learner: a module that wraps the net and is called in its place.
+
+        Raises InputError for a checkpoint that is damaged or of another recipe, OutputError for the folder.
         """
-        self.fabric, self.recipe, self.folder, self._kept = fabric, recipe, folder, net
-        _make(folder)
+        self.fabric, self.recipe, self.folder, self._bare_net = fabric, recipe, folder, net
+        make_folder(folder, "-o")
         self.averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)).to(fabric.device)
         self.net, *self.optimizers = fabric.setup(net if learner is None else learner, *optimizers)
-        self.step = self._resume()
-        self.journal = Journal(folder, fabric.is_global_zero)
-        self.journal.resumed(self.step)
+        self.step = self._restore()
+        self.log = TrainingLog(folder, fabric.is_global_zero)
+        self.log.drop_rows_after(self.step)
 
     @abstractmethod
     def advance(self, batch: Any) -> None:
-        """One optimizer step."""
+        """Make one optimizer step."""
 
     @abstractmethod
     def write(self, path: Path) -> None:
-        """The mean weights as the file that the package takes."""
+        """Write the averaged weights as a file that the package loads."""
 
     @property
     def average(self) -> N:
-        """The net with the mean of its weights over the latest steps."""
+        """The net with its weights averaged over the latest steps."""
         return self.averaged.module  # type: ignore[return-value]
 
     @property
     def weights(self) -> Path:
-        """The file of the mean weights."""
+        """The file of the averaged weights."""
         return self.folder / WEIGHTS
 
     @property
-    def keeps_score(self) -> bool:
-        """Whether this process is to score what is held out."""
+    def scores_held_out(self) -> bool:
+        """True for the process that scores the held-out rooms."""
         return self.fabric.is_global_zero and self.recipe.held > 0
 
-    def finished(self) -> bool:
-        """Whether all steps are made, which is then said."""
+    def is_complete(self) -> bool:
+        """True when all steps are made; print so."""
         if self.step < self.recipe.steps:
             return False
-        self.journal.say(f"{self.folder} has made all {self.step} steps of this recipe; nothing is left to do.")
+        self.log.print_line(f"{self.folder} has made all {self.step} steps of this recipe; nothing is left to do.")
         return True
 
     def train(self, batches: Iterable[Any], scores: Callable[[N], Mapping[str, float]] | None, until: float) -> Path:
-        """Advance to the last step, or until `until` seconds have gone, and give the file of weights.
+        """Train to the last step, or for `until` seconds, and return the file of weights.
 
-        batches: from the step on that the run stands at. scores: of the held-out rooms, None where none are scored.
-        A Ctrl-C is answered after the step: saved, then KeyboardInterrupt. The first process's clock is that of all.
+        batches: from the present step on. scores: computes the scores on held-out rooms, None for no scores.
+        Ctrl-C ends the run after the step: saved, then KeyboardInterrupt. The first process's clock decides for all.
         """
         end = time.monotonic() + until
         with defer_interrupts(once=True) as interrupts:
@@ -97,7 +97,7 @@ class Run(ABC, Generic[N]):
                 self.advance(batch)
                 done = self.step == self.recipe.steps
                 if scores and (done or self.step % self.recipe.score_every == 0):
-                    self.journal.scored(self.step, scores(self.average))
+                    self.log.log_scores(self.step, scores(self.average))
                 over = self.fabric.broadcast(bool(interrupts) or time.monotonic() >= end)
                 if done or over or self.step % self.recipe.save_every == 0:
                     self.save()
@@ -105,13 +105,14 @@ class Run(ABC, Generic[N]):
                     break
         return self.weights
 
-    def learn(self, loss: Tensor, parts: Mapping[str, Tensor], shape: tuple[int, ...]) -> None:
-        """A step down the gradient of a loss () on a batch of shape (B, T), and `parts` into the journal; one whose
-        gradients are not finite is skipped.
+    def optimize(self, loss: Tensor, parts: Mapping[str, Tensor], shape: tuple[int, ...]) -> None:
+        """Take a step down the gradient of a loss () on a batch of shape (B, T), and log `parts`.
+
+        A step is skipped where its gradient is not finite.
         """
-        rate = self.recipe.learning_rate(self.step)
+        rate = self.recipe.compute_rate(self.step)
         self.fabric.backward(loss)
-        norm = clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)  # Fabric's own sees one optimizer's
+        norm = clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm)  # Fabric's clipping covers one optimizer
         finite = bool(norm.isfinite())
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -119,24 +120,23 @@ class Run(ABC, Generic[N]):
             if finite:
                 optimizer.step()
             optimizer.zero_grad()
-        self.averaged.update_parameters(self._kept)
+        self.averaged.update_parameters(self._bare_net)
         self.step += 1
-        self.journal.learned(self.step, shape, rate, {**parts, "norm": norm}, _EVERY, not finite)
+        self.log.log_step(self.step, shape, rate, {**parts, "norm": norm}, _EVERY, not finite)
 
     def save(self) -> None:
-        """The checkpoint, the mean weights and the recipe."""
+        """Save the checkpoint, the averaged weights and the recipe."""
         if self.fabric.is_global_zero:
-            states = {name: part.state_dict() for name, part in self._parts().items()}
+            states = {name: part.state_dict() for name, part in self._collect_parts().items()}
             write_last(self.folder / LAST, self.recipe, self.step, **states)
             self.write(self.weights)
-            facts = plain(asdict(self.recipe))
             with write_atomically(self.folder / RECIPE) as part:
-                part.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+                part.write_text(yaml.safe_dump(asdict(self.recipe), sort_keys=False), encoding="utf-8")
         self.fabric.barrier()
 
-    def _resume(self) -> int:
-        """The step of the folder's checkpoint, all parts as it has them; 0 without one."""
-        parts = self._parts()
+    def _restore(self) -> int:
+        """Restore all parts from the folder's checkpoint and return its step; 0 without one."""
+        parts = self._collect_parts()
         last = read_last(self.folder / LAST, self.recipe, *parts)
         if last is None:
             return 0
@@ -150,14 +150,7 @@ class Run(ABC, Generic[N]):
             ) from error
         return int(last["step"])
 
-    def _parts(self) -> dict[str, Any]:
-        """What a checkpoint holds."""
+    def _collect_parts(self) -> dict[str, Any]:
+        """The parts of a checkpoint by name."""
         numbered = {f"optimizer_{n}": optimizer for n, optimizer in enumerate(self.optimizers)}
         return {"net": self.net, "average": self.averaged, **numbered}
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the folder {folder}: {error.strerror}; name another one with -o.") from error

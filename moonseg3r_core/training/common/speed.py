@@ -1,4 +1,4 @@
-"""Making a net train fast: its blocks compiled, and attention by its definition where a CPU trains."""
+"""Faster training: compiled blocks, and plain attention on a CPU."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from moonseg3r_core.reconstruction.cut3r.net.heads import Head
 
 N = TypeVar("N", bound=nn.Module)
 _BLOCKS = (EncoderBlock, DecoderBlock, ModulatedBlock)
-_KINDS = 64  # compiled variants: kinds of blocks, shapes, with gradients and without
+_KINDS = 64  # compiled variants: kinds of blocks, shapes, with and without gradients
 
 
-def compiled(net: N) -> N:
-    """The net, its blocks and heads compiled when they are first used: on two cores about twice as fast, after minutes.
+def compile_blocks(net: N) -> N:
+    """Compile blocks and heads at their first use: about twice as fast on two cores, after minutes.
 
     Raises MissingDependency without a C++ compiler.
     """
     if not shutil.which(os.environ.get("CXX", "g++")):
         raise MissingDependency("--compile needs a C++ compiler, got none; install g++, or leave --compile out.")
-    from torch._dynamo import config as dynamo  # a second of imports, for those alone who compile
+    from torch._dynamo import config as dynamo  # takes a second to import
 
     limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"  # its name before torch 2.7
     setattr(dynamo, limit, _KINDS)
@@ -40,6 +40,6 @@ def compiled(net: N) -> N:
     return net
 
 
-def fast_attention(device: torch.device) -> AbstractContextManager[None]:
-    """While a CPU trains on few tokens, attention is three plain products: the gradient of the fused one is far slower."""
+def choose_attention(device: torch.device) -> AbstractContextManager[None]:
+    """Choose plain attention on a CPU: with few tokens the gradient of the fused kernel is far slower."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

@@ -1,59 +1,52 @@
-"""What is trained, and how: the numbers of a run, from a YAML file and the command line."""
+"""The settings of a training of the reconstruction net."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import MISSING, dataclass
 
 from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
+from moonseg3r_core.settings import value
 from moonseg3r_core.training.common.optimizers import OPTIMIZERS
-from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, check_bounds, recipe_of
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A part of the curriculum: `steps` optimizer steps on batches of `batch` windows of `window` frames."""
+class CurriculumStage:
+    """A part of the curriculum: steps on batches of windows of one length."""
 
-    steps: int
-    window: int
-    batch: int
+    steps: int = value(MISSING, "optimizer steps", low=1, high=MANY)
+    window: int = value(MISSING, "frames of a window", low=1, high=MANY)
+    batch: int = value(MISSING, "windows of a batch", low=1, high=MANY)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(BaseRecipe):
-    """A run of `moonseg3r train reconstruction`.
+class ReconstructionRecipe(BaseRecipe):
+    """A run of `moonseg3r train reconstruction`."""
 
-    sizes: the net's. stages: its curriculum, one after the other. height, width: of its pictures. clip: frames rendered
-    per room; rooms: clips held at a time; visits: how often a frame is trained on before its clip goes. optimizer: adamw
-    or muon (see `optimizers`). The others: see BaseRecipe.
-    """
-
-    sizes: Cut3rSizes
-    stages: tuple[Stage, ...]
-    height: int = 96
-    width: int = 128
-    clip: int = 24
-    rooms: int = 48
-    visits: float = 2.0
-    optimizer: str = "adamw"
+    sizes: Cut3rSizes = value(MISSING, "sizes of the net")
+    stages: tuple[CurriculumStage, ...] = value(MISSING, "curriculum, one stage after the other")
+    height: int = value(96, "height of the images", low=PATCH, high=4096)
+    width: int = value(128, "width of the images", low=PATCH, high=4096)
+    clip: int = value(24, "frames rendered per room", low=1, high=MANY)
+    rooms: int = value(48, "clips held at a time", low=1, high=MANY)
+    visits: float = value(2.0, "how often a frame is trained on before its clip goes", low=0.1, high=MANY)
+    optimizer: str = value("adamw", "optimizer", choices=tuple(OPTIMIZERS))
     rate: float = 5e-4
     warmup: int = 500
     decay: float = 0.05
     ema: float = 0.999
-    held_frames: int = 32
+    held_frames: int = value(32, "frames of a held-out room", low=2, high=MANY)
     score_every: int = 1000
     save_every: int = 500
 
     @property
     def steps(self) -> int:
-        """All steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
-    def stage(self, step: int) -> Stage:
-        """The stage that a step (from 0) belongs to."""
+    def find_stage(self, step: int) -> CurriculumStage:
+        """Find the stage that a step (from 0) belongs to."""
         for stage in self.stages:
             if step < stage.steps:
                 return stage
@@ -61,28 +54,13 @@ class Recipe(BaseRecipe):
         return self.stages[-1]
 
     def check(self) -> None:
-        super().check()
-        check_bounds(self, _BOUNDS)
         if self.height % PATCH or self.width % PATCH:
             raise ConfigError(f"height and width must be multiples of {PATCH}, got {self.height} x {self.width}.")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}.")
-        if not self.stages or any(s.steps < 1 or s.batch < 1 or not 1 <= s.window <= self.clip for s in self.stages):
-            raise ConfigError(f"stages must have steps, a batch, and windows of 1 to {self.clip} frames (clip).")
-        if max(s.batch for s in self.stages) > self.rooms:
+        if not self.stages or max(stage.window for stage in self.stages) > self.clip:
+            raise ConfigError(f"stages must be one or more, with windows of 1 to {self.clip} frames (clip).")
+        if max(stage.batch for stage in self.stages) > self.rooms:
             raise ConfigError(f"rooms must be as many as the largest batch or more, got {self.rooms}.")
         try:
             check_sizes(self.sizes)
-        except InputError as error:  # it speaks of published checkpoints
+        except InputError as error:  # its text is about published checkpoints
             raise ConfigError(f"sizes: {str(error).partition(';')[0].replace('the checkpoint', 'the net')}.") from error
-
-
-def read_recipe(path: Path, overrides: dict[str, Any] | None = None) -> Recipe:
-    """As `recipe_of`."""
-    return recipe_of(Recipe, path, overrides)
-
-
-_BOUNDS = {
-    "height": (PATCH, 4096), "width": (PATCH, 4096), "clip": (1, MANY), "rooms": (1, MANY), "visits": (0.1, MANY),
-    "held_frames": (2, MANY),
-}  # fmt: skip
