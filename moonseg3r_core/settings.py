@@ -181,8 +181,8 @@ def _make_value(key: Key, origin: str) -> Any:
 
 def _find_facts(kind: type, name: str) -> Mapping[str, Any]:
     """The metadata of a field, from the first class that has any; of a plain field, none."""
-    declared = [c.__dataclass_fields__[name] for c in kind.__mro__ if name in getattr(c, "__dataclass_fields__", ())]
-    return next((f.metadata for f in declared if f.metadata), value(None, name).metadata)
+    declared = [f for base in kind.__mro__ if is_dataclass(base) for f in fields(base) if f.name == name and f.metadata]
+    return declared[0].metadata if declared else value(None, name).metadata
 
 
 def _require_mapping(given: Any, origin: str, name: str) -> Mapping[str, Any]:

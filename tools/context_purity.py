@@ -13,7 +13,7 @@ import argparse
 import torch
 
 from moonseg3r_core.config import load_config, parse_set
-from moonseg3r_core.training.queries.clips import QueryBatch, batched, make_query_clip
+from moonseg3r_core.training.queries.clips import QueryBatch, make_batch, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.scenes import RoomScene
 
@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings")
     args = parser.parse_args()
     models = FrozenModels(load_config(overrides=parse_set(args.set)), torch.device("cpu"))
-    clips = [make_query_clip(RoomScene(seed).window(0, args.frames, 1), models) for seed in args.rooms]
-    rows = torch.tensor([purity(batched([clip])) for clip in clips if clip is not None])
+    clips = [make_query_clip(RoomScene(seed).read_window(0, args.frames, 1), models) for seed in args.rooms]
+    rows = torch.tensor([purity(make_batch([clip])) for clip in clips if clip is not None])
     words = ("of the object seen there", "of cells recall anything", "of masks seen before recall their object")
     print("   ".join(f"{100 * share:.1f} % {word}" for share, word in zip(rows.mean(0).tolist(), words, strict=True)))
 

@@ -15,8 +15,9 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from moonseg3r_core.training.data.stream import Stream
-from moonseg3r_core.training.reconstruction.recipe import Stage, read_recipe
+from moonseg3r_core.training.common.recipe import read_recipe
+from moonseg3r_core.training.data.stream import ClipStream
+from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
 
 ROWS, FRAMES = 5, 6
 FAR = 6.0  # metres, the darkest
@@ -24,8 +25,10 @@ FAR = 6.0  # metres, the darkest
 
 def main(recipe: Path, file: Path) -> None:
     """The first batch of a recipe's stream, of ROWS windows of FRAMES frames."""
-    shown = replace(read_recipe(recipe), stages=(Stage(1, FRAMES, ROWS),), rooms=2 * ROWS)
-    batch = next(iter(Stream(shown, torch.device("cpu"), workers=0)))
+    shown = replace(
+        read_recipe(ReconstructionRecipe, recipe), stages=(CurriculumStage(1, FRAMES, ROWS),), rooms=2 * ROWS
+    )
+    batch = next(iter(ClipStream(shown, torch.device("cpu"), workers=0)))
     rows = [row(views, depth[-1]) for views, depth in zip(batch.views, batch.depth, strict=True)]
     cv2.imwrite(str(file), np.vstack(rows)[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 82))
 

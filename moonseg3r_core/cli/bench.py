@@ -143,12 +143,13 @@ def run_ablation(args: argparse.Namespace) -> int:
     from moonseg3r_core.benchmarks.accuracy import render_rooms
     from moonseg3r_core.benchmarks.reconstruction import write
     from moonseg3r_core.settings import parse_set
-    from moonseg3r_core.training.queries.recipe import read_query_recipe
+    from moonseg3r_core.training.common.recipe import read_recipe
+    from moonseg3r_core.training.queries.recipe import QueryRecipe
 
     say_warnings()
     settings = parse_set(args.settings)
     changed = {"epochs": args.epochs} if args.epochs else {}
-    recipes = [replace(read_query_recipe(Path(file)), **changed) for file in args.recipes]
+    recipes = [replace(read_recipe(QueryRecipe, Path(file)), **changed) for file in args.recipes]
     with TemporaryDirectory() as scratch:
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
         _print_head()

@@ -1,12 +1,18 @@
-"""`moonseg3r train reconstruction|masks|queries`: train a net; the same command goes on where it stood."""
+"""`moonseg3r train reconstruction|masks|queries`: train a net, or go on with its training."""
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moonseg3r_core.cli.common import say_warnings
+
+if TYPE_CHECKING:
+    from moonseg3r_core.training.common.recipe import BaseRecipe
 
 _DESCRIPTION = """\
 Train a small CUT3R on procedural rooms that are rendered as they are needed; nothing is downloaded or stored. OUT gets
@@ -35,18 +41,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     net.add_argument("--start", metavar="FILE", help="begin with these weights, of the recipe's sizes")
     net.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render rooms (1); 0: this one")
     net.add_argument("--compile", action="store_true", help="compile the net: faster after some minutes; needs g++")
-    net.set_defaults(run=train_command)
+    net.set_defaults(run=run_reconstruction)
     net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
     _add_common(net, "config/train_masks.yaml")
-    net.set_defaults(run=train_masks_command)
+    net.set_defaults(run=run_masks)
     net = actions.add_parser("queries", help="the 3D queries of a stack of models", description=_QUERIES)
     net.add_argument("data", metavar="DATA", nargs="+", help="recordings, folders of such, or: rooms")
     net.add_argument(
         "--config", metavar="RECIPE", required=True, help="a YAML file such as config/train_paper.yaml", dest="recipe"
     )
-    net.add_argument("--cache", metavar="FOLDER", help="keep there what the frozen models say, once computed")
+    net.add_argument("--cache", metavar="FOLDER", help="folder that keeps the outputs of the frozen models")
     _add_run(net)
-    net.set_defaults(run=train_queries_command)
+    net.set_defaults(run=run_queries)
 
 
 def _add_common(net: argparse.ArgumentParser, recipe: str) -> None:
@@ -65,51 +71,36 @@ def _add_run(net: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def train_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.reconstruction.recipe import read_recipe
-    from moonseg3r_core.training.reconstruction.train import train
+def run_reconstruction(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
+    from moonseg3r_core.training.reconstruction.train import train_reconstruction
 
-    say_warnings()
-    overrides = {} if args.seed is None else {"seed": args.seed}
-    weights = train(
-        read_recipe(Path(args.recipe), overrides),
-        Path(args.out),
-        precision=args.precision,
-        device=args.device,
-        workers=args.workers,
-        compile=args.compile,
-        start=Path(args.start) if args.start else None,
-        until=60 * args.minutes,
-    )
-    print(f"Weights: {weights}")
-    return 0
+    start = Path(args.start) if args.start else None
+    options = {"workers": args.workers, "compile": args.compile, "start": start}
+    return _train(args, ReconstructionRecipe, partial(train_reconstruction, **options))
 
 
-def train_masks_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.masks.recipe import read_mask_recipe
+def run_masks(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.masks.recipe import MaskRecipe
     from moonseg3r_core.training.masks.train import train_masks
 
-    say_warnings()
-    recipe = read_mask_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
-    out, minutes = Path(args.out), args.minutes
-    print(f"Weights: {train_masks(recipe, out, precision=args.precision, device=args.device, until=60 * minutes)}")
-    return 0
+    return _train(args, MaskRecipe, train_masks)
 
 
-def train_queries_command(args: argparse.Namespace) -> int:
-    from moonseg3r_core.training.queries.recipe import read_query_recipe
+def run_queries(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.queries.recipe import QueryRecipe
     from moonseg3r_core.training.queries.train import train_queries
 
+    cache = Path(args.cache) if args.cache else None
+    return _train(args, QueryRecipe, partial(train_queries, data=args.data, cache=cache))
+
+
+def _train(args: argparse.Namespace, kind: type[BaseRecipe], train: Callable[..., Path]) -> int:
+    from moonseg3r_core.training.common.recipe import read_recipe
+
     say_warnings()
-    recipe = read_query_recipe(Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
-    weights = train_queries(
-        recipe,
-        args.data,
-        Path(args.out),
-        cache=Path(args.cache) if args.cache else None,
-        precision=args.precision,
-        device=args.device,
-        until=60 * args.minutes,
-    )
+    recipe = read_recipe(kind, Path(args.recipe), {} if args.seed is None else {"seed": args.seed})
+    until = 60 * args.minutes
+    weights = train(recipe, folder=Path(args.out), precision=args.precision, device=args.device, until=until)
     print(f"Weights: {weights}")
     return 0

@@ -12,7 +12,12 @@ pytest.importorskip("lightning_fabric")
 from moonseg3r_core.refinement.learned import QuerySizes
 from moonseg3r_core.training.queries.clips import QueryBatch
 from moonseg3r_core.training.queries.learner import QueryLearner
-from moonseg3r_core.training.queries.scores import HeldOutQueries, area, nearest, query_scores
+from moonseg3r_core.training.queries.scores import (
+    HeldOutQueries,
+    compute_auc,
+    compute_nearest_share,
+    compute_query_scores,
+)
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]
 
@@ -26,16 +31,16 @@ def booleans(*values):
 
 def test_area_is_the_share_of_pairs_in_order():
     values = torch.tensor([0.9, 0.8, 0.7, 0.1])
-    assert area(values, booleans(1, 1, 0, 0)) == 1
-    assert area(values, booleans(0, 0, 1, 1)) == 0
-    assert area(values, booleans(1, 0, 1, 0)) == 0.75  # 0.9 beats both, 0.7 one of two
-    assert area(torch.tensor([0.5, 0.5, 0.1]), booleans(1, 0, 0)) == 0.75  # a tie is half
-    assert area(torch.zeros(5), booleans(1, 0, 0, 0, 1)) == 0.5
+    assert compute_auc(values, booleans(1, 1, 0, 0)) == 1
+    assert compute_auc(values, booleans(0, 0, 1, 1)) == 0
+    assert compute_auc(values, booleans(1, 0, 1, 0)) == 0.75  # 0.9 beats both, 0.7 one of two
+    assert compute_auc(torch.tensor([0.5, 0.5, 0.1]), booleans(1, 0, 0)) == 0.75  # a tie is half
+    assert compute_auc(torch.zeros(5), booleans(1, 0, 0, 0, 1)) == 0.5
 
 
 @pytest.mark.parametrize("positive", [(), (1, 1), (0, 0)])
 def test_area_without_pairs_is_unknown(positive):
-    assert math.isnan(area(torch.zeros(len(positive)), booleans(*positive)))
+    assert math.isnan(compute_auc(torch.zeros(len(positive)), booleans(*positive)))
 
 
 def test_area_is_as_counted_pair_by_pair():
@@ -44,28 +49,28 @@ def test_area_is_as_counted_pair_by_pair():
     positive = torch.rand(60, generator=generator) < 0.3
     differences = values[positive][:, None] - values[~positive][None]
     expected = (differences > 0).float().mean() + 0.5 * (differences == 0).float().mean()
-    assert area(values, positive) == pytest.approx(expected.item())
+    assert compute_auc(values, positive) == pytest.approx(expected.item())
 
 
 def test_nearest_is_the_share_of_those_that_can_be_found_which_are():
     alike = torch.tensor([[0.9, 0.2, 0.1], [0.3, 0.8, 0.9], [0.9, 0.1, 0.5], [1.0, 0.0, 0.0]])
     same = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]]).bool()
     everything = torch.ones(4, 3, dtype=torch.bool)
-    assert nearest(alike, same, everything) == pytest.approx(1 / 3)  # the last row has nothing to find
+    assert compute_nearest_share(alike, same, everything) == pytest.approx(1 / 3)  # the last row has nothing to find
     without = everything.clone()
     without[1, 2] = without[2, 0] = False
-    assert nearest(alike, same, without) == pytest.approx(1)
-    assert math.isnan(nearest(alike, same, ~everything))
-    assert math.isnan(nearest(alike[:0], same[:0], everything[:0]))
+    assert compute_nearest_share(alike, same, without) == pytest.approx(1)
+    assert math.isnan(compute_nearest_share(alike, same, ~everything))
+    assert math.isnan(compute_nearest_share(alike[:0], same[:0], everything[:0]))
 
 
 def test_queries_that_tell_objects_apart_score_one():
     """Three frames; object 1 lies east, 2 north; in the last frame 1 is split. Masks of no object lie anywhere."""
     queries = torch.tensor([[EAST, NORTH, WEST], [NORTH, EAST, NORTH], [EAST, NORTH, EAST]])
     shown = torch.tensor([[1, 2, 0], [2, 1, 0], [1, 2, 1]])
-    assert query_scores(queries, shown) == {"again": 1, "nearest": 1, "split": 1}
+    assert compute_query_scores(queries, shown) == {"again": 1, "nearest": 1, "split": 1}
     turned = torch.tensor([[1, 2, 0], [1, 2, 0], [1, 2, 2]])
-    scores = query_scores(queries, turned)
+    scores = compute_query_scores(queries, turned)
     assert scores["again"] < 1
     assert scores["nearest"] < 1
     assert scores["split"] < 1
@@ -75,7 +80,7 @@ def test_again_on_paper():
     """Two frames, two objects: of four pairs the two of one object have cosines 1 and 0, the two others 0 and 0."""
     queries, shown = torch.tensor([[EAST, NORTH], [EAST, WEST]]), torch.tensor([[1, 2], [1, 2]])
     # Object 1: 1 beats 0 and -1. Object 2: north and west 0, a tie with 0 (1 then, 2 now is -1; 2 then, 1 now is 0).
-    scores = query_scores(queries, shown)
+    scores = compute_query_scores(queries, shown)
     assert scores["again"] == pytest.approx((2 + 1.5) / 4)
     assert scores["nearest"] == 1
     assert math.isnan(scores["split"]), "no object is split"
@@ -85,9 +90,9 @@ def test_nearest_looks_eight_frames_back():
     queries = torch.tensor([[EAST, NORTH]]).repeat(9, 1, 1)
     shown = torch.tensor([[1, 2]]).repeat(9, 1)
     queries[1:8] = queries[1:8].flip(1)
-    assert query_scores(queries, shown)["nearest"] == 1
+    assert compute_query_scores(queries, shown)["nearest"] == 1
     queries[0] = queries[0].flip(0)
-    assert query_scores(queries, shown)["nearest"] == 0
+    assert compute_query_scores(queries, shown)["nearest"] == 0
 
 
 def test_how_objects_and_masks_are_numbered_does_not_matter():
@@ -95,14 +100,14 @@ def test_how_objects_and_masks_are_numbered_does_not_matter():
     queries, shown = torch.randn(5, 6, 4), torch.randint(0, 4, (5, 6))
     order = torch.randperm(6)
     renamed = torch.tensor([0, 70, 5, 9])[shown]
-    expected = query_scores(queries, shown)
-    assert query_scores(queries[:, order], renamed[:, order]) == pytest.approx(expected)
-    assert query_scores(3 * queries, shown) == pytest.approx(expected)
+    expected = compute_query_scores(queries, shown)
+    assert compute_query_scores(queries[:, order], renamed[:, order]) == pytest.approx(expected)
+    assert compute_query_scores(3 * queries, shown) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("masks", [0, 3])
 def test_scores_of_nothing_are_unknown(masks):
-    scores = query_scores(torch.randn(4, masks, 2), torch.zeros(4, masks, dtype=torch.int32))
+    scores = compute_query_scores(torch.randn(4, masks, 2), torch.zeros(4, masks, dtype=torch.int32))
     assert all(math.isnan(value) for value in scores.values())
 
 
@@ -126,14 +131,14 @@ def test_held_out_clips_have_losses_and_scores():
     torch.manual_seed(0)
     learner = QueryLearner(QuerySizes(3, 5, width=16, heads=2, layers=1)).train()
     one, other = batch(), batch()
-    scores = HeldOutQueries([one, other]).scores(learner)
+    scores = HeldOutQueries([one, other]).compute_scores(learner)
     assert learner.training
     assert set(scores) == {"seg", "dist", "xseg", "again", "nearest", "split"}
     assert all(math.isfinite(value) for value in scores.values())
     with torch.no_grad():
         losses = [float(learner(each)["seg"]) for each in (one, other)]
     assert scores["seg"] == pytest.approx(sum(losses) / 2)
-    assert HeldOutQueries([]).scores(learner) == {}
+    assert HeldOutQueries([]).compute_scores(learner) == {}
 
 
 @pytest.mark.filterwarnings("error")
@@ -141,7 +146,7 @@ def test_scores_that_no_clip_has_are_unknown_without_a_word():
     torch.manual_seed(0)
     learner, empty = QueryLearner(QuerySizes(3, 5, width=16, heads=2, layers=1)), batch()
     empty.owners[:] = 0
-    scores = HeldOutQueries([empty]).scores(learner)
+    scores = HeldOutQueries([empty]).compute_scores(learner)
     assert math.isnan(scores["again"])
     assert math.isfinite(scores["seg"])
 
@@ -150,7 +155,7 @@ def test_scores_that_no_clip_has_are_unknown_without_a_word():
 def test_scores_on_a_gpu_are_the_same():
     torch.manual_seed(0)
     queries, shown = torch.randn(5, 6, 4), torch.randint(0, 4, (5, 6))
-    assert query_scores(queries.cuda(), shown.cuda()) == pytest.approx(query_scores(queries, shown))
+    assert compute_query_scores(queries.cuda(), shown.cuda()) == pytest.approx(compute_query_scores(queries, shown))
 
 
 # In the pipeline

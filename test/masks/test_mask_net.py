@@ -23,10 +23,11 @@ from moonseg3r_core.types import Frame, Geometry
 
 pytest.importorskip("lightning_fabric")
 
+from moonseg3r_core.training.common.recipe import read_recipe
 from moonseg3r_core.training.data.pictures import PictureStream, make_pictures
-from moonseg3r_core.training.masks.recipe import MaskRecipe, read_mask_recipe
-from moonseg3r_core.training.masks.scores import best_ious
-from moonseg3r_core.training.masks.train import affinity_loss, train_masks, weights
+from moonseg3r_core.training.masks.recipe import MaskRecipe
+from moonseg3r_core.training.masks.scores import compute_best_ious
+from moonseg3r_core.training.masks.train import compute_affinity_loss, compute_pixel_weights, train_masks
 
 TINY = MaskRecipe(
     widths=(8, 8), steps=4, batch=2, height=32, width=32, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0
@@ -205,15 +206,15 @@ def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path):
 def test_the_loss_is_nothing_for_the_truth_and_log_2_for_no_opinion():
     ids = drawn("aab", "ccb", times=16)
     sure = torch.from_numpy(truth(ids))[None] * 60 - 30
-    assert affinity_loss(sure, torch.from_numpy(ids)[None]) < 1e-6
-    assert affinity_loss(0 * sure, torch.from_numpy(ids)[None]) == pytest.approx(np.log(2))
-    assert affinity_loss(-sure, torch.from_numpy(ids)[None]) > 20
+    assert compute_affinity_loss(sure, torch.from_numpy(ids)[None]) < 1e-6
+    assert compute_affinity_loss(0 * sure, torch.from_numpy(ids)[None]) == pytest.approx(np.log(2))
+    assert compute_affinity_loss(-sure, torch.from_numpy(ids)[None]) > 20
 
 
 def test_pixels_of_small_objects_count_more():
     ids = torch.ones(2, 100, 100, dtype=torch.int32)
     ids[0, :10, :5] = 2  # 50 pixels; 200 would count once
-    counts = weights(ids)
+    counts = compute_pixel_weights(ids)
     assert counts[0, 0, 0] == 2
     assert counts[0, 99, 99] == counts[1, 0, 0] == 0.25
 
@@ -223,8 +224,8 @@ def test_best_ious_on_paper():
     ids[:, :10], ids[:, 10:20], ids[:4, 30:] = 7, 8, 9  # 200, 200 and 40 pixels, the rest unlabelled
     labels[:10, :10], labels[10:, :10] = 1, 2
     labels[:, 10:30] = 3
-    assert best_ious(labels, ids) == {7: 0.5, 8: 0.5}
-    assert best_ious(0 * labels, ids) == {7: 0.0, 8: 0.0}
+    assert compute_best_ious(labels, ids) == {7: 0.5, 8: 0.5}
+    assert compute_best_ious(0 * labels, ids) == {7: 0.0, 8: 0.0}
 
 
 def test_pictures_are_those_of_their_seed():
@@ -259,7 +260,7 @@ def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp
 
 def test_the_recipe_of_a_run_stands_beside_its_checkpoint(tmp_path):
     train_masks(TINY, tmp_path, device="cpu", until=0.0)
-    assert read_mask_recipe(tmp_path / "recipe.yaml") == TINY
+    assert read_recipe(MaskRecipe, tmp_path / "recipe.yaml") == TINY
 
 
 def test_out_must_be_a_folder(tmp_path):
@@ -286,8 +287,8 @@ def test_the_loss_falls(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{steps: 0}", "steps must lie between 1"),
-        ("{seed: 1000}", "seed must lie between 0 and 999"),
+        ("{steps: 0}", "steps must be a whole number >= 1"),
+        ("{seed: 1000}", "seed must be a whole number >= 0 and <= 999"),
         ("{widths: []}", "widths must be"),
         ("{height: 100}", "multiples of 32"),
         ("{batch: 64}", "rooms must be"),
@@ -298,8 +299,8 @@ def test_the_loss_falls(tmp_path, capsys):
 def test_a_recipe_that_is_none_is_an_error_in_one_line(tmp_path, content, words):
     (tmp_path / "recipe.yaml").write_text(content)
     with pytest.raises(ConfigError, match=words):
-        read_mask_recipe(tmp_path / "recipe.yaml")
+        read_recipe(MaskRecipe, tmp_path / "recipe.yaml")
 
 
 def test_the_recipe_of_the_package_is_the_usual_one():
-    assert read_mask_recipe(Path(__file__).parents[2] / "config" / "train_masks.yaml") == MaskRecipe()
+    assert read_recipe(MaskRecipe, Path(__file__).parents[2] / "config" / "train_masks.yaml") == MaskRecipe()

@@ -11,11 +11,11 @@ from training_toys import TOY
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.synthetic import furnish
-from moonseg3r_core.training.data.augment import look
-from moonseg3r_core.training.data.camera_paths import wander
+from moonseg3r_core.training.data.augment import augment
+from moonseg3r_core.training.data.camera_paths import sample_camera_path
 from moonseg3r_core.training.data.clips import FIRST_SEED, Clips, make_clip
-from moonseg3r_core.training.data.stream import Stream, entered
-from moonseg3r_core.training.reconstruction.heldout import FIRST
+from moonseg3r_core.training.data.stream import ClipStream, count_entered_clips
+from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 
 CPU = torch.device("cpu")
 FRAMES, SEEDS = 40, range(6)
@@ -27,7 +27,7 @@ def rooms():
 
 
 def wandered(room, seed=0):
-    return wander(room, FRAMES, np.random.default_rng(seed))
+    return sample_camera_path(room, FRAMES, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -68,32 +68,32 @@ def test_a_clip_is_a_function_of_its_seed():
 
 
 def test_rooms_of_trainings_are_never_those_held_out():
-    assert Clips(0, 3, (32, 48)).first >= FIRST_SEED > FIRST
+    assert Clips(0, 3, (32, 48)).first >= FIRST_SEED > FIRST_HELD_OUT_SEED
     assert Clips(1, 3, (32, 48)).first == Clips(0, 3, (32, 48)).first + FIRST_SEED
 
 
 def test_looks_lie_in_range_and_each_clip_has_its_own():
     image = torch.randint(0, 256, (1, 3, 16, 24, 3), dtype=torch.uint8).expand(4, -1, -1, -1, -1)
-    views = look(image, torch.Generator().manual_seed(0))
+    views = augment(image, torch.Generator().manual_seed(0))
     assert views.shape == (4, 3, 3, 16, 24)
     assert views.dtype == torch.float32
     assert views.min() >= -1
     assert views.max() <= 1
     assert min((views[a] - views[b]).abs().mean() for a in range(4) for b in range(a)) > 0.01
-    assert torch.equal(views, look(image, torch.Generator().manual_seed(0)))
-    assert not torch.equal(views, look(image, torch.Generator().manual_seed(1)))
+    assert torch.equal(views, augment(image, torch.Generator().manual_seed(0)))
+    assert not torch.equal(views, augment(image, torch.Generator().manual_seed(1)))
 
 
 def test_a_look_leaves_things_where_they_are():
     """Bright and dark halves stay the brighter and the darker, or the darker and the brighter, but do not move."""
     image = torch.zeros(8, 1, 16, 24, 3, dtype=torch.uint8)
     image[..., 12:, :] = 255
-    views = look(image, torch.Generator().manual_seed(0)).mean((1, 2, 3))
+    views = augment(image, torch.Generator().manual_seed(0)).mean((1, 2, 3))
     assert (views[:, 14:].mean(1) > views[:, :10].mean(1) + 0.3).all()
 
 
 def batches(recipe, first=0, **others):
-    return islice(Stream(recipe, CPU, first, workers=0, **others), recipe.steps - first)
+    return islice(ClipStream(recipe, CPU, first, workers=0, **others), recipe.steps - first)
 
 
 def same(a, b):
@@ -104,7 +104,7 @@ def test_a_batch_is_a_function_of_its_number_wherever_the_stream_begins():
     recipe = replace(TOY, visits=0.5)
     all_of_them = list(batches(recipe))
     assert [tuple(batch.views.shape) for batch in all_of_them] == [(2, 2, 3, 32, 48)] * 4 + [(2, 3, 3, 32, 48)] * 2
-    assert entered(recipe, 5) > entered(recipe, 3) > entered(recipe, 0)
+    assert count_entered_clips(recipe, 5) > count_entered_clips(recipe, 3) > count_entered_clips(recipe, 0)
     for first in (3, 5):
         again = list(batches(recipe, first))
         assert len(again) == recipe.steps - first
@@ -122,7 +122,7 @@ def test_every_process_and_every_seed_has_rooms_of_its_own():
 
 def test_a_frame_is_seen_as_often_as_the_recipe_says():
     recipe = replace(TOY, visits=0.5)
-    counts = [entered(recipe, step) for step in range(recipe.steps + 1)]
+    counts = [count_entered_clips(recipe, step) for step in range(recipe.steps + 1)]
     assert counts == sorted(counts)
     assert counts[0] == recipe.rooms
     seen = sum(stage.steps * stage.batch * stage.window for stage in recipe.stages)
@@ -150,4 +150,4 @@ def test_a_batch_shows_what_its_truth_says():
 
 def test_fewer_workers_than_none_are_refused():
     with pytest.raises(InputError, match="workers must be 0 or more, got -1"):
-        Stream(TOY, CPU, workers=-1)
+        ClipStream(TOY, CPU, workers=-1)

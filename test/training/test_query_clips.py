@@ -10,7 +10,7 @@ from moonseg3r_core.config import load_config
 from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
 from moonseg3r_core.resolve import resolve
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
-from moonseg3r_core.training.queries.clips import batched, make_query_clip, moved
+from moonseg3r_core.training.queries.clips import make_batch, make_query_clip, move_world
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.learner import QueryLearner
 from moonseg3r_core.training.queries.scenes import RecordingScene, RoomScene
@@ -25,7 +25,7 @@ def config():
 
 
 def window():
-    return RoomScene(1_000_003).window(0, FRAMES, 1)
+    return RoomScene(1_000_003).read_window(0, FRAMES, 1)
 
 
 def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(config):
@@ -33,9 +33,9 @@ def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(conf
     torch.manual_seed(0)
     learner = QueryLearner(QuerySizes(clip.geometric.shape[-1], clip.semantic.shape[-1], width=16, heads=2)).eval()
     torch.nn.init.normal_(learner.net.nothing)
-    batch = batched([clip])
+    batch = make_batch([clip])
     with torch.no_grad():
-        trained = learner.queries(concatenated(batch.geometric, batch.semantic), batch)[0]
+        trained = learner.compute_queries(concatenated(batch.geometric, batch.semantic), batch)[0]
     for t, made in enumerate(walked(window(), config, LearnedRefinement(learner.net))):
         assert len(made) == int(clip.masks[t])
         assert torch.allclose(trained[t, : len(made)], made.features, atol=0.03)  # clips are kept in float16
@@ -45,12 +45,12 @@ def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(conf
 @pytest.mark.parametrize("kind", ["rgbd", "nano"])
 def test_models_are_made_once_and_see_each_clip_as_their_first(kind):
     config = load_config(overrides={"reconstruction.kind": kind})
-    models, seen = FrozenModels(config, CPU), [RoomScene(1_000_003 + n).window(0, 3, 1) for n in (0, 1)]
-    made = [models.of(each) for each in seen]
+    models, seen = FrozenModels(config, CPU), [RoomScene(1_000_003 + n).read_window(0, 3, 1) for n in (0, 1)]
+    made = [models.prepare(each) for each in seen]
     assert all(made[0][room] is made[1][room] for room in NEEDED)
     for number in (0, 1, 0):
-        clip = make_query_clip(RoomScene(1_000_003 + number).window(0, 3, 1), models)
-        alone = make_query_clip(RoomScene(1_000_003 + number).window(0, 3, 1), FrozenModels(config, CPU))
+        clip = make_query_clip(RoomScene(1_000_003 + number).read_window(0, 3, 1), models)
+        alone = make_query_clip(RoomScene(1_000_003 + number).read_window(0, 3, 1), FrozenModels(config, CPU))
         for name, part in vars(clip).items():  # sums of floats depend on where memory lies
             torch.testing.assert_close(part, getattr(alone, name), atol=1e-5, rtol=0)
 
@@ -59,8 +59,8 @@ def test_masks_that_a_scene_brings_are_its_own(tmp_path):
     for name in ("one", "other"):
         write_scannet(tmp_path / name, SyntheticSequence(3, frames=2, height=60, width=80))
     models = FrozenModels(load_config(overrides={"reconstruction.kind": "rgbd"}), CPU)
-    windows = [RecordingScene(str(tmp_path / name)).window(0, 2, 1) for name in ("one", "other", "other")]
-    one, other, again = (models.of(each)["masks"] for each in windows)
+    windows = [RecordingScene(str(tmp_path / name)).read_window(0, 2, 1) for name in ("one", "other", "other")]
+    one, other, again = (models.prepare(each)["masks"] for each in windows)
     assert one is not other
     assert other is again
 
@@ -72,7 +72,7 @@ def walked(seen, config, refinement):
     for frame in seen.frames:
         geometry = rooms["reconstruction"](frame)
         proposals = seen.masks(frame, geometry)
-        geometry = rooms["reconstruction"].add_features(moved(geometry, seen.motion))
+        geometry = rooms["reconstruction"].add_features(move_world(geometry, seen.motion))
         features, recalled = rooms["features"](frame, geometry), rooms["memory"].recall(geometry)
         queries = refinement(rooms["lift"](proposals, geometry), features, geometry, recalled)
         rooms["memory"].remember(queries, geometry)

@@ -10,10 +10,10 @@ from training_toys import SIZES, TOY
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic.sequence import make_intrinsics
-from moonseg3r_core.training.data.augment import mirrored
-from moonseg3r_core.training.reconstruction.heldout import HeldOut, walk_scores
-from moonseg3r_core.training.reconstruction.losses import ALPHA, Truth, confident_distance, pose_distance
-from moonseg3r_core.training.reconstruction.unroll import WEIGHTS, Unrolled, losses, unrolled
+from moonseg3r_core.training.data.augment import mirror
+from moonseg3r_core.training.reconstruction.heldout import HeldOut, compute_walk_scores
+from moonseg3r_core.training.reconstruction.losses import ALPHA, Truth, compute_point_loss, compute_pose_loss
+from moonseg3r_core.training.reconstruction.unroll import LOSS_WEIGHTS, UnrolledNet, compute_losses, unroll
 
 SMOOTH = 1e-3  # what a distance of zero counts, so that it has a gradient
 ONE_PIXEL = torch.ones(1, 1, 1, 1, dtype=torch.bool)
@@ -60,7 +60,7 @@ def _davenport(r):
 def distance(error, confidence, length=1.0):
     points = torch.zeros(1, 1, 1, 1, 3)
     points[..., 0] = error
-    return confident_distance(
+    return compute_point_loss(
         points, torch.full((1, 1, 1, 1), confidence), torch.zeros_like(points), ONE_PIXEL, torch.tensor([length])
     )
 
@@ -75,7 +75,7 @@ def test_the_best_confidence_of_an_error_is_alpha_over_it():
     error = 0.05
     confidence = torch.tensor(ALPHA / error).reshape(1, 1, 1, 1).requires_grad_()
     points, zero = torch.tensor([error, 0, 0]).reshape(1, 1, 1, 1, 3), torch.zeros(1, 1, 1, 1, 3)
-    confident_distance(points, confidence, zero, ONE_PIXEL, torch.ones(1)).backward()
+    compute_point_loss(points, confidence, zero, ONE_PIXEL, torch.ones(1)).backward()
     assert confidence.grad.item() == pytest.approx(0, abs=1e-6)
     best = distance(error, ALPHA / error)
     assert best < distance(error, 0.9 * ALPHA / error)
@@ -86,8 +86,8 @@ def test_what_is_unknown_does_not_count():
     points, valid = torch.zeros(1, 1, 1, 2, 3), torch.tensor([True, False]).reshape(1, 1, 1, 2)
     points[0, 0, 0, 0, 0], points[0, 0, 0, 1, 0] = 1.0, 1e6
     args = torch.ones(1, 1, 1, 2), torch.zeros_like(points)
-    assert confident_distance(points, *args, valid, torch.ones(1)).item() == pytest.approx(1.0)
-    assert confident_distance(points, *args, torch.zeros_like(valid), torch.ones(1)).item() == 0
+    assert compute_point_loss(points, *args, valid, torch.ones(1)).item() == pytest.approx(1.0)
+    assert compute_point_loss(points, *args, torch.zeros_like(valid), torch.ones(1)).item() == 0
 
 
 def test_the_gradients_are_those_of_the_formulas():
@@ -96,12 +96,12 @@ def test_the_gradients_are_those_of_the_formulas():
     confidence, valid = 1 + torch.rand(1, 2, 2, 2, dtype=torch.float64), torch.rand(1, 2, 2, 2) > 0.3
     length = torch.tensor([2.0], dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda p, c: confident_distance(p, c, truth, valid, length),
+        lambda p, c: compute_point_loss(p, c, truth, valid, length),
         (points.requires_grad_(), confidence.requires_grad_()),
     )
     pose = torch.randn(1, 2, 7, dtype=torch.float64).requires_grad_()
     poses = torch.stack([turn(10), turn(200)])[None].double()
-    assert torch.autograd.gradcheck(lambda p: pose_distance(p, poses, length), (pose,))
+    assert torch.autograd.gradcheck(lambda p: compute_pose_loss(p, poses, length), (pose,))
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 179, 181, 200, 300])
@@ -110,21 +110,21 @@ def test_a_quaternion_and_its_negative_are_the_same_turn(degrees):
     pose = torch.tensor([0, 0, 0, math.cos(half), 0, 0, math.sin(half)])
     for sign in (1, -1):
         signed = torch.cat((pose[:3], sign * pose[3:]))[None, None]
-        assert pose_distance(signed, turn(degrees)[None, None], torch.ones(1))[1].item() == pytest.approx(
+        assert compute_pose_loss(signed, turn(degrees)[None, None], torch.ones(1))[1].item() == pytest.approx(
             SMOOTH, rel=0.01
         )
 
 
 def test_a_pose_costs_its_distance_over_the_length_and_that_of_the_quaternions():
     pose = torch.tensor([3.0, 4.0, 0, 1, 0, 0, 0])[None, None]
-    translation, rotation = pose_distance(pose, turn(180)[None, None], torch.tensor([2.0]))
+    translation, rotation = compute_pose_loss(pose, turn(180)[None, None], torch.tensor([2.0]))
     assert translation.item() == pytest.approx(2.5)
     assert rotation.item() == pytest.approx(math.sqrt(2))
 
 
 def test_the_truth_is_that_of_the_plain_geometry():
     depth, intrinsics, poses = clip()
-    truth = Truth.of(depth, intrinsics, poses)
+    truth = Truth.from_depth(depth, intrinsics, poses)
     for b in range(2):
         for t in range(3):
             seen = unproject(depth[b, t], intrinsics[b])
@@ -140,18 +140,20 @@ def test_where_the_world_lies_changes_nothing():
     depth, intrinsics, poses = clip()
     moved = turn(70)
     moved[:3, 3] = torch.tensor([1.0, -2, 0.5])
-    here, there = Truth.of(depth, intrinsics, poses), Truth.of(depth, intrinsics, moved @ poses)
+    here, there = Truth.from_depth(depth, intrinsics, poses), Truth.from_depth(depth, intrinsics, moved @ poses)
     torch.testing.assert_close(here.world_points, there.world_points, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(here.poses, there.poses, atol=1e-5, rtol=1e-5)
 
 
 def test_who_knows_all_pays_nothing():
-    truth = Truth.of(*clip())
-    parts = losses(said(truth), truth)
+    truth = Truth.from_depth(*clip())
+    parts = compute_losses(said(truth), truth)
     assert parts["self"].item() == parts["world"].item() == 0
     assert parts["translation"].item() == pytest.approx(SMOOTH, rel=0.01)
     assert parts["rotation"].item() == pytest.approx(SMOOTH, rel=0.01)
-    assert parts["total"].item() == pytest.approx((WEIGHTS["translation"] + WEIGHTS["rotation"]) * SMOOTH, rel=0.01)
+    assert parts["total"].item() == pytest.approx(
+        (LOSS_WEIGHTS["translation"] + LOSS_WEIGHTS["rotation"]) * SMOOTH, rel=0.01
+    )
 
 
 @pytest.mark.parametrize("scale", [0.25, 3.0])
@@ -159,39 +161,39 @@ def test_a_clip_in_another_unit_costs_the_same(scale):
     depth, intrinsics, poses = clip()
     larger = poses.clone()
     larger[..., :3, 3] *= scale
-    truth, grown = Truth.of(depth, intrinsics, poses), Truth.of(scale * depth, intrinsics, larger)
+    truth, grown = Truth.from_depth(depth, intrinsics, poses), Truth.from_depth(scale * depth, intrinsics, larger)
     wrong = {name: value + 0.1 for name, value in said(truth).items()}
     wrong_grown = {name: scale * value if "points" in name else value for name, value in wrong.items()}
     wrong_grown["pose"] = torch.cat((scale * wrong["pose"][..., :3], wrong["pose"][..., 3:]), -1)
-    expected = losses(wrong, truth)
+    expected = compute_losses(wrong, truth)
     assert expected["total"] > 0.1
-    for name, value in losses(wrong_grown, grown).items():
+    for name, value in compute_losses(wrong_grown, grown).items():
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
 
 
 def test_mirrored_twice_is_what_it_was():
     depth, _, poses = clip()
     images = torch.arange(depth.numel() * 3, dtype=torch.float32).reshape(*depth.shape, 3)
-    for before, after in zip((images, depth, poses), mirrored(*mirrored(images, depth, poses)), strict=True):
+    for before, after in zip((images, depth, poses), mirror(*mirror(images, depth, poses)), strict=True):
         assert torch.equal(before, after)
 
 
 def test_the_truth_of_a_mirrored_clip_is_the_mirror_image_of_the_truth():
     depth, intrinsics, poses = clip()
-    _, flipped, turned = mirrored(depth[..., None], depth, poses)
-    truth, mirror = Truth.of(depth, intrinsics, poses), Truth.of(flipped, intrinsics, turned)
+    _, flipped, turned = mirror(depth[..., None], depth, poses)
+    truth, mirrored = Truth.from_depth(depth, intrinsics, poses), Truth.from_depth(flipped, intrinsics, turned)
     x_negated = torch.tensor([-1.0, 1, 1])
-    torch.testing.assert_close(mirror.self_points, truth.self_points.flip(3) * x_negated)
-    torch.testing.assert_close(mirror.world_points, truth.world_points.flip(3) * x_negated, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(torch.linalg.det(mirror.poses), torch.ones(2, 3))
-    assert not torch.allclose(mirror.poses, truth.poses, atol=0.1)
+    torch.testing.assert_close(mirrored.self_points, truth.self_points.flip(3) * x_negated)
+    torch.testing.assert_close(mirrored.world_points, truth.world_points.flip(3) * x_negated, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.linalg.det(mirrored.poses), torch.ones(2, 3))
+    assert not torch.allclose(mirrored.poses, truth.poses, atol=0.1)
 
 
 def test_a_clip_at_once_is_the_net_frame_by_frame():
     torch.manual_seed(0)
     net, views = Cut3r(SIZES).eval(), torch.rand(2, 3, 3, 32, 48) * 2 - 1
     with torch.no_grad():
-        at_once, state = Unrolled(net)(views), net.start(2)
+        at_once, state = UnrolledNet(net)(views), net.start(2)
         for number, view in enumerate(views.unbind(1)):
             outputs, state = net(view, state)
             for name, values in at_once.items():
@@ -200,10 +202,10 @@ def test_a_clip_at_once_is_the_net_frame_by_frame():
 
 def test_perfect_outputs_have_perfect_scores_in_any_unit_and_world():
     (_, depth, poses), *_ = HeldOut(replace(TOY, held=1))._rooms
-    truth = Truth.of(depth[None], make_intrinsics(32, 48, 60.0)[None], poses[None].float())
+    truth = Truth.from_depth(depth[None], make_intrinsics(32, 48, 60.0)[None], poses[None].float())
     outputs = {name: 2 * value[0] if "points" in name else value[0] for name, value in said(truth).items()}
     outputs["pose"][:, :3] *= 2
-    scores = walk_scores(Outputs(features=torch.zeros(()), **outputs), depth, poses)
+    scores = compute_walk_scores(Outputs(features=torch.zeros(()), **outputs), depth, poses)
     assert scores["abs_rel"] == pytest.approx(0, abs=1e-5)
     assert scores["delta"] == 1
     assert scores["ate_percent"] == pytest.approx(0, abs=0.01)
@@ -213,7 +215,7 @@ def test_perfect_outputs_have_perfect_scores_in_any_unit_and_world():
 
 def test_an_untrained_net_scores_badly_on_held_out_rooms():
     torch.manual_seed(0)
-    scores = HeldOut(replace(TOY, held=1)).scores(Cut3r(SIZES))
+    scores = HeldOut(replace(TOY, held=1)).compute_scores(Cut3r(SIZES))
     assert scores["abs_rel"] > 0.1
     assert 0 < scores["ate_percent"] <= scores["still_percent"] * 1.001
 
@@ -222,5 +224,5 @@ def test_the_unrolled_net_learns_through_its_state():
     """What the first frame showed has a part in what is said of the last."""
     torch.manual_seed(0)
     views = torch.rand(1, 3, 3, 32, 48, requires_grad=True)
-    unrolled(Cut3r(SIZES), views).self_points.unflatten(0, (3, 1))[-1].sum().backward()
+    unroll(Cut3r(SIZES), views).self_points.unflatten(0, (3, 1))[-1].sum().backward()
     assert views.grad[0, 0].abs().max() > 0

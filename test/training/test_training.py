@@ -20,26 +20,26 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.common import loop as run_module
-from moonseg3r_core.training.common.engine import engine
-from moonseg3r_core.training.common.log import Journal
-from moonseg3r_core.training.common.optimizers import adamw, groups, muon
-from moonseg3r_core.training.data.stream import Stream
+from moonseg3r_core.training.common.engine import make_fabric
+from moonseg3r_core.training.common.log import TrainingLog
+from moonseg3r_core.training.common.optimizers import make_adamw, make_muon, split_parameters
+from moonseg3r_core.training.data.stream import ClipStream
 from moonseg3r_core.training.reconstruction import train as reconstruction
 from moonseg3r_core.training.reconstruction.losses import Truth
-from moonseg3r_core.training.reconstruction.recipe import Stage
-from moonseg3r_core.training.reconstruction.train import ReconstructionRun, leaves_parameters_out, train
-from moonseg3r_core.training.reconstruction.unroll import Unrolled, losses
+from moonseg3r_core.training.reconstruction.recipe import CurriculumStage
+from moonseg3r_core.training.reconstruction.train import ReconstructionRun, has_unused_parameters, train_reconstruction
+from moonseg3r_core.training.reconstruction.unroll import UnrolledNet, compute_losses
 
 MUON = replace(TOY, optimizer="muon")
 has_muon = pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="needs torch 2.9")
 
 
 def run_of(recipe, folder, precision="32-true"):
-    return ReconstructionRun(engine("cpu", precision, recipe.seed), recipe, folder)
+    return ReconstructionRun(make_fabric("cpu", precision, recipe.seed), recipe, folder)
 
 
 def some_batches(recipe, count):
-    return list(islice(Stream(recipe, torch.device("cpu"), workers=0), count))
+    return list(islice(ClipStream(recipe, torch.device("cpu"), workers=0), count))
 
 
 def table(path):
@@ -49,12 +49,12 @@ def table(path):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The weights of the toy run made at once."""
-    return train(TOY, tmp_path_factory.mktemp("whole"), **CPU).read_bytes()
+    return train_reconstruction(TOY, tmp_path_factory.mktemp("whole"), **CPU).read_bytes()
 
 
 def test_the_rate_climbs_then_falls_as_a_cosine():
-    recipe = replace(TOY, stages=(Stage(110, 2, 2),), warmup=10, rate=2.0, last=0.1)
-    rates = [recipe.learning_rate(step) for step in range(111)]
+    recipe = replace(TOY, stages=(CurriculumStage(110, 2, 2),), warmup=10, rate=2.0, last=0.1)
+    rates = [recipe.compute_rate(step) for step in range(111)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[9] == rates[10] == pytest.approx(2.0)
     assert rates[60] == pytest.approx((2.0 + 0.2) / 2)
@@ -63,7 +63,7 @@ def test_the_rate_climbs_then_falls_as_a_cosine():
 
 def test_matrices_decay_and_nothing_else_does():
     net = Cut3r(SIZES)
-    decaying, others = (group["params"] for group in groups(net, 0.05))
+    decaying, others = (group["params"] for group in split_parameters(net, 0.05))
     assert len(decaying) + len(others) == len(list(net.parameters()))
     assert all(parameter.dim() > 1 for parameter in decaying)
     assert any(parameter is net.pose_token for parameter in others)
@@ -72,7 +72,7 @@ def test_matrices_decay_and_nothing_else_does():
 @has_muon
 def test_muon_takes_the_matrices_and_adamw_the_rest():
     net = Cut3r(replace(SIZES, head="dpt"))
-    first, second = muon(net, 1e-3, 0.05)
+    first, second = make_muon(net, 1e-3, 0.05)
     (matrices,), (kernels, rest) = first.param_groups, second.param_groups
     assert isinstance(first, torch.optim.Muon)
     assert isinstance(second, torch.optim.AdamW)
@@ -85,7 +85,7 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
 
 def test_adamw_takes_every_parameter_once():
     net = Cut3r(SIZES)
-    (only,) = adamw(net, 1e-3, 0.05)
+    (only,) = make_adamw(net, 1e-3, 0.05)
     taken = [id(parameter) for group in only.param_groups for parameter in group["params"]]
     assert sorted(taken) == sorted(map(id, net.parameters()))
 
@@ -117,13 +117,13 @@ def test_gradients_of_all_optimizers_are_looked_at_and_cut_together(tmp_path):
 
 @pytest.mark.parametrize("recipe", [TOY, pytest.param(MUON, marks=has_muon)], ids=lambda recipe: recipe.optimizer)
 def test_the_loss_falls(tmp_path, recipe):
-    run = run_of(replace(recipe, stages=(Stage(100, 2, 2),)), tmp_path)
+    run = run_of(replace(recipe, stages=(CurriculumStage(100, 2, 2),)), tmp_path)
     (batch,) = some_batches(TOY, 1)
-    truth = Truth.of(batch.depth, batch.intrinsics, batch.poses)
-    before = losses(run.net(batch.views), truth)["total"].item()
+    truth = Truth.from_depth(batch.depth, batch.intrinsics, batch.poses)
+    before = compute_losses(run.net(batch.views), truth)["total"].item()
     for _ in range(25):
         run.advance(batch)
-    assert losses(run.net(batch.views), truth)["total"].item() < 0.7 * before
+    assert compute_losses(run.net(batch.views), truth)["total"].item() < 0.7 * before
 
 
 def test_a_run_that_stopped_goes_on_exactly(tmp_path, whole):
@@ -132,25 +132,25 @@ def test_a_run_that_stopped_goes_on_exactly(tmp_path, whole):
         run.advance(batch)
     run.save()
     assert (tmp_path / "weights.safetensors").read_bytes() != whole
-    assert train(TOY, tmp_path, **CPU).read_bytes() == whole
+    assert train_reconstruction(TOY, tmp_path, **CPU).read_bytes() == whole
 
 
 @has_muon
 def test_a_muon_run_that_stopped_goes_on_exactly(tmp_path):
-    straight = train(MUON, tmp_path / "straight", **CPU).read_bytes()
+    straight = train_reconstruction(MUON, tmp_path / "straight", **CPU).read_bytes()
     run = run_of(MUON, tmp_path / "stopped")
     for batch in some_batches(MUON, 3):
         run.advance(batch)
     run.save()
-    assert train(MUON, tmp_path / "stopped", **CPU).read_bytes() == straight
+    assert train_reconstruction(MUON, tmp_path / "stopped", **CPU).read_bytes() == straight
 
 
 def test_another_seed_trains_another_net(tmp_path, whole):
-    assert train(replace(TOY, seed=1), tmp_path, **CPU).read_bytes() != whole
+    assert train_reconstruction(replace(TOY, seed=1), tmp_path, **CPU).read_bytes() != whole
 
 
 def test_a_run_out_of_time_saves_where_it_stands(tmp_path):
-    train(TOY, tmp_path, until=0, **CPU)
+    train_reconstruction(TOY, tmp_path, until=0, **CPU)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["step"] == 1
 
 
@@ -196,43 +196,45 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, monke
 
 def test_truth_keeps_float32_whatever_the_net_computes_in(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(reconstruction, "losses", lambda said, truth: seen.append((said, truth)) or losses(said, truth))
+    monkeypatch.setattr(
+        reconstruction, "compute_losses", lambda said, truth: seen.append((said, truth)) or compute_losses(said, truth)
+    )
     (batch,) = some_batches(TOY, 1)
     run_of(TOY, tmp_path, "bf16-mixed").advance(batch)
     ((said, truth),) = seen
-    exact = Truth.of(batch.depth, batch.intrinsics, batch.poses)
+    exact = Truth.from_depth(batch.depth, batch.intrinsics, batch.poses)
     for name in ("self_points", "world_points", "poses", "length"):
         assert getattr(truth, name).dtype == torch.float32
         assert torch.equal(getattr(truth, name), getattr(exact, name))
     with torch.no_grad():
-        plain = Unrolled(run_of(TOY, tmp_path / "other").net.module.net)(batch.views)["self_points"]
+        plain = UnrolledNet(run_of(TOY, tmp_path / "other").net.module.net)(batch.views)["self_points"]
     assert not torch.equal(said["self_points"], plain), "the net was to compute in bfloat16"
 
 
 @pytest.mark.parametrize(("head", "window"), [("linear", 2), ("linear", 1), ("dpt", 2)])
 def test_what_takes_no_part_in_a_step_is_known(head, window):
-    recipe = replace(TOY, sizes=replace(SIZES, head=head), stages=(Stage(1, window, 1),), rooms=1)
+    recipe = replace(TOY, sizes=replace(SIZES, head=head), stages=(CurriculumStage(1, window, 1),), rooms=1)
     net, (batch,) = Cut3r(recipe.sizes), some_batches(recipe, 1)
-    truth = Truth.of(batch.depth, batch.intrinsics, batch.poses)
-    losses(Unrolled(net)(batch.views), truth)["total"].backward()
-    assert leaves_parameters_out(recipe) == any(parameter.grad is None for parameter in net.parameters())
+    truth = Truth.from_depth(batch.depth, batch.intrinsics, batch.poses)
+    compute_losses(UnrolledNet(net)(batch.views), truth)["total"].backward()
+    assert has_unused_parameters(recipe) == any(parameter.grad is None for parameter in net.parameters())
 
 
 def test_lines_of_steps_that_are_made_again_go(tmp_path):
     steps, held = tmp_path / "steps.csv", tmp_path / "heldout.csv"
     steps.write_text("step,total\n50,1.5\n100,1.25\n150,1.1\n200,0.")
     held.write_text("step,abs_rel\n100,0.5\n200,0.4\n")
-    Journal(tmp_path, speaks=False).resumed(100)
+    TrainingLog(tmp_path, enabled=False).drop_rows_after(100)
     assert len(table(steps)) == 4
-    Journal(tmp_path, speaks=True).resumed(100)
+    TrainingLog(tmp_path, enabled=True).drop_rows_after(100)
     assert [row["step"] for row in table(steps)] == ["50", "100"]
     assert [row["step"] for row in table(held)] == ["100"]
 
 
 def test_a_file_of_older_columns_gets_the_new_ones(tmp_path):
     (tmp_path / "heldout.csv").write_text("step,old\n50,1.5\n")
-    Journal(tmp_path, speaks=True).scored(100, {"new": 2.0, "old": 3.0})
-    Journal(tmp_path, speaks=True).scored(150, {"new": 2.5})
+    TrainingLog(tmp_path, enabled=True).log_scores(100, {"new": 2.0, "old": 3.0})
+    TrainingLog(tmp_path, enabled=True).log_scores(150, {"new": 2.5})
     assert table(tmp_path / "heldout.csv") == [
         {"step": "50", "old": "1.5", "new": ""}, {"step": "100", "old": "3", "new": "2"},
         {"step": "150", "old": "", "new": "2.5"},
@@ -255,7 +257,7 @@ def test_the_command_trains_a_net_that_the_package_runs(tmp_path, capsys):
 
 
 def test_no_scores_where_nothing_is_held_out(tmp_path):
-    train(TOY, tmp_path, until=0, **CPU)
+    train_reconstruction(TOY, tmp_path, until=0, **CPU)
     assert not (tmp_path / "heldout.csv").exists()
 
 
@@ -266,19 +268,19 @@ from itertools import islice
 from pathlib import Path
 import torch
 from training_toys import CPU, SIZES, TOY
-from moonseg3r_core.training.common.engine import engine
-from moonseg3r_core.training.reconstruction.recipe import Stage
-from moonseg3r_core.training.reconstruction.train import ReconstructionRun, train
-from moonseg3r_core.training.data.stream import Stream
+from moonseg3r_core.training.common.engine import make_fabric
+from moonseg3r_core.training.reconstruction.recipe import CurriculumStage
+from moonseg3r_core.training.reconstruction.train import ReconstructionRun, train_reconstruction
+from moonseg3r_core.training.data.stream import ClipStream
 
-out, fabric = Path(sys.argv[1]), engine("cpu", "32-true", TOY.seed)
+out, fabric = Path(sys.argv[1]), make_fabric("cpu", "32-true", TOY.seed)
 run = ReconstructionRun(fabric, TOY, out / "even")
-for batch in islice(Stream(TOY, fabric.device, 0, 0, fabric.global_rank, fabric.world_size), 2):
+for batch in islice(ClipStream(TOY, fabric.device, 0, 0, fabric.global_rank, fabric.world_size), 2):
     run.advance(batch)
 torch.save((batch.views, run.net.state_dict(), run.averaged.state_dict()), out / f"{fabric.global_rank}.pt")
 # A head that leaves parameters out; then clocks that do not agree.
-train(replace(TOY, sizes=replace(SIZES, head="dpt"), stages=(Stage(1, 1, 2), Stage(1, 2, 2))), out / "dense", **CPU)
-train(TOY, out / "clocks", **CPU, until=0.0 if fabric.is_global_zero else float("inf"))
+train_reconstruction(replace(TOY, sizes=replace(SIZES, head="dpt"), stages=(CurriculumStage(1, 1, 2), CurriculumStage(1, 2, 2))), out / "dense", **CPU)
+train_reconstruction(TOY, out / "clocks", **CPU, until=0.0 if fabric.is_global_zero else float("inf"))
 """
 
 

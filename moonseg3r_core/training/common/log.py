@@ -28,6 +28,10 @@ class TrainingLog:
         self.folder, self.enabled = folder, enabled
         self._reset()
 
+    def _reset(self) -> None:
+        self._sums: dict[str, float | Tensor] = {}
+        self._steps, self._skipped, self._frames, self._since = 0, 0, 0, time.monotonic()
+
     def log_step(
         self,
         step: int,
@@ -75,10 +79,6 @@ class TrainingLog:
         """Print a line on the terminal."""
         if self.enabled:
             print(text, flush=True)
-
-    def _reset(self) -> None:
-        self._sums: dict[str, float | Tensor] = {}
-        self._steps, self._skipped, self._frames, self._since = 0, 0, 0, time.monotonic()
 
     def _write(self, name: str, row: Mapping[str, float]) -> None:
         if not self.enabled:

@@ -8,23 +8,23 @@ from torch import Tensor
 _MIRROR = (-1.0, 1.0, 1.0)
 
 
-def look(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Images (B, T, H, W, 3) uint8 as a net takes them: (B, T, 3, H, W) float32 in [-1, 1], each clip by a camera of its own.
 
     Random numbers come from `generator`, a CPU's, so that a seed gives the same looks on every device.
     """
-    draw = _Draw(len(images), generator, images.device)
+    sampler = _Sampler(len(images), generator, images.device)
     x = images.permute(0, 1, 4, 2, 3).float() / 255
-    x = _colored(x, draw)
-    x = torch.lerp(x, _blurred(x, draw), draw.chance(0.6))
+    x = _change_colors(x, sampler)
+    x = torch.lerp(x, _blur(x, sampler), sampler.sample_mask(0.6))
     wobble = 1 + 0.06 * torch.randn(*x.shape[:2], 1, 1, 1, generator=generator).to(x)
     x = (x * wobble).clamp(0, 1)
     grain = torch.randn((*x.shape[:2], 1, *x.shape[3:]), generator=generator).to(x)
-    x = x + grain * draw.between(0.0, 0.05) * draw.chance(0.7)
+    x = x + grain * sampler.sample_between(0.0, 0.05) * sampler.sample_mask(0.7)
     return x.clamp(0, 1) * 2 - 1
 
 
-def mirrored(images: Tensor, depth: Tensor, poses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def mirror(images: Tensor, depth: Tensor, poses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Clips seen in a mirror: images (..., H, W, 3) and depth (..., H, W) left for right, poses (..., 4, 4) to match.
 
     The principal point must lie in the middle, as it does in rendered clips.
@@ -33,42 +33,42 @@ def mirrored(images: Tensor, depth: Tensor, poses: Tensor) -> tuple[Tensor, Tens
     return images.flip(-2), depth.flip(-1), flip @ poses @ flip
 
 
-class _Draw:
+class _Sampler:
     """Random numbers, one per clip, shaped to be multiplied with pictures."""
 
     def __init__(self, clips: int, generator: torch.Generator, device: torch.device) -> None:
         self.clips, self.generator, self.device = clips, generator, device
 
-    def between(self, low: float, high: float, channels: int = 1) -> Tensor:
+    def sample_between(self, low: float, high: float, channels: int = 1) -> Tensor:
         numbers = torch.rand(self.clips, 1, channels, 1, 1, generator=self.generator)
         return (low + (high - low) * numbers).to(self.device)
 
-    def chance(self, share: float) -> Tensor:
+    def sample_mask(self, share: float) -> Tensor:
         return (torch.rand(self.clips, 1, 1, 1, 1, generator=self.generator) < share).float().to(self.device)
 
 
-def _colored(x: Tensor, draw: _Draw) -> Tensor:
+def _change_colors(x: Tensor, sampler: _Sampler) -> Tensor:
     """Gamma, exposure, white balance, saturation, contrast; at times the channels change places."""
     gray = x.mean(2, keepdim=True)
-    x = torch.lerp(gray, x, draw.between(0.0, 1.5))
-    order = torch.stack([torch.randperm(3, generator=draw.generator) for _ in range(draw.clips)]).to(x.device)
+    x = torch.lerp(gray, x, sampler.sample_between(0.0, 1.5))
+    order = torch.stack([torch.randperm(3, generator=sampler.generator) for _ in range(sampler.clips)]).to(x.device)
     swapped = x.gather(2, order[:, None, :, None, None].expand_as(x))
-    x = torch.lerp(x, swapped, draw.chance(0.35))
-    x = x.clamp(1e-4, 1) ** torch.exp(draw.between(-0.5, 0.5))
-    x = x * torch.exp(draw.between(-0.45, 0.35)) * torch.exp(draw.between(-0.15, 0.15, channels=3))
-    return ((x - 0.5) * draw.between(0.7, 1.2) + 0.5 + draw.between(-0.06, 0.06)).clamp(0, 1)
+    x = torch.lerp(x, swapped, sampler.sample_mask(0.35))
+    x = x.clamp(1e-4, 1) ** torch.exp(sampler.sample_between(-0.5, 0.5))
+    x = x * torch.exp(sampler.sample_between(-0.45, 0.35)) * torch.exp(sampler.sample_between(-0.15, 0.15, channels=3))
+    return ((x - 0.5) * sampler.sample_between(0.7, 1.2) + 0.5 + sampler.sample_between(-0.06, 0.06)).clamp(0, 1)
 
 
-def _blurred(x: Tensor, draw: _Draw) -> Tensor:
+def _blur(x: Tensor, sampler: _Sampler) -> Tensor:
     """Through a lens out of focus by up to a pixel, along rows and columns; one of them more where the camera moves."""
     for axis in (-1, -2):
-        side = draw.between(0.0, 0.25)  # a three-tap kernel (s, 1 - 2s, s), twice
+        side = sampler.sample_between(0.0, 0.25)  # a three-tap kernel (s, 1 - 2s, s), twice
         for _ in range(2):
-            x = x + side * (_shifted(x, 1, axis) + _shifted(x, -1, axis) - 2 * x)
+            x = x + side * (_shift(x, 1, axis) + _shift(x, -1, axis) - 2 * x)
     return x
 
 
-def _shifted(x: Tensor, by: int, axis: int) -> Tensor:
+def _shift(x: Tensor, by: int, axis: int) -> Tensor:
     """A picture moved by a pixel, its border repeated."""
     size = x.shape[axis]
     if by > 0:

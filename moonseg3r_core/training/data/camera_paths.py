@@ -11,33 +11,33 @@ from moonseg3r_core.synthetic.layout import CELL, compute_free_plan, keep_larges
 from moonseg3r_core.synthetic.scene import Scene
 
 _MARGINS = (0.35, 0.25, 0.15)  # metres kept from everything, the widest that leaves some floor
-_SWIFTEST = np.deg2rad(9.0)  # a turn of the view from one frame to the next, at most
+_MAX_TURN = np.deg2rad(9.0)  # a turn of the view from one frame to the next, at most
 Gaze = Callable[[Scene, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-def wander(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
+def sample_camera_path(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
     """Poses world_from_camera (frames, 4, 4) float64, OpenCV axes, of a smooth path that keeps off the furniture.
 
     Pace (1 to 15 cm a frame), height (0.4 to 1.9 m), manner of looking, tilt and tremble are drawn at random.
     """
-    plan = _places(scene, frames, float(np.exp(rng.uniform(np.log(0.01), np.log(0.15)))), rng)
-    height = np.clip(rng.uniform(0.4, 1.75) + rng.uniform(0.0, 0.15) * drift(frames, rng, 12), 0.3, 1.95)
+    plan = _sample_positions(scene, frames, float(np.exp(rng.uniform(np.log(0.01), np.log(0.15)))), rng)
+    height = np.clip(rng.uniform(0.4, 1.75) + rng.uniform(0.0, 0.15) * sample_drift(frames, rng, 12), 0.3, 1.95)
     where = np.concatenate((plan, height[:, None]), axis=-1)
     yaw, pitch = _GAZES[int(rng.integers(len(_GAZES)))](scene, where, rng)
-    yaw, pitch = _slowed(yaw), _slowed(pitch).clip(-1.2, 0.6)
-    roll = np.deg2rad(rng.uniform(0, 5)) * drift(frames, rng, 15)
+    yaw, pitch = _limit_turns(yaw), _limit_turns(pitch).clip(-1.2, 0.6)
+    roll = np.deg2rad(rng.uniform(0, 5)) * sample_drift(frames, rng, 15)
     tremble = np.deg2rad(rng.uniform(0, 0.6)) * rng.normal(size=(2, frames))
-    return looking(where, yaw + tremble[0], pitch + tremble[1], roll)
+    return make_poses(where, yaw + tremble[0], pitch + tremble[1], roll)
 
 
-def drift(frames: int, rng: np.random.Generator, period: float) -> np.ndarray:
+def sample_drift(frames: int, rng: np.random.Generator, period: float) -> np.ndarray:
     """(frames,) smooth noise of unit spread that changes over about `period` frames."""
     pad = int(3 * period) + 1
     noise = ndimage.gaussian_filter1d(rng.normal(size=frames + 2 * pad), period / 2)[pad : pad + frames]
     return noise * np.sqrt(period * np.sqrt(np.pi))
 
 
-def looking(where: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
+def make_poses(where: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """(F, 4, 4) poses of cameras at (F, 3) that look along yaw and pitch, then roll about their own axis."""
     zero = np.zeros_like(yaw)
     forward = np.stack((np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)), -1)
@@ -50,14 +50,14 @@ def looking(where: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndar
     return poses
 
 
-def _places(scene: Scene, frames: int, pace: float, rng: np.random.Generator) -> np.ndarray:
+def _sample_positions(scene: Scene, frames: int, pace: float, rng: np.random.Generator) -> np.ndarray:
     """(frames, 2) places on the free floor: straight on with a wandering heading, aside where something stands."""
     half = np.array(scene.size[:2]) / 2
-    free = _floor(scene, half)
+    free = _find_floor(scene, half)
     rows, columns = np.nonzero(free)
     start = int(rng.integers(len(rows)))
     at = np.array([columns[start], rows[start]]) * CELL + CELL / 2 - half
-    heading, swing = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.2) * drift(frames, rng, 6)
+    heading, swing = rng.uniform(0, 2 * np.pi), rng.uniform(0.02, 0.2) * sample_drift(frames, rng, 6)
     side, places = float(rng.choice([-1, 1])), []
     for turn in swing:
         heading += turn
@@ -71,7 +71,7 @@ def _places(scene: Scene, frames: int, pace: float, rng: np.random.Generator) ->
     return ndimage.gaussian_filter1d(np.array(places), 2.0, axis=0, mode="nearest")
 
 
-def _floor(scene: Scene, half: np.ndarray) -> np.ndarray:
+def _find_floor(scene: Scene, half: np.ndarray) -> np.ndarray:
     """Where a camera may be, on a plan of 5 cm cells; a room without such a place is looked at from its middle."""
     for margin in _MARGINS:
         free = keep_largest(compute_free_plan(half[0], half[1], scene.blocks, margin))
@@ -81,49 +81,49 @@ def _floor(scene: Scene, half: np.ndarray) -> np.ndarray:
     return free
 
 
-def _slowed(angle: np.ndarray) -> np.ndarray:
+def _limit_turns(angle: np.ndarray) -> np.ndarray:
     """Angles (F,) that change by no more than a hand turns a camera, smoothed."""
-    steps = np.clip(np.diff(np.unwrap(angle)), -_SWIFTEST, _SWIFTEST)
+    steps = np.clip(np.diff(np.unwrap(angle)), -_MAX_TURN, _MAX_TURN)
     return ndimage.gaussian_filter1d(np.concatenate((angle[:1], angle[0] + np.cumsum(steps))), 1.5, mode="nearest")
 
 
-def _ahead(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _look_ahead(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """As a robot looks: along its way, or at a fixed angle to it."""
     steps = np.gradient(where[:, :2], axis=0)
     aside = rng.choice([0, 0, np.pi / 2, -np.pi / 2, np.pi]) + rng.normal(0, 0.3)
-    pitch = np.full(len(where), rng.uniform(-0.6, 0.1)) + 0.05 * drift(len(where), rng, 10)
+    pitch = np.full(len(where), rng.uniform(-0.6, 0.1)) + 0.05 * sample_drift(len(where), rng, 10)
     return np.unwrap(np.arctan2(steps[:, 1], steps[:, 0])) + aside, pitch
 
 
-def _pan(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _turn_around(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Turning on, at a pace that varies."""
-    rate = np.deg2rad(rng.uniform(-5, 5)) + np.deg2rad(rng.uniform(0, 3)) * drift(len(where), rng, 12)
-    pitch = rng.uniform(-0.7, 0.15) + rng.uniform(0, 0.25) * drift(len(where), rng, 14)
+    rate = np.deg2rad(rng.uniform(-5, 5)) + np.deg2rad(rng.uniform(0, 3)) * sample_drift(len(where), rng, 12)
+    pitch = rng.uniform(-0.7, 0.15) + rng.uniform(0, 0.25) * sample_drift(len(where), rng, 14)
     return rng.uniform(0, 2 * np.pi) + np.cumsum(rate), pitch
 
 
-def _things(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _look_at_objects(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """From thing to thing, staying on each for a while."""
     centers = scene.primitives.center.numpy().astype(np.float64)
     if not len(centers):
-        return _pan(scene, where, rng)
+        return _turn_around(scene, where, rng)
     stay = int(rng.integers(10, 40))
     chosen = centers[rng.integers(len(centers), size=len(where) // stay + 2)]
     target = np.repeat(chosen, stay, axis=0)[int(rng.integers(stay)) :][: len(where)]
-    return _towards(where, ndimage.gaussian_filter1d(target, stay / 5, axis=0, mode="nearest"))
+    return _compute_angles(where, ndimage.gaussian_filter1d(target, stay / 5, axis=0, mode="nearest"))
 
 
-def _around(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _look_at_place(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """At one place in the room all the time, as one walks round a table."""
     half = np.array(scene.size[:2]) / 2
     target = np.array([*rng.uniform(-0.6, 0.6, 2) * half, rng.uniform(0.2, 1.2)])
-    return _towards(where, np.tile(target, (len(where), 1)))
+    return _compute_angles(where, np.tile(target, (len(where), 1)))
 
 
-def _towards(where: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _compute_angles(where: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     away = target - where
     flat = np.hypot(away[:, 0], away[:, 1])
     return np.unwrap(np.arctan2(away[:, 1], away[:, 0])), np.arctan2(away[:, 2], flat.clip(0.6))
 
 
-_GAZES: tuple[Gaze, ...] = (_ahead, _pan, _things, _things, _around)
+_GAZES: tuple[Gaze, ...] = (_look_ahead, _turn_around, _look_at_objects, _look_at_objects, _look_at_place)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from moonseg3r_core.synthetic import Renderer, furnish, walk
 from moonseg3r_core.synthetic.scene import Scene
 from moonseg3r_core.synthetic.sequence import make_intrinsics
-from moonseg3r_core.training.data.camera_paths import wander
+from moonseg3r_core.training.data.camera_paths import sample_camera_path
 
 FIRST_SEED = 1_000_000  # rooms of lower seeds are held out: nothing is trained on them
 _WALKS = 0.25  # share of clips along a walk as the demo and the tests take it
@@ -35,7 +35,7 @@ def make_clip(seed: int, frames: int, height: int, width: int, device: torch.dev
     """The clip of a seed: its room, path and field of view (50 to 90 degrees, left to right), drawn on a device."""
     rng = np.random.default_rng((seed, 23))
     scene = furnish(seed)
-    poses = _walked(scene, frames, rng) if rng.random() < _WALKS else wander(scene, frames, rng)
+    poses = _sample_walk(scene, frames, rng) if rng.random() < _WALKS else sample_camera_path(scene, frames, rng)
     intrinsics = make_intrinsics(height, width, float(rng.uniform(50, 90)))
     world_from_camera = torch.from_numpy(poses).float()
     renderer = Renderer(scene, torch.device(device))
@@ -58,7 +58,7 @@ class Clips(Dataset[Clip]):
         return make_clip(self.first + number * self.ranks, self.frames, *self.size)
 
 
-def _walked(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
+def _sample_walk(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
     """A part of a walk round the room."""
     lap = int(rng.integers(*_LAPS))
     poses = np.stack([pose.numpy() for pose in walk(scene, max(lap, frames), int(rng.integers(1 << 31)))])

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from moonseg3r_core.synthetic import Renderer, furnish
 from moonseg3r_core.synthetic.sequence import make_intrinsics
-from moonseg3r_core.training.data.augment import look
-from moonseg3r_core.training.data.camera_paths import wander
+from moonseg3r_core.training.data.augment import augment
+from moonseg3r_core.training.data.camera_paths import sample_camera_path
 from moonseg3r_core.training.data.clips import FIRST_SEED
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 
@@ -34,7 +34,7 @@ def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
     """The pictures of a seed: its room, path and field of view (50 to 90 degrees, left to right)."""
     rng = np.random.default_rng((seed, 29))
     scene = furnish(seed)
-    poses = torch.from_numpy(wander(scene, frames * _APART, rng)[::_APART]).float()
+    poses = torch.from_numpy(sample_camera_path(scene, frames * _APART, rng)[::_APART]).float()
     size = round(height * _FINER), round(width * _FINER)
     intrinsics = make_intrinsics(*size, float(rng.uniform(50, 90)))
     renderer = Renderer(scene, torch.device("cpu"))
@@ -53,23 +53,23 @@ class PictureStream:
 
     def __init__(self, recipe: MaskRecipe, first: int = 0) -> None:
         self.recipe, self.number = recipe, first
-        self._entered = entered(recipe, first)
+        self._entered = count_entered_rooms(recipe, first)
         rooms = range(self._entered - recipe.rooms, self._entered)
-        self._pool = deque((self._room(number) for number in rooms), maxlen=recipe.rooms)
+        self._pool = deque((self._make_room(number) for number in rooms), maxlen=recipe.rooms)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         while self.number < self.recipe.steps:
-            while self._entered < entered(self.recipe, self.number):
-                self._pool.append(self._room(self._entered))
+            while self._entered < count_entered_rooms(self.recipe, self.number):
+                self._pool.append(self._make_room(self._entered))
                 self._entered += 1
-            yield self._batch()
+            yield self._make_batch()
             self.number += 1
 
-    def _room(self, number: int) -> Pictures:
+    def _make_room(self, number: int) -> Pictures:
         recipe = self.recipe
         return make_pictures(FIRST_SEED * (1 + recipe.seed) + number, recipe.frames, recipe.height, recipe.width)
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
+    def _make_batch(self) -> tuple[Tensor, Tensor]:
         mixed = np.random.SeedSequence((self.recipe.seed, self.number)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
         rooms = torch.randperm(len(self._pool), generator=generator)[: self.recipe.batch].tolist()
@@ -78,9 +78,9 @@ class PictureStream:
         ids = torch.stack([self._pool[room].ids[frame] for room, frame in zip(rooms, frames, strict=True)])
         flip = torch.rand(len(rooms), 1, 1, generator=generator) < 0.5
         images = torch.where(flip[..., None], images.flip(2), images)
-        return look(images[:, None], generator)[:, 0], torch.where(flip, ids.flip(2), ids)
+        return augment(images[:, None], generator)[:, 0], torch.where(flip, ids.flip(2), ids)
 
 
-def entered(recipe: MaskRecipe, step: int) -> int:
+def count_entered_rooms(recipe: MaskRecipe, step: int) -> int:
     """How many rooms have entered the pool before a step: as many as give every picture its visits."""
     return recipe.rooms + int(step * recipe.batch / (recipe.frames * recipe.visits))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from torch.utils.data import DataLoader, Subset
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.runtime.interrupt import ignore_sigint
-from moonseg3r_core.training.data.augment import look, mirrored
+from moonseg3r_core.training.data.augment import augment, mirror
 from moonseg3r_core.training.data.clips import Clip, Clips
-from moonseg3r_core.training.reconstruction.recipe import Recipe, Stage
+from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
 
 _STRIDES = range(1, 9)  # frames from one of a window to the next, as far as a clip allows: near views and far ones
 
@@ -30,47 +31,53 @@ class Batch:
     poses: Tensor
 
 
-class Stream:
+class ClipStream:
     """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
 
     `workers` processes render ahead, each on a core; with none, this one does. Batches lie on `device`.
     """
 
     def __init__(
-        self, recipe: Recipe, device: torch.device, first: int = 0, workers: int = 1, rank: int = 0, ranks: int = 1
+        self,
+        recipe: ReconstructionRecipe,
+        device: torch.device,
+        first: int = 0,
+        workers: int = 1,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         if workers < 0:
             raise InputError(f"workers must be 0 or more, got {workers}; 0 renders rooms in the training process.")
         self.recipe, self.device, self.number, self.rank = recipe, device, first, rank
-        begin, end = entered(recipe, first), entered(recipe, recipe.steps)
+        begin, end = count_entered_clips(recipe, first), count_entered_clips(recipe, recipe.steps)
         clips = Clips(recipe.seed, recipe.clip, (recipe.height, recipe.width), rank, ranks)
         numbers = Subset(clips, range(begin - recipe.rooms, end))
         with ignore_sigint():
-            self._clips = iter(_loader(numbers, workers))
+            self._clips = iter(_make_loader(numbers, workers))
         self._pool: deque[Clip] = deque((next(self._clips) for _ in range(recipe.rooms)), maxlen=recipe.rooms)
         self._entered = begin
 
     def __iter__(self) -> Iterator[Batch]:
         while self.number < self.recipe.steps:
-            while self._entered < entered(self.recipe, self.number):
+            while self._entered < count_entered_clips(self.recipe, self.number):
                 self._pool.append(next(self._clips))
                 self._entered += 1
-            yield self._batch()
+            yield self._make_batch()
             self.number += 1
 
-    def _batch(self) -> Batch:
-        generator = torch.Generator().manual_seed(mixed(self.recipe.seed, self.rank, self.number))
-        stage = self.recipe.stage(self.number)
+    def _make_batch(self) -> Batch:
+        generator = torch.Generator().manual_seed(mix_seeds(self.recipe.seed, self.rank, self.number))
+        stage = self.recipe.find_stage(self.number)
         chosen = torch.randperm(len(self._pool), generator=generator)[: stage.batch].tolist()
-        clips = [_window(self._pool[index], stage, generator) for index in chosen]
+        clips = [_cut_window(self._pool[index], stage, generator) for index in chosen]
         images, depth, poses, intrinsics = (
             torch.stack(parts).to(self.device, non_blocking=True)
             for parts in zip(*((c.images, c.depth, c.poses, c.intrinsics) for c in clips), strict=True)
         )
-        return Batch(look(images, generator), depth.float(), intrinsics, poses)
+        return Batch(augment(images, generator), depth.float(), intrinsics, poses)
 
 
-def entered(recipe: Recipe, step: int) -> int:
+def count_entered_clips(recipe: ReconstructionRecipe, step: int) -> int:
     """How many clips have entered the pool before a step: as many as give every frame its visits."""
     frames, left = 0, step
     for stage in recipe.stages:
@@ -79,39 +86,46 @@ def entered(recipe: Recipe, step: int) -> int:
     return recipe.rooms + int(frames / (recipe.clip * recipe.visits))
 
 
-def _window(clip: Clip, stage: Stage, generator: torch.Generator) -> Clip:
+def _cut_window(clip: Clip, stage: CurriculumStage, generator: torch.Generator) -> Clip:
     """Some frames of a clip: from a random one on, forwards or backwards, every first to eighth, at times mirrored."""
     frames = len(clip.images)
     strides = [s for s in _STRIDES if (stage.window - 1) * s < frames]
-    stride = strides[_below(len(strides), generator)]
+    stride = strides[_sample_below(len(strides), generator)]
     span = (stage.window - 1) * stride
-    rows = _below(frames - span, generator) + stride * torch.arange(stage.window)
-    rows = rows.flip(0) if _below(2, generator) else rows
+    rows = _sample_below(frames - span, generator) + stride * torch.arange(stage.window)
+    rows = rows.flip(0) if _sample_below(2, generator) else rows
     images, depth, poses = clip.images[rows], clip.depth[rows], clip.poses[rows]
-    if _below(2, generator):
-        images, depth, poses = mirrored(images, depth, poses)
+    if _sample_below(2, generator):
+        images, depth, poses = mirror(images, depth, poses)
     return Clip(images, depth, poses, clip.intrinsics)
 
 
-def mixed(*numbers: int) -> int:
+def mix_seeds(*numbers: int) -> int:
     """A seed made of several."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _below(count: int, generator: torch.Generator) -> int:
+def _sample_below(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (1,), generator=generator))
 
 
-def _loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
+def _make_loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
     """Clips one by one, in order."""
-    ahead = {"prefetch_factor": 8, "multiprocessing_context": "spawn"} if workers else {}
-    return DataLoader(clips, batch_size=None, num_workers=workers, worker_init_fn=_alone, collate_fn=_same, **ahead)  # type: ignore[arg-type]
+    ahead: Any = {"prefetch_factor": 8, "multiprocessing_context": "spawn"} if workers else {}
+    return DataLoader(
+        clips,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=_use_one_thread,
+        collate_fn=_return_clip,
+        **ahead,
+    )
 
 
-def _alone(_number: int) -> None:
+def _use_one_thread(_number: int) -> None:
     """A worker computes on one thread: there are as many workers as cores are to spare."""
     torch.set_num_threads(1)
 
 
-def _same(clip: Clip) -> Clip:
+def _return_clip(clip: Any) -> Any:
     return clip

@@ -14,7 +14,7 @@ from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.ops.pooling import paint_labels
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training.reconstruction.heldout import FIRST
+from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 SMALLEST = 100  # pixels of an object that counts
@@ -29,18 +29,18 @@ _AS_SHIPPED = {"min_area": MasksConfig().min_area} | {
 class HeldOutMasks:
     """Some pictures of walks through held-out rooms, 320 x 240, kept in memory."""
 
-    def __init__(self, rooms: int, frames: int, first: int = FIRST) -> None:
-        self.pictures = [picture for number in range(rooms) for picture in _pictures(first + number, frames)]
+    def __init__(self, rooms: int, frames: int, first: int = FIRST_HELD_OUT_SEED) -> None:
+        self.pictures = [picture for number in range(rooms) for picture in _render_pictures(first + number, frames)]
 
-    def scores(self, net: MaskNet) -> dict[str, float]:
+    def compute_scores(self, net: MaskNet) -> dict[str, float]:
         """As `score`, of a net's masks."""
         masks = NanoMasks(net.eval(), **_AS_SHIPPED)
-        found = score(masks, self.pictures)
+        found = compute_scores(masks, self.pictures)
         net.train()
         return found
 
 
-def score(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...]]]) -> dict[str, float]:
+def compute_scores(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...]]]) -> dict[str, float]:
     """Over all objects in pictures (frame, ids, ids of the structure): the mean of the best IoU that a mask has with
     it, and the share of objects where that is above a half; then both of the structure (floor, walls, ceiling).
     """
@@ -48,7 +48,7 @@ def score(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...
     structure: list[float] = []
     for frame, ids, fixed in pictures:
         proposals = masks(frame, Geometry.empty(*frame.size))
-        for number, iou in best_ious(paint_labels(proposals), ids).items():
+        for number, iou in compute_best_ious(paint_labels(proposals), ids).items():
             (structure if number in fixed else things).append(iou)
     return {
         "iou": float(np.mean(things)), "found": float(np.mean(np.array(things) > 0.5)),
@@ -56,7 +56,7 @@ def score(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...
     }  # fmt: skip
 
 
-def best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
+def compute_best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
     """Id -> the best IoU that a label has with it, of ids (H, W) > 0 with SMALLEST pixels or more."""
     pairs, both = torch.stack((ids.flatten().long(), labels.flatten().long())).unique(dim=1, return_counts=True)
     areas, covered = torch.bincount(ids.flatten()), torch.bincount(labels.flatten().long())
@@ -66,7 +66,7 @@ def best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
     return {number: float(iou[pairs[0] == number].max()) for number in counted}
 
 
-def _pictures(seed: int, frames: int) -> list[tuple[Frame, Tensor, tuple[int, ...]]]:
+def _render_pictures(seed: int, frames: int) -> list[tuple[Frame, Tensor, tuple[int, ...]]]:
     walked = SyntheticSequence(seed, _WALK)
     chosen = np.linspace(0, len(walked) - 1, frames + 1).astype(int)[:-1].tolist()
     return [(walked[index], walked.render_ids(index), walked.scene.structure_ids) for index in chosen]

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from moonseg3r_core.masks.affinities import OFFSETS
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
-from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
-from moonseg3r_core.training.common.optimizers import adamw
+from moonseg3r_core.training.common.optimizers import make_adamw
 from moonseg3r_core.training.data.pictures import PictureStream
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import HeldOutMasks
@@ -31,10 +31,10 @@ def train_masks(
 
     Raises InputError for a folder whose checkpoint is damaged or of another recipe.
     """
-    run = MaskRun(engine(device, precision, recipe.seed), recipe, folder)
-    if run.finished():
+    run = MaskRun(make_fabric(device, precision, recipe.seed), recipe, folder)
+    if run.is_complete():
         return run.weights
-    scores = HeldOutMasks(recipe.held, recipe.held_frames).scores if run.keeps_score else None
+    scores = HeldOutMasks(recipe.held, recipe.held_frames).compute_scores if run.scores_held_out else None
     return run.train(PictureStream(recipe, run.step), scores, until)
 
 
@@ -43,20 +43,20 @@ class MaskRun(Run[MaskNet]):
 
     def __init__(self, fabric: Any, recipe: MaskRecipe, folder: Path) -> None:
         net = MaskNet(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(fabric, recipe, folder, net, adamw(net, recipe.rate, recipe.decay, _BETAS))
+        super().__init__(fabric, recipe, folder, net, make_adamw(net, recipe.rate, recipe.decay, _BETAS))
 
     def advance(self, batch: tuple[Tensor, Tensor]) -> None:
         images, ids = (part.to(self.fabric.device) for part in batch)
-        loss = affinity_loss(self.net(images.contiguous(memory_format=torch.channels_last)), ids)
-        self.learn(loss, {"loss": loss}, (len(ids), 1))
+        loss = compute_affinity_loss(self.net(images.contiguous(memory_format=torch.channels_last)), ids)
+        self.optimize(loss, {"loss": loss}, (len(ids), 1))
 
     def write(self, path: Path) -> None:
         write_mask_net(path, self.average)
 
 
-def affinity_loss(logits: Tensor, ids: Tensor) -> Tensor:
+def compute_affinity_loss(logits: Tensor, ids: Tensor) -> Tensor:
     """Mean cross entropy of logits (B, C, H, W) with what ids (B, H, W) say of each pair; small objects count more."""
-    counts = weights(ids)
+    counts = compute_pixel_weights(ids)
     total, count = logits.new_zeros(()), logits.new_zeros(())
     for channel, (down, right) in zip(logits.unbind(1), OFFSETS, strict=True):
         height, width = max(ids.shape[1] - down, 0), max(ids.shape[2] - right, 0)
@@ -68,7 +68,7 @@ def affinity_loss(logits: Tensor, ids: Tensor) -> Tensor:
     return total / count
 
 
-def weights(ids: Tensor) -> Tensor:
+def compute_pixel_weights(ids: Tensor) -> Tensor:
     """(B, H, W) how much each pixel counts: less than in proportion to the area of its object."""
     own = ids.long() + int(ids.max() + 1) * torch.arange(len(ids), device=ids.device)[:, None, None]
     areas = torch.bincount(own.flatten()).float()

@@ -25,7 +25,7 @@ from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.scenes import Window
 from moonseg3r_core.types import Frame, Geometry, Queries, Recalled
 
-_LITTLE = 80  # pixels along the longer side of a clip's pictures
+_PICTURE_SIDE = 80  # pixels along the longer side of a clip's pictures
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,15 @@ class QueryBatch(NamedTuple):
 @torch.no_grad()
 def make_query_clip(window: Window, models: FrozenModels) -> QueryClip | None:
     """What the models say of a window; None where less than two of its frames can be used. Raises as they do."""
-    chosen, device = models.of(window), models.device
-    walked = [made for frame in window.frames if (made := _Look.of(frame.to(device), chosen, window)) is not None]
-    return _clip(walked, window) if len(walked) > 1 else None
+    chosen, device = models.prepare(window), models.device
+    walked = [
+        made for frame in window.frames if (made := _FrameOutputs.compute(frame.to(device), chosen, window)) is not None
+    ]
+    return _assemble_clip(walked, window) if len(walked) > 1 else None
 
 
 @dataclass(frozen=True)
-class _Look:
+class _FrameOutputs:
     """One frame through the frozen models."""
 
     frame: Frame
@@ -96,14 +98,14 @@ class _Look:
     features: Any
 
     @classmethod
-    def of(cls, frame: Frame, chosen: dict[str, Any], window: Window) -> _Look | None:
+    def compute(cls, frame: Frame, chosen: dict[str, Any], window: Window) -> _FrameOutputs | None:
         reconstruction, memory = chosen["reconstruction"], chosen["memory"]
         try:
             geometry = reconstruction(frame)
             proposals = chosen["masks"](frame, geometry)
         except FrameRejected:
             return None
-        geometry = reconstruction.add_features(moved(geometry, window.motion))
+        geometry = reconstruction.add_features(move_world(geometry, window.motion))
         recalled = memory.recall(geometry)
         queries = chosen["lift"](proposals, geometry)
         numbers = torch.arange(len(queries), dtype=torch.float32) + memory.bank.end
@@ -111,13 +113,13 @@ class _Look:
         return cls(frame, geometry, queries, recalled, frame_features(chosen["features"](frame, geometry), geometry))
 
 
-def moved(geometry: Geometry, motion: Tensor) -> Geometry:
+def move_world(geometry: Geometry, motion: Tensor) -> Geometry:
     """The same in a world moved by a rigid motion (4, 4): no query may live on where a recording's origin happens to be."""
     points = torch.where(geometry.valid[..., None], transform(geometry.points, motion), 0.0)
     return dataclasses.replace(geometry, points=points, world_from_camera=motion @ geometry.world_from_camera)
 
 
-def shown_context(recalled: Recalled, h: int, w: int) -> tuple[Tensor, Tensor]:
+def compute_context(recalled: Recalled, h: int, w: int) -> tuple[Tensor, Tensor]:
     """Where each recalled query is seen (eq 10): its share (h w, Q) of each cell's pixels that show any, and the share
     (h w,) of a cell's pixels that do. A pixel whose key holds several queries shows each in equal parts.
     """
@@ -132,35 +134,35 @@ def shown_context(recalled: Recalled, h: int, w: int) -> tuple[Tensor, Tensor]:
     return keys.T @ holds / pixels.clamp(min=1)[:, None], seen.clamp(max=1)
 
 
-def _clip(looks: Sequence[_Look], window: Window) -> QueryClip:
-    sizes = {look.features.size for look in looks}
+def _assemble_clip(outputs: Sequence[_FrameOutputs], window: Window) -> QueryClip:
+    sizes = {output.features.size for output in outputs}
     if len(sizes) > 1:
         raise InputError(
             f"the images of a scene must have one size, got grids of {sorted(sizes)} cells; part the recording."
         )
     h, w = sizes.pop()
-    rows = [_context(look, t, h, w) for t, look in enumerate(looks)]
-    shares = [cell_shares(look.queries.labels, len(look.queries), h, w) for look in looks]
+    rows = [_list_context(output, t, h, w) for t, output in enumerate(outputs)]
+    shares = [cell_shares(output.queries.labels, len(output.queries), h, w) for output in outputs]
     cast = {
-        "geometric": torch.stack([look.features.geometric for look in looks]).half(),
-        "semantic": torch.stack([look.features.semantic for look in looks]).half(),
+        "geometric": torch.stack([output.features.geometric for output in outputs]).half(),
+        "semantic": torch.stack([output.features.semantic for output in outputs]).half(),
         "shares": torch.cat(shares).half(),
-        "masks": torch.tensor([len(look.queries) for look in looks]),
+        "masks": torch.tensor([len(output.queries) for output in outputs]),
         "context": torch.cat([row[0] for row in rows]).int(),
         "context_shares": torch.cat([row[1] for row in rows]).half(),
         "seen": torch.stack([row[2] for row in rows]).half(),
         "known": torch.cat([row[3] for row in rows]).int(),
-        "owners": torch.cat([_owners(look, window) for look in looks]),
-        "pictures": torch.stack([_little(look.frame.image) for look in looks]),
+        "owners": torch.cat([_find_owners(output, window) for output in outputs]),
+        "pictures": torch.stack([_shrink(output.frame.image) for output in outputs]),
         "size": torch.tensor([h, w]),
     }
     return QueryClip(**{name: part.cpu().contiguous() for name, part in cast.items()})
 
 
-def _context(look: _Look, t: int, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _list_context(output: _FrameOutputs, t: int, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Frame t's rows of a clip's context, context_shares, seen and known."""
-    share, seen = shown_context(look.recalled, h, w)
-    numbers = look.recalled.queries[:, 0].long() if len(look.recalled) else torch.zeros(0, dtype=torch.int64)
+    share, seen = compute_context(output.recalled, h, w)
+    numbers = output.recalled.queries[:, 0].long() if len(output.recalled) else torch.zeros(0, dtype=torch.int64)
     numbers = numbers.to(share.device)
     cell, column = share.nonzero().unbind(1)
     frame = torch.full_like(cell, t)
@@ -168,21 +170,21 @@ def _context(look: _Look, t: int, h: int, w: int) -> tuple[Tensor, Tensor, Tenso
     return torch.stack((frame, cell, numbers[column]), dim=1), share[cell, column], seen, known
 
 
-def _owners(look: _Look, window: Window) -> Tensor:
+def _find_owners(output: _FrameOutputs, window: Window) -> Tensor:
     """The object (M,) int32 that most of each mask's pixels belong to; 0 where the scene does not know."""
-    count = len(look.queries)
+    count = len(output.queries)
     if window.ids is None or not count:
         return torch.zeros(count, dtype=torch.int32)
-    labels = resample_to_image(look.queries.labels, look.geometry, look.frame.size)
-    return find_owners(labels.cpu(), window.ids(look.frame.index).cpu(), count).int()
+    labels = resample_to_image(output.queries.labels, output.geometry, output.frame.size)
+    return find_owners(labels.cpu(), window.ids(output.frame.index).cpu(), count).int()
 
 
-def _little(image: Tensor) -> Tensor:
-    step = max(1, max(image.shape[:2]) // _LITTLE)
+def _shrink(image: Tensor) -> Tensor:
+    step = max(1, max(image.shape[:2]) // _PICTURE_SIDE)
     return image[::step, ::step].contiguous()
 
 
-def cut_up(clip: QueryClip, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def cut_masks(clip: QueryClip, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The shares (m, N) of a clip's masks, some of them, by chance, cut in two by a line through one of their cells, and
     what was cut off (m, N), zero for the others.
 
@@ -201,18 +203,18 @@ def cut_up(clip: QueryClip, chance: float, generator: torch.Generator) -> tuple[
     return shares - off, off
 
 
-def batched(clips: Sequence[QueryClip], pieces: Sequence[tuple[Tensor, ...]] | None = None) -> QueryBatch:
+def make_batch(clips: Sequence[QueryClip], pieces: Sequence[tuple[Tensor, ...]] | None = None) -> QueryBatch:
     """Clips of the same models side by side, each cut to the frames of the shortest; of whose masks queries see `pieces`
     (m, N), as many of each, or all.
     """
     seen = pieces or [(clip.shares,) for clip in clips]
     frames, most = min(map(len, clips)), max(int(clip.masks.max()) for clip in clips)
     cells = max(clip.shares.shape[1] for clip in clips)
-    rows = [_rows(clip, part, frames, max(most, 1), cells) for clip, part in zip(clips, seen, strict=True)]
+    rows = [_pad_clip(clip, part, frames, max(most, 1), cells) for clip, part in zip(clips, seen, strict=True)]
     return QueryBatch(**{name: torch.stack([row[name] for row in rows]) for name in rows[0]})
 
 
-def _rows(clip: QueryClip, pieces: tuple[Tensor, ...], frames: int, most: int, cells: int) -> dict[str, Tensor]:
+def _pad_clip(clip: QueryClip, pieces: tuple[Tensor, ...], frames: int, most: int, cells: int) -> dict[str, Tensor]:
     """A clip's part of a batch of `frames`, `most` masks a frame and `cells`."""
     spare = cells - clip.shares.shape[1]
     masks = clip.masks[:frames]

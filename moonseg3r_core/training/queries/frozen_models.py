@@ -20,7 +20,7 @@ class FrozenModels:
         self.config, self.device = config, device
         self._made: dict[str, tuple[StageSpec, Any]] = {}
 
-    def of(self, window: Window) -> dict[str, Any]:
+    def prepare(self, window: Window) -> dict[str, Any]:
         """reconstruction, masks, features, memory and lift for a window, whose own masks come first; they remember nothing."""
         config = replace(self.config, device=str(self.device))
         wanted = specify_stages(resolve(config, RecordingFacts(window.masks_folder)))

@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, ReferenceNet, concatenated
 from moonseg3r_core.training.queries.clips import QueryBatch
 from moonseg3r_core.training.queries.losses import (
-    context_map,
-    distillation_loss,
-    likeness,
-    segmentation_loss,
+    compute_context_map,
+    compute_distillation_loss,
+    compute_likeness,
+    compute_segmentation_loss,
 )
 
 _SLOPE, _OFFSET = 10.0, -4.0  # where likeness begins
 
 
 class QueryLearner(nn.Module):
-    """eta and phi, which are kept, and psi with the slope and offset of likeness, which are for training alone.
+    """eta and phi, which are kept, and psi with the slope and offset of compute_likeness, which are for training alone.
 
     A batch -> the losses () by name, not weighted: seg, dist, and xseg for a net that looks at its context.
     """
@@ -33,28 +33,30 @@ class QueryLearner(nn.Module):
 
     def forward(self, batch: QueryBatch) -> dict[str, Tensor]:
         features = concatenated(batch.geometric, batch.semantic)
-        queries, reference = self.queries(features, batch), self.reference(features)
+        queries, reference = self.compute_queries(features, batch), self.reference(features)
         cells = batch.cells[:, None].expand(batch.seen.shape)
         pieces = batch.shown.shape[2] // max(batch.shares.shape[2], 1)
         shares = batch.shares.repeat(1, 1, max(pieces, 1), 1) * (batch.shown.sum(-1, keepdim=True) > 0)
         shares = shares.flatten(0, 1)
         losses = {
-            "seg": segmentation_loss(
-                self._logits(0, queries.flatten(0, 1), reference.flatten(0, 1)), shares, cells.flatten(0, 1).float()
+            "seg": compute_segmentation_loss(
+                self._compute_logits(0, queries.flatten(0, 1), reference.flatten(0, 1)),
+                shares,
+                cells.flatten(0, 1).float(),
             ),
-            "dist": distillation_loss(
+            "dist": compute_distillation_loss(
                 *(part.flatten(0, 1) for part in (reference, batch.semantic, batch.geometric, cells))
             ),
         }
         if self.net.sizes.context:
             first = queries[:, :, : batch.shares.shape[2]]
-            past = context_map(batch.context, first.flatten(1, 2)[:, None])
-            losses["xseg"] = segmentation_loss(
-                self._logits(1, queries.flatten(0, 1), past.flatten(0, 1)), shares, batch.seen.flatten(0, 1)
+            past = compute_context_map(batch.context, first.flatten(1, 2)[:, None])
+            losses["xseg"] = compute_segmentation_loss(
+                self._compute_logits(1, queries.flatten(0, 1), past.flatten(0, 1)), shares, batch.seen.flatten(0, 1)
             )
         return losses
 
-    def queries(self, features: Tensor, batch: QueryBatch) -> Tensor:
+    def compute_queries(self, features: Tensor, batch: QueryBatch) -> Tensor:
         """Queries (B, T, P M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before, where
         the first piece of a mask stands for it.
         """
@@ -68,9 +70,9 @@ class QueryLearner(nn.Module):
             past = torch.cat((past, made[-1][:, : batch.shares.shape[2]]), dim=1)
         return torch.stack(made, dim=1)
 
-    def found(self, queries: Tensor, reference: Tensor) -> Tensor:
+    def compute_masks(self, queries: Tensor, reference: Tensor) -> Tensor:
         """The masks (B, M, N) in [0, 1] that queries (B, M, D) find in reference features (B, N, D), eq 5."""
-        return self._logits(0, queries, reference).sigmoid()
+        return self._compute_logits(0, queries, reference).sigmoid()
 
-    def _logits(self, which: int, queries: Tensor, reference: Tensor) -> Tensor:
-        return likeness(queries, reference, self.log_slope[which].exp(), self.offset[which])
+    def _compute_logits(self, which: int, queries: Tensor, reference: Tensor) -> Tensor:
+        return compute_likeness(queries, reference, self.log_slope[which].exp(), self.offset[which])

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def likeness(queries: Tensor, reference: Tensor, slope: Tensor | float = 1.0, offset: Tensor | float = 0.0) -> Tensor:
+def compute_likeness(
+    queries: Tensor, reference: Tensor, slope: Tensor | float = 1.0, offset: Tensor | float = 0.0
+) -> Tensor:
     """Logits (B, M, N) that a cell is of a mask: queries (B, M, D) held against reference features (B, N, D), the dot
     product over D, sloped and offset.
 
@@ -21,7 +23,7 @@ def likeness(queries: Tensor, reference: Tensor, slope: Tensor | float = 1.0, of
     return slope * (queries @ reference.transpose(-1, -2)) / queries.shape[-1] + offset
 
 
-def segmentation_loss(logits: Tensor, shares: Tensor, seen: Tensor) -> Tensor:
+def compute_segmentation_loss(logits: Tensor, shares: Tensor, seen: Tensor) -> Tensor:
     """L_seg (eq 5) of logits (B, M, N): the mean cross entropy with the masks' shares (B, M, N) of the cells, over cells
     by how much of them is `seen` (B, N), and over masks that cover any. 0 where there are none.
 
@@ -32,27 +34,27 @@ def segmentation_loss(logits: Tensor, shares: Tensor, seen: Tensor) -> Tensor:
     return (entropy * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
-def gram(features: Tensor) -> Tensor:
+def compute_gram(features: Tensor) -> Tensor:
     """G (B, N, N): the cosines of features (B, N, C) of all pairs of cells; a zero feature is unlike all."""
     unit = F.normalize(features, dim=-1)
     return unit @ unit.transpose(-1, -2)
 
 
-def distillation_loss(reference: Tensor, semantic: Tensor, geometric: Tensor, cells: Tensor) -> Tensor:
+def compute_distillation_loss(reference: Tensor, semantic: Tensor, geometric: Tensor, cells: Tensor) -> Tensor:
     """L_dist (eq 6): how far the Gram matrix of reference features (B, N, D) is from those of F2d and F3d (B, N, C).
 
     The mean of the squared differences of all pairs of `cells` (B, N) bool, so that it does not grow with the grid.
     Features that are zero or absent (F3d where there is no point) say nothing.
     """
-    own, total = gram(reference), reference.new_zeros(())
+    own, total = compute_gram(reference), reference.new_zeros(())
     for guide in (semantic, geometric):
         told = cells & (guide.abs().amax(-1) > 0) if guide.shape[-1] else torch.zeros_like(cells)
         pairs = (told[:, :, None] & told[:, None, :]).to(own.dtype)
-        total = total + ((own - gram(guide)).square() * pairs).sum() / pairs.sum().clamp(min=1)
+        total = total + ((own - compute_gram(guide)).square() * pairs).sum() / pairs.sum().clamp(min=1)
     return total
 
 
-def context_map(context: Tensor, bank: Tensor) -> Tensor:
+def compute_context_map(context: Tensor, bank: Tensor) -> Tensor:
     """F_ctx (B, N, D): the mean of the past queries seen at each cell. context (B, N, Q): the share that each query of
     the bank (B, Q, D) has in a cell, summing to 1 where any is seen, else 0.
     """

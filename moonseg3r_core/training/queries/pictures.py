@@ -17,7 +17,7 @@ from moonseg3r_core.errors import OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.refinement.learned import concatenated
 from moonseg3r_core.report.palette import compute_colors
-from moonseg3r_core.training.queries.clips import QueryClip, batched
+from moonseg3r_core.training.queries.clips import QueryClip, make_batch
 from moonseg3r_core.training.queries.learner import QueryLearner
 
 _TALL = 120  # pixels of a frame in the picture
@@ -25,22 +25,22 @@ _COLUMNS, _QUERIES = 5, 3
 
 
 @torch.no_grad()
-def picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
+def draw_picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
     """RGB uint8: a column for each of five frames of a clip; from above, the frame, its masks, the first three principal
     components of its reference features, and what the queries of three masks of the first frame find in it (eq 5).
     """
     device = learner.offset.device
-    batch = batched([clip]).to(device)
+    batch = make_batch([clip]).to(device)
     features = concatenated(batch.geometric, batch.semantic)
     reference = learner.reference(features)[0]
-    queries, shares = learner.queries(features, batch)[0], batch.shares[0]
+    queries, shares = learner.compute_queries(features, batch)[0], batch.shares[0]
     frames = torch.linspace(0, len(clip) - 1, _COLUMNS).long().unique().tolist()
     chosen = shares[0].sum(-1).topk(min(_QUERIES, shares.shape[1])).indices
-    found = learner.found(queries[:1, chosen].expand(len(clip), -1, -1), reference).transpose(0, 1)
-    tall = [clip.pictures, _masks(shares), _components(reference)]
-    tall += [_heat(each) for each in found]
+    found = learner.compute_masks(queries[:1, chosen].expand(len(clip), -1, -1), reference).transpose(0, 1)
+    tall = [clip.pictures, _draw_masks(shares), _draw_components(reference)]
+    tall += [_draw_heat(each) for each in found]
     size = tuple(clip.size.tolist())
-    return np.concatenate([_row(images, frames, size, clip.pictures.shape[1:3]) for images in tall])
+    return np.concatenate([_draw_row(images, frames, size, clip.pictures.shape[1:3]) for images in tall])
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
@@ -53,7 +53,7 @@ def write_picture(path: Path, image: np.ndarray) -> None:
         raise OutputError(f"cannot write {path}: {error.strerror}; make room there.") from error
 
 
-def _row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:
+def _draw_row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:
     """Frames side by side of images (T, H, W, 3), or of their cells (T, N, 3), in the shape of the camera's."""
     wide = round(_TALL * shape[1] / shape[0])
     kept = images[frames].cpu()
@@ -62,13 +62,13 @@ def _row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: S
     return np.concatenate(drawn, axis=1)
 
 
-def _masks(shares: Tensor) -> Tensor:
+def _draw_masks(shares: Tensor) -> Tensor:
     """The mask that most of a cell is of, (T, N, 3) uint8, grey where there is none."""
     share, mask = shares.max(1)
     return torch.from_numpy(compute_colors(torch.where(share > 0, mask + 1, 0).cpu().numpy()))
 
 
-def _components(features: Tensor) -> Tensor:
+def _draw_components(features: Tensor) -> Tensor:
     """The first three principal components of features (T, N, D), of all frames together, as colors (T, N, 3) uint8."""
     rows = normalize(features, dim=-1).flatten(0, 1)
     centered = rows - rows.mean(0)
@@ -79,6 +79,6 @@ def _components(features: Tensor) -> Tensor:
     return (255 * scaled).byte().unflatten(0, features.shape[:2])
 
 
-def _heat(chances: Tensor) -> Tensor:
+def _draw_heat(chances: Tensor) -> Tensor:
     """Chances (T, N) from 0, black, to 1, white."""
     return (255 * chances).byte()[..., None].expand(-1, -1, 3).contiguous()

@@ -48,7 +48,7 @@ class Scene(Protocol):
     @property
     def name(self) -> str: ...
 
-    def window(self, number: int, frames: int, stride: int) -> Window: ...
+    def read_window(self, number: int, frames: int, stride: int) -> Window: ...
 
 
 def find_scenes(data: Sequence[str], rooms: int, first: int = FIRST_SEED) -> list[Scene]:
@@ -57,7 +57,7 @@ def find_scenes(data: Sequence[str], rooms: int, first: int = FIRST_SEED) -> lis
     """
     found: list[Scene] = []
     for name in data:
-        found += [RoomScene(first + n) for n in range(rooms)] if name == ROOMS else _recordings(name)
+        found += [RoomScene(first + n) for n in range(rooms)] if name == ROOMS else _find_recordings(name)
     if not found:
         raise InputError(
             f"data must hold a scene, got none in {', '.join(data) or 'nothing'}; for {ROOMS}, say how many in the recipe as scenes."
@@ -65,7 +65,7 @@ def find_scenes(data: Sequence[str], rooms: int, first: int = FIRST_SEED) -> lis
     return found
 
 
-def _recordings(name: str) -> list[Scene]:
+def _find_recordings(name: str) -> list[Scene]:
     """The recording of that name, or those that a folder of recordings holds."""
     try:
         open_source(name)
@@ -74,13 +74,13 @@ def _recordings(name: str) -> list[Scene]:
         folder = Path(name)
         if not folder.is_dir():
             raise
-        inside = [str(path) for path in sorted(folder.iterdir()) if _opens(str(path))]
+        inside = [str(path) for path in sorted(folder.iterdir()) if _is_source(str(path))]
         if not inside:
             raise
         return [RecordingScene(path) for path in inside]
 
 
-def _opens(name: str) -> bool:
+def _is_source(name: str) -> bool:
     try:
         open_source(name)
     except SourceError:
@@ -94,12 +94,12 @@ class RecordingScene:
 
     name: str
 
-    def window(self, number: int, frames: int, stride: int) -> Window:
+    def read_window(self, number: int, frames: int, stride: int) -> Window:
         source = open_source(self.name, stride=stride)
         length = source.length if source.length is not None else sum(1 for _ in source)
         rng = np.random.default_rng((crc32(self.name.encode()), number, 31))
         start = int(rng.integers(max(length - frames, 0) + 1))
-        return Window(islice(source, start, start + frames), rigid_motion(rng), masks_folder=source.masks_folder)
+        return Window(islice(source, start, start + frames), sample_rigid_motion(rng), masks_folder=source.masks_folder)
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,19 @@ class RoomScene:
     def name(self) -> str:
         return f"{ROOMS}:{self.seed}"
 
-    def window(self, number: int, frames: int, stride: int) -> Window:
+    def read_window(self, number: int, frames: int, stride: int) -> Window:
         rng = np.random.default_rng((self.seed, number, 37))
         lap = max(int(rng.integers(*_LAPS)), frames * stride)
         walked = SyntheticSequence(self.seed, lap, fov_degrees=float(rng.uniform(50, 80)))
         start = int(rng.integers(lap - (frames - 1) * stride))
         chosen = range(start, start + frames * stride, stride)[:frames]
         poor = rng.random() < 0.5
-        drawn = (_worn(walked[index], self.seed) if poor else walked[index] for index in chosen)
+        drawn = (_degrade(walked[index], self.seed) if poor else walked[index] for index in chosen)
         masks = SimulatedMasks(walked.render_ids, self.seed)
-        return Window(drawn, rigid_motion(rng), masks=masks, ids=walked.render_ids)
+        return Window(drawn, sample_rigid_motion(rng), masks=masks, ids=walked.render_ids)
 
 
-def rigid_motion(rng: np.random.Generator) -> Tensor:
+def sample_rigid_motion(rng: np.random.Generator) -> Tensor:
     """A rotation of any direction and a translation of some metres, (4, 4) float64."""
     motion = torch.eye(4, dtype=torch.float64)
     motion[:3, :3] = torch.from_numpy(Rotation.random(random_state=rng).as_matrix())
@@ -132,7 +132,7 @@ def rigid_motion(rng: np.random.Generator) -> Tensor:
     return motion
 
 
-def _worn(frame: Frame, seed: int) -> Frame:
+def _degrade(frame: Frame, seed: int) -> Frame:
     """As a small color camera and a structured-light one give it."""
     assert frame.depth is not None
     image, depth = ImageNoise()(frame.image, seed, frame.index), DepthNoise()(frame.depth, seed, frame.index)

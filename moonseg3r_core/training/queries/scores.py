@@ -20,14 +20,14 @@ class HeldOutQueries:
         self.batches = batches
 
     @torch.no_grad()
-    def scores(self, learner: QueryLearner) -> dict[str, float]:
+    def compute_scores(self, learner: QueryLearner) -> dict[str, float]:
         """The losses, and `query_scores` of all clips: their means."""
         learner.eval()
         rows: list[dict[str, float]] = []
         for batch in self.batches:
             losses = {name: float(loss) for name, loss in learner(batch).items()}
-            queries = learner.queries(concatenated(batch.geometric, batch.semantic), batch)
-            rows += [losses | query_scores(*clip) for clip in zip(queries, batch.owners, strict=True)]
+            queries = learner.compute_queries(concatenated(batch.geometric, batch.semantic), batch)
+            rows += [losses | compute_query_scores(*clip) for clip in zip(queries, batch.owners, strict=True)]
         learner.train()
         return {
             name: float(torch.tensor([row[name] for row in rows], dtype=torch.float64).nanmean())
@@ -35,7 +35,7 @@ class HeldOutQueries:
         }
 
 
-def query_scores(queries: Tensor, owners: Tensor) -> dict[str, float]:
+def compute_query_scores(queries: Tensor, owners: Tensor) -> dict[str, float]:
     """Of queries (T, M, D) of masks and the objects (T, M) that they show, 0 = none.
 
     again: the chance that a query is more like one of its object's in an earlier frame than like another object's there
@@ -49,13 +49,13 @@ def query_scores(queries: Tensor, owners: Tensor) -> dict[str, float]:
     apart = frame[:, None] - frame[None, :]
     others = (apart == 0) & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     return {
-        "again": area(alike[apart > 0], same[apart > 0]),
-        "nearest": nearest(alike, same, apart == min(8, len(owners) - 1)),
-        "split": area(alike[others], same[others]),
+        "again": compute_auc(alike[apart > 0], same[apart > 0]),
+        "nearest": compute_nearest_share(alike, same, apart == min(8, len(owners) - 1)),
+        "split": compute_auc(alike[others], same[others]),
     }
 
 
-def area(values: Tensor, positive: Tensor) -> float:
+def compute_auc(values: Tensor, positive: Tensor) -> float:
     """The chance that a positive has the greater value of a pair with a negative, ties by half; NaN without pairs."""
     hits = int(positive.sum())
     if not 0 < hits < len(values):
@@ -66,7 +66,7 @@ def area(values: Tensor, positive: Tensor) -> float:
     return float((middle[positive].double().sum() - hits * (hits + 1) / 2) / (hits * (len(values) - hits)))
 
 
-def nearest(alike: Tensor, same: Tensor, pairs: Tensor) -> float:
+def compute_nearest_share(alike: Tensor, same: Tensor, pairs: Tensor) -> float:
     """The share of rows whose most alike column, of those they are paired with, is the same; of rows that have one."""
     findable = (same & pairs).any(1)
     if not bool(findable.any()):

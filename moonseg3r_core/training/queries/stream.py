@@ -19,8 +19,8 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.resolve import resolve
-from moonseg3r_core.training.data.stream import mixed
-from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched, cut_up, make_query_clip
+from moonseg3r_core.training.data.stream import mix_seeds
+from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, cut_masks, make_batch, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import Scene
@@ -29,7 +29,7 @@ _VERSION = 1  # of what a clip holds, and how it is computed
 _LOG = logging.getLogger("moonseg3r")
 
 
-class ClipShelf:
+class ClipCache:
     """The clips of scenes: each computed when it is asked for; with a folder, kept there and computed once.
 
     A file is found by what the clip depends on: where the scene is, the window, the settings and weights of the models;
@@ -39,16 +39,16 @@ class ClipShelf:
 
     def __init__(self, recipe: QueryRecipe, device: torch.device, folder: Path | None = None) -> None:
         self.recipe, self.device, self.folder = recipe, device, folder
-        self._models, self._facts = FrozenModels(recipe.config, device), _facts(resolve(recipe.config))
+        self._models, self._facts = FrozenModels(recipe.config, device), _describe_models(resolve(recipe.config))
         if folder:
             _make(folder)
 
     def __call__(self, scene: Scene, window: int, frames: int) -> QueryClip | None:
         """The clip of a scene's window; None for one without two usable frames, which is said."""
-        file = self._file(scene, window, frames)
+        file = self._locate_file(scene, window, frames)
         if file and (kept := _read(file)):
             return kept
-        view = scene.window(window, frames, self.recipe.stride)
+        view = scene.read_window(window, frames, self.recipe.stride)
         clip = make_query_clip(view, self._models)
         if clip is None:
             _LOG.warning("%s: window %d has less than two usable frames; it is left out.", scene.name, window)
@@ -56,7 +56,7 @@ class ClipShelf:
             _write(file, clip)
         return clip
 
-    def _file(self, scene: Scene, window: int, frames: int) -> Path | None:
+    def _locate_file(self, scene: Scene, window: int, frames: int) -> Path | None:
         if not self.folder:
             return None
         there = Path(scene.name)
@@ -72,16 +72,16 @@ class QueryStream:
     """
 
     def __init__(
-        self, recipe: QueryRecipe, scenes: Sequence[Scene], shelf: ClipShelf, first: int = 0, rank: int = 0
+        self, recipe: QueryRecipe, scenes: Sequence[Scene], shelf: ClipCache, first: int = 0, rank: int = 0
     ) -> None:
         self.recipe, self.scenes, self.shelf, self.number, self.rank = recipe, scenes, shelf, first, rank
 
     def __iter__(self) -> Iterator[QueryBatch]:
         while self.number < self.recipe.steps:
-            yield self._batch(self.number).to(self.shelf.device)
+            yield self._make_batch(self.number).to(self.shelf.device)
             self.number += 1
 
-    def _batch(self, number: int) -> QueryBatch:
+    def _make_batch(self, number: int) -> QueryBatch:
         recipe, (epoch, step) = self.recipe, divmod(number, self.recipe.epoch_steps)
         order = torch.randperm(len(self.scenes), generator=torch.Generator().manual_seed(1000 * epoch + recipe.seed))
         start = (step * recipe.processes + self.rank) * recipe.batch
@@ -95,13 +95,13 @@ class QueryStream:
             raise InputError(
                 f"scenes must have windows of two usable frames or more, got none in {names}; leave them out."
             )
-        dice = torch.Generator().manual_seed(mixed(recipe.seed, number, self.rank))
-        batch = batched(clips, [cut_up(clip, recipe.cut, dice) for clip in clips])
+        dice = torch.Generator().manual_seed(mix_seeds(recipe.seed, number, self.rank))
+        batch = make_batch(clips, [cut_masks(clip, recipe.cut, dice) for clip in clips])
         recalls = torch.rand(batch.known.shape[:2], generator=dice) >= recipe.forget
         return batch._replace(known=batch.known & recalls[..., None])
 
 
-def _facts(config: Config) -> str:
+def _describe_models(config: Config) -> str:
     """What the frozen models are, and what else a clip depends on."""
     sections = {name: asdict(getattr(config, name)) for name in ("reconstruction", "masks", "features", "memory")}
     lift = {name: getattr(config.fusion, name) for name in ("boxes", "min_points")}

@@ -15,18 +15,18 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.refinement.learned import QuerySizes, write_query_net
-from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
-from moonseg3r_core.training.common.optimizers import adamw
+from moonseg3r_core.training.common.optimizers import make_adamw
 from moonseg3r_core.training.data.clips import FIRST_SEED
-from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, batched
+from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, make_batch
 from moonseg3r_core.training.queries.learner import QueryLearner
-from moonseg3r_core.training.queries.pictures import picture, write_picture
+from moonseg3r_core.training.queries.pictures import draw_picture, write_picture
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import RoomScene, Scene, find_scenes
 from moonseg3r_core.training.queries.scores import HeldOutQueries
-from moonseg3r_core.training.queries.stream import ClipShelf, QueryStream
-from moonseg3r_core.training.reconstruction.heldout import FIRST
+from moonseg3r_core.training.queries.stream import ClipCache, QueryStream
+from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 
 _BETAS = (0.9, 0.999)  # the paper names none: AdamW's own
 PICTURES = "pictures"
@@ -49,15 +49,21 @@ def train_queries(
     `build_segmenter` raises for the recipe's models.
     """
     scenes = find_scenes(data, recipe.scenes, FIRST_SEED)
-    fabric = engine(device, precision, recipe.seed)
+    fabric = make_fabric(device, precision, recipe.seed)
     recipe = replace(recipe, scenes=len(scenes), processes=fabric.world_size)
-    shelf = ClipShelf(recipe, fabric.device, cache)
-    held = [clip for n in range(recipe.held) if (clip := shelf(RoomScene(FIRST + n), 0, recipe.held_frames))]
-    run = QueryRun(fabric, recipe, folder, _sizes(recipe, held[:1] or _first(shelf, scenes)), held)
-    if run.finished():
+    clips = ClipCache(recipe, fabric.device, cache)
+    held = [
+        clip for n in range(recipe.held) if (clip := clips(RoomScene(FIRST_HELD_OUT_SEED + n), 0, recipe.held_frames))
+    ]
+    run = QueryRun(fabric, recipe, folder, _choose_sizes(recipe, held[:1] or _find_first_clip(clips, scenes)), held)
+    if run.is_complete():
         return run.weights
-    scores = HeldOutQueries([batched([clip]).to(fabric.device) for clip in held]).scores if run.keeps_score else None
-    return run.train(QueryStream(recipe, scenes, shelf, run.step, fabric.global_rank), scores, until)
+    scores = (
+        HeldOutQueries([make_batch([clip]).to(fabric.device) for clip in held]).compute_scores
+        if run.scores_held_out
+        else None
+    )
+    return run.train(QueryStream(recipe, scenes, clips, run.step, fabric.global_rank), scores, until)
 
 
 class QueryRun(Run[QueryLearner]):
@@ -69,12 +75,12 @@ class QueryRun(Run[QueryLearner]):
         self._weights = {name: getattr(recipe, name) for name in ("seg", "dist", "xseg")}
         self._shown, self._epoch_steps = held[:1], recipe.epoch_steps
         learner = QueryLearner(sizes)
-        super().__init__(fabric, recipe, folder, learner, adamw(learner, recipe.rate, recipe.decay, _BETAS))
+        super().__init__(fabric, recipe, folder, learner, make_adamw(learner, recipe.rate, recipe.decay, _BETAS))
 
     def advance(self, batch: QueryBatch) -> None:
         losses: dict[str, Tensor] = self.net(batch)
         total = torch.stack([self._weights[name] * loss for name, loss in losses.items()]).sum()
-        self.learn(total, {**losses, "total": total}, batch.shares.shape[:2])
+        self.optimize(total, {**losses, "total": total}, batch.shares.shape[:2])
         if self.step % self._epoch_steps == 0 and self.fabric.is_global_zero:
             self._draw(self.step // self._epoch_steps)
 
@@ -83,13 +89,13 @@ class QueryRun(Run[QueryLearner]):
 
     def _draw(self, epoch: int) -> None:
         for clip in self._shown:
-            write_picture(self.folder / PICTURES / f"epoch_{epoch:04d}.png", picture(self.average, clip))
+            write_picture(self.folder / PICTURES / f"epoch_{epoch:04d}.png", draw_picture(self.average, clip))
 
 
-def _first(shelf: ClipShelf, scenes: Sequence[Scene]) -> list[QueryClip]:
+def _find_first_clip(clips: ClipCache, scenes: Sequence[Scene]) -> list[QueryClip]:
     """The first clip that the scenes have. Raises InputError where they have none."""
     for scene in scenes:
-        if clip := shelf(scene, 0, shelf.recipe.frames):
+        if clip := clips(scene, 0, clips.recipe.frames):
             return [clip]
     names = ", ".join(scene.name for scene in scenes[:5])
     raise InputError(
@@ -97,7 +103,7 @@ def _first(shelf: ClipShelf, scenes: Sequence[Scene]) -> list[QueryClip]:
     )
 
 
-def _sizes(recipe: QueryRecipe, clips: Sequence[QueryClip]) -> QuerySizes:
+def _choose_sizes(recipe: QueryRecipe, clips: Sequence[QueryClip]) -> QuerySizes:
     """The net's sizes, as many channels as the models' features have."""
     geometric, semantic = (clips[0].geometric.shape[-1], clips[0].semantic.shape[-1])
     chosen = {name: getattr(recipe, name) for name in ("width", "heads", "layers", "hidden")}

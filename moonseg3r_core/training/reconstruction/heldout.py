@@ -18,29 +18,29 @@ from moonseg3r_core.evaluation.metrics.reconstruction import (
 from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training.reconstruction.recipe import Recipe
-from moonseg3r_core.training.reconstruction.unroll import unrolled
+from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
+from moonseg3r_core.training.reconstruction.unroll import unroll
 
-FIRST = 500_000  # the seeds of held-out rooms of trainings; tests and the demo take lower ones
+FIRST_HELD_OUT_SEED = 500_000  # the seeds of held-out rooms of trainings; tests and the demo take lower ones
 _LAP = 160  # frames of a walk's round, of which the first are looked at
 
 
 class HeldOut:
     """Walks of `held_frames` frames through `held` rooms, kept in memory."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: ReconstructionRecipe) -> None:
         size = recipe.held_frames, recipe.height, recipe.width
-        self._rooms = [_room(FIRST + number, *size) for number in range(recipe.held)]
+        self._rooms = [_render_walk(FIRST_HELD_OUT_SEED + number, *size) for number in range(recipe.held)]
 
     @torch.no_grad()
-    def scores(self, net: Cut3r) -> dict[str, float]:
-        """Means over rooms of `walk_scores`."""
+    def compute_scores(self, net: Cut3r) -> dict[str, float]:
+        """Means over rooms of `compute_walk_scores`."""
         net, device = net.eval(), next(net.parameters()).device
-        rows = [walk_scores(unrolled(net, views.to(device)[None]), *truth) for views, *truth in self._rooms]
+        rows = [compute_walk_scores(unroll(net, views.to(device)[None]), *truth) for views, *truth in self._rooms]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
 
-def walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, float]:
+def compute_walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, float]:
     """What a net said of one walk beside its depth (T, H, W) metres and poses (T, 4, 4).
 
     abs-rel and delta < 1.25 of depth after one scale a walk, and the error of positions after a similarity in percent of
@@ -60,7 +60,7 @@ def walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, flo
     }
 
 
-def _room(seed: int, frames: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+def _render_walk(seed: int, frames: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Views (T, 3, H, W) in [-1, 1], depth (T, H, W), poses (T, 4, 4) of the first frames of a walk."""
     walked = SyntheticSequence(seed, _LAP, height, width)
     drawn = [walked[index] for index in range(min(frames, len(walked)))]

@@ -30,7 +30,7 @@ class Truth:
     length: Tensor
 
     @classmethod
-    def of(cls, depth: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Truth:
+    def from_depth(cls, depth: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Truth:
         """From depth (B, T, H, W) metres along z, 0 = unknown, intrinsics (B, 3, 3), poses (B, T, 4, 4)."""
         height, width = depth.shape[2:]
         u, v = torch.arange(width, device=depth.device), torch.arange(height, device=depth.device)
@@ -48,7 +48,7 @@ class Truth:
         return cls(self_points, world_points, valid, poses, length.clamp(min=1e-3))
 
 
-def confident_distance(points: Tensor, confidence: Tensor, truth: Tensor, valid: Tensor, length: Tensor) -> Tensor:
+def compute_point_loss(points: Tensor, confidence: Tensor, truth: Tensor, valid: Tensor, length: Tensor) -> Tensor:
     """Mean over valid points of c |p - p*| / length - ALPHA log c, () ; points and truth (B, T, H, W, 3), confidence
     and valid (B, T, H, W), length (B,).
     """
@@ -57,17 +57,17 @@ def confident_distance(points: Tensor, confidence: Tensor, truth: Tensor, valid:
     return torch.where(valid, loss, 0.0).sum() / valid.sum().clamp(min=1)
 
 
-def pose_distance(pose: Tensor, truth: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+def compute_pose_loss(pose: Tensor, truth: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
     """Mean distances () of translations over length, and of unit quaternions, of pose (B, T, 7) tx ty tz qw qx qy qz
     from truth (B, T, 4, 4); a quaternion and its negative are the same turn.
     """
     translation = (pose[..., :3] - truth[..., :3, 3]) / length[:, None, None]
     wanted = quaternion_from_rotation(truth[..., :3, :3])[..., [3, 0, 1, 2]]
     same, turned = (pose[..., 3:] - wanted), (pose[..., 3:] + wanted)
-    rotation = torch.minimum(_length(same), _length(turned))
-    return _length(translation).mean(), rotation.mean()
+    rotation = torch.minimum(_compute_length(same), _compute_length(turned))
+    return _compute_length(translation).mean(), rotation.mean()
 
 
-def _length(vectors: Tensor) -> Tensor:
+def _compute_length(vectors: Tensor) -> Tensor:
     """Lengths of vectors (..., C), smooth at zero."""
     return (vectors.square().sum(-1) + _NEAREST**2).sqrt()

@@ -1,4 +1,4 @@
-"""Training a small CUT3R on rendered rooms: `train(recipe, folder)` goes on where the folder's last checkpoint stands."""
+"""Training a small CUT3R on rendered rooms: `train_reconstruction(recipe, folder)` goes on where the folder's last checkpoint stands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.checkpoint import Checkpoint, load_cut3r, write_checkpoint
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-from moonseg3r_core.training.common.engine import engine
+from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
 from moonseg3r_core.training.common.optimizers import OPTIMIZERS
-from moonseg3r_core.training.common.speed import compiled, fast_attention
-from moonseg3r_core.training.data.stream import Batch, Stream
+from moonseg3r_core.training.common.speed import choose_attention, compile_blocks
+from moonseg3r_core.training.data.stream import Batch, ClipStream
 from moonseg3r_core.training.reconstruction.heldout import HeldOut
 from moonseg3r_core.training.reconstruction.losses import Truth
-from moonseg3r_core.training.reconstruction.recipe import Recipe
-from moonseg3r_core.training.reconstruction.unroll import Unrolled, losses
+from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
+from moonseg3r_core.training.reconstruction.unroll import UnrolledNet, compute_losses
 
 
-def train(
-    recipe: Recipe,
+def train_reconstruction(
+    recipe: ReconstructionRecipe,
     folder: Path,
     *,
     precision: str = "auto",
@@ -36,17 +36,17 @@ def train(
     start: weights to begin with, of the same sizes. Under torchrun every process takes its share of the rooms; a batch
     is then `batch` per process. Raises InputError for a folder whose checkpoint is damaged or of another recipe.
     """
-    fabric = engine(device, precision, recipe.seed, leaves_parameters_out(recipe))
+    fabric = make_fabric(device, precision, recipe.seed, has_unused_parameters(recipe))
     run = ReconstructionRun(fabric, recipe, folder, start)
-    if run.finished():
+    if run.is_complete():
         return run.weights
     if compile:
-        compiled(run.net)
-    stream = Stream(recipe, fabric.device, run.step, workers, fabric.global_rank, fabric.world_size)
-    return run.train(stream, HeldOut(recipe).scores if run.keeps_score else None, until)
+        compile_blocks(run.net)
+    stream = ClipStream(recipe, fabric.device, run.step, workers, fabric.global_rank, fabric.world_size)
+    return run.train(stream, HeldOut(recipe).compute_scores if run.scores_held_out else None, until)
 
 
-def leaves_parameters_out(recipe: Recipe) -> bool:
+def has_unused_parameters(recipe: ReconstructionRecipe) -> bool:
     """Whether some parameters get no gradient in some steps: a DPT head has convolutions that nothing passes through,
     and a window of one frame never reads what was written into state and memory.
     """
@@ -56,23 +56,23 @@ def leaves_parameters_out(recipe: Recipe) -> bool:
 class ReconstructionRun(Run[Cut3r]):
     """A run that learns points and poses of clips; its file is one that `reconstruction.nano.weights` takes."""
 
-    def __init__(self, fabric: Any, recipe: Recipe, folder: Path, start: Path | None = None) -> None:
+    def __init__(self, fabric: Any, recipe: ReconstructionRecipe, folder: Path, start: Path | None = None) -> None:
         net = _begin(recipe, start)
         optimizers = OPTIMIZERS[recipe.optimizer](net, recipe.rate, recipe.decay)
-        super().__init__(fabric, recipe, folder, net, optimizers, Unrolled(net))
+        super().__init__(fabric, recipe, folder, net, optimizers, UnrolledNet(net))
 
     def advance(self, batch: Batch) -> None:
-        with fast_attention(self.fabric.device):
+        with choose_attention(self.fabric.device):
             said = self.net(batch.views)
-        parts = losses(said, Truth.of(batch.depth, batch.intrinsics, batch.poses))
-        self.learn(parts["total"], parts, batch.views.shape[:2])
+        parts = compute_losses(said, Truth.from_depth(batch.depth, batch.intrinsics, batch.poses))
+        self.optimize(parts["total"], parts, batch.views.shape[:2])
 
     def write(self, path: Path) -> None:
         tensors = {name: tensor.half() for name, tensor in self.average.state_dict().items()}
         write_checkpoint(path, Checkpoint(Path(), self.average.sizes, tensors, "moonseg3r train"))
 
 
-def _begin(recipe: Recipe, start: Path | None) -> Cut3r:
+def _begin(recipe: ReconstructionRecipe, start: Path | None) -> Cut3r:
     """The net before its first step."""
     net = load_cut3r(start) if start else Cut3r(recipe.sizes)
     if net.sizes != recipe.sizes:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, DecodedView, Outputs, Tokens
-from moonseg3r_core.training.reconstruction.losses import Truth, confident_distance, pose_distance
+from moonseg3r_core.training.reconstruction.losses import Truth, compute_point_loss, compute_pose_loss
 
 # A pose is a few numbers whose errors are small: with less weight the points drown them, and no pose is learned.
-WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 5.0, "rotation": 10.0}
+LOSS_WEIGHTS = {"self": 1.0, "world": 1.0, "translation": 5.0, "rotation": 10.0}
 
 
-class Unrolled(nn.Module):
+class UnrolledNet(nn.Module):
     """Views (B, T, 3, H, W) -> what the net says of them by name, float32: points (B, T, H, W, 3) and confidences
     (B, T, H, W) in both frames, `pose` (B, T, 7).
 
@@ -26,26 +26,26 @@ class Unrolled(nn.Module):
         self.net = net
 
     def forward(self, views: Tensor) -> dict[str, Tensor]:
-        outputs = unrolled(self.net, views)
-        return {name: _folded(getattr(outputs, name), views.shape[1]) for name in _READ}
+        outputs = unroll(self.net, views)
+        return {name: _split_frames(getattr(outputs, name), views.shape[1]) for name in _READ}
 
 
-def losses(said: Mapping[str, Tensor], truth: Truth) -> dict[str, Tensor]:
-    """Losses () by name of what `Unrolled` said; `total`: their weighted sum."""
+def compute_losses(said: Mapping[str, Tensor], truth: Truth) -> dict[str, Tensor]:
+    """Losses () by name of what `UnrolledNet` said; `total`: their weighted sum."""
     parts = {
-        frame: confident_distance(
+        frame: compute_point_loss(
             said[f"{frame}_points"], said[f"{frame}_confidence"], points, truth.valid, truth.length
         )
         for frame, points in (("self", truth.self_points), ("world", truth.world_points))
     }
-    parts["translation"], parts["rotation"] = pose_distance(said["pose"], truth.poses, truth.length)
-    return parts | {"total": torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()}
+    parts["translation"], parts["rotation"] = compute_pose_loss(said["pose"], truth.poses, truth.length)
+    return parts | {"total": torch.stack([LOSS_WEIGHTS[name] * part for name, part in parts.items()]).sum()}
 
 
 _READ = ("self_points", "self_confidence", "world_points", "world_confidence", "pose")
 
 
-def unrolled(net: Cut3r, views: Tensor) -> Outputs:
+def unroll(net: Cut3r, views: Tensor) -> Outputs:
     """What the net says of views (B, T, 3, H, W), frame by frame: outputs of T * B rows, the first frame's B first."""
     state, decoded = net.start(len(views)), []
     tokens = net.encode(views.transpose(0, 1).flatten(0, 1))
@@ -56,6 +56,6 @@ def unrolled(net: Cut3r, views: Tensor) -> Outputs:
     return net.read_out(DecodedView(tokens, (early, middle), torch.cat([d.last for d in decoded])))
 
 
-def _folded(rows: Tensor, frames: int) -> Tensor:
+def _split_frames(rows: Tensor, frames: int) -> Tensor:
     """(T * B, ...) -> (B, T, ...)."""
     return rows.unflatten(0, (frames, -1)).transpose(0, 1)
