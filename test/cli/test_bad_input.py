@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -290,15 +291,14 @@ def test_a_run_without_an_instance_says_why(tmp_path, capsys, labels, options, s
 # A bag that ends in the middle
 
 
-@pytest.mark.parametrize("suffix", [".mcap", ".db3"])
-def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys, suffix):
-    bag, out = tmp_path / f"walk{suffix}", tmp_path / "out"
-    write_bag((billboards.frame(n, (0.002 * n, 0.0, 0.0))[0] for n in range(90)), bag, "raw")
-    cut(bag, 0.7)
-    status, _, errors = moonseg3r(capsys, "run", bag, "-o", out, "--quiet")
+def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys):
+    bag, out = tmp_path / "walk.mcap", tmp_path / "out"
+    write_bag((billboards.frame(n, (0.002 * n, 0.0, 0.0))[0] for n in range(50)), bag, "raw")
+    cut(bag, 0.9)
+    status, _, errors = moonseg3r(capsys, "run", bag, "-o", out, "--quiet", "--stride", 10)
     frames = list(OutputFolder(out).list_frames())
-    assert (status, frames) == (0, list(range(len(frames))))
-    assert 10 < len(frames) < 90
+    assert (status, frames) == (0, list(range(0, 10 * len(frames), 10)))
+    assert 2 < len(frames) <= 5
     assert is_whole(out, frames)["skipped"] == {"damaged bag": 1}
     assert sum("damaged bag: read as far as it goes" in line for line in errors.splitlines()) == 1
 
@@ -306,18 +306,24 @@ def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys, suffix):
 # An earlier result, and other people's files
 
 
-def test_a_refused_run_leaves_an_earlier_result_whole(tmp_path, capsys):
-    scene, out = export(tmp_path / "scene"), tmp_path / "out"
-    assert moonseg3r(capsys, "run", scene, "-o", out, "--quiet")[0] == 0
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A recording and the result of its run."""
+    scene, out = export(tmp_path_factory.mktemp("earlier") / "scene"), tmp_path_factory.mktemp("result")
+    assert cli.main(["run", str(scene), "-o", str(out), "--quiet", *EXACTLY]) == 0
+    return scene, out
+
+
+def test_a_refused_run_leaves_an_earlier_result_whole(tmp_path, capsys, finished):
+    scene, out = finished[0], shutil.copytree(finished[1], tmp_path / "out")
     before = {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()}
     for words in ("{s}/color", "{s}/nowhere", "{s} --set masks.precomputed.folder={s}/pose", "{s} --set device=x"):
         assert moonseg3r(capsys, "run", *words.format(s=scene).split(), "-o", out)[0] == 2
     assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before
 
 
-def test_a_disk_that_is_full_leaves_an_earlier_result_whole(tmp_path, capsys, monkeypatch):
-    scene, out = export(tmp_path / "scene"), tmp_path / "out"
-    assert moonseg3r(capsys, "run", scene, "-o", out, "--quiet")[0] == 0
+def test_a_disk_that_is_full_leaves_an_earlier_result_whole(tmp_path, capsys, monkeypatch, finished):
+    scene, out = finished[0], shutil.copytree(finished[1], tmp_path / "out")
     write_bytes = Path.write_bytes
 
     def on_a_full_disk(path: Path, data: bytes) -> int:
@@ -345,11 +351,14 @@ def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, capsys):
 # Ctrl-C in the middle, as a shell sends it
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
-    out = tmp_path / "out"
+    scene, out = export(tmp_path / "scene"), tmp_path / "out"
+    for file in [file for name in ("color", "depth", "pose", "masks") for file in (scene / name).iterdir()]:
+        for n in range(int(file.stem) + FRAMES, 1000, FRAMES):  # so long that it cannot end before
+            file.with_stem(str(n)).symlink_to(file)
     child = subprocess.Popen(
-        [sys.executable, "-m", "moonseg3r_core.cli", "run", "synthetic:3:500", "-o", str(out), *EXACTLY],
+        [sys.executable, "-m", "moonseg3r_core.cli", "run", str(scene), "-o", str(out), *EXACTLY],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     while child.poll() is None and len(list(out.glob("frames/*.png"))) < 3:
@@ -360,25 +369,25 @@ def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     assert "moonseg3r: interrupted; what was done is written" in errors
     frames = list(OutputFolder(out).list_frames())
     assert frames == list(range(len(frames)))
-    assert 3 <= len(frames) < 500
+    assert 3 <= len(frames) < 1000
     summary = is_whole(out, frames)
     assert (summary["interrupted"], summary["instances"] > 0) == (True, True)
     assert f"from {len(frames)} frames" in shown
     assert len(json.loads((out / "instances.json").read_text())) >= summary["instances"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_room_that_is_ended_while_it_is_rendered_leaves_an_empty_folder(tmp_path, number):
-    out = tmp_path / "room"
-    child = subprocess.Popen(
-        [sys.executable, "-m", "moonseg3r_core.cli", "synthetic", "render", "-o", str(out), "--frames", "9999"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    while child.poll() is None and len(list(out.glob("pose/*.txt"))) < 2:
-        time.sleep(0.02)
-    child.send_signal(number)
-    _, errors = child.communicate(timeout=60)
-    assert (child.returncode, "Traceback" in errors, list(out.iterdir())) == (130, False, [])
+def test_a_room_that_is_ended_while_it_is_rendered_leaves_an_empty_folder(tmp_path, capsys, monkeypatch):
+    out, savetxt = tmp_path / "room", np.savetxt
+
+    def interrupt_at_the_third_pose(file, *args, **options):
+        savetxt(file, *args, **options)
+        if len(list(out.glob("pose/*.txt"))) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(np, "savetxt", interrupt_at_the_third_pose)
+    words = ("synthetic", "render", "-o", out, "--frames", 9999, "--width", 32, "--height", 24)
+    status, _, errors = moonseg3r(capsys, *words)
+    assert (status, list(out.iterdir())) == (130, [])
     assert errors.endswith("moonseg3r: interrupted\n")
 
 
