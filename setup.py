@@ -38,6 +38,7 @@ setup(
         "pillow>=9.1",  # its resize is the one that CUT3R was trained on
         "scikit-image>=0.22",
         "rosbags>=0.11.5",
+        "mcap>=1.0",  # reads recordings that were cut off, which rosbags does not
         "matplotlib>=3.7",
         "PyYAML>=6",
         "safetensors>=0.4",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from mcap import records
+from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
 
 from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.mcap_repair import CutMcap
 from moonseg3r_core.sources.names import make_natural_key
 
 SUFFIXES = (".mcap", ".db3")
@@ -101,8 +104,8 @@ def read_messages(path: Path, topics: Collection[str], on_damage: OnDamage, star
 class RosbagsPart:
     """A bag, or one file of it, that rosbags can open."""
 
-    def __init__(self, path: Path | CutMcap) -> None:
-        self.reader = Reader(path)  # type: ignore[arg-type]  # CutMcap has of a path what the reader uses
+    def __init__(self, path: Path) -> None:
+        self.reader = Reader(path)
         self.reader.open()
 
     def read_topics(self) -> list[Topic]:
@@ -147,7 +150,68 @@ class TruncatedSqlite:
         self.database.close()
 
 
-BagPart = RosbagsPart | TruncatedSqlite
+class TruncatedMcap:
+    """A truncated .mcap file: its messages up to the first record that is damaged or not whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.topics: dict[int, Topic] = {}  # by channel
+        with path.open("rb") as file:
+            next(StreamReader(file).records)  # a file of another kind raises
+
+    def read_topics(self) -> list[Topic]:
+        counts = Counter(message.channel_id for chunk in self._read_chunks() for message in chunk)
+        return [replace(topic, count=counts[id]) for id, topic in self.topics.items()]
+
+    def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
+        """Yield messages in order of time, also where two successive chunks overlap."""
+        held: list[Message] = []
+        for chunk in self._read_chunks():
+            found = [self._make_message(message) for message in chunk if message.log_time >= start]
+            first = min((message.log_time for message in chunk), default=0)
+            yield from (message for message in held if message.nanoseconds < first)
+            held = [message for message in held if message.nanoseconds >= first]
+            held = sorted(held + [message for message in found if message.topic in topics], key=_get_time)
+        yield from held
+
+    def _read_chunks(self) -> Iterator[list[records.Message]]:
+        """Yield the messages of one chunk after the other; the damage is reported already."""
+        schemas: dict[int, str] = {}
+        with self.path.open("rb") as file, suppress(Exception):
+            for record in StreamReader(_WholeReads(file), emit_chunks=True).records:  # type: ignore[arg-type]
+                messages = []
+                for each in breakup_chunk(record, validate_crc=True) if isinstance(record, records.Chunk) else [record]:
+                    if isinstance(each, records.Schema):
+                        schemas[each.id] = each.name
+                    elif isinstance(each, records.Channel):
+                        qos = parse_qos(each.metadata.get("offered_qos_profiles", ""))
+                        self.topics[each.id] = Topic(each.topic, schemas.get(each.schema_id, ""), 0, tuple(qos))
+                    elif isinstance(each, records.Message) and each.channel_id in self.topics:
+                        messages.append(each)
+                yield messages
+
+    def _make_message(self, message: records.Message) -> Message:
+        topic = self.topics[message.channel_id]
+        return Message(topic.name, topic.type, message.log_time, message.data)
+
+    def close(self) -> None:
+        pass
+
+
+class _WholeReads:
+    """A file whose end within a read is an error; mcap would take the beginning of a record for all of it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        if len(data) < size:
+            raise EOFError("the file ends within a record")
+        return data
+
+
+BagPart = RosbagsPart | TruncatedMcap | TruncatedSqlite
 
 
 def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
@@ -179,9 +243,13 @@ def _open_file(file: Path, on_damage: OnDamage) -> BagPart | None:
     except Exception as error:  # as above
         on_damage(_describe_error(error))
     try:
-        return RosbagsPart(CutMcap(file)) if file.suffix == ".mcap" else TruncatedSqlite(file)
+        return TruncatedMcap(file) if file.suffix == ".mcap" else TruncatedSqlite(file)
     except Exception:  # as above; the damage is reported already
         return None
+
+
+def _get_time(message: Message) -> int:
+    return message.nanoseconds
 
 
 def _get_qos(connection: Connection) -> tuple[Qos, ...]:
