@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -115,3 +117,9 @@ def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
         (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
     )
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def compute_rotation_angle(a: Tensor, b: Tensor) -> float:
+    """Degrees between the rotations of two poses (4, 4), by the chord, which is exact for small angles as well."""
+    chord = float((a[:3, :3] - b[:3, :3]).norm()) / math.sqrt(8)
+    return math.degrees(2 * math.asin(min(chord, 1.0)))

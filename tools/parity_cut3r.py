@@ -187,11 +187,11 @@ def read_view(net: Cut3r, given: dict[str, Tensor]) -> Tokens:
 
 def following(net: Cut3r, state: State, updated: State, given: dict[str, Tensor], way: Way, index: int) -> State:
     """The state after a frame: updated where the frame may, then started anew where the frame says so."""
-    state = updated.where(flag(given, "update", True) & flag(given, "img_mask", True), state)
+    state = updated.select(flag(given, "update", True) & flag(given, "img_mask", True), state)
     reset = flag(given, "reset", index == way.resets_at)
     start = net.start(len(reset))
     fresh = start if way.fresh_after_reset else State(start.tokens, start.memory, torch.zeros_like(start.fresh))
-    return fresh.where(reset, state)
+    return fresh.select(reset, state)
 
 
 def flag(given: dict[str, Tensor], name: str, default: bool) -> Tensor:

@@ -76,7 +76,16 @@ def long_table(frames: int, device: torch.device, loop: int = 100, quiet: bool =
     ]
     net = open_net("cut3r-tiny", "", False, "cut3r", 0, device)
     room = Cut3rReconstruction(
-        net, attention=StateAttention(), reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0
+        net,
+        points="world",
+        pose="model",
+        precision="float32",
+        attention=StateAttention(),
+        geometric="modulation",
+        reset_every=100,
+        key_translation=0.0,
+        key_rotation=0.0,
+        min_confidence=1.0,
     )
     rows: list[Row] = []
     tenth, laps = max(frames // 10, 1), []

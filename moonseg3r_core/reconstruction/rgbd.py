@@ -1,4 +1,4 @@
-"""Geometry from a recording that brings depth and poses: the reconstruction without a learned model."""
+"""Geometry from a recording with depth and poses: the reconstruction without a learned model."""
 
 from __future__ import annotations
 
@@ -15,29 +15,22 @@ from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 
 class RgbdReconstruction(Stateless):
-    """Frame with depth, intrinsics and pose -> Geometry on the image's grid (stands in for paper eq 1).
+    """Frame with depth, intrinsics and pose -> Geometry on the image's grid (replaces paper eq 1).
 
-    Depth outside of [min_depth, max_depth] metres has no point. With `edge` > 0, neither has a pixel whose depth
-    differs from a direct neighbour's by more than that share of it (pixels that fly between two surfaces).
-    F3d: per cell of `cell` pixels, Fourier features of the world position, `octaves` wavelengths from
-    `longest` metres downwards; no learned weights. Keeps no state from frame to frame.
-    Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
+    Depth outside [min_depth, max_depth] metres has no point. With `edge` > 0, a pixel has none either whose depth differs
+    from a direct neighbour's by more than that share (such pixels lie between two surfaces).
+    F3d: per cell of `cell` pixels, Fourier features of the world position, `octaves` wavelengths from `longest` metres
+    downwards, without learned weights. Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
     """
 
     def __init__(
-        self,
-        min_depth: float = 0.1,
-        max_depth: float = 8.0,
-        edge: float = 0.0,
-        cell: int = 16,
-        longest: float = 8.0,
-        octaves: int = 5,
+        self, min_depth: float, max_depth: float, edge: float, cell: int, longest: float, octaves: int
     ) -> None:
         self.min_depth, self.max_depth, self.edge = min_depth, max_depth, edge
         self.cell, self.longest, self.octaves = cell, longest, octaves
 
     def __call__(self, frame: Frame) -> Geometry:
-        depth, intrinsics, pose = _inputs(frame)
+        depth, intrinsics, pose = _read_inputs(frame)
         valid = (depth >= self.min_depth) & (depth <= self.max_depth)
         if self.edge > 0:
             valid &= ~find_depth_edges(depth, self.edge)
@@ -49,7 +42,7 @@ class RgbdReconstruction(Stateless):
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)
-        bare = Geometry(
+        geometry = Geometry(
             points=points,
             confidence=valid.float(),
             depth=depth,
@@ -57,16 +50,16 @@ class RgbdReconstruction(Stateless):
             intrinsics=intrinsics,
             grid=PixelGrid(*frame.size),
         )
-        return self.add_features(bare)
+        return self.add_features(geometry)
 
     def add_features(self, geometry: Geometry) -> Geometry:
-        """With the F3d of its points."""
+        """Return the geometry with the F3d of its points."""
         features = encode_positions(geometry.points, geometry.valid, self.cell, self.longest, self.octaves)
         return replace(geometry, features=FeatureMap(features))
 
 
 def find_depth_edges(depth: Tensor, share: float) -> Tensor:
-    """Where depth (H, W) differs from a direct neighbour's by more than `share` of the nearer one, (H, W) bool.
+    """Find pixels (H, W) bool whose depth differs from a direct neighbour's by more than `share` of the nearer one.
 
     A neighbour without depth (0) makes no edge.
     """
@@ -80,8 +73,8 @@ def find_depth_edges(depth: Tensor, share: float) -> Tensor:
     return edges
 
 
-def _inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
-    """The frame's depth, intrinsics and pose. Raises FrameRejected where one is absent or unusable."""
+def _read_inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a frame's depth, intrinsics and pose. Raises FrameRejected where one is absent or unusable."""
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
     if pose is None:
         raise FrameRejected(

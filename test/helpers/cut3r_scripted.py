@@ -1,4 +1,4 @@
-"""A net with CUT3R's interface whose answers are written on paper: it knows each frame's true camera and depth.
+"""A net with CUT3R's interface and known answers: it has each frame's true camera and depth.
 
 A frame's number is painted into the middle of its image. The net's world is the camera of the frame that its state
 began with, in a unit of that frame's own (`units`), as CUT3R's is.
@@ -16,10 +16,22 @@ from moonseg3r_core.geometry import invert, quaternion_from_rotation, transform,
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs, Tokens
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import State
+from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.types import Frame
 
 FOCAL = 50.0
 TEXTURE = torch.randint(30, 226, (600, 600, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+SETTINGS = {
+    "points": "world", "pose": "model", "precision": "float32", "attention": None, "geometric": "modulation",
+    "reset_every": 0, "key_translation": 0.02, "key_rotation": 2.0, "min_confidence": 1.5,
+}  # fmt: skip
+
+
+def make_reconstruction(net, **settings):
+    """CUT3R's stage with a net, settings as of the published one where none are given."""
+    return Cut3rReconstruction(net, **SETTINGS | settings)
 
 
 def frame(number=0, height=48, width=64, **known):
@@ -44,14 +56,14 @@ def intrinsics(height=48, width=64):
 
 
 def depth_of(number, height=48, width=64):
-    """What frame `number` sees, metres: a wall at 2 m that is nearer on the right, and a little farther every frame."""
+    """Depth of frame `number`, metres: a wall at 2 m that is nearer on the right, and a little farther every frame."""
     return (2.0 + 0.01 * number - torch.arange(width) / width).expand(height, width).contiguous()
 
 
 @dataclass
 class ScriptedNet:
-    """`cameras`: true poses by frame number; `units`: the net's units per metre by the number that a state began with;
-    `damage`: what happens to a frame's outputs and state, by its number.
+    """cameras: true poses by frame number; units: the net's units per metre by the number that a state began with;
+    damage: a change of a frame's outputs and state, by its number.
     """
 
     cameras: list
@@ -59,7 +71,7 @@ class ScriptedNet:
     damage: dict = field(default_factory=dict)
     sizes: Cut3rSizes = Cut3rSizes(enc_dim=4, dec_dim=3, state_size=4, memory_size=2, image_size=64)
     encoded: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
+    requests: list = field(default_factory=list)
 
     def start(self, batch=1):
         return State(torch.zeros(batch, 4, 3), torch.zeros(batch, 2, 6), torch.ones(batch, dtype=torch.bool))
@@ -73,17 +85,17 @@ class ScriptedNet:
             torch.cat((cells, torch.full_like(cells[:, :1], number)), dim=1)[None], (height // 16, width // 16)
         )
 
-    def __call__(self, view, state, ask):
-        self.asked.append(ask)
+    def __call__(self, view, state, request):
+        self.requests.append(request)
         number = int(view.features[0, 0, 3])
         began = number if bool(state.fresh) else int(state.tokens[0, 0, 0])
-        outputs = self._outputs(view, number, began, ask)
+        outputs = self._outputs(view, number, began, request)
         tokens = state.tokens.clone()
         tokens[0, 0] = torch.tensor([began, float(state.tokens[0, 0, 1]) + 1, number])
         following = State(tokens, state.memory + 1, torch.zeros_like(state.fresh))
         return self.damage.get(number, lambda *both: both)(outputs, following)
 
-    def _outputs(self, view, number, began, ask):
+    def _outputs(self, view, number, began, request):
         (h, w), unit = view.grid, self.units.get(began, 1.0)
         pose = invert(self.cameras[began]) @ self.cameras[number]
         pose[:3, 3] *= unit
@@ -95,16 +107,16 @@ class ScriptedNet:
             sure,
             torch.tensor([[*pose[:3, 3].tolist(), turn, x, y, z]]),
             view.features[..., :3].unflatten(1, (h, w)),
-            transform(points, pose)[None] if ask.world else None,
-            sure + 1 if ask.world else None,
+            transform(points, pose)[None] if request.world else None,
+            sure + 1 if request.world else None,
             view.features[..., :1].unflatten(1, (h, w)).permute(0, 3, 1, 2).repeat(1, 4, 1, 1)
-            if ask.attention
+            if request.attention
             else None,
         )
 
 
 def unsure(outputs, state):
-    """Damage: nothing that the net says is to be trusted."""
+    """Damage: no confident point."""
     nothing = torch.ones_like(outputs.self_confidence)
     return replace(outputs, self_confidence=nothing, world_confidence=nothing), state
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import cosine_similarity, transform
 from moonseg3r_core.ops.fourier import encode_fourier, encode_positions, spread_directions
+from moonseg3r_core.reconstruction.config import RgbdConfig
 from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, find_depth_edges
 from moonseg3r_core.types import Frame
 
@@ -34,8 +35,12 @@ def frame(height=48, width=64, **changes):
     return dataclasses.replace(whole, **changes)
 
 
+def make_rgbd(**settings):
+    return RgbdReconstruction(**dataclasses.asdict(RgbdConfig(**settings)))
+
+
 def test_a_pixel_lies_where_paper_says():
-    geometry = RgbdReconstruction()(frame())
+    geometry = make_rgbd()(frame())
     # pixel u = 57, v = 34 at 2 m: x = (57 - 32) / 50 * 2 = 1, y = (34 - 24) / 25 * 2 = 0.8
     assert geometry.points[34, 57].tolist() == pytest.approx([10 + 2, 20 - 1, 30 - 0.8], abs=1e-5)
     assert geometry.points[24, 32].tolist() == pytest.approx([12, 20, 30], abs=1e-5)
@@ -49,7 +54,7 @@ def test_a_pixel_lies_where_paper_says():
 def test_depth_that_is_none_or_out_of_range_has_no_point(bad):
     depth = torch.full((48, 64), 2.0)
     depth[3, 4] = bad
-    geometry = RgbdReconstruction(min_depth=0.1, max_depth=8.0)(frame(depth=depth))
+    geometry = make_rgbd(min_depth=0.1, max_depth=8.0)(frame(depth=depth))
     assert float(geometry.confidence[3, 4]) == 0
     assert float(geometry.depth[3, 4]) == 0
     assert int(geometry.valid.sum()) == 48 * 64 - 1
@@ -60,14 +65,14 @@ def test_depth_that_is_none_or_out_of_range_has_no_point(bad):
 def test_both_ends_of_the_range_are_in_it():
     depth = torch.full((2, 2), 0.5)
     depth[0] = 4.0
-    assert bool(RgbdReconstruction(min_depth=0.5, max_depth=4.0)(frame(2, 2, depth=depth)).valid.all())
+    assert bool(make_rgbd(min_depth=0.5, max_depth=4.0)(frame(2, 2, depth=depth)).valid.all())
 
 
 def test_pixels_at_a_jump_are_left_out_on_demand():
     depth = torch.tensor([[2.0, 2.0, 2.0, 1.0, 0.0, 2.0]])
     assert find_depth_edges(depth, 0.1).tolist() == [[False, False, True, True, False, False]]
     assert not find_depth_edges(torch.tensor([[2.0, 2.1]]), 0.1).any()
-    geometry = RgbdReconstruction(edge=0.1)(frame(1, 6, depth=depth))
+    geometry = make_rgbd(edge=0.1)(frame(1, 6, depth=depth))
     assert geometry.confidence.tolist() == [[1, 1, 0, 0, 0, 1]]
 
 
@@ -88,7 +93,7 @@ REJECTED = {
 
 @pytest.mark.parametrize(("changes", "message"), REJECTED.values(), ids=REJECTED.keys())
 def test_a_frame_that_cannot_be_placed_is_rejected_and_the_next_one_is_not(changes, message):
-    rgbd = RgbdReconstruction()
+    rgbd = make_rgbd()
     with pytest.raises(FrameRejected, match=message):
         rgbd(frame(**changes))
     rgbd.reset()
@@ -109,7 +114,7 @@ def random_pose(seed):
 def test_moving_the_camera_moves_the_points_and_nothing_else(seed):
     generator = torch.Generator().manual_seed(seed)
     depth = torch.rand(48, 64, generator=generator) * 3 + 0.5
-    move, rgbd = random_pose(seed), RgbdReconstruction()
+    move, rgbd = random_pose(seed), make_rgbd()
     here = rgbd(frame(depth=depth))
     there = rgbd(frame(depth=depth, world_from_camera=move @ POSE))
     assert torch.allclose(transform(here.points, move), there.points, atol=1e-4)
@@ -162,7 +167,7 @@ def test_a_cell_holds_the_mean_of_its_own_points():
     ("height", "width", "h", "w"), [(480, 640, 30, 40), (50, 33, 4, 3), (1, 1, 1, 1), (5, 100, 1, 7)]
 )
 def test_the_grid_has_one_cell_per_sixteen_pixels_rounded_up(height, width, h, w):
-    geometry = RgbdReconstruction()(frame(height, width))
+    geometry = make_rgbd()(frame(height, width))
     assert geometry.features.features.shape == (h, w, 160)
     assert bool((geometry.features.features.norm(dim=-1) > 0).all())
 
@@ -170,7 +175,7 @@ def test_the_grid_has_one_cell_per_sixteen_pixels_rounded_up(height, width, h, w
 @pytest.mark.skipif(not (SHARED / "data/rooms/room_11").is_dir(), reason="no shared/data/rooms beside the repository")
 def test_rendered_frames_agree_on_where_the_room_is():
     cv2 = pytest.importorskip("cv2")
-    folder, rgbd = SHARED / "data/rooms/room_11", RgbdReconstruction()
+    folder, rgbd = SHARED / "data/rooms/room_11", make_rgbd()
     k = torch.from_numpy(np.loadtxt(folder / "intrinsic/intrinsic_color.txt")[:3, :3].astype(np.float32))
     truth = np.load(folder / "gt.npz")["points"][::3]
     for index in (0, 40):

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from cut3r_scripted import make_reconstruction
 from training_toys import CPU, SIZES, TOY, written
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.common import loop as run_module
 from moonseg3r_core.training.common.engine import make_fabric
@@ -249,7 +249,7 @@ def test_the_command_trains_a_net_that_the_package_runs(tmp_path, capsys):
     assert [row["step"] for row in table(out / "heldout.csv")] == ["4", "6"]
     net = load_cut3r(out / "weights.safetensors")
     assert net.sizes == SIZES
-    room, walk = Cut3rReconstruction(net), SyntheticSequence(3, 8, 48, 64)
+    room, walk = make_reconstruction(net), SyntheticSequence(3, 8, 48, 64)
     for index in range(2):
         geometry = room(walk[index])
         assert geometry.points.isfinite().all()
@@ -267,6 +267,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 import torch
+from cut3r_scripted import make_reconstruction
 from training_toys import CPU, SIZES, TOY
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage

@@ -1,11 +1,14 @@
-"""From the net's outputs to a Geometry: points in the map's world, and nothing that is not finite."""
+"""A Geometry from the net's outputs: points in the map's world, all values finite."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import transform, unproject
+from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
@@ -13,64 +16,63 @@ from moonseg3r_core.reconstruction.cut3r.pose_source import PoseEstimate
 from moonseg3r_core.reconstruction.cut3r.quality import find_confident
 from moonseg3r_core.types import FeatureMap, Geometry, Held, PixelGrid
 
+_CELLS = 20  # of the position features, from left to right
+_LONGEST, _OCTAVES = 8.0, 5  # their wavelengths, as of the rgbd reconstruction
+
 
 def place_world_points(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """The world head's points (H, W, 3), moved as the chunk lies, and their confidence (H, W)."""
-    assert outputs.world_points is not None, "the world head is asked for"
+    """Place the world head's points (H, W, 3) by the submap's similarity. Returns them with their confidence (H, W)."""
+    assert outputs.world_points is not None, "the world head is requested"
     assert outputs.world_confidence is not None, "it gives both"
-    return place.chunk.points(outputs.world_points[0]), outputs.world_confidence[0]
+    return place.submap.transform_points(outputs.world_points[0]), outputs.world_confidence[0]
 
 
 def place_self_points(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """The self head's points (H, W, 3), scaled and carried by the camera's pose, and their confidence (H, W)."""
+    """Place the self head's points (H, W, 3) by scale and camera pose. Returns them with their confidence (H, W)."""
     return transform(outputs.self_points[0] * place.scale, place.world_from_camera), outputs.self_confidence[0]
 
 
 def lift_self_depth(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """The self head's depth, scaled and lifted along the camera's rays, as points of the world (H, W, 3), and their
-    confidence (H, W).
-    """
-    own = unproject(outputs.self_points[0, ..., 2] * place.scale, intrinsics)
-    return transform(own, place.world_from_camera), outputs.self_confidence[0]
+    """Lift the self head's depth, scaled, along the camera's rays: points (H, W, 3) of the world, confidence (H, W)."""
+    points_camera = unproject(outputs.self_points[0, ..., 2] * place.scale, intrinsics)
+    return transform(points_camera, place.world_from_camera), outputs.self_confidence[0]
 
 
 def assemble_geometry(
     points: tuple[Tensor, Tensor],
-    sight: Inference,
+    inference: Inference,
     place: PoseEstimate,
     grid: PixelGrid,
     intrinsics: Tensor,
-    floor: float,
+    min_confidence: float,
 ) -> Geometry:
-    """A frame's Geometry of points and their confidence; below the `floor`, and where not finite, there is none."""
-    (world, confidence), outputs = points, sight.outputs
-    keep = find_confident(world, confidence, floor)
-    depth = extract_depth(outputs, floor) * place.scale
+    """Assemble a frame's Geometry from points with their confidence; unconfident ones are dropped."""
+    (world, confidence), outputs, tokens = points, inference.outputs, inference.tokens
+    mask = find_confident(world, confidence, min_confidence)
     return Geometry(
-        points=torch.where(keep[..., None], world, 0.0),
-        confidence=torch.where(keep, confidence, 0.0),
-        depth=depth,
+        points=torch.where(mask[..., None], world, 0.0),
+        confidence=torch.where(mask, confidence, 0.0),
+        depth=extract_depth(outputs, min_confidence) * place.scale,
         world_from_camera=place.world_from_camera,
         intrinsics=intrinsics,
         grid=grid,
-        features=FeatureMap(_finite(outputs.features[0])),
-        state_attention=None if outputs.attention is None else _finite(outputs.attention[0]),
-        image_features=FeatureMap(_finite(sight.tokens.features[0].float().unflatten(0, sight.tokens.grid))),
+        features=FeatureMap(_replace_non_finite(outputs.features[0])),
+        state_attention=None if outputs.attention is None else _replace_non_finite(outputs.attention[0]),
+        image_features=FeatureMap(_replace_non_finite(tokens.features[0].float().unflatten(0, tokens.grid))),
     )
 
 
-def extract_depth(outputs: Outputs, floor: float) -> Tensor:
-    """Depth (H, W) of the self head's points, in units of the net; 0 where it is not trusted or not in front."""
+def extract_depth(outputs: Outputs, min_confidence: float) -> Tensor:
+    """Extract the self head's depth (H, W), in units of the net; 0 where it is unconfident or behind the camera."""
     depth = outputs.self_points[0, ..., 2]
-    seen = find_confident(depth[..., None], outputs.self_confidence[0], floor) & (depth > 0)
-    return torch.where(seen, depth, 0.0)
+    mask = find_confident(depth[..., None], outputs.self_confidence[0], min_confidence) & (depth > 0)
+    return torch.where(mask, depth, 0.0)
 
 
 def make_held_geometry(
-    place: tuple[Tensor, Held], sizes: Cut3rSizes, attention: bool, grid: PixelGrid, intrinsics: Tensor
+    pose: Tensor, held: Held, sizes: Cut3rSizes, attention: bool, grid: PixelGrid, intrinsics: Tensor
 ) -> Geometry:
-    """A held frame's Geometry: a pose and a reason. Its features are as wide as any frame's, and zero."""
-    pose, held = place
+    """Make the Geometry of a held frame: a pose and a reason, no points, and zero features of the usual width."""
     pixels = intrinsics.new_zeros(grid.height, grid.width)
     h, w = grid.height // PATCH, grid.width // PATCH
     return Geometry(
@@ -87,5 +89,20 @@ def make_held_geometry(
     )
 
 
-def _finite(values: Tensor) -> Tensor:
+def _replace_non_finite(values: Tensor) -> Tensor:
     return torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def keep_modulation(geometry: Geometry) -> Geometry:
+    """Keep F3d as the net's tokens between decoder and world head (paper supplement B.2)."""
+    return geometry
+
+
+def encode_point_positions(geometry: Geometry) -> Geometry:
+    """Replace F3d by Fourier features of the points. They follow corrected poses, which a small net's tokens do not."""
+    cell = max(1, geometry.grid.width // _CELLS)
+    features = encode_positions(geometry.points, geometry.valid, cell, _LONGEST, _OCTAVES)
+    return dataclasses.replace(geometry, features=FeatureMap(features))
+
+
+GEOMETRIC_FEATURES = {"modulation": keep_modulation, "positions": encode_point_positions}

@@ -1,4 +1,4 @@
-"""One frame through the net, and what is decided by read from it."""
+"""One frame through the net at a chosen precision, with the check of its outputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CAST = (torch.nn.Linear, torch.nn.Conv2d, torch.nn.ConvTranspose2d)
 
 
 class Net(Protocol):
-    """What the room needs of `model.Cut3r`."""
+    """The interface of `net.model.Cut3r` that the stage uses."""
 
     @property
     def sizes(self) -> Cut3rSizes: ...
@@ -27,21 +27,21 @@ class Net(Protocol):
 
     def encode(self, image: Tensor) -> Tokens: ...
 
-    def __call__(self, view: Tokens, state: State, ask: OutputRequest) -> tuple[Outputs, State]: ...
+    def __call__(self, view: Tokens, state: State, request: OutputRequest) -> tuple[Outputs, State]: ...
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A frame seen: its tokens, what came out, the state that would follow, and what is decided by."""
+    """The result of one frame: its tokens, outputs, the next state, and the check of the outputs."""
 
     tokens: Tokens
     outputs: Outputs
     state: State
-    reading: OutputCheck
+    check: OutputCheck
 
 
 class NetRunner:
-    """The net at a precision: float32, bfloat16 or float16. Outputs and states are float32."""
+    """Runs the net at float32, bfloat16 or float16. Outputs and states are float32."""
 
     def __init__(self, net: Net, precision: str, min_confidence: float) -> None:
         self.net, self.min_confidence = net, min_confidence
@@ -49,32 +49,32 @@ class NetRunner:
 
     @torch.no_grad()
     def start(self) -> State:
-        """The state of one stream before its first frame."""
+        """Return the state of one stream before its first frame."""
         return self.net.start()
 
     def encode(self, image: Tensor) -> Tokens:
         """Image (1, 3, H, W) in [-1, 1] -> tokens."""
-        with self._autocast(image):
+        with self._make_autocast(image):
             return self.net.encode(image)
 
-    def __call__(self, tokens: Tokens, state: State, ask: OutputRequest) -> Inference:
-        """The frame after this state, which stays as it is."""
-        with self._autocast(tokens.features):
-            outputs, following = self.net(tokens, state, ask)
+    def __call__(self, tokens: Tokens, state: State, request: OutputRequest) -> Inference:
+        """Run the frame that follows a state. The state itself does not change."""
+        with self._make_autocast(tokens.features):
+            outputs, following = self.net(tokens, state, request)
         return Inference(tokens, outputs, following, check_outputs(outputs, following, self.min_confidence))
 
-    def _autocast(self, like: Tensor) -> torch.autocast:
+    def _make_autocast(self, like: Tensor) -> torch.autocast:
         return torch.autocast(like.device.type, dtype=self._half, enabled=self._half is not None)
 
 
 def cast_to_precision(net: Cut3r, precision: str) -> Cut3r:
-    """The net itself, its matrices kept in half precision where autocast would cast them in every frame: same outputs.
+    """Cast, in place, the matrices that autocast would cast in every frame. The outputs stay equal.
 
-    The pose head, and what makes the first state, work in float32 and keep theirs.
+    The pose head and the layer of the first state compute in float32 and keep their weights.
     """
     half = _HALF.get(precision)
-    apart = {*net.downstream_head.pose_head.modules(), net.decoder_embed_state}
+    excluded = {*net.downstream_head.pose_head.modules(), net.decoder_embed_state}
     for module in net.modules() if half else ():
-        if isinstance(module, _CAST) and module not in apart:
+        if isinstance(module, _CAST) and module not in excluded:
             module.to(half)
     return net

@@ -1,4 +1,4 @@
-"""The camera as CUT3R sees it: pose from seven numbers, focal length from the points of the self head."""
+"""The net's camera: a pose from seven numbers, and the focal length from the points of the self head."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import rotation_from_quaternion
-from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
+from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 from moonseg3r_core.types import PixelGrid
 
 _STEPS = 10
-_WIDEST = 1e3  # x / z of a usable ray; beyond it a point lies in the plane of the lens
-_FOCAL_LENGTHS = 31  # kept for the median
-_LEAST, _MOST = 0.1, 20.0  # focal lengths that a lens has, in long sides of the image
-_DEFAULT = 0.5 / math.tan(math.radians(30))  # 60 degrees, where no point tells
+_MAX_SLOPE = 1e3  # x / z of a usable ray; beyond it a point lies in the plane of the lens
+_WINDOW = 31  # frames in the median
+_MIN_FOCAL, _MAX_FOCAL = 0.1, 20.0  # focal lengths of real lenses, in long sides of the image
+_DEFAULT_FOCAL = 0.5 / math.tan(math.radians(30))  # 60 degrees
 
 
 def make_pose_matrix(pose: Tensor) -> Tensor:
@@ -29,50 +29,50 @@ def make_pose_matrix(pose: Tensor) -> Tensor:
 
 
 def estimate_focal_length(points: Tensor) -> Tensor:
-    """Focal length in pixels, one for both axes, () float32, of points (H, W, 3) in the camera's axes.
+    """Estimate the focal length in pixels, one for both axes, () float32, from points (H, W, 3) in camera axes.
 
-    The length that brings every point nearest to its own pixel, by Weiszfeld's iteration (ten steps), principal point
-    (W // 2, H // 2); docs/cut3r_facts.md, 8. Points that are not finite or not in front of the camera do not count; NaN when
-    none does.
+    It minimizes the distances of projected points to their own pixels, by ten of Weiszfeld's iterations, with the
+    principal point at (W // 2, H // 2); docs/cut3r_facts.md, 8. Only finite points in front of the camera count; NaN
+    without any.
     """
     height, width, _ = points.shape
     u = torch.arange(width, device=points.device, dtype=points.dtype) - width // 2
     v = torch.arange(height, device=points.device, dtype=points.dtype) - height // 2
     rays = points[..., :2] / points[..., 2:]
-    seen = (points[..., 2] > 0) & points.isfinite().all(-1) & (rays.abs() < _WIDEST).all(-1)
-    x, y = torch.where(seen[..., None], rays, 0.0).unbind(-1)
-    along, square = x * u + y * v[:, None], x * x + y * y
-    focal = along.sum() / square.sum()
+    usable = (points[..., 2] > 0) & points.isfinite().all(-1) & (rays.abs() < _MAX_SLOPE).all(-1)
+    x, y = torch.where(usable[..., None], rays, 0.0).unbind(-1)
+    product, square = x * u + y * v[:, None], x * x + y * y
+    focal = product.sum() / square.sum()
     for _ in range(_STEPS):
         weight = 1 / torch.hypot(u - focal * x, v[:, None] - focal * y).clamp(min=1e-8)
-        focal = (weight * along).sum() / (weight * square).sum()
+        focal = (weight * product).sum() / (weight * square).sum()
     return focal
 
 
 class IntrinsicsEstimator:
-    """The intrinsics of frames that bring none: the running median of the focal lengths, so that they do not flicker.
+    """Intrinsics of frames that bring none, by the running median of estimated focal lengths.
 
-    The original takes each frame's own. A camera's focal length is constant, its estimates are not, and what the
-    memory recalls is projected with it. A grid of another size starts anew: its camera may be another.
+    The original takes each frame's own estimate. A camera's focal length is constant, and the memory projects with it. A
+    grid of another size starts anew, because its camera may be another one.
     """
 
     def __init__(self) -> None:
-        self._focal = RunningMedian(_FOCAL_LENGTHS)
+        self._focal = RunningMedian(_WINDOW)
         self._size = (0, 0)
 
     def observe(self, points: Tensor) -> None:
-        """One frame's points (H, W, 3) in the camera's axes; a focal length that no lens has is left out."""
+        """Take one frame's points (H, W, 3) in camera axes; an implausible focal length is dropped."""
         focal, size = float(estimate_focal_length(points)), (points.shape[0], points.shape[1])
         if size != self._size:
             self._focal.reset()
             self._size = size
-        if _LEAST * max(size) < focal < _MOST * max(size):
+        if _MIN_FOCAL * max(size) < focal < _MAX_FOCAL * max(size):
             self._focal.add(focal)
 
-    def intrinsics(self, grid: PixelGrid) -> Tensor:
-        """(3, 3) float32 of a grid; 60 degrees along the long side as long as nothing is known."""
+    def estimate(self, grid: PixelGrid) -> Tensor:
+        """Return (3, 3) float32 of a grid; 60 degrees along the long side before the first estimate."""
         known = len(self._focal) and self._size == (grid.height, grid.width)
-        focal = self._focal.value if known else _DEFAULT * max(grid.height, grid.width)
+        focal = self._focal.value if known else _DEFAULT_FOCAL * max(grid.height, grid.width)
         return torch.tensor([[focal, 0, grid.width // 2], [0, focal, grid.height // 2], [0, 0, 1]])
 
     def reset(self) -> None:
@@ -89,6 +89,6 @@ class IntrinsicsEstimator:
 
 
 def is_calibrated(intrinsics: Tensor) -> bool:
-    """Whether these intrinsics (3, 3) can be used: ROS says with zeros that a camera is not calibrated."""
+    """Whether intrinsics (3, 3) are usable; ROS marks an uncalibrated camera with zeros."""
     k = intrinsics.cpu()
     return bool(k.isfinite().all() & (k[0, 0] > 0) & (k[1, 1] > 0))

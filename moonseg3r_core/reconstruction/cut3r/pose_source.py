@@ -1,4 +1,4 @@
-"""Where a frame's camera stands and how long the net's unit is: by the net, by matched features, or by the robot."""
+"""Sources of a frame's camera pose and of the scale of the net's points: the net, visual odometry, or the recording."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, re
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Frame, Held, PixelGrid
 
+SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW = 0.1, 3, 31  # of external poses
+
 
 @dataclass(frozen=True)
 class PoseEstimate:
-    """A frame's camera (4, 4), the map's units per unit of the net, one number or each pixel's (h, w), and how the net's
-    world lies in the map's; `held` says why its points cannot be placed. `camera` (4, 4) is what tells how far it has
-    moved, `unit` how many of its units the net's is.
+    """A frame's world_from_camera (4, 4) and the scale of its points.
+
+    scale: map units per net unit, one number or one per pixel (h, w); submap: from the net's world to the map's; held: why
+    the points cannot be placed, or None. Key frames are selected by motion_pose (4, 4), in which one net unit is
+    motion_scale.
     """
 
     world_from_camera: Tensor
     scale: float | Tensor
-    chunk: Similarity
-    camera: Tensor
-    unit: float
+    submap: Similarity
+    motion_pose: Tensor
+    motion_scale: float
     held: Held | None = None
 
 
 @dataclass(frozen=True)
 class NetPose:
-    """What the net makes of a frame: its camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown,
-    with the grid's intrinsics (3, 3).
+    """The net's estimate of a frame: camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown, with the
+    grid's intrinsics (3, 3).
     """
 
     camera: Tensor
@@ -47,38 +51,32 @@ class NetPose:
 
 
 class PoseSource(Stateful, Protocol):
-    """Frame and what the net makes of it -> Place."""
+    """A frame and the net's estimate -> PoseEstimate."""
 
     def check(self, frame: Frame) -> None:
-        """Raises FrameRejected for a frame that lacks what is needed."""
+        """Raises FrameRejected for a frame that lacks required inputs."""
 
     def get_fallback(self, frame: Frame) -> Tensor | None:
-        """The pose of a frame whose outputs cannot be used, None where nothing is known."""
+        """The pose of a frame with unusable outputs; None where none is known."""
 
-    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate: ...
+    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate: ...
 
     def reset(self) -> None: ...
 
 
-class NetPoses:
-    """The net's own; its unit is that of the first chunk. The last one stands in."""
+class _LastPose:
+    """A source that falls back to its last pose, and accepts any frame."""
 
-    def __init__(self) -> None:
-        self.reset()
+    _last: Tensor | None = None
 
     def reset(self) -> None:
-        self._last: Tensor | None = None
+        self._last = None
 
     def check(self, frame: Frame) -> None:
         """Any frame will do."""
 
     def get_fallback(self, frame: Frame) -> Tensor | None:
         return self._last
-
-    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
-        self._last = seen.camera
-        scale = chunks.similarity.scale
-        return PoseEstimate(seen.camera, scale, chunks.similarity, seen.camera, scale)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"last": torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])}
@@ -88,45 +86,46 @@ class NetPoses:
         self._last = last[0] if len(last) else None
 
 
-class OdometryPoses:
-    """By landmarks recognised (see `tracking`); its unit is the net's in the mean. The last one stands in."""
+class NetPoses(_LastPose):
+    """The net's own poses, in the unit of the first submap."""
+
+    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
+        self._last = net.camera
+        scale = submaps.similarity.scale
+        return PoseEstimate(net.camera, scale, submaps.similarity, net.camera, scale)
+
+
+class OdometryPoses(_LastPose):
+    """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`)."""
 
     def __init__(self) -> None:
         self._tracker = Tracker()
-        self.reset()
 
     def reset(self) -> None:
+        super().reset()
         self._tracker.reset()
-        self._last: Tensor | None = None
 
-    def check(self, frame: Frame) -> None:
-        """Any frame will do."""
-
-    def get_fallback(self, frame: Frame) -> Tensor | None:
-        return self._last
-
-    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
-        tracked = self._tracker(frame.image, seen.depth, seen.intrinsics, seen.grid)
+    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
+        tracked = self._tracker(frame.image, net.depth, net.intrinsics, net.grid)
         self._last = tracked.pose
         held = None if tracked.found else Held("too little of the image is recognised to tell where the camera is")
-        scale = tracked.ratios.to(seen.depth)
-        return PoseEstimate(tracked.pose, scale, chunks.similarity, tracked.pose, 1.0, held)
+        ratios = tracked.ratios.to(net.depth)
+        return PoseEstimate(tracked.pose, ratios, submaps.similarity, tracked.pose, 1.0, held)
 
     def state_dict(self) -> dict[str, Tensor]:
-        last = torch.zeros(0, 4, 4, dtype=torch.float64) if self._last is None else cpu_copy(self._last[None])
-        return prefix_states(tracker=self._tracker.state_dict()) | {"last": last}
+        return prefix_states(tracker=self._tracker.state_dict()) | super().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        last = read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)
+        read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)  # nothing changes where it is damaged
         load_parts(state, tracker=self._tracker)
-        self._last = last[0] if len(last) else None
+        super().load_state_dict(state)
 
 
 class ExternalPoses:
-    """The frame's own, which stands in for itself; the unit is metres as soon as the camera has moved enough."""
+    """The frame's own poses; the unit is metres as soon as the camera has moved enough."""
 
     def __init__(self) -> None:
-        self._scale = OdometryScale()
+        self._scale = OdometryScale(SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW)
 
     def reset(self) -> None:
         self._scale.reset()
@@ -150,13 +149,13 @@ class ExternalPoses:
     def get_fallback(self, frame: Frame) -> Tensor | None:
         return frame.world_from_camera
 
-    def __call__(self, frame: Frame, seen: NetPose, chunks: Submaps) -> PoseEstimate:
-        given = frame.world_from_camera
-        assert given is not None, "frames are checked first"
-        self._scale.observe(given.cpu(), seen.camera)
-        scale, missing = self._scale.value * chunks.similarity.scale, self._scale.missing
+    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
+        pose, similarity = frame.world_from_camera, submaps.similarity
+        assert pose is not None, "frames are checked first"
+        self._scale.observe(pose.cpu(), net.camera)
+        scale, missing = self._scale.value * similarity.scale, self._scale.missing
         held = Held("the scale is not known before the camera has moved", f"{missing:.1f} m more") if missing else None
-        return PoseEstimate(given, scale, chunks.similarity, seen.camera, chunks.similarity.scale, held)
+        return PoseEstimate(pose, scale, similarity, net.camera, similarity.scale, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         return prefix_states(scale=self._scale.state_dict())

@@ -1,4 +1,4 @@
-"""The image as CUT3R takes it: resized and cropped as the published demo does, and the way back to the input's pixels."""
+"""The input image of CUT3R: resized and cropped as by the published demo, with the grid's place in the image."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH
 from moonseg3r_core.types import PixelGrid
 
-_SQUARE = 224  # the one size that names the short side of a square crop
+_SQUARE = 224  # the one size that is the short side of a square crop
 
 
 def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
-    """Image (H, W, 3) uint8 RGB -> the net's view (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
+    """Image (H, W, 3) uint8 RGB -> the net's input (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
 
-    The long side becomes `image_size` (at 224 the short one), by Lanczos where that shrinks it and bicubic where not;
-    then the middle is cut out, in multiples of 16 pixels; a square image is cut to 4:3, at 224 any to a square
-    (docs/cut3r_facts.md, 2). Raises FrameRejected for an image of which no such multiple is left.
+    The long side (at 224 the short one) becomes `image_size`, by Lanczos when it shrinks and bicubic otherwise. The centre
+    is cropped to multiples of 16 pixels; a square image to 4:3, at 224 any image to a square (docs/cut3r_facts.md, 2).
+    Raises FrameRejected for an image without such a multiple.
     """
     height, width = image.shape[:2]
     resized = compute_resized_size(height, width, image_size)
@@ -31,15 +31,15 @@ def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
             f"got {height} x {width}; give a larger or a less narrow one.",
         )
     target = max(resized) if image_size == _SQUARE else image_size
-    smooth = Image.Resampling.LANCZOS if max(height, width) > target else Image.Resampling.BICUBIC
-    picture = Image.fromarray(image.cpu().numpy()).resize((resized[1], resized[0]), smooth)
-    cut = torch.from_numpy(np.array(picture.crop((left, top, right, bottom)))).to(image.device)
-    view = cut.permute(2, 0, 1)[None].float().contiguous().div(255).sub(0.5).div(0.5)
-    return view, _grid(image.shape[:2], resized, (top, left, bottom, right))
+    resampling = Image.Resampling.LANCZOS if max(height, width) > target else Image.Resampling.BICUBIC
+    picture = Image.fromarray(image.cpu().numpy()).resize((resized[1], resized[0]), resampling)
+    crop = torch.from_numpy(np.array(picture.crop((left, top, right, bottom)))).to(image.device)
+    view = crop.permute(2, 0, 1)[None].float().contiguous().div(255).sub(0.5).div(0.5)
+    return view, _make_grid(image.shape[:2], resized, (top, left, bottom, right))
 
 
 def compute_resized_size(height: int, width: int, image_size: int) -> tuple[int, int]:
-    """(h, w) of the whole image once resized."""
+    """Compute (h, w) of the whole image after resizing."""
     long = max(height, width)
     if not min(height, width):
         return 0, 0
@@ -48,7 +48,7 @@ def compute_resized_size(height: int, width: int, image_size: int) -> tuple[int,
 
 
 def compute_crop_box(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) of the middle that the net sees, in pixels of the resized image."""
+    """Compute (top, left, bottom, right) of the centre crop, in pixels of the resized image."""
     row, column = height // 2, width // 2
     half_height, half_width = (2 * middle // PATCH * (PATCH // 2) for middle in (row, column))
     if image_size == _SQUARE:
@@ -59,7 +59,7 @@ def compute_crop_box(height: int, width: int, image_size: int) -> tuple[int, int
 
 
 def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
-    """The input's intrinsics (3, 3), pixel i's centre at i, as those of the grid."""
+    """Compute the grid's intrinsics from the image's (3, 3); the centre of pixel i is at i in both."""
     k = intrinsics.clone()
     k[0] /= grid.scale_u
     k[1] /= grid.scale_v
@@ -68,8 +68,8 @@ def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
     return k
 
 
-def _grid(size: tuple[int, ...], resized: tuple[int, int], box: tuple[int, int, int, int]) -> PixelGrid:
-    """A resize keeps the outer edges of the image in place, half a pixel beyond the centres of the outermost pixels."""
+def _make_grid(size: tuple[int, ...], resized: tuple[int, int], box: tuple[int, int, int, int]) -> PixelGrid:
+    """A resize keeps the outer edges of the image, half a pixel beyond the centres of the outermost pixels."""
     top, left, bottom, right = box
     scale_v, scale_u = size[0] / resized[0], size[1] / resized[1]
     offset_v, offset_u = ((first + 0.5) * s - 0.5 for first, s in ((top, scale_v), (left, scale_u)))

@@ -1,4 +1,4 @@
-"""CUT3R as a room: images in, one after the other; points, poses, F3d and A out (paper eq 1)."""
+"""CUT3R as a reconstruction stage: images in, one after the other; points, poses, F3d and A out (paper eq 1)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.reconstruction.cut3r.assemble import (
+    GEOMETRIC_FEATURES,
     assemble_geometry,
     extract_depth,
     lift_self_depth,
@@ -17,7 +18,6 @@ from moonseg3r_core.reconstruction.cut3r.assemble import (
     place_self_points,
     place_world_points,
 )
-from moonseg3r_core.reconstruction.cut3r.geometric import GEOMETRIC
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, NetRunner
 from moonseg3r_core.reconstruction.cut3r.intrinsics import IntrinsicsEstimator, is_calibrated
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
@@ -31,153 +31,152 @@ from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, Held, PixelGrid
 
-# A matched pose is found along the camera's rays, and so its points lie on them.
-_CARRIED = {"model": place_self_points, "tracked": lift_self_depth, "given": place_self_points}
+# Odometry estimates its poses from points on the camera's rays, so the map's points must lie on them too.
+_PLACE_POINTS = {"model": place_self_points, "tracked": lift_self_depth, "given": place_self_points}
 
 
-class Unusable(Exception):
-    """An image or outputs that nothing may be taken from, and why; the last good pose stands in."""
+class UnusableFrame(Exception):
+    """An image or outputs that may not be used, and why. The last good pose is taken instead."""
 
 
 class Cut3rReconstruction:
-    """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1); keeps CUT3R's state.
+    """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1). Keeps CUT3R's state.
 
-    `points`: world, X_t of the world head, or self, the self head's points carried by the pose, which spares a dense
-    head. `pose`: model, the net's, in units of the first frames; tracked, by landmarks recognised, which correct the net's
-    depth too; or given, the frame's own: these two carry the self points (whatever `points` says), scaled to the map, or to
-    metres by the odometry. Points that the net trusts less than `min_confidence`
-    have confidence 0, depth likewise. Intrinsics are the frame's, else estimated. `attention` chooses A, None leaves it
-    out; `geometric` chooses F3d (see `geometric`). Key frames, by `key_translation` and `key_rotation`, change the state; after `reset_every` of them it starts
-    anew, chained (see `KeyFrames`, `Chunks`). `precision`: the numbers inside the net.
+    points: `world`, X_t of the world head, or `self`, the self head's points placed by the pose, which saves a dense head.
+    pose: `model`, the net's, in units of the first frames; `tracked`, by visual odometry, which corrects the net's depth
+    too; `given`, the frame's own, with points scaled to metres. The last two place self points, whatever `points` is.
+    precision: of the net's numbers. attention: what A is, None for none. geometric: what F3d is (see `assemble`).
+    reset_every, key_translation, key_rotation: see `Submaps` and `KeyframeSelector`; key frames change the state.
+    min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.
 
-    A frame whose image or outputs cannot be used is held: no points, the last good pose, the state untouched, and why
-    in `Geometry.held`; so is one whose scale is not known yet, though the state learns from it. Raises FrameRejected where no pose is known yet, for an image that is too small, and, with
-    pose=given, for a frame without a rigid pose.
+    A frame with an unusable image or outputs is held: no points, the last good pose, the state unchanged, the reason in
+    `Geometry.held`. A frame of unknown scale is held too, but updates the state. Raises FrameRejected where no pose is known
+    yet, for an image that is too small, and with pose=given for a frame without a rigid pose.
     """
 
     def __init__(
         self,
         net: Net,
         *,
-        points: str = "world",
-        pose: str = "model",
-        precision: str = "float32",
-        attention: StateAttention | None = None,
-        geometric: str = "modulation",
-        reset_every: int = 0,
-        key_translation: float = 0.02,
-        key_rotation: float = 2.0,
-        min_confidence: float = 1.5,
+        points: str,
+        pose: str,
+        precision: str,
+        attention: StateAttention | None,
+        geometric: str,
+        reset_every: int,
+        key_translation: float,
+        key_rotation: float,
+        min_confidence: float,
     ) -> None:
         self.net, self.min_confidence = net, min_confidence
-        self._infer = NetRunner(net, precision, min_confidence)
-        self._ask = OutputRequest(world=points == "world" and pose == "model", attention=attention)
-        self._points = place_world_points if self._ask.world else _CARRIED[pose]
-        self.add_features = GEOMETRIC[geometric]
-        self._placement: PoseSource = POSE_SOURCES[pose]()
-        self._images, self._camera = ImageCheck(), IntrinsicsEstimator()
-        self._keys, self._chunks = KeyframeSelector(key_translation, key_rotation), Submaps(reset_every)
-        self._state = self._infer.start()
+        self._run = NetRunner(net, precision, min_confidence)
+        self._request = OutputRequest(world=points == "world" and pose == "model", attention=attention)
+        self._place_points = place_world_points if self._request.world else _PLACE_POINTS[pose]
+        self.add_features = GEOMETRIC_FEATURES[geometric]
+        self._poses: PoseSource = POSE_SOURCES[pose]()
+        self._images, self._intrinsics = ImageCheck(), IntrinsicsEstimator()
+        self._keys, self._submaps = KeyframeSelector(key_translation, key_rotation), Submaps(reset_every)
+        self._state = self._run.start()
 
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Geometry:
-        self._placement.check(frame)
+        self._poses.check(frame)
         picture = frame.image.cpu()
         image, grid = fit_image(picture, self.net.sizes.image_size)
         try:
-            sight = self._look(picture, image.to(frame.image.device))
-        except Unusable as fault:
-            return self._blank(frame, grid, self._stand_in(frame, fault), Held(str(fault)))
-        intrinsics = self._intrinsics(frame, grid, sight.outputs.self_points[0])
-        camera = self._chunks.similarity.pose(sight.reading.pose)
-        depth = extract_depth(sight.outputs, self.min_confidence)
-        place = self._placement(frame, NetPose(camera, depth, grid, intrinsics), self._chunks)
-        self._advance(sight, place, make_thumbnail(picture))
+            inference = self._infer(picture, image.to(frame.image.device))
+        except UnusableFrame as fault:
+            return self._hold(frame, grid, self._get_fallback(frame, fault), Held(str(fault)))
+        intrinsics = self._find_intrinsics(frame, grid, inference.outputs.self_points[0])
+        camera = self._submaps.similarity.transform_pose(inference.check.pose)
+        depth = extract_depth(inference.outputs, self.min_confidence)
+        place = self._poses(frame, NetPose(camera, depth, grid, intrinsics), self._submaps)
+        self._advance(inference, place, make_thumbnail(picture))
         if place.held:
-            return self._blank(frame, grid, place.world_from_camera, place.held)
-        points = self._points(sight.outputs, place, intrinsics)
-        return self.add_features(assemble_geometry(points, sight, place, grid, intrinsics, self.min_confidence))
+            return self._hold(frame, grid, place.world_from_camera, place.held)
+        points = self._place_points(inference.outputs, place, intrinsics)
+        return self.add_features(assemble_geometry(points, inference, place, grid, intrinsics, self.min_confidence))
 
     @property
     def key_frames(self) -> int:
-        """How many frames have changed the state."""
+        """The number of frames that have changed the state."""
         return self._keys.count
 
     def reset(self) -> None:
         """Forget the scene."""
-        for owner in self._parts().values():
-            owner.reset()
-        self._state = self._infer.start()
+        for part in self._list_parts().values():
+            part.reset()
+        self._state = self._run.start()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that is remembered, as CPU copies by dotted name."""
+        """Return CPU copies of the state and of all parts, by dotted name."""
         tokens = {name: cpu_copy(tensor) for name, tensor in vars(self._state).items()}
-        return prefix_states(state=tokens, **{name: owner.state_dict() for name, owner in self._parts().items()})
+        return prefix_states(state=tokens, **{name: part.state_dict() for name, part in self._list_parts().items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where a room of the same settings was. Raises InputError for a state that is not whole."""
+        """Restore the state of a stage with the same settings. Raises InputError for an incomplete one."""
         with error_prefix("state"):
-            tokens, start = sub_state(state, "state"), self._infer.start()
+            tokens, start = sub_state(state, "state"), self._run.start()
             loaded = {
                 n: read_tensor(tokens, n, like.shape, like.dtype, device=like.device) for n, like in vars(start).items()
             }
-        load_parts(state, **self._parts())
+        load_parts(state, **self._list_parts())
         self._state = State(**loaded)
 
-    def _parts(self) -> dict[str, Any]:
-        """What remembers beside the state."""
+    def _list_parts(self) -> dict[str, Any]:
+        """The stateful parts beside the net's state, by their name in a saved state."""
         return {
             "images": self._images,
-            "camera": self._camera,
+            "camera": self._intrinsics,
             "keys": self._keys,
-            "chunks": self._chunks,
-            "placement": self._placement,
+            "chunks": self._submaps,
+            "placement": self._poses,
         }
 
-    def _look(self, picture: Tensor, image: Tensor) -> Inference:
-        """The frame through the net, the state as it is. Raises Unusable."""
+    def _infer(self, picture: Tensor, image: Tensor) -> Inference:
+        """Run the net on a frame; the state does not change. Raises UnusableFrame."""
         if fault := self._images(picture):
-            raise Unusable(fault)
-        sight = self._infer(self._infer.encode(image), self._state, self._ask)
-        if fault := sight.reading.fault:
-            raise Unusable(fault)
-        return sight
+            raise UnusableFrame(fault)
+        inference = self._run(self._run.encode(image), self._state, self._request)
+        if fault := inference.check.fault:
+            raise UnusableFrame(fault)
+        return inference
 
-    def _advance(self, sight: Inference, place: PoseEstimate, view: Tensor) -> None:
-        """A key frame changes the state, and begins a chunk where one is due."""
-        if self._keys.due(place.camera, sight.reading.depth * place.unit, view):
-            fresh = self._begin_chunk(sight) if self._chunks.due else None
-            self._state = fresh or sight.state
-            self._chunks.add_key()
-            self._keys.add(place.camera, view)
+    def _advance(self, inference: Inference, place: PoseEstimate, thumbnail: Tensor) -> None:
+        """Take the next state if the frame is a key frame, and begin a submap where one is due."""
+        if self._keys.is_due(place.motion_pose, inference.check.depth * place.motion_scale, thumbnail):
+            fresh = self._begin_submap(inference) if self._submaps.is_due else None
+            self._state = fresh or inference.state
+            self._submaps.add_keyframe()
+            self._keys.add(place.motion_pose, thumbnail)
 
-    def _begin_chunk(self, old: Inference) -> State | None:
-        """The state of a new chunk that has seen the frame at the seam; None where it saw nothing, to be tried again."""
-        new = self._infer(old.tokens, self._infer.start(), OutputRequest(world=False))
-        similarity = align(self._chunks.similarity, old, new, self.min_confidence)
+    def _begin_submap(self, old: Inference) -> State | None:
+        """Begin a submap at this frame and return its state; None where it cannot be aligned, to be tried again."""
+        new = self._run(old.tokens, self._run.start(), OutputRequest(world=False))
+        similarity = align(self._submaps.similarity, old, new, self.min_confidence)
         if similarity is None:
             return None
-        self._chunks.begin(similarity)
+        self._submaps.begin(similarity)
         return new.state
 
-    def _blank(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: Held) -> Geometry:
-        intrinsics = self._intrinsics(frame, grid, None)
-        watched = self._ask.attention is not None
-        return self.add_features(make_held_geometry((pose, held), self.net.sizes, watched, grid, intrinsics))
+    def _hold(self, frame: Frame, grid: PixelGrid, pose: Tensor, held: Held) -> Geometry:
+        intrinsics = self._find_intrinsics(frame, grid, None)
+        has_attention = self._request.attention is not None
+        return self.add_features(make_held_geometry(pose, held, self.net.sizes, has_attention, grid, intrinsics))
 
-    def _stand_in(self, frame: Frame, fault: Unusable) -> Tensor:
+    def _get_fallback(self, frame: Frame, fault: UnusableFrame) -> Tensor:
         """The pose of a held frame. Raises FrameRejected where none is known."""
-        pose = self._placement.get_fallback(frame)
+        pose = self._poses.get_fallback(frame)
         if pose is None:
             raise FrameRejected(
                 str(fault), "no frame before it could be placed; start where the camera sees something."
             )
         return pose
 
-    def _intrinsics(self, frame: Frame, grid: PixelGrid, points: Tensor | None) -> Tensor:
-        """The frame's own, on the grid; else the estimate, which its points (H, W, 3) in camera axes take part in."""
+    def _find_intrinsics(self, frame: Frame, grid: PixelGrid, points: Tensor | None) -> Tensor:
+        """The frame's intrinsics on the grid; else the estimate, after it takes points (H, W, 3) in camera axes."""
         if frame.intrinsics is not None and is_calibrated(frame.intrinsics):
             return compute_grid_intrinsics(frame.intrinsics, grid)
         if points is not None:
-            self._camera.observe(points)
-        return self._camera.intrinsics(grid).to(frame.image.device)
+            self._intrinsics.observe(points)
+        return self._intrinsics.estimate(grid).to(frame.image.device)

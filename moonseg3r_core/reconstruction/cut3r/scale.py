@@ -1,4 +1,4 @@
-"""Metres per unit of the net, from a robot's odometry: how far the camera went by either."""
+"""Metres per unit of the net, from the distance that a camera moved by odometry and by the net."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
+from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 
 
 class OdometryScale:
-    """The running median of given over modelled displacement, each between frames `step` metres apart or more.
+    """The running median of odometry over net displacement, between frames at least `step` metres apart.
 
-    Distances are compared, which no rotation between the two worlds touches. A pair may reach over a seam, which the
-    chained world has none of, and the next begins where it ended. Known from `enough` pairs on, and of the last `window`.
+    Distances do not depend on the rotation between the two worlds. The scale is known from `min_pairs` pairs on, and is the
+    median of the last `window` ones. A pair may span two submaps, because the net's poses are chained.
     """
 
-    def __init__(self, step: float = 0.1, enough: int = 3, window: int = 31) -> None:
-        self.step, self.enough = step, enough
+    def __init__(self, step: float, min_pairs: int, window: int) -> None:
+        self.step, self.min_pairs = step, min_pairs
         self._ratios = RunningMedian(window)
         self.reset()
 
@@ -29,17 +29,17 @@ class OdometryScale:
 
     @property
     def value(self) -> float:
-        """Metres per unit; not to be used as long as some are `missing`, NaN before the first pair."""
+        """Metres per unit; NaN before the first pair, provisional as long as metres are `missing`."""
         return self._ratios.value
 
     @property
     def missing(self) -> float:
         """Metres that the camera must still move at least; 0 once the scale is known."""
-        return self.step * max(self.enough - len(self._ratios), 0)
+        return self.step * max(self.min_pairs - len(self._ratios), 0)
 
-    def observe(self, given: Tensor, modelled: Tensor) -> None:
-        """One frame's camera (4, 4) by the robot, in metres, and by the net, in the chained world."""
-        here = torch.stack((given[:3, 3], modelled[:3, 3]))
+    def observe(self, odometry: Tensor, net: Tensor) -> None:
+        """Take one frame's camera (4, 4) by odometry, in metres, and by the net, in the chained world."""
+        here = torch.stack((odometry[:3, 3], net[:3, 3]))
         if self._start is None:
             self._start = here
             return

@@ -1,4 +1,4 @@
-"""Long sequences in chunks: the state starts anew now and then, and what it says is chained to what was."""
+"""Submaps of long sequences: the state restarts now and then, and each submap is aligned with the one before."""
 
 from __future__ import annotations
 
@@ -13,41 +13,33 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.quality import find_confident
 from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
-_MOST = 1e3  # ratio of two chunks' units; beyond it one of them is mistaken
-
-
-def _eye() -> Tensor:
-    return torch.eye(3, dtype=torch.float64)
-
-
-def _origin() -> Tensor:
-    return torch.zeros(3, dtype=torch.float64)
+_MAX_RATIO = 1e3  # of two submaps' units; beyond it one of them is wrong
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """World = scale * rotation (3, 3) @ point + translation (3,), float64 on the CPU; by default nothing moves."""
+    """World = scale * rotation (3, 3) @ point + translation (3,), float64 on the CPU; the identity by default."""
 
     scale: float = 1.0
-    rotation: Tensor = field(default_factory=_eye)
-    translation: Tensor = field(default_factory=_origin)
+    rotation: Tensor = field(default_factory=lambda: torch.eye(3, dtype=torch.float64))
+    translation: Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))
 
-    def pose(self, camera: Tensor) -> Tensor:
-        """A camera (4, 4) of the chunk's world as one of the world; still rigid."""
-        moved = torch.eye(4, dtype=torch.float64)
-        moved[:3, :3] = self.rotation @ camera[:3, :3]
-        moved[:3, 3] = self.scale * self.rotation @ camera[:3, 3] + self.translation
-        return moved
+    def transform_pose(self, camera: Tensor) -> Tensor:
+        """Transform a camera (4, 4) from the submap's world to the map's. The result is rigid."""
+        pose = torch.eye(4, dtype=torch.float64)
+        pose[:3, :3] = self.rotation @ camera[:3, :3]
+        pose[:3, 3] = self.scale * self.rotation @ camera[:3, 3] + self.translation
+        return pose
 
-    def points(self, points: Tensor) -> Tensor:
-        """Points (..., 3) of the chunk's world in the world, in their own dtype and device."""
+    def transform_points(self, points: Tensor) -> Tensor:
+        """Transform points (..., 3) from the submap's world to the map's, in their own dtype and device."""
         return points @ (self.scale * self.rotation).T.to(points) + self.translation.to(points)
 
 
 class Submaps:
-    """The similarity of the current chunk, and its key frames; after `every` of them (0: never) the next is due."""
+    """The similarity of the current submap, and its number of key frames; a new one is due after `every` of them (0: never)."""
 
-    def __init__(self, every: int = 0) -> None:
+    def __init__(self, every: int) -> None:
         self.every = every
         self.reset()
 
@@ -55,16 +47,16 @@ class Submaps:
         self.number, self.keys, self.similarity = 0, 0, Similarity()
 
     @property
-    def due(self) -> bool:
-        """Whether the next key frame begins a new chunk."""
+    def is_due(self) -> bool:
+        """Whether the next key frame begins a new submap."""
         return 0 < self.every <= self.keys
 
-    def add_key(self) -> None:
-        """One more key frame in this chunk."""
+    def add_keyframe(self) -> None:
+        """Count a key frame of this submap."""
         self.keys += 1
 
     def begin(self, similarity: Similarity) -> None:
-        """A new chunk that lies so in the world; it has no key frame yet."""
+        """Begin a submap without key frames."""
         self.number, self.keys, self.similarity = self.number + 1, 0, similarity
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -88,29 +80,31 @@ class Submaps:
 
 
 def chain_similarity(before: Similarity, ratio: float, old: Tensor, new: Tensor) -> Similarity:
-    """The new chunk's similarity: its camera (4, 4) of the boundary frame falls on the old chunk's, its lengths times
-    `ratio` are the old one's.
+    """Chain a new submap to the one before: the two cameras (4, 4) of the boundary frame coincide.
+
+    ratio: units of the old submap per unit of the new one.
     """
-    boundary, scale = before.pose(old), before.scale * ratio
+    boundary, scale = before.transform_pose(old), before.scale * ratio
     rotation = boundary[:3, :3] @ new[:3, :3].T
     return Similarity(scale, rotation, boundary[:3, 3] - scale * rotation @ new[:3, 3])
 
 
 def align(before: Similarity, old: Inference, new: Inference, min_confidence: float) -> Similarity | None:
-    """The new chunk's similarity from the boundary frame seen by both states; None where the new one saw nothing,
-    or all of it at a depth out of all proportion.
+    """Align a new submap by the boundary frame, which both states have processed. None where the new outputs are unusable.
 
-    Scale is the median ratio of the depths that both trust. The demo of TTT3R chains poses alone (docs/cut3r_facts.md, 11):
-    there a chunk of another scale bends the trajectory.
+    The scale is the median ratio of the depths that both are confident of. The demo of TTT3R aligns poses alone
+    (docs/cut3r_facts.md, 11), where a submap of another scale bends the trajectory.
     """
-    if new.reading.fault:
+    if new.check.fault:
         return None
-    ratio = float(_depth_ratio(old.outputs, new.outputs, min_confidence))
-    return chain_similarity(before, ratio, old.reading.pose, new.reading.pose) if 1 / _MOST < ratio < _MOST else None
+    ratio = float(_compute_depth_ratio(old.outputs, new.outputs, min_confidence))
+    return (
+        chain_similarity(before, ratio, old.check.pose, new.check.pose) if 1 / _MAX_RATIO < ratio < _MAX_RATIO else None
+    )
 
 
-def _depth_ratio(old: Outputs, new: Outputs, min_confidence: float) -> Tensor:
-    """The median of old over new depth, (); NaN where no pixel is trusted by both."""
+def _compute_depth_ratio(old: Outputs, new: Outputs, min_confidence: float) -> Tensor:
+    """Compute the median of old over new depth, (); NaN where no pixel is confident in both."""
     both = find_confident(old.self_points[0], old.self_confidence[0], min_confidence)
     both &= find_confident(new.self_points[0], new.self_confidence[0], min_confidence)
     ratio = old.self_points[0, ..., 2].abs() / new.self_points[0, ..., 2].abs()

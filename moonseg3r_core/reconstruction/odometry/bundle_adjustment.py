@@ -1,8 +1,9 @@
-"""Bundle adjustment with depth: cameras and points moved so that all agree with what was seen.
+"""Bundle adjustment with depth: Levenberg-Marquardt over cameras and points, points eliminated by the Schur complement.
 
-Levenberg-Marquardt over a window of cameras, points eliminated by the Schur complement (Triggs et al., 2000). The depth
-that a net gives weighs as much as it is worth: where a point is seen from far apart it is found by its rays, elsewhere the
-net's depth holds it, weakly, but wherever it is known: so the map's unit stays the net's in the mean, and does not drift.
+It minimizes the sum of Huber costs of all residuals r = z - h(T, p), in standard deviations. An observation z has three
+parts: the ray (x / z, y / z) in pixels, and the log of the net's depth. The depth fixes the scale that rays leave open.
+Sources: Triggs et al., "Bundle Adjustment - A Modern Synthesis" (2000), sections 4 and 6; Hartley and Zisserman,
+"Multiple View Geometry" (2nd edition), appendix 6.
 """
 
 from __future__ import annotations
@@ -12,175 +13,207 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-SIGMA_PX = 1.0  # the spread of a feature's place, in pixels of the picture that it was found in
-SIGMA_LOG_DEPTH = 0.8  # the spread of the log of a net's depth: wide, for its errors in one view are alike
-_ROBUST = 2.0  # spreads beyond which an error counts less and less (Huber)
-_NEAR = 1e-2  # of a unit: points must lie so far before a camera
-_CAMERA = 6  # unknowns of one: turn and move
-_GENTLE, _STUBBORN = 1e-4, 1e4  # damping at first, and where the search is given up
+SIGMA_PX = 1.0  # standard deviation of a feature's location, pixels of the image that it was detected in
+SIGMA_LOG_DEPTH = 0.8  # of the log of a net's depth; wide, because a net's errors in one view are correlated
+HUBER = 2.0  # standard deviations beyond which a residual counts linearly
+MIN_DEPTH = 1e-2  # a point must lie this far in front of a camera, in the map's unit
+POSE_DOF = 6  # rotation vector, translation
+OUTLIER_SIGMAS = 4.0
+STEPS = 8
+INITIAL_DAMPING, MAX_DAMPING = 1e-4, 1e4
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """Cameras camera_from_world (c, 4, 4) and which may move (c,) bool; points (p, 3) in the world; sights (n,): the camera
-    and the point of each, no pair twice, its ray (n, 2) x / z and y / z, the net's depth (n,), 0 where unknown, and the
-    focal length (n,) in pixels. All float64.
+    """Cameras, points and the observations that connect them, all float64 (indices int64).
+
+    cameras: camera_from_world (c, 4, 4); free (c,) bool: whether a camera may move; points (p, 3) in the world.
+    Observations (n,): camera_index and point_index, no pair twice; rays (n, 2), x / z and y / z; depths (n,) of the net,
+    0 = unknown; focal (n,) in pixels.
     """
 
     cameras: np.ndarray
     free: np.ndarray
     points: np.ndarray
-    camera: np.ndarray
-    point: np.ndarray
+    camera_index: np.ndarray
+    point_index: np.ndarray
     rays: np.ndarray
     depths: np.ndarray
     focal: np.ndarray
 
-    def of(self, sights: np.ndarray) -> Bundle:
-        """With some sights (n,) bool alone."""
-        names = ("camera", "point", "rays", "depths", "focal")
-        return replace(self, **{name: getattr(self, name)[sights] for name in names})
+    def select(self, observations: np.ndarray) -> Bundle:
+        """Return the bundle with a subset of its observations, (n,) bool."""
+        names = ("camera_index", "point_index", "rays", "depths", "focal")
+        return replace(self, **{name: getattr(self, name)[observations] for name in names})
 
 
-def optimize(bundle: Bundle, steps: int = 8) -> Bundle:
-    """The bundle with cameras and points at (nearly) the least error; at worst as it was."""
-    if not len(bundle.camera):
+def optimize(bundle: Bundle, steps: int = STEPS) -> Bundle:
+    """Move free cameras and points to (nearly) the least cost; the cost never grows."""
+    if not len(bundle.camera_index):
         return bundle
-    errors = _Errors(bundle)
-    damping = _GENTLE
+    current = _Linearization(bundle)
+    damping = INITIAL_DAMPING
     for _ in range(steps):
-        moved = errors.stepped(damping)
-        better = _Errors(moved)
-        if better.cost < errors.cost:
-            gained = errors.cost - better.cost
-            errors, damping = better, damping * 0.3
-            if gained < 1e-3 * errors.cost:
+        candidate = _Linearization(current.lm_step(damping))
+        if candidate.cost < current.cost:
+            decrease = current.cost - candidate.cost
+            current, damping = candidate, damping * 0.3
+            if decrease < 1e-3 * current.cost:
                 break
-        elif (damping := damping * 10) > _STUBBORN:
+        elif (damping := damping * 10) > MAX_DAMPING:
             break
-    return errors.bundle
+    return current.bundle
 
 
 def optimize_robust(bundle: Bundle) -> tuple[Bundle, np.ndarray]:
-    """The bundle adjusted, then once more without the sights (n,) bool that stray, which are told beside it."""
-    once = optimize(bundle)
-    astray = find_outliers(once)
-    return (optimize(once.of(~astray)) if astray.any() else once), astray
+    """Optimize, remove the outliers, and optimize again. Returns the bundle and the outliers (n,) bool."""
+    first = optimize(bundle)
+    outliers = find_outliers(first)
+    return (optimize(first.select(~outliers)) if outliers.any() else first), outliers
 
 
 def compute_relative_sigma(bundle: Bundle) -> np.ndarray:
-    """How far each point (p,) may be off, as a share of its distance: one spread, were the cameras right; inf where none sees it."""
-    return _Errors(bundle).doubts()
+    """Standard deviation of each point (p,) as a share of its distance, given the cameras; inf for an unobserved point."""
+    return _Linearization(bundle).compute_relative_sigma()
 
 
-def find_outliers(bundle: Bundle, spreads: float = 4.0) -> np.ndarray:
-    """Sights (n,) bool that lie that many spreads of a pixel or more from where their point is seen, or behind."""
-    errors = _Errors(bundle)
-    return (np.linalg.norm(errors.values[:, :2], axis=1) > spreads) | ~errors.ahead
+def find_outliers(bundle: Bundle) -> np.ndarray:
+    """Find observations (n,) bool whose reprojection error exceeds 4 sigma, or whose point lies behind the camera."""
+    errors = _Linearization(bundle)
+    return (np.linalg.norm(errors.residuals[:, :2], axis=1) > OUTLIER_SIGMAS) | ~errors.in_front
 
 
-class _Errors:
-    """A bundle's errors in spreads (n, 3): right, down, log of depth; with their robust weights and cost."""
+class _Linearization:
+    """Residuals (n, 3) of a bundle in standard deviations (right, down, log depth), their Huber weights, and the cost."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        turns, moves = bundle.cameras[:, :3, :3][bundle.camera], bundle.cameras[:, :3, 3][bundle.camera]
-        self.seen = np.einsum("nij,nj->ni", turns, bundle.points[bundle.point]) + moves
-        self.ahead = self.seen[:, 2] > _NEAR
-        z = np.where(self.ahead, self.seen[:, 2], 1.0)
+        self.rotations = bundle.cameras[:, :3, :3][bundle.camera_index]
+        translations = bundle.cameras[:, :3, 3][bundle.camera_index]
+        self.points_camera = np.einsum("nij,nj->ni", self.rotations, bundle.points[bundle.point_index]) + translations
+        self.in_front = self.points_camera[:, 2] > MIN_DEPTH
+        self.z = np.where(self.in_front, self.points_camera[:, 2], 1.0)
         self.focal = bundle.focal / SIGMA_PX
-        projected = self.seen[:, :2] / z[:, None]
-        place = (bundle.rays - projected) * self.focal[:, None]
-        known = bundle.depths > 0
-        times = np.bincount(bundle.point, minlength=len(bundle.points))[bundle.point]
-        self.doubt = 1 / (SIGMA_LOG_DEPTH * np.sqrt(times))  # a net errs alike in all views of a point
-        deep = np.where(known, np.log(np.where(known, bundle.depths, 1.0) / z) * self.doubt, 0.0)
-        self.values = np.where(self.ahead[:, None], np.column_stack((place, deep)), 0.0)
-        self.z, self.projected, self.known = z, projected, known
-        sizes = np.column_stack((np.linalg.norm(self.values[:, :2], axis=1), np.abs(self.values[:, 2])))
-        sizes[~self.ahead] = 10 * _ROBUST
-        inner = sizes <= _ROBUST
-        self.weights = np.where(inner, 1.0, _ROBUST / np.maximum(sizes, _ROBUST))[:, [0, 0, 1]]
-        self.weights[~self.ahead] = 0.0
-        self.cost = float(np.where(inner, 0.5 * sizes**2, _ROBUST * (sizes - 0.5 * _ROBUST)).sum())
+        self.projected = self.points_camera[:, :2] / self.z[:, None]
+        reprojection = (bundle.rays - self.projected) * self.focal[:, None]
+        # A net errs alike in all views of a point: k views of it together weigh as much as one.
+        self.has_depth = bundle.depths > 0
+        views = np.bincount(bundle.point_index, minlength=len(bundle.points))[bundle.point_index]
+        self.depth_weight = 1 / (SIGMA_LOG_DEPTH * np.sqrt(views))
+        log_ratio = np.log(np.where(self.has_depth, bundle.depths, 1.0) / self.z)
+        log_depth = np.where(self.has_depth, log_ratio * self.depth_weight, 0.0)
+        self.residuals = np.where(self.in_front[:, None], np.column_stack((reprojection, log_depth)), 0.0)
+        # Huber: iteratively reweighted least squares with weight min(1, HUBER / |r|), one for both pixel axes.
+        norms = np.column_stack((np.linalg.norm(self.residuals[:, :2], axis=1), np.abs(self.residuals[:, 2])))
+        norms[~self.in_front] = 10 * HUBER  # a point behind its camera costs, but has no useful derivative
+        quadratic = norms <= HUBER
+        self.weights = np.where(quadratic, 1.0, HUBER / np.maximum(norms, HUBER))[:, [0, 0, 1]]
+        self.weights[~self.in_front] = 0.0
+        self.cost = float(np.where(quadratic, 0.5 * norms**2, HUBER * (norms - 0.5 * HUBER)).sum())
 
-    def by_seen(self) -> np.ndarray:
-        """What is predicted by the point in the camera's axes (n, 3, 3)."""
-        by = np.zeros((len(self.values), 3, 3))
-        by[:, 0, 0] = by[:, 1, 1] = self.focal / self.z
-        by[:, :2, 2] = -self.projected * (self.focal / self.z)[:, None]
-        by[:, 2, 2] = np.where(self.known, self.doubt / self.z, 0.0)
-        return by
+    def compute_jacobian(self) -> np.ndarray:
+        """dh / dq (n, 3, 3): the prediction by the point q in camera axes.
 
-    def doubts(self) -> np.ndarray:
+        With q = (x, y, z), focal length f and depth weight w, its rows are
+        (f / z, 0, -f x / z^2), (0, f / z, -f y / z^2) and (0, 0, w / z). The residual's derivative is its negative.
+        """
+        jacobian = np.zeros((len(self.residuals), 3, 3))
+        jacobian[:, 0, 0] = jacobian[:, 1, 1] = self.focal / self.z
+        jacobian[:, :2, 2] = -self.projected * (self.focal / self.z)[:, None]
+        jacobian[:, 2, 2] = np.where(self.has_depth, self.depth_weight / self.z, 0.0)
+        return jacobian
+
+    def compute_relative_sigma(self) -> np.ndarray:
+        """The largest axis of each point's covariance, the inverse of its information V, over its least depth."""
         bundle = self.bundle
-        by_point = self.by_seen() @ bundle.cameras[:, :3, :3][bundle.camera]
-        held = (by_point * self.weights[:, :, None]).transpose(0, 2, 1) @ by_point
-        pp = _sums(bundle.point, held, len(bundle.points))
-        _damp(pp, 0.0)
+        by_point = self.compute_jacobian() @ self.rotations
+        information = (by_point * self.weights[:, :, None]).transpose(0, 2, 1) @ by_point
+        V = _sum_by_index(bundle.point_index, information, len(bundle.points))
+        _add_damping(V, 0.0)
         nearest = np.full(len(bundle.points), np.inf)
-        np.minimum.at(nearest, bundle.point, self.z)
-        spread = np.sqrt(1 / np.linalg.eigvalsh(pp)[:, 0].clip(1e-12))
-        return np.where(np.isfinite(nearest), spread / nearest, np.inf)
+        np.minimum.at(nearest, bundle.point_index, self.z)
+        sigma = np.sqrt(1 / np.linalg.eigvalsh(V)[:, 0].clip(1e-12))
+        return np.where(np.isfinite(nearest), sigma / nearest, np.inf)
 
-    def stepped(self, damping: float) -> Bundle:
-        """The bundle after one damped step of Gauss and Newton."""
-        bundle, count, points = self.bundle, len(self.bundle.cameras), len(self.bundle.points)
-        by_seen = self.by_seen()
-        by_camera = np.concatenate((-by_seen @ _cross(self.seen), by_seen), axis=2)
-        by_point = by_seen @ bundle.cameras[:, :3, :3][bundle.camera]
-        weighted = self.weights[:, :, None]
-        camera_t, point_t = (by_camera * weighted).transpose(0, 2, 1), (by_point * weighted).transpose(0, 2, 1)
+    def lm_step(self, damping: float) -> Bundle:
+        """Return the bundle after one Levenberg-Marquardt step.
 
-        cc = _sums(bundle.camera, camera_t @ by_camera, count)
-        pp = _sums(bundle.point, point_t @ by_point, points)
-        bc = _sums(bundle.camera, np.einsum("nij,nj->ni", camera_t, self.values), count)
-        bp = _sums(bundle.point, np.einsum("nij,nj->ni", point_t, self.values), points)
-        _damp(cc, damping)
-        _damp(pp, damping)
-        cross = np.zeros((points, count, _CAMERA, 3))
-        cross[bundle.point, bundle.camera] = camera_t @ by_point
+        The normal equations J^T W J d = J^T W r, ordered by cameras (c) and points (p), read
+
+            | U    W | | dc |   | bc |      U (c, 6, 6):    block-diagonal, a block per camera
+            | W^T  V | | dp | = | bp |      V (p, 3, 3):    block-diagonal, a block per point
+                                            W (p, c, 6, 3): a block per observation
+
+        V is cheap to invert, block by block. Eliminating the many points leaves a small system of the free cameras,
+        whose matrix is the Schur complement of V:
+
+            (U - W V^-1 W^T) dc = bc - W V^-1 bp,      then      dp = V^-1 (bp - W^T dc).
+
+        Damping multiplies the diagonals of U and V by (1 + damping): a small one gives a Gauss-Newton step, a large one
+        a short step of gradient descent. The rows of fixed cameras are left out, so these hold the map where it is.
+        """
+        bundle, cameras, points = self.bundle, len(self.bundle.cameras), len(self.bundle.points)
+        # The pose update acts from the left: q' = q + omega x q + t, so dq / d(omega, t) = (-[q]x, I), dq / dp = R.
+        jacobian = self.compute_jacobian()
+        by_camera = np.concatenate((-jacobian @ skew(self.points_camera), jacobian), axis=2)
+        by_point = jacobian @ self.rotations
+        weights = self.weights[:, :, None]
+        by_camera_t = (by_camera * weights).transpose(0, 2, 1)
+        by_point_t = (by_point * weights).transpose(0, 2, 1)
+
+        U = _sum_by_index(bundle.camera_index, by_camera_t @ by_camera, cameras)
+        V = _sum_by_index(bundle.point_index, by_point_t @ by_point, points)
+        bc = _sum_by_index(bundle.camera_index, np.einsum("nij,nj->ni", by_camera_t, self.residuals), cameras)
+        bp = _sum_by_index(bundle.point_index, np.einsum("nij,nj->ni", by_point_t, self.residuals), points)
+        _add_damping(U, damping)
+        _add_damping(V, damping)
+        blocks = np.zeros((points, cameras, POSE_DOF, 3))
+        blocks[bundle.point_index, bundle.camera_index] = by_camera_t @ by_point
 
         free = np.flatnonzero(bundle.free)
-        size = _CAMERA * len(free)
-        joint = cross[:, free].reshape(points, size, 3)
-        solved = np.linalg.inv(pp)
-        spread = (joint @ solved).transpose(1, 0, 2).reshape(size, 3 * points)
-        schur = np.zeros((len(free), _CAMERA, len(free), _CAMERA))
-        schur[np.arange(len(free)), :, np.arange(len(free)), :] = cc[free]
-        reduced = schur.reshape(size, size) - spread @ joint.transpose(1, 0, 2).reshape(size, 3 * points).T
-        step = np.linalg.lstsq(reduced, bc[free].ravel() - spread @ bp.ravel(), rcond=None)[0]
-        shifts = np.einsum("pij,pj->pi", solved, bp - np.einsum("psj,s->pj", joint, step))
+        size = POSE_DOF * len(free)
+        W = blocks[:, free].reshape(points, size, 3)
+        V_inverse = np.linalg.inv(V)
+        WV = (W @ V_inverse).transpose(1, 0, 2).reshape(size, 3 * points)
+        U_free = np.zeros((len(free), POSE_DOF, len(free), POSE_DOF))
+        U_free[np.arange(len(free)), :, np.arange(len(free)), :] = U[free]
+        schur = U_free.reshape(size, size) - WV @ W.transpose(1, 0, 2).reshape(size, 3 * points).T
+        # Least squares, because the system is singular where no depth fixes the scale.
+        dc = np.linalg.lstsq(schur, bc[free].ravel() - WV @ bp.ravel(), rcond=None)[0]
+        dp = np.einsum("pij,pj->pi", V_inverse, bp - np.einsum("psj,s->pj", W, dc))
 
-        cameras = bundle.cameras.copy()
-        for row, change in zip(free, step.reshape(-1, _CAMERA), strict=True):
-            cameras[row] = _moved(change) @ cameras[row]
-        return replace(bundle, cameras=cameras, points=bundle.points + shifts)
+        moved = bundle.cameras.copy()
+        for row, update in zip(free, dc.reshape(-1, POSE_DOF), strict=True):
+            moved[row] = make_pose_update(update) @ moved[row]
+        return replace(bundle, cameras=moved, points=bundle.points + dp)
 
 
-def _sums(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Values (n, ...) added up by row (n,): (count, ...)."""
+def _sum_by_index(index: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    """Sum values (n, ...) by their index (n,): (count, ...)."""
     flat = values.reshape(len(values), -1)
-    places = rows[:, None] * flat.shape[1] + np.arange(flat.shape[1])
+    places = index[:, None] * flat.shape[1] + np.arange(flat.shape[1])
     total = np.bincount(places.ravel(), weights=flat.ravel(), minlength=count * flat.shape[1])
     return total.reshape(count, *values.shape[1:])
 
 
-def _damp(blocks: np.ndarray, damping: float) -> None:
-    """Diagonals of (m, s, s) made longer, in place, those of what nothing holds too."""
+def _add_damping(blocks: np.ndarray, damping: float) -> None:
+    """Multiply diagonals of (m, s, s) by 1 + damping, in place; a small constant keeps empty blocks invertible."""
     axes = np.arange(blocks.shape[-1])
     blocks[:, axes, axes] += damping * blocks[:, axes, axes] + 1e-9
 
 
-def _cross(vectors: np.ndarray) -> np.ndarray:
-    """(n, 3) -> (n, 3, 3), which times a vector is their cross product."""
+def skew(vectors: np.ndarray) -> np.ndarray:
+    """Matrices (n, 3, 3) of vectors (n, 3) with [a]x b = a x b."""
     out = np.zeros((len(vectors), 3, 3))
     out[:, 0, 1], out[:, 0, 2], out[:, 1, 2] = -vectors[:, 2], vectors[:, 1], -vectors[:, 0]
     return out - out.transpose(0, 2, 1)
 
 
-def _moved(change: np.ndarray) -> np.ndarray:
-    """(4, 4) of a small turn (its axis times its angle) and move (6,)."""
+def make_pose_update(update: np.ndarray) -> np.ndarray:
+    """Pose (4, 4) of an update (6,): the exponential of its rotation vector, and its translation as it is.
+
+    To first order this equals the exponential of se(3), whose translation the rotation would bend.
+    """
     pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(change[:3])[0], change[3:]
+    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(update[:3])[0], update[3:]
     return pose

@@ -1,46 +1,53 @@
-"""A net's depth corrected where points are known: a smooth field of ratios over a picture (Gaussian process regression)."""
+"""A net's depth corrected at known points: a smooth field of ratios over an image, by Gaussian process regression.
+
+Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning" (2006), section 2.2.
+"""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-_REACH = 0.15  # of the long side: so far apart two pixels' ratios are alike ...
-_LAYER = 0.3  # ... and so far in the log of depth: what lies behind something has a ratio of its own
-_PRIOR = 0.25  # the spread of the log of ratios in a picture
-_FLOOR = 0.05  # the spread of a known point's own, at best
-_POINTS = 250  # at most, the surest ones
-_STEP = 2  # pixels: the field is worked out at every second, and between them it is straight
+_LENGTH_PX = 0.15  # length scale of the covariance over the image, as a share of its long side
+_LENGTH_LOG_DEPTH = 0.3  # and over log depth, so that a surface behind an edge has a ratio of its own
+_PRIOR_SIGMA = 0.25  # standard deviation of the log ratio within an image
+_MIN_SIGMA = 0.05  # of a known point
+_MAX_POINTS = 250  # those with the least sigma are used
+_STRIDE = 2  # pixels: the field is computed at every second one and interpolated between
 
 
 def estimate_depth_ratios(
-    places: np.ndarray, known: np.ndarray, logs: np.ndarray, spreads: np.ndarray, depth: np.ndarray
+    pixels: np.ndarray, known: np.ndarray, log_ratios: np.ndarray, sigmas: np.ndarray, depth: np.ndarray
 ) -> np.ndarray:
-    """What a net's depth (h, w), 0 = unknown, is to be multiplied with (h, w) float32: from places (n, 2) in pixels, n > 0,
-    the net's depth there (n,), and the logs of the right depth over it (n,) with their spreads (n,).
+    """Estimate true depth over the net's for each pixel, (h, w) float32.
+
+    Known points: pixels (n, 2) as u, v, n > 0; the net's depth there (n,); the log of true over net depth (n,) and its
+    sigma (n,). depth (h, w): the net's, 0 = unknown.
     """
     height, width = depth.shape
-    surest = np.argsort(spreads)[:_POINTS]
-    logs, noise = logs[surest], np.hypot(spreads[surest], _FLOOR) ** 2
-    middle = _weighted_median(logs, 1 / noise)
-    reach = _REACH * max(height, width)
-    at = np.column_stack((places[surest] / reach, np.log(known[surest]) / _LAYER))
-    v, u = np.mgrid[0:height:_STEP, 0:width:_STEP] + (_STEP - 1) / 2  # the middle of what a coarse pixel covers
-    coarse = depth[::_STEP, ::_STEP]
-    asked = np.stack((u / reach, v / reach, np.log(np.where(coarse > 0, coarse, 1.0)) / _LAYER), axis=-1)
-    weights = np.linalg.solve(_alike(at, at) + np.diag(noise), logs - middle)
-    field = _alike(asked.reshape(-1, 3).astype(np.float32), at.astype(np.float32)) @ weights.astype(np.float32)
+    best = np.argsort(sigmas)[:_MAX_POINTS]
+    log_ratios, noise = log_ratios[best], np.hypot(sigmas[best], _MIN_SIGMA) ** 2
+    mean = _compute_weighted_median(log_ratios, 1 / noise)
+    length = _LENGTH_PX * max(height, width)
+    inputs = np.column_stack((pixels[best] / length, np.log(known[best]) / _LENGTH_LOG_DEPTH))
+    v, u = np.mgrid[0:height:_STRIDE, 0:width:_STRIDE] + (_STRIDE - 1) / 2  # the centre of a coarse pixel
+    coarse = depth[::_STRIDE, ::_STRIDE]
+    log_depth = np.log(np.where(coarse > 0, coarse, 1.0)) / _LENGTH_LOG_DEPTH
+    queries = np.stack((u / length, v / length, log_depth), axis=-1).reshape(-1, 3)
+    weights = np.linalg.solve(_compute_covariance(inputs, inputs) + np.diag(noise), log_ratios - mean)
+    covariance = _compute_covariance(queries.astype(np.float32), inputs.astype(np.float32))
+    field = covariance @ weights.astype(np.float32)
     smooth = cv2.resize(field.reshape(v.shape), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.exp(smooth + np.float32(middle))
+    return np.exp(smooth + np.float32(mean))
 
 
-def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The covariance (n, m) of the logs of ratios at (n, 3) and (m, 3)."""
-    apart = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
-    return _PRIOR**2 * np.exp(-0.5 * apart)
+def _compute_covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Compute the squared-exponential covariance (n, m) of log ratios at scaled inputs (n, 3) and (m, 3)."""
+    squared = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * (a @ b.T)
+    return _PRIOR_SIGMA**2 * np.exp(-0.5 * squared)
 
 
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+def _compute_weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, total[-1] / 2)])

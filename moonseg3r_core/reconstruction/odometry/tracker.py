@@ -1,8 +1,7 @@
-"""The camera's pose from landmarks recognised in a frame, and the net's depth made to agree with them.
+"""Visual odometry over any net that predicts depth: camera poses from landmarks, and depth made consistent with them.
 
-A net as small as nano knows depth better than motion. DUSt3R (Wang et al., 2024; section 3.3) finds poses of calibrated
-cameras the same way, by PnP at the points of its net; here these are landmarks that key views have adjusted together, so
-that what is seen from far enough apart stands where its rays meet, whatever the net thought.
+DUSt3R (Wang et al., 2024; section 3.3) finds poses of calibrated cameras the same way, by PnP at the points of its net.
+Here the points are landmarks of the local map, which bundle adjustment refines over many keyframes.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.reconstruction.cut3r.keyframes import angle
+from moonseg3r_core.geometry import compute_rotation_angle
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features, match_descriptors
 from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 from moonseg3r_core.types import PixelGrid
 
-_NEARNESS = 6.0  # pixels: a landmark that agrees with a pose is seen so near to its place
-_ABOUT = 40.0  # pixels from where it is expected that a landmark is looked for
-_AGREE, _SHARE = 12, 0.15  # landmarks, and their share of all matched, that make a pose
-_RECENT, _NEAR = 3, 4  # views that a frame is matched with: the last ones, and others that looked the same way
-_TURN, _MOVE = 5.0, 0.06  # degrees, share of the median depth: so far from the last view a new one is kept
-_PATIENCE = 3  # frames that a map of one view is tried on before another takes its place
-_ODD = np.log(2.5)  # the log of a frame's depth over the map's, in the median, beyond which the frame is not believed
-_WILD = 1.5  # the log of a landmark's depth over the net's that tells a false match
+REPROJECTION_PX = 6.0  # an inlier of a pose is seen this near to its projection
+SEARCH_PX = 40.0  # and is matched this near to its expected projection
+MIN_INLIERS, MIN_INLIER_RATIO = 12, 0.15  # matches, and their share of all, that make a pose
+RECENT_KEYFRAMES, NEAR_KEYFRAMES = 3, 4  # a frame is matched with the last ones, and with others of a similar pose
+KEYFRAME_DEG, KEYFRAME_SHIFT = 5.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added
+MAX_LOST_FRAMES = 3  # in a row, before a map of one keyframe is replaced
+MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong
+MAX_LOG_RATIO = 1.5  # of a landmark; beyond it the match is wrong
 
 
 @dataclass(frozen=True)
 class TrackedFrame:
-    """Where the camera is (4, 4) float64, in the axes of the map; what the net's depth is to be multiplied with at each
-    pixel (h, w) float32; whether it was `found`: else it is taken to stand where it was last.
+    """pose: world_from_camera (4, 4) float64; ratios: corrected over net depth (h, w) float32; found: False for a frame that
+    takes the last pose.
     """
 
     pose: Tensor
@@ -44,160 +43,169 @@ class TrackedFrame:
 
 
 class Tracker:
-    """Frames one after the other -> where their cameras are and how far what they see."""
+    """Tracks a camera through its frames, one after the other."""
 
     def __init__(self) -> None:
         self._detector, self._map = Detector(), LocalMap()
         self.reset()
 
     def reset(self) -> None:
+        """Forget the map and the pose."""
         self._map.reset()
-        self._camera, self._step, self._lost = np.eye(4), np.eye(4), 0
+        self._camera, self._motion, self._lost = np.eye(4), np.eye(4), 0
 
     def __call__(self, image: Tensor, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
-        """Image (H, W, 3) uint8; depth (h, w) on the grid, 0 = unknown; the grid's intrinsics (3, 3)."""
-        net, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
-        features = self._detector(image.cpu().numpy(), net, k, grid)
-        if len(self._map.views) == 1 and self._lost >= _PATIENCE:
-            self._map.reset()  # one view that nothing was ever like is no map: a lens cap, a frame out of its time
-        view = self._located(features) if self._map.views else self._first(features)
-        if view is None:
+        """Track a frame. image (H, W, 3) uint8; the net's depth (h, w) on the grid, 0 = unknown; intrinsics (3, 3) of it."""
+        net_depth, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
+        features = self._detector(image.cpu().numpy(), net_depth, k, grid)
+        if len(self._map.keyframes) == 1 and self._lost >= MAX_LOST_FRAMES:
+            self._map.reset()  # a first keyframe that matches nothing was a lens cap or a stray frame
+        keyframe = self._localize(features) if self._map.keyframes else self._start_map(features)
+        if keyframe is None:
             self._lost += 1
-            return TrackedFrame(self._pose(), torch.ones(net.shape), found=False)
-        if self._far(view):
-            view = self._map.keep(view)
-        self._step = np.eye(4) if self._lost else view.camera @ np.linalg.inv(self._camera)
-        self._camera, self._lost = view.camera, 0
-        field = torch.from_numpy(self._ratios(view, net, k))
-        return TrackedFrame(self._pose(), field, found=True)
+            return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False)
+        if self._is_keyframe_due(keyframe):
+            keyframe = self._map.add_keyframe(keyframe)
+        self._motion = np.eye(4) if self._lost else keyframe.camera @ np.linalg.inv(self._camera)
+        self._camera, self._lost = keyframe.camera, 0
+        return TrackedFrame(self._pose, torch.from_numpy(self._estimate_ratios(keyframe, net_depth, k)), found=True)
 
+    @property
     def _pose(self) -> Tensor:
         return torch.from_numpy(np.linalg.inv(self._camera))
 
-    def _first(self, features: Features) -> Keyframe | None:
-        """A view that the map can begin with; None where too little is to be seen."""
-        nothing = np.full(len(features.rays), NO_LANDMARK)
-        return Keyframe(np.eye(4), features, nothing) if len(nothing) >= _AGREE else None
+    def _start_map(self, features: Features) -> Keyframe | None:
+        """Make the first keyframe; None with too few features."""
+        landmarks = np.full(len(features.rays), NO_LANDMARK)
+        return Keyframe(np.eye(4), features, landmarks) if len(landmarks) >= MIN_INLIERS else None
 
-    def _located(self, features: Features) -> Keyframe | None:
-        """The frame where its landmarks are seen as they are, near where it is expected if that may be; None where too few
-        agree.
-        """
-        near = None if self._lost else self._placed(features, self._step @ self._camera)
-        return near or self._placed(features, None)
+    def _localize(self, features: Features) -> Keyframe | None:
+        """Localize a frame near the pose that constant motion predicts, else anywhere; None where too few matches agree."""
+        near = None if self._lost else self._localize_near(features, self._motion @ self._camera)
+        return near or self._localize_near(features, None)
 
-    def _placed(self, features: Features, expected: np.ndarray | None) -> Keyframe | None:
-        """The frame by landmarks that lie about where an expected camera, camera_from_world, sees them, or anywhere."""
-        rows, marks = self._recognised(features, expected)
-        found = pnp_ransac(self._map.points[marks], features.rays[rows], _NEARNESS / features.focal)
+    def _localize_near(self, features: Features, predicted: np.ndarray | None) -> Keyframe | None:
+        """Localize a frame by matches near a predicted camera, camera_from_world (4, 4), or by all with None."""
+        rows, landmarks = self._match_landmarks(features, predicted)
+        found = pnp_ransac(self._map.points[landmarks], features.rays[rows], REPROJECTION_PX / features.focal)
         if found is None:
             return None
-        camera, agree = found
-        rows, marks = rows[agree], marks[agree]
-        depths = self._map.depths(camera, marks)
-        logs = np.log(depths.clip(1e-9) / features.depths[rows])
-        usual = np.abs(logs) < _WILD
-        if usual.sum() < _AGREE or abs(np.median(logs[usual])) > _ODD:
+        camera, inliers = found
+        rows, landmarks = rows[inliers], landmarks[inliers]
+        log_ratios = self._compute_log_ratios(camera, landmarks, features.depths[rows])
+        plausible = np.abs(log_ratios) < MAX_LOG_RATIO
+        if plausible.sum() < MIN_INLIERS or abs(np.median(log_ratios[plausible])) > MAX_MEDIAN_LOG_RATIO:
             return None
-        return Keyframe(camera, features, *self._surest(rows[usual], marks[usual], len(features.rays)))
+        assigned = self._assign_landmarks(rows[plausible], landmarks[plausible], len(features.rays))
+        return Keyframe(camera, features, *assigned)
 
-    def _recognised(self, features: Features, expected: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (m,) of features and the landmarks that they look like, no pair twice."""
+    def _compute_log_ratios(self, camera: np.ndarray, landmarks: np.ndarray, depths: np.ndarray) -> np.ndarray:
+        """Compute the log of map over net depth of landmarks (n,) in a camera."""
+        return np.log(self._map.compute_depths(camera, landmarks).clip(1e-9) / depths)
+
+    def _match_landmarks(self, features: Features, predicted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Match features with landmarks of selected keyframes: rows (m,) of both, no pair twice."""
         pairs = [np.zeros((0, 2), int)]
-        for view in self._alike():
-            near = None if expected is None else self._near(features, view, expected)
-            own, there = match_descriptors(features.descriptors, view.features.descriptors, near)
-            known = view.landmarks[there] != NO_LANDMARK
-            pairs.append(np.column_stack((own, view.landmarks[there]))[known])
+        for keyframe in self._select_keyframes():
+            mask = None if predicted is None else self._find_near_projections(features, keyframe, predicted)
+            rows, theirs = match_descriptors(features.descriptors, keyframe.features.descriptors, mask)
+            matched = np.column_stack((rows, keyframe.landmarks[theirs]))
+            pairs.append(matched[keyframe.observed[theirs]])
         return tuple(np.unique(np.concatenate(pairs), axis=0).T)
 
-    def _near(self, features: Features, view: Keyframe, expected: np.ndarray) -> np.ndarray:
-        """Which features (n,) lie about where an expected camera sees the landmarks of a view (m,): (n, m) bool."""
-        own = self._map.points[view.landmarks] @ expected[:3, :3].T + expected[:3, 3]
-        rays = np.where(own[:, 2:] > 0, own[:, :2] / np.maximum(own[:, 2:], 1e-9), np.inf).astype(np.float32)
+    def _find_near_projections(self, features: Features, keyframe: Keyframe, predicted: np.ndarray) -> np.ndarray:
+        """Find features (n,) within the search radius of a keyframe's projected landmarks (m,): (n, m) bool."""
+        points = self._map.points[keyframe.landmarks] @ predicted[:3, :3].T + predicted[:3, 3]
+        rays = np.where(points[:, 2:] > 0, points[:, :2] / np.maximum(points[:, 2:], 1e-9), np.inf).astype(np.float32)
         right, down = (features.rays[:, None, axis].astype(np.float32) - rays[None, :, axis] for axis in (0, 1))
-        return (right * right + down * down < (_ABOUT / features.focal) ** 2) & (view.landmarks != NO_LANDMARK)
+        return (right * right + down * down < (SEARCH_PX / features.focal) ** 2) & keyframe.observed
 
-    def _surest(self, rows: np.ndarray, marks: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of pairs of a feature and a landmark the surest landmark of each feature (n,), and pairs (k, 2) of landmarks, the
-        surer one second, that one feature shows to be the same.
+    def _assign_landmarks(self, rows: np.ndarray, landmarks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Assign to each feature (count,) its most certain landmark. Returns them, and the duplicates (k, 2) that this shows.
+
+        A feature matched with two landmarks shows that they are one: the less certain one comes first in the pair.
         """
-        landmarks, taken, same = np.full(features, NO_LANDMARK), set(), []
-        order = np.argsort(self._map.spreads[marks], kind="stable")
-        pairs = list(zip(rows[order].tolist(), marks[order].tolist(), strict=True))
-        for row, mark in pairs:
-            if landmarks[row] == NO_LANDMARK and mark not in taken:
-                landmarks[row] = mark
-                taken.add(mark)
-        for row, mark in pairs:
-            if mark not in taken:
-                same.append((mark, landmarks[row]))
-                taken.add(mark)
-        return landmarks, np.array(same, int).reshape(-1, 2)
+        assigned, taken, duplicates = np.full(count, NO_LANDMARK), set(), []
+        order = np.argsort(self._map.sigmas[landmarks], kind="stable")
+        pairs = list(zip(rows[order].tolist(), landmarks[order].tolist(), strict=True))
+        for row, landmark in pairs:
+            if assigned[row] == NO_LANDMARK and landmark not in taken:
+                assigned[row] = landmark
+                taken.add(landmark)
+        for row, landmark in pairs:
+            if landmark not in taken:
+                duplicates.append((landmark, assigned[row]))
+                taken.add(landmark)
+        return assigned, np.array(duplicates, int).reshape(-1, 2)
 
-    def _alike(self) -> Sequence[Keyframe]:
-        """The last views and those before them that looked most nearly as the camera did last; while it is lost, others in turn."""
-        recent, older = self._map.views[-_RECENT:], self._map.views[:-_RECENT]
+    def _select_keyframes(self) -> Sequence[Keyframe]:
+        """Select the last keyframes, and older ones of the most similar pose; of a lost camera, older ones in turn."""
+        keyframes = self._map.keyframes
+        recent, older = keyframes[-RECENT_KEYFRAMES:], keyframes[:-RECENT_KEYFRAMES]
         if self._lost:
-            return [*recent, *(older[(self._lost * _NEAR + i) % len(older)] for i in range(min(_NEAR, len(older))))]
+            turns = range(min(NEAR_KEYFRAMES, len(older)))
+            return [*recent, *(older[(self._lost * NEAR_KEYFRAMES + i) % len(older)] for i in turns)]
         last = np.linalg.inv(self._camera)
-        apart = [
+        distances = [
             np.linalg.norm(p[:3, 3] - last[:3, 3]) + 2 * np.linalg.norm(p[:3, 2] - last[:3, 2])
-            for p in (view.pose for view in older)
+            for p in (keyframe.pose for keyframe in older)
         ]
-        return [*recent, *(older[i] for i in np.argsort(apart)[:_NEAR])]
+        return [*recent, *(older[i] for i in np.argsort(distances)[:NEAR_KEYFRAMES])]
 
-    def _far(self, view: Keyframe) -> bool:
-        """Whether the camera has left the last view that is kept."""
-        if not self._map.views:
+    def _is_keyframe_due(self, keyframe: Keyframe) -> bool:
+        """Whether the camera has moved far enough from the last keyframe."""
+        if not self._map.keyframes:
             return True
-        now, last = (torch.from_numpy(v.pose) for v in (view, self._map.views[-1]))
-        depth = float(np.median(view.features.depths))
-        return angle(now, last) > _TURN or float((now[:3, 3] - last[:3, 3]).norm()) > _MOVE * depth
+        now, last = (torch.from_numpy(k.pose) for k in (keyframe, self._map.keyframes[-1]))
+        shift, depth = float((now[:3, 3] - last[:3, 3]).norm()), float(np.median(keyframe.features.depths))
+        return compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
 
-    def _ratios(self, view: Keyframe, net: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """What the net's depth is to be multiplied with (h, w), by the landmarks that the view sees."""
-        rows = np.flatnonzero(view.landmarks != NO_LANDMARK)
-        marks, depths = view.landmarks[rows], view.features.depths[rows]
-        logs = np.log(self._map.depths(view.camera, marks).clip(1e-9) / depths)
-        usual = np.abs(logs) < _WILD
-        if not usual.any():
-            return np.ones(net.shape, np.float32)
-        places = view.features.rays[rows] * (k[0, 0], k[1, 1]) + k[:2, 2]
-        return estimate_depth_ratios(places[usual], depths[usual], logs[usual], self._map.spreads[marks[usual]], net)
+    def _estimate_ratios(self, keyframe: Keyframe, net_depth: np.ndarray, k: np.ndarray) -> np.ndarray:
+        """Estimate corrected over net depth (h, w) from the landmarks of a frame; ones where it has none."""
+        rows = np.flatnonzero(keyframe.observed)
+        landmarks, depths = keyframe.landmarks[rows], keyframe.features.depths[rows]
+        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths)
+        usable = np.abs(log_ratios) < MAX_LOG_RATIO
+        if not usable.any():
+            return np.ones(net_depth.shape, np.float32)
+        pixels = keyframe.features.rays[rows] * (k[0, 0], k[1, 1]) + k[:2, 2]
+        sigmas = self._map.sigmas[landmarks[usable]]
+        return estimate_depth_ratios(pixels[usable], depths[usable], log_ratios[usable], sigmas, net_depth)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The map, and where the camera was last."""
+        """Return copies of the map, the last pose and the last motion."""
         last = {
             "camera": torch.from_numpy(self._camera.copy()),
-            "step": torch.from_numpy(self._step.copy()),
+            "step": torch.from_numpy(self._motion.copy()),
             "lost": torch.tensor([self._lost]),
         }
         return prefix_states(map=self._map.state_dict()) | last
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore what `state_dict` returned. Raises InputError for an incomplete state."""
         camera = read_tensor(state, "camera", (4, 4), torch.float64).numpy()
-        step = read_tensor(state, "step", (4, 4), torch.float64).numpy()
+        motion = read_tensor(state, "step", (4, 4), torch.float64).numpy()
         lost = int(read_tensor(state, "lost", (1,)))
         load_parts(state, map=self._map)
-        self._camera, self._step, self._lost = camera, step, lost
+        self._camera, self._motion, self._lost = camera, motion, lost
 
 
-def pnp_ransac(points: np.ndarray, rays: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """The pose camera_from_world (4, 4) at which world points (n, 3) are seen along rays (n, 2) x / z and y / z, `near` of
-    them at most off; and the rows that agree. None where too few do.
+def pnp_ransac(points: np.ndarray, rays: np.ndarray, max_error: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """Estimate camera_from_world (4, 4) from world points (n, 3) and rays (n, 2), x / z and y / z. Returns it with its inliers.
+
+    EPnP (Lepetit et al., 2009) in RANSAC, then Levenberg-Marquardt on the inliers, whose ray is within `max_error` of the
+    projection. None with too few inliers.
     """
-    if len(points) < _AGREE:
+    if len(points) < MIN_INLIERS:
         return None
-    eye, how = np.eye(3), cv2.SOLVEPNP_EPNP
-    done, turn, move, rows = cv2.solvePnPRansac(
-        points, rays, eye, None, iterationsCount=200, reprojectionError=near, confidence=0.999, flags=how
+    eye, method = np.eye(3), cv2.SOLVEPNP_EPNP
+    success, rotation, translation, rows = cv2.solvePnPRansac(
+        points, rays, eye, None, iterationsCount=200, reprojectionError=max_error, confidence=0.999, flags=method
     )
-    if not done or rows is None or len(rows) < max(_AGREE, _SHARE * len(points)):
+    if not success or rows is None or len(rows) < max(MIN_INLIERS, MIN_INLIER_RATIO * len(points)):
         return None
     rows = rows[:, 0]
-    turn, move = cv2.solvePnPRefineLM(points[rows], rays[rows], eye, None, turn, move)
+    rotation, translation = cv2.solvePnPRefineLM(points[rows], rays[rows], eye, None, rotation, translation)
     camera = np.eye(4)
-    camera[:3, :3], camera[:3, 3] = cv2.Rodrigues(turn)[0], move[:, 0]
+    camera[:3, :3], camera[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
     return camera, rows

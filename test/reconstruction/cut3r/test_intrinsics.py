@@ -1,4 +1,4 @@
-"""CUT3R's camera: seven numbers as a pose, and a focal length that brings points to their pixels."""
+"""CUT3R's camera: a pose from seven numbers, and a focal length that projects points to their pixels."""
 
 import math
 
@@ -72,7 +72,7 @@ def test_the_estimate_is_the_median_over_frames():
     camera, grid = IntrinsicsEstimator(), PixelGrid(48, 64)
     for focal in (50.0, 52.0, 90.0):
         camera.observe(points_of(focal))
-    k = camera.intrinsics(grid)
+    k = camera.estimate(grid)
     assert k.dtype == torch.float32
     assert torch.allclose(k, torch.tensor([[52.0, 0, 32], [0, 52, 24], [0, 0, 1]]), atol=0.01)
 
@@ -81,7 +81,7 @@ def test_without_a_usable_point_the_camera_sees_sixty_degrees():
     camera = IntrinsicsEstimator()
     for points in (-points_of(50.0), points_of(1.0), points_of(1e4)):  # behind; such lenses there are none
         camera.observe(points)
-    k = camera.intrinsics(PixelGrid(48, 64))
+    k = camera.estimate(PixelGrid(48, 64))
     assert math.degrees(2 * math.atan(32 / float(k[0, 0]))) == pytest.approx(60)
 
 
@@ -89,8 +89,8 @@ def test_a_grid_of_another_size_starts_anew():
     camera = IntrinsicsEstimator()
     camera.observe(points_of(50.0))
     camera.observe(points_of(70.0, 64, 48))
-    assert float(camera.intrinsics(PixelGrid(64, 48))[0, 0]) == pytest.approx(70, rel=1e-3)
-    assert float(camera.intrinsics(PixelGrid(48, 64))[0, 0]) == pytest.approx(32 / math.tan(math.radians(30)))
+    assert float(camera.estimate(PixelGrid(64, 48))[0, 0]) == pytest.approx(70, rel=1e-3)
+    assert float(camera.estimate(PixelGrid(48, 64))[0, 0]) == pytest.approx(32 / math.tan(math.radians(30)))
 
 
 def test_what_is_known_can_be_saved_and_taken_up():
@@ -100,7 +100,7 @@ def test_what_is_known_can_be_saved_and_taken_up():
     other.load_state_dict(camera.state_dict())
     for one in (camera, other):
         one.observe(points_of(51.0))
-    assert torch.equal(camera.intrinsics(PixelGrid(48, 64)), other.intrinsics(PixelGrid(48, 64)))
+    assert torch.equal(camera.estimate(PixelGrid(48, 64)), other.estimate(PixelGrid(48, 64)))
     with pytest.raises(InputError, match=r"focal\.numbers must be in a saved state"):
         other.load_state_dict({"size": torch.zeros(2, dtype=torch.int64)})
     camera.reset()

@@ -266,7 +266,7 @@ def test_rays_add_to_what_an_image_tells():
 def test_the_elements_of_a_batch_know_nothing_of_one_another(sizes):
     model = net(sizes)
     pictures, state = image(3, seed=1), after(model, batch=3)
-    state = state.where(torch.tensor([True, False, True]), model.start(3))  # one of them begins
+    state = state.select(torch.tensor([True, False, True]), model.start(3))  # one of them begins
     together, next_together = model(pictures, state, EVERYTHING)
     for row in range(3):
         alone = State(state.tokens[row : row + 1], state.memory[row : row + 1], state.fresh[row : row + 1])
@@ -289,7 +289,7 @@ def test_what_is_no_number_stays_in_its_row(update):
     assert outputs.pose[0].isnan().all()
     assert not is_finite(updated)
     assert all(value[1].equal(tensors(clean)[name][1]) for name, value in tensors(outputs).items())
-    kept = updated.where(torch.tensor([False, True]), state)
+    kept = updated.select(torch.tensor([False, True]), state)
     assert is_finite(kept)
     assert kept.tokens[0].equal(state.tokens[0])
     assert kept.tokens[1].equal(next_clean.tokens[1])
@@ -298,7 +298,7 @@ def test_what_is_no_number_stays_in_its_row(update):
 def test_where_takes_whole_rows():
     ones = State(torch.ones(2, 3, 4), torch.ones(2, 5, 8), torch.tensor([True, True]))
     twos = State(2 * ones.tokens, 2 * ones.memory, torch.tensor([False, False]))
-    mixed = ones.where(torch.tensor([True, False]), twos)
+    mixed = ones.select(torch.tensor([True, False]), twos)
     assert mixed.tokens[:, 0, 0].tolist() == mixed.memory[:, 0, 0].tolist() == [1, 2]
     assert mixed.fresh.tolist() == [True, False]
 
@@ -401,7 +401,7 @@ def test_layers_that_are_not_there_cannot_be_asked(layers):
 def test_the_gate_goes_as_far_as_the_sigmoid_of_the_mean_logit_and_all_the_way_at_first():
     plain, gated = net(), net(update=Gated())
     tokens = plain.encode(image(2, seed=4))
-    state = after(plain, batch=2).where(torch.tensor([True, False]), plain.start(2))
+    state = after(plain, batch=2).select(torch.tensor([True, False]), plain.start(2))
     scores, _, candidate = logits(plain, tokens, state)
     _, updated = gated(tokens, state)
     share = scores.mean((1, 2, 4)).sigmoid()[..., None]

@@ -1,4 +1,4 @@
-"""What CUT3R sees of an image: sizes and crops on paper, pixel centres, and intrinsics that follow them."""
+"""CUT3R's input image: sizes and crops on paper, pixel centres, and intrinsics that follow them."""
 
 import numpy as np
 import pytest

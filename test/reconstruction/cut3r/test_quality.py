@@ -1,4 +1,4 @@
-"""Images that a net must not see, and outputs that must not be believed."""
+"""Images that must not reach the net, and outputs that must not be used."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -42,11 +42,11 @@ def smeared(image, pixels=25):
         (gray(0, 1, 1), "the image is black"),
     ],
 )
-def test_the_first_image_is_judged_by_itself(image, reason):
+def test_the_first_image_is_checked_by_itself(image, reason):
     assert ImageCheck()(image) == reason
 
 
-def test_a_dark_image_with_something_in_it_is_seen():
+def test_a_dark_image_with_contrast_is_usable():
     assert ImageCheck()((LEAF.float() * 0.1).to(torch.uint8)) == ""
 
 
@@ -57,7 +57,7 @@ def test_a_blurred_image_is_one_of_a_quarter_of_the_usual_sharpness():
     assert check(LEAF) == ""
 
 
-def test_a_camera_that_goes_on_looking_at_a_plain_wall_is_believed():
+def test_a_camera_that_keeps_facing_a_plain_wall_is_accepted():
     check = ImageCheck()
     for _ in range(40):
         check(LEAF)
@@ -94,15 +94,15 @@ def test_no_image_of_a_real_sequence_is_refused_and_each_is_when_smeared(folder)
 # --- outputs
 
 
-def reading(number=0, damage=None, world=True, floor=1.5):
+def check(number=0, damage=None, world=True, floor=1.5):
     net = ScriptedNet([camera(x=0.1 * i) for i in range(3)], damage={number: damage} if damage else {})
-    infer = NetRunner(net, "float32", floor)
+    run = NetRunner(net, "float32", floor)
     image = frame(number).image.permute(2, 0, 1)[None] / 255 * 2 - 1
-    return infer(infer.encode(image), infer.start(), OutputRequest(world=world)).reading
+    return run(run.encode(image), run.start(), OutputRequest(world=world)).check
 
 
-def test_what_is_read_of_a_good_frame():
-    good = reading(2)
+def test_a_good_frame_has_a_pose_a_depth_and_no_fault():
+    good = check(2)
     assert good.fault == ""
     assert good.depth == pytest.approx(2.02 - 31.5 / 64, abs=0.02)
     assert torch.equal(good.pose, torch.eye(4, dtype=torch.float64))
@@ -126,13 +126,13 @@ FAULTS = {
 
 @pytest.mark.parametrize(("damage", "reason"), FAULTS.values(), ids=FAULTS.keys())
 def test_outputs_that_cannot_be_used_say_why(damage, reason):
-    found = reading(1, damage)
+    found = check(1, damage)
     assert reason in found.fault
     assert bool(found.pose.isfinite().all())
 
 
-def test_the_world_head_is_not_missed_where_it_is_not_asked():
-    assert reading(world=False).fault == ""
+def test_the_world_head_is_not_checked_where_it_is_not_requested():
+    assert check(world=False).fault == ""
 
 
 def test_one_pixel_in_a_hundred_is_enough():
@@ -141,11 +141,11 @@ def test_one_pixel_in_a_hundred_is_enough():
         sure.view(-1)[: round(share * 48 * 64)] = 2
         return lambda o, s: (replace(o, self_confidence=sure), s)
 
-    assert reading(1, few(0.011)).fault == ""
-    assert reading(1, few(0.009)).fault != ""
+    assert check(1, few(0.011)).fault == ""
+    assert check(1, few(0.009)).fault != ""
 
 
-def test_a_point_is_trusted_when_it_is_finite_and_sure_enough():
+def test_a_point_is_confident_when_it_is_finite_and_near_and_of_enough_confidence():
     points = torch.tensor([[[0.0, 0, 1], [torch.nan, 0, 1], [0, torch.inf, 1], [0, 0, 1e7], [0, 0, 2], [0, 0, 3]]])
     confidence = torch.tensor([[1.5, 9, 9, 9, 1.4, torch.nan]])
     assert find_confident(points, confidence, 1.5).tolist() == [[True, False, False, False, False, False]]

@@ -1,4 +1,4 @@
-"""CUT3R as a room: a scripted net whose right answers are known, then the real one untrained."""
+"""CUT3R as a stage: with a scripted net whose right answers are known, then with the real one untrained."""
 
 import dataclasses
 import math
@@ -15,6 +15,7 @@ from cut3r_scripted import (
     depth_of,
     frame,
     intrinsics,
+    make_reconstruction,
     unsure,
 )
 from hypothesis import given, settings
@@ -30,7 +31,6 @@ from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
-from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.refinement.average import AverageRefinement, masked_average
 from moonseg3r_core.types import FeatureMap, MaskProposals
 
@@ -41,7 +41,7 @@ BLACK = torch.zeros(48, 64, 3, dtype=torch.uint8)
 
 def scripted(path=PATH, units=None, damage=None, **settings):
     net = ScriptedNet([START @ pose for pose in path], units or {}, damage or {})
-    return Cut3rReconstruction(net, **settings)
+    return make_reconstruction(net, **settings)
 
 
 def smeared(image):
@@ -76,9 +76,9 @@ def finite(geometry):
 
 @pytest.mark.parametrize("points", ["world", "self"])
 def test_points_lie_where_paper_says(points):
-    room = scripted(points=points)
+    stage = scripted(points=points)
     for number in range(4):
-        geometry = room(frame(number))
+        geometry = stage(frame(number))
         seen = transform(unproject(depth_of(number), intrinsics()), PATH[number])
         assert torch.allclose(geometry.points, seen, atol=1e-5)
         assert torch.allclose(geometry.world_from_camera, PATH[number], atol=1e-6)
@@ -87,14 +87,14 @@ def test_points_lie_where_paper_says(points):
         assert geometry.held is None
         assert geometry.grid.is_image((48, 64))
         assert geometry.state_attention is None
-    assert {ask.world for ask in room.net.asked} == {points == "world"}  # a dense head is spared
+    assert {request.world for request in stage.net.requests} == {points == "world"}  # a dense head is saved
 
 
 def test_intrinsics_are_the_frames_own_or_estimated():
-    room, own = scripted(), torch.tensor([[90.0, 0, 33], [0, 91, 22], [0, 0, 1]])
-    assert torch.equal(room(frame(0, intrinsics=own)).intrinsics, own)
-    assert torch.allclose(room(frame(1)).intrinsics, intrinsics(), rtol=1e-4)
-    assert torch.allclose(room(frame(2, intrinsics=torch.zeros(3, 3))).intrinsics, intrinsics(), rtol=1e-4)
+    stage, own = scripted(), torch.tensor([[90.0, 0, 33], [0, 91, 22], [0, 0, 1]])
+    assert torch.equal(stage(frame(0, intrinsics=own)).intrinsics, own)
+    assert torch.allclose(stage(frame(1)).intrinsics, intrinsics(), rtol=1e-4)
+    assert torch.allclose(stage(frame(2, intrinsics=torch.zeros(3, 3))).intrinsics, intrinsics(), rtol=1e-4)
 
 
 def test_a_larger_image_is_seen_on_the_nets_grid():
@@ -109,7 +109,7 @@ def test_a_larger_image_is_seen_on_the_nets_grid():
     assert torch.allclose(geometry.intrinsics, intrinsics(), atol=1e-5)
 
 
-def test_pixels_that_the_net_does_not_trust_have_no_point():
+def test_unconfident_pixels_have_no_point():
     def damage(outputs, state):
         outputs.world_confidence[0, 3, 4] = 1.4
         outputs.world_points[0, 5, 6, 1] = math.nan
@@ -131,13 +131,13 @@ def test_pixels_that_the_net_does_not_trust_have_no_point():
 def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
     """The scripted net's F3d is the mean color of its cells: under a mask it must be the color painted there."""
     height, width = size
-    room = scripted(attention=StateAttention())
-    room.net.sizes = dataclasses.replace(room.net.sizes, image_size=128)
+    stage = scripted(attention=StateAttention())
+    stage.net.sizes = dataclasses.replace(stage.net.sizes, image_size=128)
     seen = frame(0, height, width)
     corner = torch.zeros(size, dtype=torch.bool)
     corner[: height * 3 // 8, : width * 3 // 8] = True
     seen.image[corner] = torch.tensor([255, 0, 204], dtype=torch.uint8)
-    geometry = room(seen)
+    geometry = stage(seen)
     labels = label_image(MaskProposals(corner[None], torch.ones(1)), geometry)
     assert geometry.features.features.shape[:2] == (geometry.grid.height // 16, geometry.grid.width // 16)
     inner = labels.clone()  # without the cells that the mask covers in part
@@ -152,36 +152,36 @@ def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
     )
 
 
-# --- key frames and chunks
+# --- key frames and submaps
 
 
 def test_a_standing_camera_changes_nothing():
-    room = scripted([PATH[0]] * 50)
-    first, before = room(frame(0)), room.state_dict()
+    stage = scripted([PATH[0]] * 50)
+    first, before = stage(frame(0)), stage.state_dict()
     for _ in range(30):
-        assert same_bits(room(frame(0)), first)
-    assert room.key_frames == 1
+        assert same_bits(stage(frame(0)), first)
+    assert stage.key_frames == 1
     assert all(
         torch.equal(tensor, before[name])
-        for name, tensor in room.state_dict().items()
+        for name, tensor in stage.state_dict().items()
         if name.split(".")[0] in ("state", "keys", "chunks", "placement")
     )
 
 
 def test_only_key_frames_change_the_state():
-    room = scripted([camera(x=0.02 * i) for i in range(20)], key_translation=0.05, key_rotation=90.0)
+    stage = scripted([camera(x=0.02 * i) for i in range(20)], key_translation=0.05, key_rotation=90.0)
     updates = []
     for number in range(8):
-        room(frame(number))
-        updates.append(int(room.state_dict()["state.tokens"][0, 0, 1]))
+        stage(frame(number))
+        updates.append(int(stage.state_dict()["state.tokens"][0, 0, 1]))
     assert updates == [1, 1, 1, 1, 2, 2, 2, 2]  # 5% of 1.5 m is 7.5 cm
-    assert room.key_frames == 2
+    assert stage.key_frames == 2
 
 
-def test_key_frames_are_the_same_whatever_the_unit_of_a_chunk():
+def test_key_frames_are_the_same_whatever_the_unit_of_a_submap():
     def keys(units):
-        room = scripted([camera(x=0.02 * i) for i in range(20)], units=units, reset_every=2, key_translation=0.05)
-        return [(room(frame(number)), room.key_frames)[1] for number in range(20)]
+        stage = scripted([camera(x=0.02 * i) for i in range(20)], units=units, reset_every=2, key_translation=0.05)
+        return [(stage(frame(number)), stage.key_frames)[1] for number in range(20)]
 
     assert keys({}) == keys({8: 0.01}) == keys({8: 50.0})
     assert keys({})[-1] == 5
@@ -189,30 +189,30 @@ def test_key_frames_are_the_same_whatever_the_unit_of_a_chunk():
 
 @pytest.mark.parametrize("points", ["world", "self"])
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
-def test_a_new_chunk_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
+def test_a_new_submap_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
     units = {number: 0.3 + (number * 0.77) % 3 for number in range(1, 20)} | {0: 1.0}
-    room = scripted(units=units, reset_every=every, key_rotation=0.0, points=points)
+    stage = scripted(units=units, reset_every=every, key_rotation=0.0, points=points)
     for number, pose in enumerate(PATH):
-        geometry = room(frame(number))
+        geometry = stage(frame(number))
         seen = transform(unproject(depth_of(number), intrinsics()), pose)
         assert torch.allclose(geometry.world_from_camera, pose, atol=1e-5)
         assert torch.allclose(geometry.points, seen, atol=1e-4)
         assert torch.allclose(geometry.depth, depth_of(number), atol=1e-5)
-    assert room.net.encoded == list(range(20))  # the frame at a seam once too
-    assert len(room.net.asked) == 20 + 19 // every
-    assert int(room.state_dict()["chunks.counts"][0]) == 19 // every
+    assert stage.net.encoded == list(range(20))  # the boundary frame once too
+    assert len(stage.net.requests) == 20 + 19 // every
+    assert int(stage.state_dict()["chunks.counts"][0]) == 19 // every
 
 
-def test_a_seam_where_the_new_state_sees_nothing_is_tried_again():
+def test_an_alignment_that_fails_is_tried_again():
     def blind(outputs, state):
         return unsure(outputs, state) if int(state.tokens[0, 0, 1]) == 1 else (outputs, state)
 
-    room = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_rotation=0.0)
-    chunks = []
+    stage = scripted(damage={3: blind, 4: blind}, units={5: 2.0}, reset_every=3, key_rotation=0.0)
+    submaps = []
     for number in range(8):
-        assert torch.allclose(room(frame(number)).world_from_camera, PATH[number], atol=1e-5)
-        chunks.append(int(room.state_dict()["chunks.counts"][0]))
-    assert chunks == [0, 0, 0, 0, 0, 1, 1, 1]
+        assert torch.allclose(stage(frame(number)).world_from_camera, PATH[number], atol=1e-5)
+        submaps.append(int(stage.state_dict()["chunks.counts"][0]))
+    assert submaps == [0, 0, 0, 0, 0, 1, 1, 1]
 
 
 # --- frames that are held
@@ -235,48 +235,48 @@ def held_as(geometry, pose, reason):
     ids=["black", "constant", "blurred"],
 )
 def test_an_image_that_shows_nothing_is_held_without_inference(image, reason):
-    room = scripted()
+    stage = scripted()
     for number in range(4):
-        last = room(frame(number))
-    before = room.state_dict()
-    held = room(dataclasses.replace(frame(5), image=image))
+        last = stage(frame(number))
+    before = stage.state_dict()
+    held = stage(dataclasses.replace(frame(5), image=image))
     assert held_as(held, last.world_from_camera, reason)
-    assert room.net.encoded == [0, 1, 2, 3]
+    assert stage.net.encoded == [0, 1, 2, 3]
     assert held.features.features.shape == last.features.features.shape
-    assert torch.equal(room.state_dict()["state.tokens"], before["state.tokens"])
-    assert torch.allclose(room(frame(6)).world_from_camera, PATH[6], atol=1e-6)
+    assert torch.equal(stage.state_dict()["state.tokens"], before["state.tokens"])
+    assert torch.allclose(stage(frame(6)).world_from_camera, PATH[6], atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_outputs_that_cannot_be_used_are_held_and_leave_no_trace(damage):
-    room = scripted(damage={2: damage}, attention=StateAttention())
-    last = [room(frame(number)) for number in range(2)][-1]
-    before = room.state_dict()
-    held = room(frame(2))
+    stage = scripted(damage={2: damage}, attention=StateAttention())
+    last = [stage(frame(number)) for number in range(2)][-1]
+    before = stage.state_dict()
+    held = stage(frame(2))
     assert held_as(held, last.world_from_camera, "")
     assert held.held
     assert held.state_attention.shape == last.state_attention.shape
-    after = room.state_dict()
+    after = stage.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("images."))
-    assert room(frame(3)).held is None
+    assert stage(frame(3)).held is None
 
 
 @pytest.mark.parametrize("damage", [None, *DAMAGE.values()], ids=["black", *DAMAGE.keys()])
 def test_before_any_pose_is_known_such_a_frame_is_rejected(damage):
-    room = scripted(damage={3: damage} if damage else {})
+    stage = scripted(damage={3: damage} if damage else {})
     bad = frame(3) if damage else dataclasses.replace(frame(3), image=BLACK)
     with pytest.raises(FrameRejected, match=r": no frame before it could be placed; start where"):
-        room(bad)
-    assert torch.allclose(room(frame(4)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
+        stage(bad)
+    assert torch.allclose(stage(frame(4)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
 
 
 def test_an_image_too_small_is_rejected_and_changes_nothing():
-    room = scripted()
-    room(frame(0))
-    before = room.state_dict()
+    stage = scripted()
+    stage(frame(0))
+    before = stage.state_dict()
     with pytest.raises(FrameRejected, match="at least 16 x 16"):
-        room(frame(1, 5, 64))
-    assert same_bits(room.state_dict(), before)
+        stage(frame(1, 5, 64))
+    assert same_bits(stage.state_dict(), before)
 
 
 # --- given poses
@@ -290,11 +290,11 @@ def robot(number, **more):
 
 
 @pytest.mark.parametrize("points", ["world", "self"])
-def test_given_poses_place_the_points_in_metres_over_every_seam(points):
+def test_given_poses_place_the_points_in_metres_across_submaps(points):
     units = {0: 1.0, 5: 3.0, 10: 0.2, 15: 1.7}
-    room = scripted(pose="given", points=points, units=units, reset_every=5, key_rotation=0.0)
+    stage = scripted(pose="given", points=points, units=units, reset_every=5, key_rotation=0.0)
     for number in range(20):
-        geometry, there = room(robot(number)), robot(number).world_from_camera
+        geometry, there = stage(robot(number)), robot(number).world_from_camera
         assert torch.equal(geometry.world_from_camera, there)
         if number < 3:
             metres = ("0.3", "0.2", "0.1")[number]
@@ -304,26 +304,26 @@ def test_given_poses_place_the_points_in_metres_over_every_seam(points):
         seen = transform(unproject(depth_of(number) * 4, intrinsics()), there)
         assert torch.allclose(geometry.points, seen, atol=1e-3)
         assert torch.allclose(geometry.depth, depth_of(number) * 4, atol=1e-4)
-    assert not any(ask.world for ask in room.net.asked)
+    assert not any(request.world for request in stage.net.requests)
 
 
-def test_chunks_shorter_than_a_step_of_the_scale_do_not_hide_it():
+def test_submaps_shorter_than_a_step_of_the_scale_do_not_hide_it():
     units = {number: 1.0 + number % 3 for number in range(20)}
-    room = scripted([camera(x=0.015 * i) for i in range(20)], units, pose="given", reset_every=1, key_rotation=0.0)
+    stage = scripted([camera(x=0.015 * i) for i in range(20)], units, pose="given", reset_every=1, key_rotation=0.0)
     held = []
     for number in range(20):
-        there = camera(x=0.06 * number)  # a step of 0.1 m takes two chunks
-        geometry = room(frame(number, world_from_camera=there))
+        there = camera(x=0.06 * number)  # a step of 0.1 m takes two submaps
+        geometry = stage(frame(number, world_from_camera=there))
         held.append(bool(geometry.held))
     assert held == [True] * 6 + [False] * 14
     assert torch.allclose(geometry.depth, depth_of(19) * 4, atol=1e-3)
 
 
-def test_the_state_learns_while_the_scale_is_unknown():
-    room = scripted(pose="given", key_rotation=0.0)
+def test_the_state_is_updated_while_the_scale_is_unknown():
+    stage = scripted(pose="given", key_rotation=0.0)
     for number in range(3):
-        assert room(robot(number)).held
-    assert room.key_frames == 3
+        assert stage(robot(number)).held
+    assert stage.key_frames == 3
 
 
 def test_a_black_image_with_a_pose_is_held_at_that_pose():
@@ -332,12 +332,12 @@ def test_a_black_image_with_a_pose_is_held_at_that_pose():
 
 
 def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
-    room = scripted(pose="given")
-    room(robot(0))
-    before = room.state_dict()
+    stage = scripted(pose="given")
+    stage(robot(0))
+    before = stage.state_dict()
     with pytest.raises(FrameRejected, match="no pose: pose=given"):
-        room(frame(1))
-    assert same_bits(room.state_dict(), before)
+        stage(frame(1))
+    assert same_bits(stage.state_dict(), before)
 
 
 # --- going on
@@ -373,22 +373,22 @@ def test_going_on_equals_never_having_stopped(pause, chosen):
 
 
 def test_reset_forgets_everything():
-    room = scripted(reset_every=3, key_rotation=0.0)
-    fresh = room.state_dict()
+    stage = scripted(reset_every=3, key_rotation=0.0)
+    fresh = stage.state_dict()
     for number in range(8):
-        room(shown(number))
-    room.reset()
-    assert same_bits(room.state_dict(), fresh)
-    assert torch.allclose(room(frame(9)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
+        stage(shown(number))
+    stage.reset()
+    assert same_bits(stage.state_dict(), fresh)
+    assert torch.allclose(stage(frame(9)).world_from_camera, torch.eye(4, dtype=torch.float64), atol=1e-6)
 
 
 def test_a_saved_state_is_a_copy_and_must_be_whole():
-    room = scripted()
-    room(frame(0))
-    state = room.state_dict()
+    stage = scripted()
+    stage(frame(0))
+    state = stage.state_dict()
     kept = {name: tensor.clone() for name, tensor in state.items()}
     for number in (1, 2, 3):
-        room(frame(number))
+        stage(frame(number))
     assert same_bits(state, kept)
     for name in state:
         with pytest.raises(InputError, match=rf"^{name} must be in a saved state"):
@@ -397,7 +397,7 @@ def test_a_saved_state_is_a_copy_and_must_be_whole():
         scripted().load_state_dict(state | {"state.tokens": torch.zeros(1, 4, 7)})
 
 
-# --- whatever the net says
+# --- whatever the net gives
 
 WILD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e5, 3e38, -3e38, 1e-38])
 TARGETS = ["self_points", "self_confidence", "pose", "features", "world_points", "world_confidence", "attention"]
@@ -419,7 +419,7 @@ def hostile(draw):
     def damage(outputs, state):
         out = {name: spoiled(name, getattr(outputs, name)) for name in TARGETS}
         kept = {name: spoiled(name, getattr(state, name)) for name in ("tokens", "memory")}
-        # the script reads its own chunk and frame from the first token
+        # the script reads its own submap and frame from the first token
         kept["tokens"] = torch.cat((state.tokens[:, :1], kept["tokens"][:, 1:]), dim=1)
         return dataclasses.replace(outputs, **out), dataclasses.replace(state, **kept)
 
@@ -429,15 +429,15 @@ def hostile(draw):
 @settings(max_examples=100, deadline=None)
 @given(st.lists(hostile(), min_size=3, max_size=3), st.sampled_from(SETTINGS))
 def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
-    room = scripted(damage=dict(enumerate(damages, start=1)), **chosen)
+    stage = scripted(damage=dict(enumerate(damages, start=1)), **chosen)
     for number in range(8):
-        geometry = room(robot(number))
+        geometry = stage(robot(number))
         assert finite(geometry)
         assert find_rigid_fault(geometry.world_from_camera) is None
         assert bool((geometry.confidence[geometry.valid] >= 1.5).all())
-        state = room.state_dict()
+        state = stage.state_dict()
         assert all(bool(tensor.isfinite().all()) for tensor in state.values())
-    assert geometry.held is None  # the net has come to its senses
+    assert geometry.held is None  # the damage is over
     assert bool(geometry.valid.all())
 
 
@@ -456,28 +456,28 @@ def moving(number, height=96, width=128):
 
 
 def test_a_camera_that_stands_leaves_the_real_nets_state_alone(tiny):
-    room = Cut3rReconstruction(tiny, attention=StateAttention(), reset_every=2)
-    room(moving(3))
-    state, second = room.state_dict(), room(moving(3))
+    stage = make_reconstruction(tiny, attention=StateAttention(), reset_every=2)
+    stage(moving(3))
+    state, second = stage.state_dict(), stage(moving(3))
     noise = torch.randint(-3, 4, moving(3).image.shape, generator=torch.Generator().manual_seed(0))
     for _ in range(20):
-        assert same_bits(room(moving(3)), second)
+        assert same_bits(stage(moving(3)), second)
         grainy = (moving(3).image.int() + noise).clamp(0, 255).to(torch.uint8)
-        room(dataclasses.replace(moving(3), image=grainy))
-    assert room.key_frames == 1
-    assert torch.equal(room.state_dict()["state.tokens"], state["state.tokens"])
-    assert torch.equal(room.state_dict()["state.memory"], state["state.memory"])
+        stage(dataclasses.replace(moving(3), image=grainy))
+    assert stage.key_frames == 1
+    assert torch.equal(stage.state_dict()["state.tokens"], state["state.tokens"])
+    assert torch.equal(stage.state_dict()["state.memory"], state["state.memory"])
 
 
 @pytest.mark.parametrize("points", ["world", "self"])
-def test_the_room_gives_what_the_net_gives(tiny, points):
-    room = Cut3rReconstruction(tiny, points=points, attention=StateAttention((-1,)), key_rotation=0)
+def test_the_stage_gives_what_the_net_gives(tiny, points):
+    stage = make_reconstruction(tiny, points=points, attention=StateAttention((-1,)), key_rotation=0)
     state = tiny.start()
     for number in range(3):
         view, grid = fit_image(moving(number).image, 64)
         with torch.no_grad():
             outputs, state = tiny(view, state, OutputRequest(attention=StateAttention((-1,))))
-        geometry = room(moving(number))
+        geometry = stage(moving(number))
         pose = make_pose_matrix(outputs.pose[0])
         carried = transform(outputs.self_points[0], pose)
         assert torch.allclose(geometry.points, outputs.world_points[0] if points == "world" else carried, atol=1e-5)
@@ -485,18 +485,18 @@ def test_the_room_gives_what_the_net_gives(tiny, points):
         assert torch.equal(geometry.features.features, outputs.features[0])
         assert torch.equal(geometry.state_attention, outputs.attention[0])
         assert geometry.grid == grid
-    assert torch.equal(room.state_dict()["state.tokens"], state.tokens)
+    assert torch.equal(stage.state_dict()["state.tokens"], state.tokens)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_inside_is_float32_outside(tiny, precision):
-    rooms = [Cut3rReconstruction(tiny, precision=p, attention=StateAttention()) for p in ("float32", precision)]
+    stages = [make_reconstruction(tiny, precision=p, attention=StateAttention()) for p in ("float32", precision)]
     for number in range(3):
-        exact, half = (room(moving(number)) for room in rooms)
+        exact, half = (stage(moving(number)) for stage in stages)
         assert half.points.dtype == half.features.features.dtype == half.state_attention.dtype == torch.float32
         assert torch.allclose(half.features.features, exact.features.features, atol=0.1)
     assert not torch.equal(half.features.features, exact.features.features)
-    assert {t.dtype for n, t in rooms[1].state_dict().items() if n in ("state.tokens", "state.memory")} == {
+    assert {t.dtype for n, t in stages[1].state_dict().items() if n in ("state.tokens", "state.memory")} == {
         torch.float32
     }
 
@@ -504,7 +504,7 @@ def test_half_precision_inside_is_float32_outside(tiny, precision):
 @pytest.mark.parametrize("chosen", SETTINGS)
 def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen):
     sizes = [(96, 128), (128, 96), (48, 64), (100, 100), (96, 128), (17, 64), (90, 160)]
-    never, again = (Cut3rReconstruction(tiny, **chosen) for _ in range(2))
+    never, again = (make_reconstruction(tiny, **chosen) for _ in range(2))
     for number, size in enumerate(sizes):
         again.load_state_dict(never.state_dict())
         one, two = never(moving(number, *size)), again(moving(number, *size))
@@ -515,16 +515,16 @@ def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen
     assert never.key_frames == len(sizes)
 
 
-# --- in the segmenter
+# --- in the pipeline
 
 
 @pytest.mark.parametrize("size", [(96, 128), (100, 100), (140, 64)])
 def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
     """F2d here is the image itself: under a mask both must be the color painted there, whatever is cropped away."""
-    room, queries = scripted(), []
-    room.net.sizes = dataclasses.replace(room.net.sizes, image_size=128)
+    stage, queries = scripted(), []
+    stage.net.sizes = dataclasses.replace(stage.net.sizes, image_size=128)
     seen, mask = frame(1, *size), torch.zeros(size, dtype=torch.bool)
-    grid = room(seen).grid
+    grid = stage(seen).grid
     edges = torch.tensor([15.5, 31.5])  # of the second cell from the left and from above
     top, bottom = (edges * grid.scale_v + grid.offset_v + 0.5).round().int().tolist()
     left, right = (edges * grid.scale_u + grid.offset_u + 0.5).round().int().tolist()
@@ -538,7 +538,7 @@ def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
 
     segmenter, _ = make_segmenter()
     masks, image = MaskProposals(mask[None], torch.ones(1)), FeatureMap(seen.image / 127.5 - 1, seen.size)
-    segmenter.replace_stages(reconstruction=room, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
+    segmenter.replace_stages(reconstruction=stage, masks=lambda *_: masks, features=lambda *_: image, refinement=spy)
     segmenter.step(seen)
     segmenter.reset()
     segmenter.replace_stages(features=ReconstructionFeatures())

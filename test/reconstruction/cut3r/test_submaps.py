@@ -1,4 +1,4 @@
-"""Key frames, chunks and scale: moves and lengths that can be added up on paper."""
+"""Key frames, submaps, scale and pose sources: motions and lengths that can be added up on paper."""
 
 import math
 
@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.geometry import find_rigid_fault, transform
+from moonseg3r_core.geometry import compute_rotation_angle, find_rigid_fault, transform
+from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
-from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, angle, make_thumbnail
+from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose, NetPoses
-from moonseg3r_core.reconstruction.cut3r.running import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.scale import OdometryScale
 from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps, align, chain_similarity
 from moonseg3r_core.types import PixelGrid
@@ -49,30 +49,30 @@ HERE, THERE = torch.full((3, 4), 100, dtype=torch.uint8), torch.full((3, 4), 110
 
 def test_a_key_frame_has_moved_by_a_share_of_the_depth_or_turned():
     keys = KeyframeSelector(translation=0.02, rotation=2.0)
-    assert keys.due(camera(), 2.0, HERE)
+    assert keys.is_due(camera(), 2.0, HERE)
     keys.add(camera(), HERE)
-    assert not keys.due(camera(x=0.0399), 2.0, THERE)
-    assert keys.due(camera(x=0.0401), 2.0, THERE)
-    assert not keys.due(camera(x=0.0401), 3.0, THERE)
-    assert not keys.due(camera(turn=1.99), 2.0, THERE)
-    assert keys.due(camera(turn=-2.01), 2.0, THERE)
-    assert not keys.due(camera(), 2.0, THERE)
+    assert not keys.is_due(camera(x=0.0399), 2.0, THERE)
+    assert keys.is_due(camera(x=0.0401), 2.0, THERE)
+    assert not keys.is_due(camera(x=0.0401), 3.0, THERE)
+    assert not keys.is_due(camera(turn=1.99), 2.0, THERE)
+    assert keys.is_due(camera(turn=-2.01), 2.0, THERE)
+    assert not keys.is_due(camera(), 2.0, THERE)
 
 
 def test_where_the_view_stays_nothing_has_moved_whatever_the_pose_says():
     keys = KeyframeSelector(translation=0.02, rotation=2.0)
     keys.add(camera(), HERE)
-    assert not keys.due(camera(x=9, turn=90), 2.0, HERE)
-    assert not keys.due(camera(x=9), 2.0, HERE + 1)
-    assert keys.due(camera(x=9), 2.0, HERE - 2)
-    assert keys.due(camera(x=9), 2.0, HERE.T)
+    assert not keys.is_due(camera(x=9, turn=90), 2.0, HERE)
+    assert not keys.is_due(camera(x=9), 2.0, HERE + 1)
+    assert keys.is_due(camera(x=9), 2.0, HERE - 2)
+    assert keys.is_due(camera(x=9), 2.0, HERE.T)
 
 
 def test_slow_steps_add_up_to_a_key_frame():
     keys, seen = KeyframeSelector(translation=0.02, rotation=2.0), []
     for step in range(10):
         pose, view = camera(z=0.011 * step), HERE + 3 * step
-        seen.append(keys.due(pose, 1.0, view))
+        seen.append(keys.is_due(pose, 1.0, view))
         if seen[-1]:
             keys.add(pose, view)
     assert seen == [True, False, True, False, True, False, True, False, True, False]
@@ -83,7 +83,7 @@ def test_slow_steps_add_up_to_a_key_frame():
 def test_with_either_limit_at_zero_every_frame_is_a_key_frame(limits):
     keys = KeyframeSelector(*limits)
     keys.add(camera(), HERE)
-    assert keys.due(camera(), 2.0, HERE)
+    assert keys.is_due(camera(), 2.0, HERE)
 
 
 def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
@@ -91,11 +91,11 @@ def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
     image = torch.nn.functional.avg_pool2d(image.permute(2, 0, 1).float()[None], 31, 1, 15)[0].permute(1, 2, 0)
     image = (image - 128) * 8 + 128  # smooth shapes of good contrast
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * 8
-    keys = KeyframeSelector()
+    keys = KeyframeSelector(0.02, 2.0)
     keys.add(camera(), make_thumbnail(image.clamp(0, 255).to(torch.uint8)))
     views = {name: make_thumbnail(changed.clamp(0, 255).to(torch.uint8)) for name, changed in
              {"noise": image + noise, "flicker": image * 1.01, "turn": image.roll(12, 1)}.items()}  # fmt: skip
-    assert {name: keys.due(camera(x=1), 1.0, view) for name, view in views.items()} == {
+    assert {name: keys.is_due(camera(x=1), 1.0, view) for name, view in views.items()} == {
         "noise": False, "flicker": False, "turn": True,
     }  # fmt: skip
 
@@ -103,37 +103,39 @@ def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
 @pytest.mark.parametrize("degrees", [0.0, 1e-5, 0.3, 90.0, 179.9, -40.0])
 def test_the_angle_between_two_poses(degrees):
     turned = camera(x=3, turn=20) @ camera(turn=degrees)
-    assert angle(camera(turn=20), turned) == pytest.approx(abs(degrees), abs=1e-7)
+    assert compute_rotation_angle(camera(turn=20), turned) == pytest.approx(abs(degrees), abs=1e-7)
 
 
 def test_key_frames_can_be_saved_before_and_after_the_first():
-    keys, other = KeyframeSelector(), KeyframeSelector()
+    keys, other = KeyframeSelector(0.02, 2.0), KeyframeSelector(0.02, 2.0)
     other.add(camera(), HERE)
     other.load_state_dict(keys.state_dict())
     assert other.count == 0
-    assert other.due(camera(), 1.0, HERE)
+    assert other.is_due(camera(), 1.0, HERE)
     keys.add(camera(x=1), HERE)
     other.load_state_dict(keys.state_dict())
     assert same(other.state_dict(), keys.state_dict())
     assert other.count == 1
-    assert not other.due(camera(x=1), 1.0, THERE)
-    assert other.due(camera(), 1.0, THERE)
+    assert not other.is_due(camera(x=1), 1.0, THERE)
+    assert other.is_due(camera(), 1.0, THERE)
     keys.reset()
-    assert same(keys.state_dict(), KeyframeSelector().state_dict())
+    assert same(keys.state_dict(), KeyframeSelector(0.02, 2.0).state_dict())
     with pytest.raises(InputError, match="view must be in a saved state"):
         other.load_state_dict({"pose": torch.zeros(0, 4, dtype=torch.float64)})
 
 
-# --- chunks
+# --- submaps
 
 
 def test_a_similarity_moves_points_and_cameras_alike():
     similarity = Similarity(2.0, camera(turn=90)[:3, :3], torch.tensor([1.0, 0, 0], dtype=torch.float64))
-    assert torch.allclose(similarity.points(torch.tensor([[0.0, 1, 3]])), torch.tensor([[7.0, 2, 0]]), atol=1e-6)
+    assert torch.allclose(
+        similarity.transform_points(torch.tensor([[0.0, 1, 3]])), torch.tensor([[7.0, 2, 0]]), atol=1e-6
+    )
     pose, seen = camera(x=1, z=2, turn=30), torch.tensor([[0.5, -0.5, 4.0]], dtype=torch.float64)
-    moved = similarity.pose(pose)
+    moved = similarity.transform_pose(pose)
     assert find_rigid_fault(moved, 1e-9) is None
-    assert torch.allclose(similarity.points(transform(seen, pose)), transform(seen * 2, moved), atol=1e-9)
+    assert torch.allclose(similarity.transform_points(transform(seen, pose)), transform(seen * 2, moved), atol=1e-9)
 
 
 number = st.floats(-5, 5)
@@ -145,67 +147,67 @@ def test_chaining_brings_the_boundary_camera_onto_itself(x, z, turn, other, othe
     before = Similarity(3.0, camera(turn=50)[:3, :3], torch.tensor([1.0, 2, 3], dtype=torch.float64))
     old, new = camera(x=x, z=z, turn=turn), camera(y=other, turn=other_turn)
     after = chain_similarity(before, ratio, old, new)
-    assert torch.allclose(after.pose(new), before.pose(old), atol=1e-9)
+    assert torch.allclose(after.transform_pose(new), before.transform_pose(old), atol=1e-9)
     assert after.scale == pytest.approx(3 * ratio)
 
 
-def sights(old_unit=1.0, new_unit=1.0, damage=None):
-    """Frame 1 as the chunk of frame 0 sees it, and as a new chunk does."""
+def infer_boundary(old_unit=1.0, new_unit=1.0, damage=None):
+    """Inference of frame 1 in the submap of frame 0, and in a new submap."""
     net = ScriptedNet([camera(), camera(x=0.3, turn=10)], units={0: old_unit, 1: new_unit})
-    infer, ask = NetRunner(net, "float32", 1.5), OutputRequest(world=False)
+    run, request = NetRunner(net, "float32", 1.5), OutputRequest(world=False)
     images = [frame(i).image.permute(2, 0, 1)[None] / 255 * 2 - 1 for i in (0, 1)]
-    began = infer(infer.encode(images[0]), infer.start(), ask).state
-    old = infer(infer.encode(images[1]), began, ask)
+    began = run(run.encode(images[0]), run.start(), request).state
+    old = run(run.encode(images[1]), began, request)
     net.damage = {1: damage} if damage else {}
-    return old, infer(old.tokens, infer.start(), ask)
+    return old, run(old.tokens, run.start(), request)
 
 
 @pytest.mark.parametrize(("old", "new"), [(1.0, 1.0), (1.0, 4.0), (0.5, 0.1)])
-def test_the_scale_over_a_seam_is_the_ratio_of_the_depths(old, new):
-    similarity = align(Similarity(), *sights(old, new), 1.5)
+def test_the_scale_of_a_new_submap_is_the_ratio_of_the_depths(old, new):
+    similarity = align(Similarity(), *infer_boundary(old, new), 1.5)
     assert similarity.scale == pytest.approx(old / new, rel=1e-6)
-    assert torch.allclose(similarity.pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
+    assert torch.allclose(similarity.transform_pose(camera()), camera(x=0.3 * old, turn=10), atol=1e-6)
 
 
 @pytest.mark.parametrize("unit", [1e-4, 1e4])
-def test_there_is_no_seam_to_a_chunk_out_of_all_proportion(unit):
-    assert align(Similarity(), *sights(new_unit=unit), 1.5) is None
+def test_a_submap_of_an_implausible_scale_is_not_aligned(unit):
+    assert align(Similarity(), *infer_boundary(new_unit=unit), 1.5) is None
 
 
 @pytest.mark.parametrize("damage", [unsure, broken_pose, broken_points, broken_state])
-def test_there_is_no_seam_where_the_new_state_sees_nothing(damage):
-    assert align(Similarity(), *sights(damage=damage), 1.5) is None
+def test_unusable_outputs_are_not_aligned(damage):
+    assert align(Similarity(), *infer_boundary(damage=damage), 1.5) is None
 
 
-def test_a_chunk_is_due_after_so_many_key_frames():
-    chunks, due = Submaps(every=3), []
+def test_a_submap_is_due_after_so_many_key_frames():
+    submaps, due = Submaps(every=3), []
     for _ in range(7):
-        due.append(chunks.due)
-        if chunks.due:
-            chunks.begin(Similarity(scale=2.0))
-        chunks.add_key()
+        due.append(submaps.is_due)
+        if submaps.is_due:
+            submaps.begin(Similarity(scale=2.0))
+        submaps.add_keyframe()
     assert due == [False, False, False, True, False, False, True]
-    assert chunks.number == 2
+    assert submaps.number == 2
     other = Submaps(every=3)
-    other.load_state_dict(chunks.state_dict())
-    assert same(other.state_dict(), chunks.state_dict())
+    other.load_state_dict(submaps.state_dict())
+    assert same(other.state_dict(), submaps.state_dict())
     assert (other.number, other.keys, other.similarity.scale) == (2, 1, 2.0)
-    chunks.reset()
-    assert (chunks.number, chunks.keys, chunks.similarity.scale) == (0, 0, 1.0)
+    submaps.reset()
+    assert (submaps.number, submaps.keys, submaps.similarity.scale) == (0, 0, 1.0)
 
 
 def test_never_is_never():
-    chunks = Submaps(every=0)
+    submaps = Submaps(every=0)
     for _ in range(100):
-        chunks.add_key()
-    assert not chunks.due
+        submaps.add_keyframe()
+    assert not submaps.is_due
 
 
 # --- scale
 
 
 def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
-    scale, missing = OdometryScale(step=0.1, enough=3), []
+    scale, missing = OdometryScale(step=0.1, min_pairs=3, window=31), []
     for i in range(8):
         scale.observe(camera(x=0.05 * i), camera(y=0.01 * i))
         missing.append(round(scale.missing, 3))
@@ -213,8 +215,8 @@ def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
     assert scale.value == pytest.approx(5.0)
 
 
-def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
-    scale, given_x, net_x = OdometryScale(step=0.1, enough=3, window=5), 0.0, 0.0
+def test_an_outlier_pair_does_not_count_and_a_lasting_change_is_followed():
+    scale, given_x, net_x = OdometryScale(step=0.1, min_pairs=3, window=5), 0.0, 0.0
     values = []
     for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
         given_x, net_x = given_x + metres, net_x + units
@@ -224,8 +226,8 @@ def test_a_wild_pair_is_outvoted_and_a_lasting_change_is_followed():
     assert values[-1] == pytest.approx(3.0)
 
 
-def test_a_net_that_stands_still_tells_no_scale():
-    scale = OdometryScale(step=0.1, enough=1)
+def test_a_net_pose_that_stands_still_gives_no_scale():
+    scale = OdometryScale(step=0.1, min_pairs=1, window=31)
     for i in range(5):
         scale.observe(camera(x=0.2 * i), camera())
     assert scale.missing == pytest.approx(0.1)
@@ -234,7 +236,7 @@ def test_a_net_that_stands_still_tells_no_scale():
 
 def test_scale_can_be_saved_at_any_time():
     for pause in range(6):
-        once, again = OdometryScale(), OdometryScale()
+        once, again = OdometryScale(0.1, 3, 31), OdometryScale(0.1, 3, 31)
         for i in range(10):
             if i == pause:
                 again.load_state_dict(once.state_dict())
@@ -245,29 +247,29 @@ def test_scale_can_be_saved_at_any_time():
     assert once.missing == pytest.approx(0.3)
 
 
-# --- placement
+# --- pose sources
 
 
-def seen(there):
+def make_net_pose(there):
     return NetPose(there, torch.ones(2, 2), PixelGrid(2, 2), torch.eye(3))
 
 
-def test_the_net_places_in_units_of_its_first_chunk():
-    pose, chunks = NetPoses(), Submaps()
-    chunks.begin(Similarity(scale=0.5))
+def test_the_nets_poses_are_in_units_of_its_first_submap():
+    pose, submaps = NetPoses(), Submaps(0)
+    submaps.begin(Similarity(scale=0.5))
     assert pose.get_fallback(frame()) is None
-    place = pose(frame(), seen(camera(x=2)), chunks)
+    place = pose(frame(), make_net_pose(camera(x=2)), submaps)
     assert torch.equal(place.world_from_camera, camera(x=2))
     assert (place.scale, place.held) == (0.5, None)
     assert torch.equal(pose.get_fallback(frame()), camera(x=2))
 
 
-def test_a_given_pose_places_in_metres_as_soon_as_it_has_moved():
-    pose, chunks, places = ExternalPoses(), Submaps(), []
-    chunks.begin(Similarity(scale=0.5))
+def test_external_poses_give_metres_as_soon_as_the_camera_has_moved():
+    pose, submaps, places = ExternalPoses(), Submaps(0), []
+    submaps.begin(Similarity(scale=0.5))
     for i in range(5):
         there = frame(i, world_from_camera=camera(z=0.2 * i, turn=9))
-        places.append(pose(there, seen(camera(x=0.1 * i)), chunks))
+        places.append(pose(there, make_net_pose(camera(x=0.1 * i)), submaps))
         assert torch.equal(places[-1].world_from_camera, there.world_from_camera)
     assert [str(place.held or "") for place in places] == [
         *(f"the scale is not known before the camera has moved: {metres} m more" for metres in ("0.3", "0.2", "0.1")), "", "",

@@ -49,8 +49,8 @@ def bundle(cameras, points, rays, depths=None, free=None, camera=None, point=Non
 
 def seen(b):
     """The points of the sights in their cameras' axes (n, 3)."""
-    pose = b.cameras[b.camera]
-    return np.einsum("nij,nj->ni", pose[:, :3, :3], b.points[b.point]) + pose[:, :3, 3]
+    pose = b.cameras[b.camera_index]
+    return np.einsum("nij,nj->ni", pose[:, :3, :3], b.points[b.point_index]) + pose[:, :3, 3]
 
 
 def scene(seed=0, cameras=5, points=40):
@@ -85,7 +85,7 @@ def cost(b):
     """The sum of the robust errors, as the module says it: the plain twin of what is made small."""
     x, y, z = seen(b).T
     place = np.hypot(b.rays[:, 0] - x / z, b.rays[:, 1] - y / z) * FOCAL / SIGMA_PX
-    times = np.bincount(b.point)[b.point]
+    times = np.bincount(b.point_index)[b.point_index]
     deep = np.abs(np.log(b.depths) - np.log(z)) / (SIGMA_LOG_DEPTH * np.sqrt(times))
     errors = np.concatenate((place, deep))
     huber = np.where(errors <= HUBER, errors**2 / 2, HUBER * (errors - HUBER / 2))
@@ -181,13 +181,16 @@ def test_the_wholly_wrong_are_told_from_the_rest_and_do_not_bend_it():
     found = optimize(replace(shaken(true), rays=rays), steps=12)
     assert find_outliers(found)[wrong].all()
     assert np.linalg.norm(found.cameras[:, :3, 3] - true.cameras[:, :3, 3], axis=1).max() < 0.05
-    held = np.setdiff1d(np.arange(40), true.point[wrong])
-    assert not find_outliers(found)[np.isin(true.point, held)].any()
+    held = np.setdiff1d(np.arange(40), true.point_index[wrong])
+    assert not find_outliers(found)[np.isin(true.point_index, held)].any()
 
 
 def swapped(b, camera, one, other):
     """The same, two points taken for each other by one camera."""
-    rays, rows = b.rays.copy(), [np.flatnonzero((b.camera == camera) & (b.point == p))[0] for p in (one, other)]
+    rays, rows = (
+        b.rays.copy(),
+        [np.flatnonzero((b.camera_index == camera) & (b.point_index == p))[0] for p in (one, other)],
+    )
     rays[rows] = rays[rows[::-1]]
     return replace(b, rays=rays), rows
 
@@ -195,26 +198,26 @@ def swapped(b, camera, one, other):
 def test_two_swapped_matches_are_given_up_and_then_all_is_right():
     true = scene(cameras=6)
     wrong, rows = swapped(shaken(true), 4, 7, 8)
-    found, astray = optimize_robust(wrong)
-    assert np.flatnonzero(astray).tolist() == rows
-    assert len(found.camera) == len(true.camera) - 2
+    found, outliers = optimize_robust(wrong)
+    assert np.flatnonzero(outliers).tolist() == rows
+    assert len(found.camera_index) == len(true.camera_index) - 2
     assert np.allclose(found.cameras, true.cameras, atol=1e-4)
     assert np.allclose(found.points, true.points, atol=1e-3)
     assert not np.allclose(optimize(wrong).cameras, true.cameras, atol=1e-3)
 
 
 def test_where_nothing_strays_nothing_is_given_up():
-    found, astray = optimize_robust(shaken(scene()))
-    assert not astray.any()
-    assert len(found.camera) == len(astray)
+    found, outliers = optimize_robust(shaken(scene()))
+    assert not outliers.any()
+    assert len(found.camera_index) == len(outliers)
 
 
 def test_of_some_sights_alone_cameras_and_points_stay():
     whole = scene()
-    some = whole.camera == 2
-    part = whole.of(some)
+    some = whole.camera_index == 2
+    part = whole.select(some)
     assert np.array_equal(part.rays, whole.rays[some])
-    assert {len(getattr(part, name)) for name in ("camera", "point", "rays", "depths", "focal")} == {40}
+    assert {len(getattr(part, name)) for name in ("camera_index", "point_index", "rays", "depths", "focal")} == {40}
     assert part.cameras is whole.cameras
     assert part.points is whole.points
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.odometry import local_map as landmarks
+from moonseg3r_core.reconstruction.odometry import local_map
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import SIGMA_LOG_DEPTH
 from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Features
 from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
@@ -40,7 +40,7 @@ class Walk:
         numbers = np.arange(len(self.cloud)) if numbers is None else np.array(numbers, int)
         features = self.seen_from(camera, numbers, net)
         marks = spoil(np.array([self.known.get(n, NO_LANDMARK) for n in numbers.tolist()], int))
-        kept = self.map.keep(Keyframe(camera if off is None else off @ camera, features, marks))
+        kept = self.map.add_keyframe(Keyframe(camera if off is None else off @ camera, features, marks))
         self.relearn()
         return kept
 
@@ -55,7 +55,7 @@ class Walk:
         """Landmarks by number, as the newest views have them."""
         self.known = {
             int(n): int(mark)
-            for view in self.map.views
+            for view in self.map.keyframes
             for n, mark in zip(view.features.descriptors[:, 0], view.landmarks, strict=True)
             if mark != NO_LANDMARK
         }
@@ -76,14 +76,14 @@ def test_what_the_first_view_sees_is_new_and_lies_at_the_nets_depth():
     kept = walk.look(PATH[0])
     assert kept.landmarks.tolist() == list(range(60))
     assert np.allclose(walk.map.points, CLOUD)
-    assert walk.map.spreads.tolist() == [SIGMA_LOG_DEPTH] * 60
-    assert np.allclose(walk.map.depths(standing(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
+    assert walk.map.sigmas.tolist() == [SIGMA_LOG_DEPTH] * 60
+    assert np.allclose(walk.map.compute_depths(standing(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
 
 
 def test_new_landmarks_are_laid_by_the_views_own_pose():
     features = Features(np.array([[0.5, 0.0]]), np.zeros((1, DESCRIPTOR_SIZE), np.uint8), np.array([2.0]), FOCAL)
     map = LocalMap()
-    kept = map.keep(Keyframe(standing(x=3), features, np.array([NO_LANDMARK])))
+    kept = map.add_keyframe(Keyframe(standing(x=3), features, np.array([NO_LANDMARK])))
     assert np.allclose(map.points, [[4, 0, 2]])
     assert np.allclose(kept.pose[:3, 3], [3, 0, 0])
 
@@ -93,7 +93,7 @@ def test_a_view_of_nothing_is_kept():
     assert walk.look(PATH[0], []).landmarks.shape == (0,)
     assert walk.look(PATH[1]).landmarks.tolist() == list(range(60))
     assert walk.look(PATH[2], []).landmarks.shape == (0,)
-    assert len(walk.map.views) == 3
+    assert len(walk.map.keyframes) == 3
 
 
 # Views that share landmarks
@@ -104,7 +104,7 @@ def test_a_view_whose_pose_is_off_is_put_right():
     walk.look(PATH[0])
     kept = walk.look(PATH[1], off=standing(0.03, -0.02, 0.04, (0.02, 0.01, -0.01)))
     assert np.allclose(kept.camera, PATH[1], atol=1e-3)
-    assert np.array_equal(walk.map.views[0].camera, np.eye(4))
+    assert np.array_equal(walk.map.keyframes[0].camera, np.eye(4))
     assert len(walk.map.points) == 60
 
 
@@ -122,7 +122,7 @@ def test_with_every_view_points_are_better_known_than_by_the_nets_depth():
     for camera in PATH[:6]:
         walk.look(camera, net=np.exp(rng.normal(0, 0.2, 60)))
         off.append(np.abs(np.log(walk.map.points[:, 2] / CLOUD[:, 2])).mean())
-        doubt.append(walk.map.spreads.mean())
+        doubt.append(walk.map.sigmas.mean())
     assert off[0] > 0.1
     assert off[-1] < 0.05
     assert all(later < earlier for earlier, later in pairwise(doubt))
@@ -137,9 +137,9 @@ def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
     for n, camera in enumerate(PATH[:5]):
         kept = walk.look(camera, spoil=swapped if n == 4 else lambda marks: marks)
     assert np.flatnonzero(kept.landmarks == NO_LANDMARK).tolist() == [7, 8]
-    assert all((view.landmarks == np.arange(60)).all() for view in walk.map.views[:4])
+    assert all((view.landmarks == np.arange(60)).all() for view in walk.map.keyframes[:4])
     walk.look(PATH[5])
-    assert (walk.map.views[-1].landmarks[[7, 8]] == [7, 8]).all()
+    assert (walk.map.keyframes[-1].landmarks[[7, 8]] == [7, 8]).all()
     assert np.allclose(walk.map.points, CLOUD, atol=0.05)
 
 
@@ -149,15 +149,15 @@ def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
     second = walk.look(PATH[1], spoil=lambda marks: np.where(np.isin(marks, [3, 4]), NO_LANDMARK, marks))
     again = int(second.landmarks[3]), int(second.landmarks[4])
     third = Keyframe(PATH[2], walk.seen_from(PATH[2]), first.landmarks, np.array([[again[0], 3], [again[1], 4]]))
-    walk.map.keep(third)
-    assert [view.landmarks[[3, 4]].tolist() for view in walk.map.views] == [[3, 4]] * 3
+    walk.map.add_keyframe(third)
+    assert [view.landmarks[[3, 4]].tolist() for view in walk.map.keyframes] == [[3, 4]] * 3
 
 
 def test_a_view_that_saw_both_of_what_is_one_keeps_one_sight_of_it():
     walk = Walk()
     first = walk.look(PATH[0])
-    walk.map.keep(Keyframe(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
-    held = walk.map.views[0].landmarks
+    walk.map.add_keyframe(Keyframe(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
+    held = walk.map.keyframes[0].landmarks
     assert 5 not in held
     assert (held == 6).sum() == 1
 
@@ -166,10 +166,10 @@ def test_views_that_share_nothing_with_the_newest_stay_as_they_are():
     walk = Walk()
     for n in range(3):
         walk.look(PATH[n], range(30), off=standing(0.01 * n))
-    points, views = walk.map.points.copy(), list(walk.map.views)
+    points, views = walk.map.points.copy(), list(walk.map.keyframes)
     walk.look(PATH[10], range(30, 60))
     assert np.array_equal(walk.map.points[:30], points)
-    assert all(one is other for one, other in zip(walk.map.views, views, strict=False))
+    assert all(one is other for one, other in zip(walk.map.keyframes, views, strict=False))
 
 
 def test_of_many_views_the_oldest_hold_and_are_not_moved():
@@ -177,10 +177,10 @@ def test_of_many_views_the_oldest_hold_and_are_not_moved():
     walk = Walk()
     for n in range(10):
         walk.look(PATH[n], range(30) if n < 2 else range(60))
-    held = walk.map.views[:2]
+    held = walk.map.keyframes[:2]
     walk.look(PATH[10], off=standing(0.02, 0.01, 0))
-    assert all(np.array_equal(a.camera, b.camera) for a, b in zip(walk.map.views, held, strict=False))
-    assert np.allclose(walk.map.views[-1].camera, PATH[10], atol=1e-3)
+    assert all(np.array_equal(a.camera, b.camera) for a, b in zip(walk.map.keyframes, held, strict=False))
+    assert np.allclose(walk.map.keyframes[-1].camera, PATH[10], atol=1e-3)
 
 
 # The unit
@@ -202,16 +202,16 @@ def units_along(seed, views, far):
         if n:
             camera, _ = pnp_ransac(map.points[known[shown[old]]], rays[old], 0.02)
         depths = own[:, 2] * (1.3 if n in far else 1)
-        view = map.keep(
+        view = map.add_keyframe(
             Keyframe(camera, Features(rays, np.zeros((count, DESCRIPTOR_SIZE), np.uint8), depths, FOCAL), known[shown])
         )
         camera, known[shown] = view.camera, view.landmarks
         true.append(own[:, 2])
-    held = [view.landmarks != NO_LANDMARK for view in map.views]
+    held = [view.landmarks != NO_LANDMARK for view in map.keyframes]
     return np.array(
         [
-            np.median(map.depths(view.camera, view.landmarks[h]) / depth[h])
-            for view, depth, h in zip(map.views, true, held, strict=True)
+            np.median(map.compute_depths(view.camera, view.landmarks[h]) / depth[h])
+            for view, depth, h in zip(map.keyframes, true, held, strict=True)
         ]
     )
 
@@ -226,22 +226,22 @@ def test_a_unit_that_a_net_got_wrong_for_a_while_comes_back_to_the_nets():
 
 
 def test_beyond_so_many_views_the_oldest_go_with_what_they_alone_saw(monkeypatch):
-    monkeypatch.setattr(landmarks, "_VIEWS", 8)
+    monkeypatch.setattr(local_map, "MAX_KEYFRAMES", 8)
     along = CLOUD.repeat(4, axis=0) + np.column_stack((np.linspace(0, 4, 240), np.zeros((240, 2))))
     walk = Walk(along)
     for n in range(24):
         walk.look(standing(0.15 * n, 0.01 * n), range(9 * n, 9 * n + 33))
-        assert len(walk.map.views) <= 8
-    shown = np.unique(np.concatenate([view.landmarks for view in walk.map.views]))
+        assert len(walk.map.keyframes) <= 8
+    shown = np.unique(np.concatenate([view.landmarks for view in walk.map.keyframes]))
     assert shown.min() >= 0
-    assert shown.max() < len(walk.map.points) == len(walk.map.spreads) < 150
-    assert max(errors(view, walk.map.points).max() for view in walk.map.views) < 0.5
+    assert shown.max() < len(walk.map.points) == len(walk.map.sigmas) < 150
+    assert max(errors(view, walk.map.points).max() for view in walk.map.keyframes) < 0.5
     for n, mark in walk.known.items():
         assert np.allclose(walk.map.points[mark], along[n], atol=0.05)
 
 
 def test_what_is_no_landmark_stays_none_when_views_are_forgotten(monkeypatch):
-    monkeypatch.setattr(landmarks, "_VIEWS", 4)
+    monkeypatch.setattr(local_map, "MAX_KEYFRAMES", 4)
     walk = Walk()
 
     def swapped(marks):
@@ -250,7 +250,7 @@ def test_what_is_no_landmark_stays_none_when_views_are_forgotten(monkeypatch):
 
     for n, camera in enumerate(PATH[:6]):
         walk.look(camera, spoil=swapped if n == 3 else lambda marks: marks)
-    assert [(view.landmarks == NO_LANDMARK).sum() for view in walk.map.views] == [0, 2, 0, 0]
+    assert [(view.landmarks == NO_LANDMARK).sum() for view in walk.map.keyframes] == [0, 2, 0, 0]
 
 
 # Saved and taken up again

@@ -6,16 +6,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from cut3r_scripted import ScriptedNet, camera, frame
+from cut3r_scripted import ScriptedNet, camera, frame, make_reconstruction
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import project
 from moonseg3r_core.reconstruction.cut3r.pose_source import NetPose, OdometryPoses
 from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
-from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.reconstruction.cut3r.submaps import Submaps
-from moonseg3r_core.reconstruction.odometry import local_map as landmarks
-from moonseg3r_core.reconstruction.odometry import tracker as tracking
+from moonseg3r_core.reconstruction.odometry import local_map
+from moonseg3r_core.reconstruction.odometry import tracker as tracker_module
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker, pnp_ransac
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, PixelGrid
@@ -128,7 +127,7 @@ def test_a_wall_whose_pattern_repeats_does_not_lead_astray(monkeypatch):
     alike = np.tile(WALL[:, :96], (1, 5, 1))
     where = pytest.approx([0.2 * n for n in range(8)], abs=0.03)
     assert passed(Tracker(), range(8), alike) == where
-    monkeypatch.setattr(tracking, "_ABOUT", 1e9)
+    monkeypatch.setattr(tracker_module, "SEARCH_PX", 1e9)
     assert passed(Tracker(), range(8), alike) != where
 
 
@@ -137,7 +136,7 @@ def test_one_that_jumps_farther_than_is_expected_is_found_anywhere():
 
 
 def test_of_a_long_walk_the_oldest_views_are_forgotten_and_it_goes_on(monkeypatch):
-    monkeypatch.setattr(landmarks, "_VIEWS", 4)
+    monkeypatch.setattr(local_map, "MAX_KEYFRAMES", 4)
     tracker = Tracker()
     assert passed(tracker, range(10)) == pytest.approx([0.2 * n for n in range(10)], abs=0.05)
     assert len(tracker.state_dict()["map.cameras"]) == 4
@@ -146,8 +145,8 @@ def test_of_a_long_walk_the_oldest_views_are_forgotten_and_it_goes_on(monkeypatc
 
 def test_one_who_is_lost_is_found_wherever_it_has_been_before(monkeypatch):
     """Not only near where it was last: the older views are looked through in turn."""
-    monkeypatch.setattr(tracking, "_RECENT", 1)
-    monkeypatch.setattr(tracking, "_NEAR", 1)
+    monkeypatch.setattr(tracker_module, "RECENT_KEYFRAMES", 1)
+    monkeypatch.setattr(tracker_module, "NEAR_KEYFRAMES", 1)
     tracker = Tracker()
     passed(tracker, range(10))
     looked = passed(tracker, [0] * 10)
@@ -211,8 +210,8 @@ def test_a_first_view_that_nothing_is_ever_like_gives_way(walk):
     noise = torch.from_numpy(np.random.default_rng(0).integers(0, 255, walk[0][0].shape, dtype=np.uint8))
     tracker = Tracker()
     found = [one.found for one in tracked(tracker, [(noise, *walk[0][1:]), *walk])]
-    patience = tracking._PATIENCE
-    assert found == [True, *[False] * patience, *[True] * (len(walk) - patience)]
+    lost = tracker_module.MAX_LOST_FRAMES
+    assert found == [True, *[False] * lost, *[True] * (len(walk) - lost)]
 
 
 def test_a_lost_frame_stands_still_and_later_ones_are_found_again(room, walk):
@@ -322,13 +321,13 @@ def test_it_starts_anew_after_a_reset(walk):
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
-    pose, chunks = OdometryPoses(), Submaps()
+    pose, chunks = OdometryPoses(), Submaps(0)
     image, depth, intrinsics, grid = walk[0]
     seen = NetPose(camera(x=9), depth, grid, intrinsics)
     assert pose.get_fallback(Frame(0, 0.0, image)) is None
     place = pose(Frame(0, 0.0, image), seen, chunks)
     assert torch.equal(place.world_from_camera, HERE)
-    assert (place.scale.shape, place.unit, place.held) == (depth.shape, pytest.approx(1), None)
+    assert (place.scale.shape, place.motion_scale, place.held) == (depth.shape, pytest.approx(1), None)
     lost = pose(Frame(1, 0.1, of_plain(walk[1])[0]), seen, chunks)
     assert lost.held.reason == "too little of the image is recognised to tell where the camera is"
     assert torch.equal(pose.get_fallback(Frame(2, 0.2, image)), lost.world_from_camera)
@@ -337,7 +336,7 @@ def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
 def test_points_lie_on_the_rays_of_the_camera_that_is_given_at_the_depth_that_is_told():
     net = ScriptedNet([camera()])
     k = torch.tensor([[60.0, 0, 30], [0, 62, 25], [0, 0, 1]])
-    seen = Cut3rReconstruction(net, pose="tracked")(frame(0, intrinsics=k))
+    seen = make_reconstruction(net, pose="tracked")(frame(0, intrinsics=k))
     assert not seen.held
     pixels, z = project(seen.points[seen.valid], seen.intrinsics)
     v, u = torch.nonzero(seen.valid, as_tuple=True)

@@ -1,4 +1,4 @@
-"""Looking at the state branch's cross-attention while it is computed: which image patches each state token reads."""
+"""Hooks that record the state branch's cross-attention: which image patches each state token attends to."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from moonseg3r_core.reconstruction.cut3r.net.blocks import Attend
 
 
 class AttentionHook(Protocol):
-    """Puts itself before a layer's attention, or lets it be."""
+    """Wraps a layer's attention, or returns it unchanged."""
 
     def __call__(self, layer: int, attend: Attend) -> Attend: ...
 
 
 class NoHook:
-    """Nothing is looked at."""
+    """Records nothing."""
 
     def __call__(self, layer: int, attend: Attend) -> Attend:
         return attend
 
 
 class LogitMeter:
-    """The mean logit (B, S) of each state token over layers, heads and all keys; `q . mean(k)`, so no matrix is made."""
+    """Records the mean logit (B, S) of each state token over layers, heads and keys, as `q . mean(k)` without the matrix."""
 
     def __init__(self) -> None:
         self._means: list[Tensor] = []
 
     def __call__(self, layer: int, attend: Attend) -> Attend:
-        def measured(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        def measure_and_attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             logits = (q.float() * k.float().mean(2, keepdim=True)).sum(-1) * q.shape[-1] ** -0.5
             self._means.append(logits.mean(1))
             return attend(q, k, v)
 
-        return measured
+        return measure_and_attend
 
     def compute_mean(self) -> Tensor:
         return torch.stack(self._means).mean(0)
@@ -45,15 +45,16 @@ class LogitMeter:
 
 @dataclass(frozen=True)
 class StateAttention:
-    """Which of the state branch's attention makes A (paper section 3.5; docs/decisions.md, 11): `layers`, None for all, negative
-    ones count from the end; `head`, None for the mean over heads. The other layers are computed as fast as ever.
+    """Selects the state branch's attention that A averages (paper section 3.5; docs/decisions.md, 11).
+
+    layers: None for all, negative ones count from the end; head: None for the mean over heads.
     """
 
     layers: tuple[int, ...] | None = None
     head: int | None = None
 
     def make_recorder(self, depth: int, heads: int) -> AttentionRecorder:
-        """A recorder for a decoder of `depth` layers of so many heads. Raises ValueError for one that is not there."""
+        """Make a recorder for a decoder. Raises ValueError for a layer or head that it does not have."""
         chosen = range(depth) if self.layers is None else self.layers
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
             raise ValueError(
@@ -65,7 +66,7 @@ class StateAttention:
 
 
 class AttentionRecorder:
-    """Adds up the chosen layers' and heads' softmax weights (B, S, 1 + N); key 0 is the pose token."""
+    """Sums softmax weights (B, S, 1 + N) of the selected layers and heads; key 0 is the pose token."""
 
     def __init__(self, layers: set[int], head: int | None) -> None:
         self._layers, self._head = layers, head
@@ -76,30 +77,30 @@ class AttentionRecorder:
         return self._record if layer in self._layers else attend
 
     def _record(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attention by its definition: head by head on a CPU, whose cache holds one head's weights, at once on a GPU."""
+        """Compute attention by its definition: head by head on a CPU, whose cache holds one head's weights; at once on a GPU."""
         q, heads = q * q.shape[-1] ** -0.5, range(q.shape[1])
         groups = [slice(None)] if q.is_cuda else [slice(head, head + 1) for head in heads]
         results = []
         for group in groups:
             weights = torch.softmax(q[:, group] @ k[:, group].transpose(-1, -2), dim=-1)
             results.append(weights.to(v.dtype) @ v[:, group])
-            for number in self._chosen(heads[group]):
+            for number in self._select_heads(heads[group]):
                 self._total += weights[:, heads[group].index(number)].float()
                 self._count += 1
         return torch.cat(results, dim=1)
 
-    def _chosen(self, heads: range) -> range | tuple[int, ...]:
+    def _select_heads(self, heads: range) -> range | tuple[int, ...]:
         return heads if self._head is None else tuple(head for head in heads if head == self._head)
 
     def average_patches(self, h: int, w: int) -> Tensor:
-        """Their mean A (B, S, h, w): the pose token's column dropped, so that a row sums to less than 1."""
+        """Average the weights to A (B, S, h, w) without the pose token's column, so that a row sums to less than 1."""
         assert isinstance(self._total, Tensor), "attention is recorded while a decoder runs"
         return (self._total[:, :, 1:] / self._count).unflatten(2, (h, w))
 
 
-def wrap_attention(layer: int, watchers: tuple[AttentionHook, ...]) -> Attend:
-    """A layer's attention with all who look on."""
+def wrap_attention(layer: int, hooks: tuple[AttentionHook, ...]) -> Attend:
+    """Wrap a layer's attention by all hooks."""
     attend: Attend = scaled_dot_product_attention
-    for watcher in watchers:
-        attend = watcher(layer, attend)
+    for hook in hooks:
+        attend = hook(layer, attend)
     return attend

@@ -1,4 +1,4 @@
-"""The transformer blocks that CUT3R is built of, all pre-norm. Tokens are (B, N, C)."""
+"""The transformer blocks of CUT3R, all pre-norm. Tokens are (B, N, C)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Attend = Callable[
 
 
 def make_norm(dim: int) -> nn.LayerNorm:
-    """The layer norm used throughout."""
+    """Make the layer norm of all blocks."""
     return nn.LayerNorm(dim, eps=EPS)
 
 
@@ -34,7 +34,7 @@ class Mlp(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at all; with a rotation, positions count."""
+    """Self-attention; a rotation encodes positions."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -42,24 +42,24 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, turn: Rotation | None) -> Tensor:
+    def forward(self, x: Tensor, rope: Rotation | None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        if turn is not None:
-            q, k = turn(q), turn(k)
+        if rope is not None:
+            q, k = rope(q), rope(k)
         return self.proj(join_heads(scaled_dot_product_attention(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
 class CrossAttention(nn.Module):
-    """Tokens x look at tokens y; `attend` computes it, and may look on."""
+    """Tokens x attend to tokens y; `attend` computes the attention, and may record it."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.projq, self.projk, self.projv, self.proj = (nn.Linear(dim, dim) for _ in range(4))
 
-    def forward(self, x: Tensor, y: Tensor, turn_x: Rotation | None, turn_y: Rotation | None, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor, rope_x: Rotation | None, rope_y: Rotation | None, attend: Attend) -> Tensor:
         q, k, v = (z.unflatten(-1, (self.heads, -1)) for z in (self.projq(x), self.projk(y), self.projv(y)))
-        q, k = q if turn_x is None else turn_x(q), k if turn_y is None else turn_y(k)
+        q, k = q if rope_x is None else rope_x(q), k if rope_y is None else rope_y(k)
         return self.proj(join_heads(attend(*(z.transpose(1, 2) for z in (q, k, v)))))
 
 
@@ -71,8 +71,8 @@ class EncoderBlock(nn.Module):
         self.norm1, self.attn = make_norm(dim), SelfAttention(dim, heads)
         self.norm2, self.mlp = make_norm(dim), Mlp(dim)
 
-    def forward(self, x: Tensor, turn: Rotation) -> Tensor:
-        x = x + self.attn(self.norm1(x), turn)
+    def forward(self, x: Tensor, rope: Rotation) -> Tensor:
+        x = x + self.attn(self.norm1(x), rope)
         return x + self.mlp(self.norm2(x))
 
 
@@ -89,17 +89,17 @@ class DecoderBlock(nn.Module):
         self,
         x: Tensor,
         y: Tensor,
-        turn_x: Rotation | None = None,
-        turn_y: Rotation | None = None,
+        rope_x: Rotation | None = None,
+        rope_y: Rotation | None = None,
         attend: Attend = scaled_dot_product_attention,
     ) -> Tensor:
-        x = x + self.attn(self.norm1(x), turn_x)
-        x = x + self.cross_attn(self.norm2(x), self.norm_y(y), turn_x, turn_y, attend)
+        x = x + self.attn(self.norm1(x), rope_x)
+        x = x + self.cross_attn(self.norm2(x), self.norm_y(y), rope_x, rope_y, attend)
         return x + self.mlp(self.norm3(x))
 
 
 class ModulatedNorm(nn.Module):
-    """A layer norm whose shift and scale the pose token (B, 1, C) gives."""
+    """A layer norm whose shift and scale come from the pose token (B, 1, C)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -112,28 +112,28 @@ class ModulatedNorm(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """An encoder block under the pose token: image tokens as seen from the world."""
+    """An encoder block modulated by the pose token: it carries image tokens to the world frame."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.norm1, self.attn = ModulatedNorm(dim), SelfAttention(dim, heads)
         self.norm2, self.mlp = ModulatedNorm(dim), Mlp(dim)
 
-    def forward(self, x: Tensor, pose: Tensor, turn: Rotation) -> Tensor:
-        x = x + self.attn(self.norm1(x, pose), turn)
+    def forward(self, x: Tensor, pose: Tensor, rope: Rotation) -> Tensor:
+        x = x + self.attn(self.norm1(x, pose), rope)
         return x + self.mlp(self.norm2(x, pose))
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """(B, heads, N, width) -> (B, N, heads * width)."""
+    """Join heads: (B, heads, N, width) -> (B, N, heads * width)."""
     return x.transpose(1, 2).flatten(2)
 
 
 def make_token(*shape: int) -> nn.Parameter:
-    """A token that training fills, small numbers until then."""
+    """Make a learned token, initialized with small numbers."""
     return nn.Parameter(torch.empty(shape).normal_(std=0.02))
 
 
 def repeat_blocks(make: Callable[[], nn.Module], count: int) -> nn.ModuleList:
-    """`count` blocks of a kind."""
+    """Make `count` blocks."""
     return nn.ModuleList(make() for _ in range(count))

@@ -9,28 +9,26 @@ from torch import Tensor, nn
 from moonseg3r_core.reconstruction.cut3r.net.attention import AttentionHook, wrap_attention
 from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
 
-Ropes = tuple[
-    Rotation, Rotation | None
-]  # of the image's tokens and of the state's, None where the latter have no place
+Ropes = tuple[Rotation, Rotation | None]  # of the image's and the state's tokens, None for tokens without positions
 
 
 def decode(
     blocks: Iterable[tuple[nn.Module, nn.Module]],
     image: Tensor,
     state: Tensor,
-    image_turns: Ropes,
-    state_turns: Ropes,
-    watchers: tuple[AttentionHook, ...],
+    image_ropes: Ropes,
+    state_ropes: Ropes,
+    hooks: tuple[AttentionHook, ...],
 ) -> tuple[list[Tensor], Tensor]:
-    """Pairs of an image and a state block, over image tokens (B, 1 + N, C), the pose token first, and state (B, S, C).
+    """Decode image tokens (B, 1 + N, C), the pose token first, and state tokens (B, S, C) by pairs of blocks.
 
-    Both read what the other was a layer before. The turns are those for each branch's own heads. Returns the image
-    tokens from the embedding (0) to the last layer, and the state's last.
+    Each branch attends to the other's previous layer, with the rotations of its own heads. Returns the image tokens from
+    the embedding (0) to the last layer, and the last state tokens.
     """
     layers = [image]
     for number, (image_block, state_block) in enumerate(blocks):
-        seen = image_block(image, state, *image_turns)
-        state = state_block(state, image, *reversed(state_turns), wrap_attention(number, watchers))
-        image = seen
+        following = image_block(image, state, *image_ropes)
+        state = state_block(state, image, *reversed(state_ropes), wrap_attention(number, hooks))
+        image = following
         layers.append(image)
     return layers, state

@@ -1,4 +1,4 @@
-"""The dense prediction head of DPT (Ranftl et al., 2021): four layers of tokens become one picture."""
+"""The dense prediction head of DPT (Ranftl et al., 2021): four layers of tokens become one feature map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResidualUnit(nn.Module):
 
 
 class Fusion(nn.Module):
-    """What came from below, a finer layer added, twice as large."""
+    """Adds a finer layer to the coarser one and doubles the resolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class Fusion(nn.Module):
     def forward(self, x: Tensor, finer: Tensor | None = None) -> Tensor:
         if finer is not None:
             x = x + self.resConfUnit1(finer)
-        # The 1x1 convolution and the enlargement commute: a bilinear sample's weights add up to 1. Small first is cheaper.
+        # The 1x1 convolution and the upsampling commute, because bilinear weights sum to 1; this order is cheaper.
         return upsample(self.out_conv(self.resConfUnit2(x)))
 
 
 class Scratch(nn.Module):
-    """The convolutions that bring four layers to one width, known by two names each, and the four fusions."""
+    """Convolutions that bring four layers to one width, each registered under two names, and the four fusions."""
 
     def __init__(self, layers: Sequence[int], width: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Scratch(nn.Module):
         self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (Fusion(width) for _ in layers)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        one, two, three, four = (bring(x) for bring, x in zip(self.layer_rn, maps, strict=True))
+        one, two, three, four = (convolve(x) for convolve, x in zip(self.layer_rn, maps, strict=True))
         path = self.refinenet4(four)[:, :, : three.shape[2], : three.shape[3]]  # an odd grid has a row or column less
         path = self.refinenet3(path, three)
         path = self.refinenet2(path, two)
@@ -85,5 +85,5 @@ class DptAdapter(nn.Module):
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Twice the height and width, the corners where they were."""
+    """Double height and width; the corners keep their place."""
     return interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)

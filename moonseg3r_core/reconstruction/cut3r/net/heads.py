@@ -1,4 +1,4 @@
-"""From decoded tokens to pose, points, confidence and colors (docs/cut3r_facts.md, 8)."""
+"""Heads: decoded tokens to pose, points, confidence and colors (docs/cut3r_facts.md, 8)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PoseHead(nn.Module):
 
 
 class Head(nn.Module, ABC):
-    """What both kinds of heads share: the pose, and the image tokens turned to the world by it."""
+    """The common part of both heads: the pose, and the modulation of image tokens by it."""
 
     def __init__(self, sizes: Cut3rSizes) -> None:
         super().__init__()
@@ -40,31 +40,31 @@ class Head(nn.Module, ABC):
         self.final_transform = repeat_blocks(lambda: ModulatedBlock(sizes.dec_dim, sizes.dec_heads), MODULATED_BLOCKS)
 
     def predict_pose(self, token: Tensor) -> Tensor:
-        """Pose token (B, 1, C) -> (B, 7), computed in float32 whatever the precision around."""
+        """Pose token (B, 1, C) -> (B, 7), computed in float32 at any precision."""
         with torch.autocast(token.device.type, enabled=False):
             return activate_pose(self.pose_head(token.float())[:, 0])
 
-    def modulate(self, tokens: Tensor, pose_token: Tensor, turn: Rotation) -> Tensor:
-        """F3d (B, N, C): the last block's output, not normed."""
+    def modulate(self, tokens: Tensor, pose_token: Tensor, rope: Rotation) -> Tensor:
+        """Modulate tokens by the pose token: F3d (B, N, C), the last block's output without a norm."""
         for block in self.final_transform:
-            tokens = block(tokens, pose_token, turn)
+            tokens = block(tokens, pose_token, rope)
         return tokens
 
     @abstractmethod
     def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Points (B, H, W, 3) in the camera's axes, confidence (B, H, W)."""
+        """Predict points (B, H, W, 3) in camera axes, and confidence (B, H, W)."""
 
     @abstractmethod
     def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        """The same in the first frame's axes; the last layer is the modulated one."""
+        """Predict the same in the first frame's axes; the last layer is the modulated one."""
 
     @abstractmethod
     def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
-        """(B, H, W, 3) in (-1, 1). Raises RuntimeError where the rgb head is not built."""
+        """Predict colors (B, H, W, 3) in (-1, 1). Raises RuntimeError without the rgb head."""
 
 
 class LinearHead(Head):
-    """An MLP per token, whose channels are its 16 x 16 pixels."""
+    """An MLP per token; its channels are the token's 16 x 16 pixels."""
 
     def __init__(self, sizes: Cut3rSizes, rgb: bool) -> None:
         super().__init__(sizes)
@@ -73,7 +73,7 @@ class LinearHead(Head):
         self.rgb_proj = Mlp(sizes.dec_dim, COLORS * PATCH**2) if rgb else None
 
     def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        """Mirrored through the origin where z would be negative, so that the scene lies before the camera."""
+        """Points with negative z are mirrored through the origin, so that the scene is in front of the camera."""
         raw = apply_mlp(self.proj, layers, grid)
         return activate_points(raw[..., :3] * raw[..., 2:3].sign()), activate_confidence(raw)
 
@@ -109,7 +109,7 @@ HEADS: dict[str, type[LinearHead] | type[DenseHead]] = {"linear": LinearHead, "d
 
 
 def apply_mlp(mlp: nn.Module, layers: Layers, grid: Grid) -> Tensor:
-    """The last layer's tokens through an MLP, as (B, H, W, channels) float32."""
+    """Apply an MLP to the last layer's tokens: (B, H, W, channels) float32."""
     maps = mlp(layers[-1]).transpose(1, 2).unflatten(2, grid)
     return move_channels_last(pixel_shuffle(maps, PATCH))
 
@@ -120,29 +120,29 @@ def move_channels_last(maps: Tensor) -> Tensor:
 
 
 def activate_points(raw: Tensor) -> Tensor:
-    """Raw (..., 3) as points: the same direction, at distance exp(|raw|) - 1."""
+    """Raw (..., 3) -> points in the same direction, at distance exp(|raw|) - 1."""
     length = raw.norm(dim=-1, keepdim=True)
     return raw / length.clamp(min=TINY) * torch.expm1(length)
 
 
 def activate_confidence(raw: Tensor) -> Tensor:
-    """The fourth channel of raw (..., 4) as 1 + exp, so never under 1."""
+    """Raw (..., 4) -> 1 + exp of the fourth channel, at least 1."""
     return 1 + raw[..., 3].exp()
 
 
 def activate_colors(raw: Tensor) -> Tensor:
-    """Raw (..., 3) as colors within (-1, 1)."""
+    """Raw (..., 3) -> colors in (-1, 1)."""
     return 2 * (raw.sigmoid() * (1 - 2e-6) + 1e-6) - 1
 
 
 def activate_pose(raw: Tensor) -> Tensor:
-    """Raw (B, 7) as translation, at length exp(|raw|) - 1, and unit quaternion w x y z with w >= 0."""
+    """Raw (B, 7) -> translation of length exp(|raw|) - 1, and unit quaternion w x y z with w >= 0."""
     quaternion = normalize(raw[:, 3:], dim=-1)
     return torch.cat((activate_points(raw[:, :3]), torch.where(quaternion[:, :1] < 0, -quaternion, quaternion)), dim=-1)
 
 
 def require_head(head: nn.Module | None) -> nn.Module:
-    """The head, if it is there."""
+    """Return the head. Raises RuntimeError without one."""
     if head is None:
         raise RuntimeError("colors were asked of a net built without its rgb head; build Cut3r(rgb_head=True).")
     return head

@@ -1,7 +1,7 @@
-"""CUT3R as a function: an image and a state in, geometry, features, attention and the next state out.
+"""CUT3R as a function: an image and a state -> geometry, features, attention and the next state (paper eq 1).
 
-Paper (MoonSeg3R) eq 1; data flow, names and quirks as in the published model. Shapes: B batch, N = h * w tokens of
-16 x 16 pixels, S state tokens, M memory slots, Ce and C the encoder's and the decoder's width.
+Data flow and names as in the published model. Shapes: B batch, N = h * w tokens of 16 x 16 pixels, S state tokens,
+M memory slots, Ce and C the encoder's and the decoder's width.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from moonseg3r_core.reconstruction.cut3r.net.state import Overwrite, State, Stat
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the encoder makes of a view: features (B, N, Ce) on a grid (h, w). An image's and its rays' add up."""
+    """Encoder tokens of a view: features (B, N, Ce) on a grid (h, w). An image's and its rays' tokens are added."""
 
     features: Tensor
     grid: tuple[int, int]
@@ -41,7 +41,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class OutputRequest:
-    """What is computed beside pose, self points and features: the world head, colors, the state's attention A."""
+    """The outputs computed beside pose, self points and features: the world head, colors, the state attention A."""
 
     world: bool = True
     colors: bool = False
@@ -52,7 +52,7 @@ class OutputRequest:
 class Outputs:
     """A view's geometry, all float32: self_points (B, H, W, 3) in the camera's axes, world_points in the first frame's,
     with confidences (B, H, W) of 1 and more; pose (B, 7) tx ty tz qw qx qy qz, camera to world; features F3d (B, h, w, C);
-    attention A (B, S, h, w); colors (B, H, W, 3) in (-1, 1). None for what was not asked.
+    attention A (B, S, h, w); colors (B, H, W, 3) in (-1, 1). None for what was not requested.
     """
 
     self_points: Tensor
@@ -67,8 +67,8 @@ class Outputs:
 
 @dataclass(frozen=True)
 class DecodedView:
-    """A view between the decoder and the heads: its tokens, two of the decoder's layers (B, N, C), its normed last one
-    (B, 1 + N, C), the pose token first, and the state attention A (B, S, h, w) where it was asked for.
+    """A view between decoder and heads: its tokens; two decoder layers (B, N, C); the last one after its norm (B, 1 + N, C),
+    the pose token first; and the state attention A (B, S, h, w) if requested.
     """
 
     tokens: Tokens
@@ -78,7 +78,7 @@ class DecodedView:
 
 
 class PatchEmbed(nn.Module):
-    """Pictures (B, channels, H, W) as tokens (B, N, Ce), row by row."""
+    """Pictures (B, channels, H, W) -> tokens (B, N, Ce), row by row."""
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
@@ -89,15 +89,15 @@ class PatchEmbed(nn.Module):
 
 
 class Cut3r(nn.Module):
-    """The net; it remembers nothing. Layers are named as in the official checkpoints.
+    """The net, without memory of its own. Layers are named as in the official checkpoints.
 
-    The rgb head and the ray encoder are built only if asked for. `rope_fp16` rounds the image encoder's rotated queries
-    and keys as the original does on a GPU; `update` is the rule by which state tokens change.
+    The rgb head and the ray encoder are optional. rope_fp16: round the image encoder's rotated queries and keys, as the
+    original does on a GPU. update: the rule that updates state tokens.
     """
 
     def __init__(
         self,
-        sizes: Cut3rSizes = Cut3rSizes(),  # noqa: B008 (frozen)
+        sizes: Cut3rSizes,
         *,
         rgb_head: bool = False,
         ray_encoder: bool = False,
@@ -115,8 +115,8 @@ class Cut3r(nn.Module):
             self.patch_embed_ray_map = PatchEmbed(6, enc)
             self.enc_blocks_ray_map = repeat_blocks(lambda: EncoderBlock(enc, RAY_HEADS), sizes.ray_depth)
             self.enc_norm_ray_map = make_norm(enc)
-            self.masked_img_token = make_token(1, enc)  # the checkpoint's; one image at a time
-            self.masked_ray_map_token = make_token(1, enc)  # never lacks either
+            self.masked_img_token = make_token(1, enc)  # in the checkpoint, but without use:
+            self.masked_ray_map_token = make_token(1, enc)  # no view of a batch lacks image or rays
         self.register_tokens = nn.Embedding(sizes.state_size, enc)
         self.decoder_embed_state = nn.Linear(enc, dec)
         self.decoder_embed = nn.Linear(enc, dec)
@@ -126,11 +126,11 @@ class Cut3r(nn.Module):
         self.dec_blocks_state = repeat_blocks(lambda: DecoderBlock(dec, sizes.state_heads), sizes.dec_depth)
         self.dec_norm, self.dec_norm_state = make_norm(dec), make_norm(dec)
         self.downstream_head = HEADS[sizes.head](sizes, rgb_head)
-        # Tokens as pictures lie channels last; convolutions whose weights do too are faster.
+        # Tokens become channels-last pictures; convolutions with channels-last weights are faster on them.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def start(self, batch: int = 1) -> State:
-        """The state before the first frame."""
+        """Return the state before the first frame."""
         tokens = self.decoder_embed_state(self.register_tokens.weight).float()
         return State(
             tokens.expand(batch, -1, -1),
@@ -142,62 +142,60 @@ class Cut3r(nn.Module):
         """Image (B, 3, H, W) in [-1, 1], sides multiples of 16 -> tokens."""
         grid = image.shape[2] // PATCH, image.shape[3] // PATCH
         width = self.sizes.enc_dim // self.sizes.enc_heads
-        turn = make_rotation(make_grid_positions(*grid, image.device), width, self.encoder_rotation)
+        rope = make_rotation(make_grid_positions(*grid, image.device), width, self.encoder_rotation)
         x = self.patch_embed(image)
         for block in self.enc_blocks:
-            x = block(x, turn)
+            x = block(x, rope)
         return Tokens(self.enc_norm(x), grid)
 
     def encode_rays(self, rays: Tensor) -> Tokens:
         """Rays (B, H, W, 6), origin and direction in the first frame's axes -> tokens, to be added to an image's.
 
-        The directions are those that the weights were trained with (docs/cut3r_facts.md, 9), not pure ones.
+        The directions include the translation, as in the training data (docs/cut3r_facts.md, 9).
         """
         grid = rays.shape[1] // PATCH, rays.shape[2] // PATCH
-        turn = make_rotation(make_grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)
+        rope = make_rotation(make_grid_positions(*grid, rays.device), self.sizes.enc_dim // RAY_HEADS)
         x = self.patch_embed_ray_map(rays.permute(0, 3, 1, 2))
         for block in self.enc_blocks_ray_map:
-            x = block(x, turn)
+            x = block(x, rope)
         return Tokens(self.enc_norm_ray_map(x), grid)
 
     def forward(
-        self, view: Tensor | Tokens, state: State, ask: OutputRequest = OutputRequest()
+        self, view: Tensor | Tokens, state: State, request: OutputRequest = OutputRequest()
     ) -> tuple[Outputs, State]:
-        """One view, as an image (B, 3, H, W) or as tokens, with the state before it; a caller that wants the state left
-        as it was keeps the old one.
-        """
+        """Run one view, an image (B, 3, H, W) or its tokens. Returns outputs and the next state; the given one stays."""
         tokens = view if isinstance(view, Tokens) else self.encode(view)
-        decoded, following = self.advance(tokens, state, ask.attention)
-        return self.read_out(decoded, ask), following
+        decoded, following = self.advance(tokens, state, request.attention)
+        return self.read_out(decoded, request), following
 
     def advance(
         self, tokens: Tokens, state: State, attention: StateAttention | None = None
     ) -> tuple[DecodedView, State]:
-        """The recurrent half: a view's tokens and the state before it through the decoder, and the state after it."""
+        """Run the recurrent half: a view's tokens through the decoder. Returns the decoded view and the next state."""
         mean = tokens.features.mean(1, keepdim=True)
-        pose_token = self._pose_token(mean, state)
+        pose_token = self._predict_pose_token(mean, state)
         recorder = attention.make_recorder(self.sizes.dec_depth, self.sizes.state_heads) if attention else None
-        gate = self.update.make_hook()
-        layers, candidate = self._decode(tokens, pose_token, state, (recorder or NoHook(), gate))
+        hook = self.update.make_hook()
+        layers, candidate = self._decode(tokens, pose_token, state, (recorder or NoHook(), hook))
         last = self.dec_norm(layers[-1])
         early, middle, _ = self.sizes.hooks
         seen = recorder.average_patches(*tokens.grid) if recorder else None
         return DecodedView(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), State(
-            self.update(state, self.dec_norm_state(candidate).float(), gate),
+            self.update(state, self.dec_norm_state(candidate).float(), hook),
             self.pose_retriever.write(state.memory, mean, last[:, :1]).float(),
             torch.zeros_like(state.fresh),
         )
 
-    def read_out(self, decoded: DecodedView, ask: OutputRequest = OutputRequest()) -> Outputs:
-        """The other half, the heads; it needs no state, so that many views can be read at once."""
+    def read_out(self, decoded: DecodedView, request: OutputRequest = OutputRequest()) -> Outputs:
+        """Run the heads. They need no state, so that many views can go through them at once."""
         head, grid = self.downstream_head, decoded.tokens.grid
         pose_token, image = decoded.last[:, :1], decoded.last[:, 1:]
         levels = [decoded.tokens.features, *decoded.layers]
-        turn = make_rotation(make_grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
-        modulated = head.modulate(image, pose_token, turn)
+        rope = make_rotation(make_grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
+        modulated = head.modulate(image, pose_token, rope)
         self_points, self_confidence = head.predict_self_points([*levels, image], grid)
         world_points, world_confidence = (
-            head.predict_world_points([*levels, modulated], grid) if ask.world else (None, None)
+            head.predict_world_points([*levels, modulated], grid) if request.world else (None, None)
         )
         return Outputs(
             self_points,
@@ -207,32 +205,32 @@ class Cut3r(nn.Module):
             world_points,
             world_confidence,
             decoded.attention,
-            head.predict_colors([*levels, image], grid) if ask.colors else None,
+            head.predict_colors([*levels, image], grid) if request.colors else None,
         )
 
-    def _pose_token(self, image: Tensor, state: State) -> Tensor:
-        """(B, 1, C): the learned one before a first frame, else what the memory expects."""
+    def _predict_pose_token(self, image: Tensor, state: State) -> Tensor:
+        """Predict the pose token (B, 1, C) from the memory; the learned one before a first frame."""
         expected = self.pose_retriever.read(image, state.memory)
         return torch.where(state.fresh[:, None, None], self.pose_token.to(expected), expected)
 
     def _decode(
-        self, tokens: Tokens, pose_token: Tensor, state: State, watchers: tuple[AttentionHook, ...]
+        self, tokens: Tokens, pose_token: Tensor, state: State, hooks: tuple[AttentionHook, ...]
     ) -> tuple[list[Tensor], Tensor]:
-        """Image tokens, the pose token first at place (-1, -1), and state tokens through both branches."""
+        """Decode image tokens, the pose token first at position (-1, -1), and state tokens."""
         image = torch.cat((pose_token, self.decoder_embed(tokens.features)), dim=1)
         patches = make_grid_positions(*tokens.grid, image.device)
         places = torch.cat((patches.new_full((1, 2), -1), patches))
         slots = make_state_positions(self.sizes, image.device)
         widths = self.sizes.dec_dim // self.sizes.dec_heads, self.sizes.dec_dim // self.sizes.state_heads
-        turns = [
+        ropes = [
             (make_rotation(places, width), None if slots is None else make_rotation(slots, width)) for width in widths
         ]
         blocks = zip(self.dec_blocks, self.dec_blocks_state, strict=True)
-        return decode(blocks, image, state.tokens, turns[0], turns[1], watchers)
+        return decode(blocks, image, state.tokens, ropes[0], ropes[1], hooks)
 
 
 def make_state_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:
-    """Where the state's tokens lie (S, 2): on a square with an even number of columns, on the diagonal, or nowhere."""
+    """Make positions (S, 2) of the state tokens: a square with an even number of columns, the diagonal, or None."""
     numbers = torch.arange(sizes.state_size, device=device)
     columns = math.isqrt(sizes.state_size)
     columns += columns % 2

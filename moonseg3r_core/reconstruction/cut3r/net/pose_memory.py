@@ -1,4 +1,4 @@
-"""The local memory that tells the next frame's pose token: read before the decoder, written after it."""
+"""The local memory that predicts the next frame's pose token: read before the decoder, written after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 
 
 class LocalMemory(nn.Module):
-    """M slots (B, M, 2C) of pairs: what an image looked like as a whole, and the pose token that it led to."""
+    """M slots (B, M, 2C) of pairs: an image's mean token, and its pose token."""
 
     def __init__(self, sizes: Cut3rSizes) -> None:
         super().__init__()
@@ -22,14 +22,14 @@ class LocalMemory(nn.Module):
         self.read_blocks = repeat_blocks(lambda: DecoderBlock(width, heads), sizes.memory_blocks)
 
     def read(self, image: Tensor, memory: Tensor) -> Tensor:
-        """The pose token (B, 1, C) that memory (B, M, 2C) expects for an image's mean token (B, 1, Ce)."""
+        """Predict the pose token (B, 1, C) of an image's mean token (B, 1, Ce) from memory (B, M, 2C)."""
         x = torch.cat((self.proj_q(image), self.masked_token.expand(len(image), -1, -1)), dim=-1)
         for block in self.read_blocks:
             x = block(x, memory)
         return x.chunk(2, dim=-1)[1]
 
     def write(self, memory: Tensor, image: Tensor, pose: Tensor) -> Tensor:
-        """The memory after an image (B, 1, Ce) was found to have this pose token (B, 1, C)."""
+        """Write an image's mean token (B, 1, Ce) with its pose token (B, 1, C). Returns the next memory."""
         pair = torch.cat((self.proj_q(image), pose), dim=-1)
         for block in self.write_blocks:
             memory = block(memory, pair)

@@ -1,4 +1,4 @@
-"""Rotary positions in two dimensions: half of a head's channels turn by the row, half by the column."""
+"""Rotary position embedding in two dimensions: half of a head's channels rotate by the row, half by the column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BASE = 100.0
 
 @dataclass(frozen=True)
 class Rotation:
-    """Turns queries and keys (B, N, heads, width) by their tokens' positions; cos, sin (N, 1, width) float32.
+    """Rotates queries and keys (B, N, heads, width) by their tokens' positions; cos, sin (N, 1, width) float32.
 
     Of a pair (u, v), u' = u cos - v sin and v' = v cos + u sin; sin holds both signs.
     """
@@ -21,24 +21,23 @@ class Rotation:
     sin: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """In float32, given back in the dtype that came."""
+        """Computes in float32 and returns the input's dtype."""
         wide = x.float()
         swapped = wide.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
         return torch.addcmul(wide * self.cos, swapped, self.sin).to(x.dtype)
 
 
 class RoundedRotation(Rotation):
-    """As `Rotation`, with float16 on the way in and out, as the original's encoder has it on a GPU (docs/cut3r_facts.md, 4)."""
+    """A rotation with float16 input and output, as in the original's encoder on a GPU (docs/cut3r_facts.md, 4)."""
 
     def __call__(self, x: Tensor) -> Tensor:
         return super().__call__(x.half().float()).half().to(x.dtype)
 
 
 def make_rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation) -> Rotation:
-    """The rotation for positions (N, 2), row and column, which may be negative, and heads of `width` channels.
+    """Make the rotation for positions (N, 2), row and column, which may be negative, and heads of `width` channels.
 
-    Half of the channels are the row's, half the column's; of a half, channels j and j + Q are a pair (Q = width / 4), which
-    turns by position * 100^(-j / Q).
+    In each half, channels j and j + Q are a pair (Q = width / 4), which rotates by position * 100^(-j / Q).
     """
     pairs = width // 4
     rates = BASE ** (-torch.arange(pairs, device=positions.device, dtype=torch.float32) / pairs)
@@ -48,6 +47,6 @@ def make_rotation(positions: Tensor, width: int, kind: type[Rotation] = Rotation
 
 
 def make_grid_positions(h: int, w: int, device: torch.device | str = "cpu") -> Tensor:
-    """Row and column (h * w, 2) of the cells of a grid, row by row."""
+    """Make the rows and columns (h * w, 2) of a grid's cells, row by row."""
     rows, columns = torch.arange(h, device=device), torch.arange(w, device=device)
     return torch.cartesian_prod(rows, columns)

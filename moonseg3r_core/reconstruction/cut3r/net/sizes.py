@@ -1,4 +1,4 @@
-"""The hyper-parameters of a CUT3R net; the weights name the same layers in every size."""
+"""The hyper-parameters of a CUT3R net; layers have the same names in every size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 PATCH = 16  # pixels along the edge of a token
 MLP_RATIO = 4
-MODULATED_BLOCKS = 2  # blocks that turn image tokens to the world (F3d is the last one's output)
+MODULATED_BLOCKS = 2  # of the world head; F3d is the last one's output
 RAY_HEADS = 16
 EPS = 1e-6  # of all layer norms
 
@@ -15,8 +15,8 @@ EPS = 1e-6  # of all layer norms
 class Cut3rSizes:
     """Widths, depths and heads; the defaults are those of cut3r_512_dpt_4_64.
 
-    `image_size` is what `image.fit` resizes to: the long side in pixels, or, at 224, the short side of a square crop.
-    `head`: dpt or linear; the `dpt_` widths matter to the former alone. `memory_blocks` read, and as many write, the
+    image_size: what `preprocess.fit_image` resizes to, the long side in pixels, or, at 224, the short side of a square crop.
+    head: dpt or linear; the `dpt_` widths apply to the former only. memory_blocks: this many read, and as many write, the
     pose memory.
     """
 
@@ -40,7 +40,7 @@ class Cut3rSizes:
 
     @property
     def hooks(self) -> tuple[int, int, int]:
-        """The decoder's layers (from 1) that the dense heads read: half-way, three quarters, and the last."""
+        """The decoder's layers (from 1) that the dense heads take: half-way, three quarters, and the last."""
         return self.dec_depth * 2 // 4, self.dec_depth * 3 // 4, self.dec_depth
 
 

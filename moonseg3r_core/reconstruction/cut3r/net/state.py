@@ -1,4 +1,4 @@
-"""What CUT3R remembers between frames, and the two rules by which its state tokens change."""
+"""The state of CUT3R between frames, and the two rules that update its tokens."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, NoHook
 
 @dataclass(frozen=True)
 class State:
-    """tokens (B, S, C) float32, the scene; memory (B, M, 2C) float32, from which the next pose token is read;
-    fresh (B,) bool: no frame has gone in yet, so the learned pose token is taken.
+    """tokens (B, S, C) float32: the scene; memory (B, M, 2C) float32: predicts the next pose token; fresh (B,) bool: before the
+    first frame, whose pose token is the learned one.
     """
 
     tokens: Tensor
     memory: Tensor
     fresh: Tensor
 
-    def where(self, mask: Tensor, other: State) -> State:
-        """This state's rows where mask (B,) bool is true, the other's elsewhere; nothing mixes, not even NaN."""
+    def select(self, mask: Tensor, other: State) -> State:
+        """Select this state's rows where mask (B,) bool is true, the other's elsewhere; NaN does not spread."""
         rows = mask[:, None, None]
         return State(
             torch.where(rows, self.tokens, other.tokens),
@@ -32,7 +32,7 @@ class State:
 
 
 class StateUpdate(Protocol):
-    """The state's tokens and the decoder's candidate (B, S, C) -> the next ones; `watch` sees the state's attention."""
+    """The state and the decoder's candidate (B, S, C) -> the next tokens. The hook records the state's attention."""
 
     def make_hook(self) -> Any: ...
 
@@ -40,7 +40,7 @@ class StateUpdate(Protocol):
 
 
 class Overwrite:
-    """The decoder's candidate becomes the state, as CUT3R publishes it."""
+    """The candidate replaces the state's tokens, as CUT3R publishes it."""
 
     def make_hook(self) -> NoHook:
         return NoHook()
@@ -50,17 +50,17 @@ class Overwrite:
 
 
 class Gated:
-    """Each state token goes towards its candidate as far as it looked at the image (TTT3R; docs/cut3r_facts.md, 11).
+    """Each state token moves towards its candidate by a gate (TTT3R; docs/cut3r_facts.md, 11).
 
-    The share is the sigmoid of its mean attention logit over layers, heads and all keys. A first frame goes all the way.
+    The gate is the sigmoid of the token's mean attention logit over layers, heads and keys; 1 for a first frame.
     """
 
     def make_hook(self) -> LogitMeter:
         return LogitMeter()
 
-    def __call__(self, old: State, candidate: Tensor, meter: LogitMeter) -> Tensor:
-        share = torch.where(old.fresh[:, None], 1.0, torch.sigmoid(meter.compute_mean()))[..., None]
-        return torch.where(old.fresh[:, None, None], candidate, old.tokens + share * (candidate - old.tokens))
+    def __call__(self, old: State, candidate: Tensor, hook: LogitMeter) -> Tensor:
+        gate = torch.where(old.fresh[:, None], 1.0, torch.sigmoid(hook.compute_mean()))[..., None]
+        return torch.where(old.fresh[:, None, None], candidate, old.tokens + gate * (candidate - old.tokens))
 
 
 UPDATES: dict[str, type[StateUpdate]] = {"cut3r": Overwrite, "ttt3r": Gated}

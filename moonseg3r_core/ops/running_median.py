@@ -1,4 +1,4 @@
-"""The median of the last few numbers: an estimate that outliers do not move and that follows a lasting change."""
+"""The median of the last numbers: outliers do not move it, and it follows a lasting change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moonseg3r_core.runtime.state import read_tensor
 
 
 class RunningMedian:
-    """Of the last `length` numbers."""
+    """The median of the last `length` numbers."""
 
     def __init__(self, length: int) -> None:
         self._numbers: deque[float] = deque(maxlen=length)
@@ -23,7 +23,7 @@ class RunningMedian:
 
     @property
     def value(self) -> float:
-        """The median; of an even count the mean of the middle two, of none NaN."""
+        """The median; the mean of the middle two of an even count, NaN without numbers."""
         return statistics.median(self._numbers) if self._numbers else float("nan")
 
     def add(self, number: float) -> None:
@@ -36,6 +36,6 @@ class RunningMedian:
         return {"numbers": torch.tensor(list(self._numbers), dtype=torch.float64)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state_dict` gave, the last `length` of it. Raises InputError where it is missing."""
+        """Restore the last `length` numbers of a saved state. Raises InputError without them."""
         numbers = read_tensor(state, "numbers", ("n",), torch.float64)
         self._numbers = deque(numbers.tolist(), maxlen=self._numbers.maxlen)
