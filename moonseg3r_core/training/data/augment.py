@@ -1,4 +1,4 @@
-"""What cameras do to pictures, drawn at random for each clip: exposure, color, contrast, blur, motion, noise, and mirrors."""
+"""Random augmentation of clips: exposure, color, contrast, blur, noise, mirror images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MIRROR = (-1.0, 1.0, 1.0)
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Images (B, T, H, W, 3) uint8 as a net takes them: (B, T, 3, H, W) float32 in [-1, 1], each clip by a camera of its own.
+    """Augment images (B, T, H, W, 3) uint8, each clip in its own way: (B, T, 3, H, W) float32 in [-1, 1].
 
-    Random numbers come from `generator`, a CPU's, so that a seed gives the same looks on every device.
+    `generator` is a CPU's, so that a seed gives the same images on every device.
     """
     sampler = _Sampler(len(images), generator, images.device)
     x = images.permute(0, 1, 4, 2, 3).float() / 255
-    x = _change_colors(x, sampler)
+    x = _adjust_colors(x, sampler)
     x = torch.lerp(x, _blur(x, sampler), sampler.sample_mask(0.6))
     wobble = 1 + 0.06 * torch.randn(*x.shape[:2], 1, 1, 1, generator=generator).to(x)
     x = (x * wobble).clamp(0, 1)
@@ -25,16 +25,16 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def mirror(images: Tensor, depth: Tensor, poses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Clips seen in a mirror: images (..., H, W, 3) and depth (..., H, W) left for right, poses (..., 4, 4) to match.
+    """Mirror images (..., H, W, 3) and depth (..., H, W) left to right, and poses (..., 4, 4) with them.
 
-    The principal point must lie in the middle, as it does in rendered clips.
+    The principal point must lie in the middle of the image, as in rendered clips.
     """
     flip = torch.diag(torch.tensor((*_MIRROR, 1.0), dtype=poses.dtype, device=poses.device))
     return images.flip(-2), depth.flip(-1), flip @ poses @ flip
 
 
 class _Sampler:
-    """Random numbers, one per clip, shaped to be multiplied with pictures."""
+    """Samples a random number for each clip, in a shape that multiplies images."""
 
     def __init__(self, clips: int, generator: torch.Generator, device: torch.device) -> None:
         self.clips, self.generator, self.device = clips, generator, device
@@ -47,8 +47,8 @@ class _Sampler:
         return (torch.rand(self.clips, 1, 1, 1, 1, generator=self.generator) < share).float().to(self.device)
 
 
-def _change_colors(x: Tensor, sampler: _Sampler) -> Tensor:
-    """Gamma, exposure, white balance, saturation, contrast; at times the channels change places."""
+def _adjust_colors(x: Tensor, sampler: _Sampler) -> Tensor:
+    """Change gamma, exposure, white balance, saturation and contrast; sometimes permute the channels."""
     gray = x.mean(2, keepdim=True)
     x = torch.lerp(gray, x, sampler.sample_between(0.0, 1.5))
     order = torch.stack([torch.randperm(3, generator=sampler.generator) for _ in range(sampler.clips)]).to(x.device)
@@ -60,7 +60,7 @@ def _change_colors(x: Tensor, sampler: _Sampler) -> Tensor:
 
 
 def _blur(x: Tensor, sampler: _Sampler) -> Tensor:
-    """Through a lens out of focus by up to a pixel, along rows and columns; one of them more where the camera moves."""
+    """Blur by up to a pixel, by different amounts along rows and columns."""
     for axis in (-1, -2):
         side = sampler.sample_between(0.0, 0.25)  # a three-tap kernel (s, 1 - 2s, s), twice
         for _ in range(2):
@@ -69,7 +69,7 @@ def _blur(x: Tensor, sampler: _Sampler) -> Tensor:
 
 
 def _shift(x: Tensor, by: int, axis: int) -> Tensor:
-    """A picture moved by a pixel, its border repeated."""
+    """Shift images by a pixel and repeat the border."""
     size = x.shape[axis]
     if by > 0:
         return torch.cat((x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)), axis)

@@ -1,4 +1,4 @@
-"""Camera paths for training: through a furnished room as a hand or a robot carries a camera, each of its own manner."""
+"""Random camera paths through a furnished room, as of handheld cameras and robots."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scipy import ndimage
 from moonseg3r_core.synthetic.layout import CELL, compute_free_plan, keep_largest
 from moonseg3r_core.synthetic.scene import Scene
 
-_MARGINS = (0.35, 0.25, 0.15)  # metres kept from everything, the widest that leaves some floor
-_MAX_TURN = np.deg2rad(9.0)  # a turn of the view from one frame to the next, at most
+_MARGINS = (0.35, 0.25, 0.15)  # metres to the furniture; the widest that leaves some floor is used
+_MAX_TURN = np.deg2rad(9.0)  # greatest turn of the view from one frame to the next
 Gaze = Callable[[Scene, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 def sample_camera_path(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Poses world_from_camera (frames, 4, 4) float64, OpenCV axes, of a smooth path that keeps off the furniture.
+    """Sample poses world_from_camera (frames, 4, 4) float64, OpenCV axes, of a smooth path that avoids the furniture.
 
-    Pace (1 to 15 cm a frame), height (0.4 to 1.9 m), manner of looking, tilt and tremble are drawn at random.
+    Speed (1 to 15 cm a frame), height (0.4 to 1.9 m), gaze, tilt and tremble are random.
     """
     plan = _sample_positions(scene, frames, float(np.exp(rng.uniform(np.log(0.01), np.log(0.15)))), rng)
     height = np.clip(rng.uniform(0.4, 1.75) + rng.uniform(0.0, 0.15) * sample_drift(frames, rng, 12), 0.3, 1.95)
@@ -31,14 +31,14 @@ def sample_camera_path(scene: Scene, frames: int, rng: np.random.Generator) -> n
 
 
 def sample_drift(frames: int, rng: np.random.Generator, period: float) -> np.ndarray:
-    """(frames,) smooth noise of unit spread that changes over about `period` frames."""
+    """Sample (frames,) smooth noise of unit variance that changes over about `period` frames."""
     pad = int(3 * period) + 1
     noise = ndimage.gaussian_filter1d(rng.normal(size=frames + 2 * pad), period / 2)[pad : pad + frames]
     return noise * np.sqrt(period * np.sqrt(np.pi))
 
 
 def make_poses(where: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """(F, 4, 4) poses of cameras at (F, 3) that look along yaw and pitch, then roll about their own axis."""
+    """Make poses (F, 4, 4) of cameras at (F, 3) that look along yaw and pitch, rolled about the optical axis."""
     zero = np.zeros_like(yaw)
     forward = np.stack((np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), np.sin(pitch)), -1)
     right = np.stack((np.sin(yaw), -np.cos(yaw), zero), -1)
@@ -51,7 +51,7 @@ def make_poses(where: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.n
 
 
 def _sample_positions(scene: Scene, frames: int, pace: float, rng: np.random.Generator) -> np.ndarray:
-    """(frames, 2) places on the free floor: straight on with a wandering heading, aside where something stands."""
+    """Sample (frames, 2) positions on the free floor: the heading drifts, and turns aside before an obstacle."""
     half = np.array(scene.size[:2]) / 2
     free = _find_floor(scene, half)
     rows, columns = np.nonzero(free)
@@ -72,7 +72,7 @@ def _sample_positions(scene: Scene, frames: int, pace: float, rng: np.random.Gen
 
 
 def _find_floor(scene: Scene, half: np.ndarray) -> np.ndarray:
-    """Where a camera may be, on a plan of 5 cm cells; a room without such a place is looked at from its middle."""
+    """The cells (5 cm) of the floor where a camera may be; the middle of a room without any."""
     for margin in _MARGINS:
         free = keep_largest(compute_free_plan(half[0], half[1], scene.blocks, margin))
         if free.sum() * CELL * CELL > 1.0:
@@ -82,13 +82,13 @@ def _find_floor(scene: Scene, half: np.ndarray) -> np.ndarray:
 
 
 def _limit_turns(angle: np.ndarray) -> np.ndarray:
-    """Angles (F,) that change by no more than a hand turns a camera, smoothed."""
+    """Limit the changes of angles (F,) to `_MAX_TURN` a frame and smooth them."""
     steps = np.clip(np.diff(np.unwrap(angle)), -_MAX_TURN, _MAX_TURN)
     return ndimage.gaussian_filter1d(np.concatenate((angle[:1], angle[0] + np.cumsum(steps))), 1.5, mode="nearest")
 
 
 def _look_ahead(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """As a robot looks: along its way, or at a fixed angle to it."""
+    """Yaw and pitch along the path, or at a fixed angle to it, as of a robot."""
     steps = np.gradient(where[:, :2], axis=0)
     aside = rng.choice([0, 0, np.pi / 2, -np.pi / 2, np.pi]) + rng.normal(0, 0.3)
     pitch = np.full(len(where), rng.uniform(-0.6, 0.1)) + 0.05 * sample_drift(len(where), rng, 10)
@@ -96,14 +96,14 @@ def _look_ahead(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tu
 
 
 def _turn_around(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Turning on, at a pace that varies."""
+    """Yaw and pitch of a camera that turns around at a varying rate."""
     rate = np.deg2rad(rng.uniform(-5, 5)) + np.deg2rad(rng.uniform(0, 3)) * sample_drift(len(where), rng, 12)
     pitch = rng.uniform(-0.7, 0.15) + rng.uniform(0, 0.25) * sample_drift(len(where), rng, 14)
     return rng.uniform(0, 2 * np.pi) + np.cumsum(rate), pitch
 
 
 def _look_at_objects(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """From thing to thing, staying on each for a while."""
+    """Yaw and pitch towards one object after another, some frames each."""
     centers = scene.primitives.center.numpy().astype(np.float64)
     if not len(centers):
         return _turn_around(scene, where, rng)
@@ -114,7 +114,7 @@ def _look_at_objects(scene: Scene, where: np.ndarray, rng: np.random.Generator) 
 
 
 def _look_at_place(scene: Scene, where: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At one place in the room all the time, as one walks round a table."""
+    """Yaw and pitch towards one place in the room, as on a walk around a table."""
     half = np.array(scene.size[:2]) / 2
     target = np.array([*rng.uniform(-0.6, 0.6, 2) * half, rng.uniform(0.2, 1.2)])
     return _compute_angles(where, np.tile(target, (len(where), 1)))

@@ -1,4 +1,4 @@
-"""Clips: a camera on its way through one procedural room, rendered when it is asked for and never stored."""
+"""Clips of a camera in a procedural room, rendered on demand and never stored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from moonseg3r_core.synthetic.scene import Scene
 from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.camera_paths import sample_camera_path
 
-FIRST_SEED = 1_000_000  # rooms of lower seeds are held out: nothing is trained on them
-_WALKS = 0.25  # share of clips along a walk as the demo and the tests take it
-_LAPS = (120, 360)  # frames of such a walk's round, of which a clip is a part
+FIRST_SEED = 1_000_000  # rooms of lower seeds are held out
+_WALKS = 0.25  # share of clips along a walk of `synthetic`, as of the demo
+_LAPS = (120, 360)  # frames of such a walk, of which a clip is a part
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Clip:
 
 
 def make_clip(seed: int, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Clip:
-    """The clip of a seed: its room, path and field of view (50 to 90 degrees, left to right), drawn on a device."""
+    """Render the clip of a seed: room, path and horizontal field of view (50 to 90 degrees)."""
     rng = np.random.default_rng((seed, 23))
     scene = furnish(seed)
     poses = _sample_walk(scene, frames, rng) if rng.random() < _WALKS else sample_camera_path(scene, frames, rng)
@@ -48,7 +48,7 @@ def make_clip(seed: int, frames: int, height: int, width: int, device: torch.dev
 
 
 class Clips(Dataset[Clip]):
-    """Clip number n of a run, any n: those of rank r among `ranks` are r, r + ranks, ... of the run's seed, 0 to 999."""
+    """The clips of a run's seed (0 to 999), without end; rank r of `ranks` has those numbered r, r + ranks, ..."""
 
     def __init__(self, seed: int, frames: int, size: tuple[int, int], rank: int = 0, ranks: int = 1) -> None:
         self.first, self.frames, self.size = FIRST_SEED * (1 + seed) + rank, frames, size
@@ -59,7 +59,7 @@ class Clips(Dataset[Clip]):
 
 
 def _sample_walk(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """A part of a walk round the room."""
+    """Sample a part of a walk around the room."""
     lap = int(rng.integers(*_LAPS))
     poses = np.stack([pose.numpy() for pose in walk(scene, max(lap, frames), int(rng.integers(1 << 31)))])
     start = int(rng.integers(len(poses) - frames + 1))

@@ -1,4 +1,4 @@
-"""Pictures: some views of one procedural room with the ids of what they show, rendered when they are asked for."""
+"""Pictures of procedural rooms with object ids, rendered on demand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moonseg3r_core.training.data.clips import FIRST_SEED
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 
 _APART = 8  # frames of a path from one picture to the next
-_FINER = 1.25  # pictures are rendered with so many times the pixels along a side, then shrunk, as cameras' are
+_FINER = 1.25  # pictures are rendered larger by this factor, then shrunk, as antialiasing
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pictures:
 
 
 def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
-    """The pictures of a seed: its room, path and field of view (50 to 90 degrees, left to right)."""
+    """Render the pictures of a seed: room, path and horizontal field of view (50 to 90 degrees)."""
     rng = np.random.default_rng((seed, 29))
     scene = furnish(seed)
     poses = torch.from_numpy(sample_camera_path(scene, frames * _APART, rng)[::_APART]).float()
@@ -47,8 +47,7 @@ def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
 class PictureStream:
     """Batches number `first`, first + 1, ... of a recipe: images (B, 3, H, W) in [-1, 1], ids (B, H, W).
 
-    Each is a function of the seed and its number: some pictures of a pool of rooms, of which the oldest go as new ones
-    are rendered.
+    A batch depends on the seed and its number alone. It takes pictures of a pool of rooms; new rooms replace the oldest.
     """
 
     def __init__(self, recipe: MaskRecipe, first: int = 0) -> None:
@@ -82,5 +81,5 @@ class PictureStream:
 
 
 def count_entered_rooms(recipe: MaskRecipe, step: int) -> int:
-    """How many rooms have entered the pool before a step: as many as give every picture its visits."""
+    """Count the rooms that enter the pool before a step, so that every picture gets its visits."""
     return recipe.rooms + int(step * recipe.batch / (recipe.frames * recipe.visits))

@@ -1,4 +1,4 @@
-"""Batches without end: windows of clips from a pool of rooms, of which the oldest go as new ones are rendered."""
+"""Batches of windows of clips, from a pool of clips in which new ones replace the oldest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moonseg3r_core.training.data.augment import augment, mirror
 from moonseg3r_core.training.data.clips import Clip, Clips
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
 
-_STRIDES = range(1, 9)  # frames from one of a window to the next, as far as a clip allows: near views and far ones
+_STRIDES = range(1, 9)  # frames between those of a window, as far as the clip allows
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Batch:
 
 
 class ClipStream:
-    """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
+    """Batches number `first`, first + 1, ... of a recipe, on `device`: each depends on the seed, its number and the rank.
 
-    `workers` processes render ahead, each on a core; with none, this one does. Batches lie on `device`.
+    `workers` processes render ahead, one core each; without any, this process renders.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ClipStream:
 
 
 def count_entered_clips(recipe: ReconstructionRecipe, step: int) -> int:
-    """How many clips have entered the pool before a step: as many as give every frame its visits."""
+    """Count the clips that enter the pool before a step, so that every frame gets its visits."""
     frames, left = 0, step
     for stage in recipe.stages:
         frames += min(left, stage.steps) * stage.batch * stage.window
@@ -87,7 +87,7 @@ def count_entered_clips(recipe: ReconstructionRecipe, step: int) -> int:
 
 
 def _cut_window(clip: Clip, stage: CurriculumStage, generator: torch.Generator) -> Clip:
-    """Some frames of a clip: from a random one on, forwards or backwards, every first to eighth, at times mirrored."""
+    """Cut a window out of a clip, with a random start, stride, direction and mirroring."""
     frames = len(clip.images)
     strides = [s for s in _STRIDES if (stage.window - 1) * s < frames]
     stride = strides[_sample_below(len(strides), generator)]
@@ -101,7 +101,7 @@ def _cut_window(clip: Clip, stage: CurriculumStage, generator: torch.Generator) 
 
 
 def mix_seeds(*numbers: int) -> int:
-    """A seed made of several."""
+    """Mix several seeds into one."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -110,7 +110,7 @@ def _sample_below(count: int, generator: torch.Generator) -> int:
 
 
 def _make_loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
-    """Clips one by one, in order."""
+    """Make a loader of single clips, in order."""
     ahead: Any = {"prefetch_factor": 8, "multiprocessing_context": "spawn"} if workers else {}
     return DataLoader(
         clips,
@@ -123,7 +123,7 @@ def _make_loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
 
 
 def _use_one_thread(_number: int) -> None:
-    """A worker computes on one thread: there are as many workers as cores are to spare."""
+    """Use one thread in a worker: there is a core for each."""
     torch.set_num_threads(1)
 
 

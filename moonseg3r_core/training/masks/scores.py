@@ -1,4 +1,4 @@
-"""Scores of masks on pictures of rooms that are never trained on."""
+"""Scores of masks on pictures of held-out rooms."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
-SMALLEST = 100  # pixels of an object that counts
-_WALK = 160  # frames of a walk, of which some are looked at
+SMALLEST = 100  # pixels of the smallest object that counts
+_WALK = 160  # frames of a walk, of which some are used
 Masks = Callable[[Frame, Geometry], MaskProposals]
 
 _AS_SHIPPED = {"min_area": MasksConfig().min_area} | {
@@ -27,13 +27,13 @@ _AS_SHIPPED = {"min_area": MasksConfig().min_area} | {
 
 
 class HeldOutMasks:
-    """Some pictures of walks through held-out rooms, 320 x 240, kept in memory."""
+    """Pictures of walks through held-out rooms, 320 x 240, kept in memory."""
 
     def __init__(self, rooms: int, frames: int, first: int = FIRST_HELD_OUT_SEED) -> None:
         self.pictures = [picture for number in range(rooms) for picture in _render_pictures(first + number, frames)]
 
     def compute_scores(self, net: MaskNet) -> dict[str, float]:
-        """As `score`, of a net's masks."""
+        """Compute the scores of a net's masks."""
         masks = NanoMasks(net.eval(), **_AS_SHIPPED)
         found = compute_scores(masks, self.pictures)
         net.train()
@@ -41,8 +41,10 @@ class HeldOutMasks:
 
 
 def compute_scores(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple[int, ...]]]) -> dict[str, float]:
-    """Over all objects in pictures (frame, ids, ids of the structure): the mean of the best IoU that a mask has with
-    it, and the share of objects where that is above a half; then both of the structure (floor, walls, ceiling).
+    """Compute scores of masks on pictures (frame, ids, ids of the structure).
+
+    iou: mean over objects of the best IoU with a mask; found: share of objects above 0.5; structure_iou: `iou` of the
+    structure (floor, walls, ceiling); objects: their number.
     """
     things: list[float] = []
     structure: list[float] = []
@@ -57,7 +59,7 @@ def compute_scores(masks: Masks, pictures: Collection[tuple[Frame, Tensor, tuple
 
 
 def compute_best_ious(labels: Tensor, ids: Tensor) -> dict[int, float]:
-    """Id -> the best IoU that a label has with it, of ids (H, W) > 0 with SMALLEST pixels or more."""
+    """Compute the best IoU of a label with each id > 0 of ids (H, W) that has SMALLEST pixels or more, by id."""
     pairs, both = torch.stack((ids.flatten().long(), labels.flatten().long())).unique(dim=1, return_counts=True)
     areas, covered = torch.bincount(ids.flatten()), torch.bincount(labels.flatten().long())
     iou = both / (areas[pairs[0]] + covered[pairs[1]] - both)

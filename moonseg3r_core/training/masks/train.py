@@ -1,4 +1,4 @@
-"""Training the mask net on rendered rooms: `train_masks(recipe, folder)` goes on where the folder's checkpoint stands."""
+"""Training of the mask net on rendered rooms."""
 
 from __future__ import annotations
 
@@ -20,17 +20,14 @@ from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import HeldOutMasks
 
 _BETAS = (0.9, 0.999)
-_USUAL = 0.02  # share of the picture of an object whose pixels count once; of smaller ones they count more
-_COUNTS = (0.25, 4.0)
+_REFERENCE_AREA = 0.02  # share of the picture of an object whose pixels have weight 1
+_WEIGHT_RANGE = (0.25, 4.0)
 
 
 def train_masks(
     recipe: MaskRecipe, folder: Path, *, precision: str = "auto", device: str = "auto", until: float = math.inf
 ) -> Path:
-    """Train as `Run.train` does, and give the file of weights (EMA, float16).
-
-    Raises InputError for a folder whose checkpoint is damaged or of another recipe.
-    """
+    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does."""
     run = MaskRun(make_fabric(device, precision, recipe.seed), recipe, folder)
     if run.is_complete():
         return run.weights
@@ -39,7 +36,7 @@ def train_masks(
 
 
 class MaskRun(Run[MaskNet]):
-    """A run that learns which pixels are of one object; its file is one that `masks.nano.weights` takes."""
+    """Trains the affinities of pixels; `masks.nano.weights` takes its file."""
 
     def __init__(self, fabric: Any, recipe: MaskRecipe, folder: Path) -> None:
         net = MaskNet(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,22 +52,22 @@ class MaskRun(Run[MaskNet]):
 
 
 def compute_affinity_loss(logits: Tensor, ids: Tensor) -> Tensor:
-    """Mean cross entropy of logits (B, C, H, W) with what ids (B, H, W) say of each pair; small objects count more."""
-    counts = compute_pixel_weights(ids)
+    """Compute the weighted mean cross entropy of logits (B, C, H, W) with the affinities of ids (B, H, W)."""
+    weights = compute_pixel_weights(ids)
     total, count = logits.new_zeros(()), logits.new_zeros(())
     for channel, (down, right) in zip(logits.unbind(1), OFFSETS, strict=True):
         height, width = max(ids.shape[1] - down, 0), max(ids.shape[2] - right, 0)
         here, there = (slice(None), slice(height), slice(width)), (slice(None), slice(down, None), slice(right, None))
         same = (ids[here] == ids[there]).float()
-        weight = torch.maximum(counts[here], counts[there])
+        weight = torch.maximum(weights[here], weights[there])
         total = total + F.binary_cross_entropy_with_logits(channel[here], same, weight, reduction="sum")
         count = count + weight.sum()
     return total / count
 
 
 def compute_pixel_weights(ids: Tensor) -> Tensor:
-    """(B, H, W) how much each pixel counts: less than in proportion to the area of its object."""
+    """Compute weights (B, H, W) of pixels, which fall with the root of the area of their object."""
     own = ids.long() + int(ids.max() + 1) * torch.arange(len(ids), device=ids.device)[:, None, None]
     areas = torch.bincount(own.flatten()).float()
-    usual = _USUAL * ids.shape[1] * ids.shape[2]
-    return (usual / areas.clamp(min=1)).sqrt().clamp(*_COUNTS)[own]
+    reference = _REFERENCE_AREA * ids.shape[1] * ids.shape[2]
+    return (reference / areas.clamp(min=1)).sqrt().clamp(*_WEIGHT_RANGE)[own]

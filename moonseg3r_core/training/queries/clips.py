@@ -1,7 +1,7 @@
-"""What the frozen models say along a clip, and all that follows from it: the input of the training of queries.
+"""Outputs of the frozen models along a clip: the input of the training of queries.
 
-Where a query will be recalled does not depend on what it is. So the memory runs once, on queries that are numbers, and
-training needs neither models nor memory: a clip is computed once and may be kept.
+Where a query is recalled does not depend on its features. So the memory runs once, with numbers as queries, and
+training needs neither models nor memory: a clip is computed once and may be cached.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.scenes import Window
 from moonseg3r_core.types import Frame, Geometry, Queries, Recalled
 
-_PICTURE_SIDE = 80  # pixels along the longer side of a clip's pictures
+_PICTURE_SIDE = 80  # pixels of the longer side of a clip's pictures, about
 
 
 @dataclass(frozen=True)
 class QueryClip:
-    """T frames with all their masks, m in all, one frame's after another's.
+    """T frames with all their masks, m in all, frame after frame.
 
-    geometric (T, N, C3) and semantic (T, N, C2) float16: F3d and F2d; shares (m, N) float16 of the cells; masks (T,)
-    int64, how many each frame has; context (e, 3) int32 and context_shares (e,) float16: what share of frame t's cell n
-    is query q's, of queries 0..m-1 (eq 10); seen (T, N) float16, the share of a cell where any query is recalled; known
-    (k, 2) int32: frame t recalls query q; owners (m,) int32, the object of each mask where a scene knows it, for scores
-    alone, else 0; pictures (T, h', w', 3) uint8; size (2,) int64, h and w.
+    geometric (T, N, C3) and semantic (T, N, C2) float16: F3d and F2d. shares (m, N) float16: part of a cell that a mask
+    covers. masks (T,) int64: masks of each frame. context (e, 3) int32 and context_shares (e,) float16: the share of
+    query q in cell n of frame t, as rows t n q, of queries 0..m-1 (eq 10). seen (T, N) float16: part of a cell where any
+    query is recalled. known (k, 2) int32: frame t recalls query q. owners (m,) int32: object of each mask, 0 where
+    unknown, for scores alone. pictures (T, h', w', 3) uint8. size (2,) int64: h and w.
     """
 
     geometric: Tensor
@@ -56,10 +56,11 @@ class QueryClip:
 
 
 class QueryBatch(NamedTuple):
-    """B clips of T frames side by side, padded to the most masks and cells of any: geometric (B, T, N, C3), semantic
-    (B, T, N, C2), shares (B, T, M, N), and what queries see of them, shown (B, T, P M, N), in P pieces, one after another;
-    cells (B, N) bool, those that are any; seen (B, T, N); context (B, T, N, T M) and known (B, T, T M) bool, by frame and
-    row of the query; owners (B, T, M) int32.
+    """B clips of T frames, padded to the most masks and cells of any.
+
+    geometric (B, T, N, C3), semantic (B, T, N, C2), shares (B, T, M, N). shown (B, T, P M, N): the P pieces of the masks
+    that queries are made of, one after another. cells (B, N) bool: cells that are no padding. seen (B, T, N). context
+    (B, T, N, T M) and known (B, T, T M) bool: by frame and row of the query. owners (B, T, M) int32.
     """
 
     geometric: Tensor
@@ -73,23 +74,21 @@ class QueryBatch(NamedTuple):
     owners: Tensor
 
     def to(self, device: torch.device) -> QueryBatch:
-        """The same on a device."""
+        """Copy the batch to a device."""
         return QueryBatch(**{name: part.to(device, non_blocking=True) for name, part in self._asdict().items()})
 
 
 @torch.no_grad()
 def make_query_clip(window: Window, models: FrozenModels) -> QueryClip | None:
-    """What the models say of a window; None where less than two of its frames can be used. Raises as they do."""
-    chosen, device = models.prepare(window), models.device
-    walked = [
-        made for frame in window.frames if (made := _FrameOutputs.compute(frame.to(device), chosen, window)) is not None
-    ]
-    return _assemble_clip(walked, window) if len(walked) > 1 else None
+    """Compute the clip of a window; None for less than two usable frames. Raises as the models do."""
+    stages, device = models.prepare(window), models.device
+    outputs = [made for frame in window.frames if (made := _FrameOutputs.compute(frame.to(device), stages, window))]
+    return _assemble_clip(outputs, window) if len(outputs) > 1 else None
 
 
 @dataclass(frozen=True)
 class _FrameOutputs:
-    """One frame through the frozen models."""
+    """Outputs of the frozen models for one frame."""
 
     frame: Frame
     geometry: Geometry
@@ -98,30 +97,32 @@ class _FrameOutputs:
     features: Any
 
     @classmethod
-    def compute(cls, frame: Frame, chosen: dict[str, Any], window: Window) -> _FrameOutputs | None:
-        reconstruction, memory = chosen["reconstruction"], chosen["memory"]
+    def compute(cls, frame: Frame, stages: dict[str, Any], window: Window) -> _FrameOutputs | None:
+        reconstruction, memory = stages["reconstruction"], stages["memory"]
         try:
             geometry = reconstruction(frame)
-            proposals = chosen["masks"](frame, geometry)
+            proposals = stages["masks"](frame, geometry)
         except FrameRejected:
             return None
         geometry = reconstruction.add_features(move_world(geometry, window.motion))
         recalled = memory.recall(geometry)
-        queries = chosen["lift"](proposals, geometry)
+        queries = stages["lift"](proposals, geometry)
         numbers = torch.arange(len(queries), dtype=torch.float32) + memory.bank.end
         memory.remember(dataclasses.replace(queries, features=numbers[:, None].to(frame.image.device)), geometry)
-        return cls(frame, geometry, queries, recalled, frame_features(chosen["features"](frame, geometry), geometry))
+        return cls(frame, geometry, queries, recalled, frame_features(stages["features"](frame, geometry), geometry))
 
 
 def move_world(geometry: Geometry, motion: Tensor) -> Geometry:
-    """The same in a world moved by a rigid motion (4, 4): no query may live on where a recording's origin happens to be."""
+    """Move the world by a rigid motion (4, 4), so that queries do not depend on the origin of a recording."""
     points = torch.where(geometry.valid[..., None], transform(geometry.points, motion), 0.0)
     return dataclasses.replace(geometry, points=points, world_from_camera=motion @ geometry.world_from_camera)
 
 
 def compute_context(recalled: Recalled, h: int, w: int) -> tuple[Tensor, Tensor]:
-    """Where each recalled query is seen (eq 10): its share (h w, Q) of each cell's pixels that show any, and the share
-    (h w,) of a cell's pixels that do. A pixel whose key holds several queries shows each in equal parts.
+    """Compute where recalled queries are seen (eq 10): the share (h w, Q) of each query among the pixels of a cell that
+    show any, and the part (h w,) of a cell's pixels that do.
+
+    A pixel whose key holds several queries shows each in equal parts.
     """
     visible = len(recalled.offsets) - 1
     keys = count_cell_pixels(recalled.index_map + 1, visible, h, w)
@@ -160,7 +161,7 @@ def _assemble_clip(outputs: Sequence[_FrameOutputs], window: Window) -> QueryCli
 
 
 def _list_context(output: _FrameOutputs, t: int, h: int, w: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Frame t's rows of a clip's context, context_shares, seen and known."""
+    """The rows of frame t of a clip's context, context_shares, seen and known."""
     share, seen = compute_context(output.recalled, h, w)
     numbers = output.recalled.queries[:, 0].long() if len(output.recalled) else torch.zeros(0, dtype=torch.int64)
     numbers = numbers.to(share.device)
@@ -171,7 +172,7 @@ def _list_context(output: _FrameOutputs, t: int, h: int, w: int) -> tuple[Tensor
 
 
 def _find_owners(output: _FrameOutputs, window: Window) -> Tensor:
-    """The object (M,) int32 that most of each mask's pixels belong to; 0 where the scene does not know."""
+    """Find the object (M,) int32 that most pixels of each mask belong to; 0 where the scene has no ids."""
     count = len(output.queries)
     if window.ids is None or not count:
         return torch.zeros(count, dtype=torch.int32)
@@ -185,10 +186,10 @@ def _shrink(image: Tensor) -> Tensor:
 
 
 def cut_masks(clip: QueryClip, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The shares (m, N) of a clip's masks, some of them, by chance, cut in two by a line through one of their cells, and
-    what was cut off (m, N), zero for the others.
+    """Cut some masks of a clip in two, by a line through a random cell: the shares (m, N) of both pieces.
 
-    Each piece has to find all of its mask, as those of an object that masks split have to find one another.
+    The second piece of a whole mask is zero. The query of each piece has to find the whole mask, as the queries of
+    an object that is split between masks have to match.
     """
     shares = clip.shares.float()
     if not len(shares):
@@ -204,8 +205,9 @@ def cut_masks(clip: QueryClip, chance: float, generator: torch.Generator) -> tup
 
 
 def make_batch(clips: Sequence[QueryClip], pieces: Sequence[tuple[Tensor, ...]] | None = None) -> QueryBatch:
-    """Clips of the same models side by side, each cut to the frames of the shortest; of whose masks queries see `pieces`
-    (m, N), as many of each, or all.
+    """Make a batch of clips of the same models, each cut to the frames of the shortest.
+
+    pieces: for each clip the pieces (m, N) of its masks that queries are made of, as many for every clip; None: the masks.
     """
     seen = pieces or [(clip.shares,) for clip in clips]
     frames, most = min(map(len, clips)), max(int(clip.masks.max()) for clip in clips)
@@ -215,7 +217,7 @@ def make_batch(clips: Sequence[QueryClip], pieces: Sequence[tuple[Tensor, ...]] 
 
 
 def _pad_clip(clip: QueryClip, pieces: tuple[Tensor, ...], frames: int, most: int, cells: int) -> dict[str, Tensor]:
-    """A clip's part of a batch of `frames`, `most` masks a frame and `cells`."""
+    """Pad a clip to `frames`, `most` masks a frame and `cells`."""
     spare = cells - clip.shares.shape[1]
     masks = clip.masks[:frames]
     total = int(masks.sum())

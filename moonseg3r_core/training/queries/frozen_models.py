@@ -1,4 +1,4 @@
-"""The models that queries are trained on: made once for all clips, each of which they see as if it were their first."""
+"""The frozen models of a training of queries: made once, and reset before each clip."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from moonseg3r_core.training.queries.scenes import Window
 
 
 class FrozenModels:
-    """The rooms of a configuration that come before refinement. Raises as `build_segmenter` does, when they are asked for."""
+    """The stages of a configuration before refinement, made at first use. Raises as `build_segmenter` does."""
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.config, self.device = config, device
         self._made: dict[str, tuple[StageSpec, Any]] = {}
 
     def prepare(self, window: Window) -> dict[str, Any]:
-        """reconstruction, masks, features, memory and lift for a window, whose own masks come first; they remember nothing."""
+        """Prepare reconstruction, masks, features, memory and lift for a window; masks of the window's own come first."""
         config = replace(self.config, device=str(self.device))
-        wanted = specify_stages(resolve(config, RecordingFacts(window.masks_folder)))
-        rooms = {room: self._kept(room, wanted[room]) for room in ("reconstruction", "features", "memory", "lift")}
-        for room in ("reconstruction", "memory"):
-            rooms[room].reset()
-        return {**rooms, "masks": window.masks or self._kept("masks", wanted["masks"])}
+        specs = specify_stages(resolve(config, RecordingFacts(window.masks_folder)))
+        stages = {name: self._get_stage(name, specs[name]) for name in ("reconstruction", "features", "memory", "lift")}
+        for name in ("reconstruction", "memory"):
+            stages[name].reset()
+        return {**stages, "masks": window.masks or self._get_stage("masks", specs["masks"])}
 
-    def _kept(self, room: str, spec: StageSpec) -> Any:
-        """A room's tenant, another one only where its recipe is: a scene may bring masks of its own."""
-        if room not in self._made or self._made[room][0] != spec:
-            self._made[room] = spec, spec.make()
-        return self._made[room][1]
+    def _get_stage(self, name: str, spec: StageSpec) -> Any:
+        """Get a stage, made anew when its specification changes: each scene may have a folder of masks."""
+        if name not in self._made or self._made[name][0] != spec:
+            self._made[name] = spec, spec.make()
+        return self._made[name][1]

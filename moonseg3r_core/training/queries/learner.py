@@ -1,4 +1,4 @@
-"""The nets that learn together, and their losses along clips (paper 3.3 and 3.4)."""
+"""The nets that are trained together, and their losses along clips (paper 3.3 and 3.4)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from moonseg3r_core.training.queries.losses import (
     compute_segmentation_loss,
 )
 
-_SLOPE, _OFFSET = 10.0, -4.0  # where likeness begins
+_SLOPE, _OFFSET = 10.0, -4.0  # initial slope and offset of the logits
 
 
 class QueryLearner(nn.Module):
-    """eta and phi, which are kept, and psi with the slope and offset of compute_likeness, which are for training alone.
+    """eta and phi, and, for training alone, psi with the slope and offset of the logits.
 
-    A batch -> the losses () by name, not weighted: seg, dist, and xseg for a net that looks at its context.
+    A batch -> the losses () by name, not weighted: seg, dist, and xseg for a net with context.
     """
 
     def __init__(self, sizes: QuerySizes) -> None:
@@ -57,13 +57,14 @@ class QueryLearner(nn.Module):
         return losses
 
     def compute_queries(self, features: Tensor, batch: QueryBatch) -> Tensor:
-        """Queries (B, T, P M, D) of features (B, T, N, C); those of a frame see what is recalled of the frames before, where
-        the first piece of a mask stands for it.
+        """Compute queries (B, T, P M, D) from features (B, T, N, C).
+
+        Queries of a frame attend to the recalled queries of earlier frames, of which the first piece of each mask counts.
         """
         if not self.net.sizes.context:
             rows = [part.flatten(0, 1) for part in (features, batch.shown)]
-            none = features.new_zeros(len(rows[0]), 0, self.net.sizes.width)
-            return self.net(*rows, none, none[..., 0].bool()).unflatten(0, features.shape[:2])
+            empty = features.new_zeros(len(rows[0]), 0, self.net.sizes.width)
+            return self.net(*rows, empty, empty[..., 0].bool()).unflatten(0, features.shape[:2])
         made, past = list[Tensor](), features.new_zeros(len(features), 0, self.net.sizes.width)
         for t in range(features.shape[1]):
             made.append(self.net(features[:, t], batch.shown[:, t], past, batch.known[:, t, : past.shape[1]]))
@@ -71,7 +72,7 @@ class QueryLearner(nn.Module):
         return torch.stack(made, dim=1)
 
     def compute_masks(self, queries: Tensor, reference: Tensor) -> Tensor:
-        """The masks (B, M, N) in [0, 1] that queries (B, M, D) find in reference features (B, N, D), eq 5."""
+        """Compute the masks (B, M, N) in [0, 1] of queries (B, M, D) over reference features (B, N, D), eq 5."""
         return self._compute_logits(0, queries, reference).sigmoid()
 
     def _compute_logits(self, which: int, queries: Tensor, reference: Tensor) -> Tensor:

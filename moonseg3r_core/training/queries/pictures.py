@@ -1,6 +1,4 @@
-"""What a training of queries looks like after an epoch: reference features as colors (paper Figure 4), and what the
-queries of one frame find in others.
-"""
+"""Pictures of the progress of a training of queries: reference features as colors (paper Figure 4) and found masks."""
 
 from __future__ import annotations
 
@@ -20,14 +18,16 @@ from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.training.queries.clips import QueryClip, make_batch
 from moonseg3r_core.training.queries.learner import QueryLearner
 
-_TALL = 120  # pixels of a frame in the picture
+_ROW_HEIGHT = 120  # pixels of a frame in the picture
 _COLUMNS, _QUERIES = 5, 3
 
 
 @torch.no_grad()
 def draw_picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
-    """RGB uint8: a column for each of five frames of a clip; from above, the frame, its masks, the first three principal
-    components of its reference features, and what the queries of three masks of the first frame find in it (eq 5).
+    """Draw a column for each of five frames of a clip, RGB uint8.
+
+    From above: the frame, its masks, three principal components of its reference features, and the masks in it of three
+    queries of the first frame (eq 5).
     """
     device = learner.offset.device
     batch = make_batch([clip]).to(device)
@@ -36,15 +36,15 @@ def draw_picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
     queries, shares = learner.compute_queries(features, batch)[0], batch.shares[0]
     frames = torch.linspace(0, len(clip) - 1, _COLUMNS).long().unique().tolist()
     chosen = shares[0].sum(-1).topk(min(_QUERIES, shares.shape[1])).indices
-    found = learner.compute_masks(queries[:1, chosen].expand(len(clip), -1, -1), reference).transpose(0, 1)
-    tall = [clip.pictures, _draw_masks(shares), _draw_components(reference)]
-    tall += [_draw_heat(each) for each in found]
+    masks = learner.compute_masks(queries[:1, chosen].expand(len(clip), -1, -1), reference).transpose(0, 1)
+    rows = [clip.pictures, _draw_masks(shares), _draw_components(reference)]
+    rows += [_draw_heat(each) for each in masks]
     size = tuple(clip.size.tolist())
-    return np.concatenate([_draw_row(images, frames, size, clip.pictures.shape[1:3]) for images in tall])
+    return np.concatenate([_draw_row(images, frames, size, clip.pictures.shape[1:3]) for images in rows])
 
 
 def write_picture(path: Path, image: np.ndarray) -> None:
-    """As PNG. Raises OutputError."""
+    """Write an image as PNG. Raises OutputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as part:
@@ -54,22 +54,22 @@ def write_picture(path: Path, image: np.ndarray) -> None:
 
 
 def _draw_row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:
-    """Frames side by side of images (T, H, W, 3), or of their cells (T, N, 3), in the shape of the camera's."""
-    wide = round(_TALL * shape[1] / shape[0])
+    """Draw frames of images (T, H, W, 3), or of cells (T, N, 3), side by side in the shape of the camera's image."""
+    wide = round(_ROW_HEIGHT * shape[1] / shape[0])
     kept = images[frames].cpu()
     kept = kept if kept.dim() == 4 else kept[:, : cells[0] * cells[1]].unflatten(1, cells)
-    drawn = [cv2.resize(image.numpy(), (wide, _TALL), interpolation=cv2.INTER_NEAREST) for image in kept]
+    drawn = [cv2.resize(image.numpy(), (wide, _ROW_HEIGHT), interpolation=cv2.INTER_NEAREST) for image in kept]
     return np.concatenate(drawn, axis=1)
 
 
 def _draw_masks(shares: Tensor) -> Tensor:
-    """The mask that most of a cell is of, (T, N, 3) uint8, grey where there is none."""
+    """Draw the color (T, N, 3) uint8 of the mask with the largest share of each cell, grey without any."""
     share, mask = shares.max(1)
     return torch.from_numpy(compute_colors(torch.where(share > 0, mask + 1, 0).cpu().numpy()))
 
 
 def _draw_components(features: Tensor) -> Tensor:
-    """The first three principal components of features (T, N, D), of all frames together, as colors (T, N, 3) uint8."""
+    """Draw three principal components of features (T, N, D), over all frames, as colors (T, N, 3) uint8."""
     rows = normalize(features, dim=-1).flatten(0, 1)
     centered = rows - rows.mean(0)
     _, _, axes = torch.linalg.svd(centered, full_matrices=False)
@@ -79,6 +79,6 @@ def _draw_components(features: Tensor) -> Tensor:
     return (255 * scaled).byte().unflatten(0, features.shape[:2])
 
 
-def _draw_heat(chances: Tensor) -> Tensor:
-    """Chances (T, N) from 0, black, to 1, white."""
-    return (255 * chances).byte()[..., None].expand(-1, -1, 3).contiguous()
+def _draw_heat(probabilities: Tensor) -> Tensor:
+    """Draw probabilities (T, N) from 0, black, to 1, white."""
+    return (255 * probabilities).byte()[..., None].expand(-1, -1, 3).contiguous()

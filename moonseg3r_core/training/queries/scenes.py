@@ -1,4 +1,4 @@
-"""The scenes that queries are trained on: recordings of any kind, and procedural rooms; each gives windows of frames."""
+"""The scenes that queries are trained on: recordings and procedural rooms, each with windows of frames."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from moonseg3r_core.training.data.clips import FIRST_SEED
 from moonseg3r_core.types import Frame
 
 ROOMS = "rooms"
-_LAPS = (64, 200)  # frames of a walk round a room, of which a window is a part
-_FAR = 3.0  # metres that a world is moved along each axis
+_LAPS = (64, 200)  # frames of a walk around a room, of which a window is a part
+_MAX_SHIFT = 3.0  # metres: greatest shift of the world along an axis
 
 
 @dataclass(frozen=True)
 class Window:
-    """Some adjacent frames of a scene, read while iterating; the rigid motion (4, 4) that its world is moved by.
+    """Adjacent frames of a scene, read while iterating, and the rigid motion (4, 4) to apply to its world.
 
-    masks: the model that draws them, None for the configuration's own, which may read `masks_folder`. ids: the objects
-    (H, W) of a frame's pixels by its index, where the scene knows them.
+    masks: mask model, None for the configuration's own, which may read `masks_folder`. ids: object ids (H, W) of a frame
+    by its index, None for a scene without.
     """
 
     frames: Iterator[Frame]
@@ -43,7 +43,7 @@ class Window:
 
 
 class Scene(Protocol):
-    """Something with windows, numbered 0, 1, ...: the same number gives the same window."""
+    """A source of windows numbered 0, 1, ...: equal numbers give equal windows."""
 
     @property
     def name(self) -> str: ...
@@ -52,8 +52,9 @@ class Scene(Protocol):
 
 
 def find_scenes(data: Sequence[str], rooms: int, first: int = FIRST_SEED) -> list[Scene]:
-    """The scenes of sources as `moonseg3r run` takes them, of folders of such, and, for the word `rooms`, as many
-    procedural rooms, from seed `first` on. Raises SourceError for what is none of these.
+    """Find the scenes of sources of `moonseg3r run`, of folders of such, and of the word `rooms`.
+
+    rooms: number of procedural rooms, from seed `first` on. Raises SourceError for other names.
     """
     found: list[Scene] = []
     for name in data:
@@ -66,7 +67,7 @@ def find_scenes(data: Sequence[str], rooms: int, first: int = FIRST_SEED) -> lis
 
 
 def _find_recordings(name: str) -> list[Scene]:
-    """The recording of that name, or those that a folder of recordings holds."""
+    """Find the recording of a name, or the recordings in a folder."""
     try:
         open_source(name)
         return [RecordingScene(name)]
@@ -90,7 +91,7 @@ def _is_source(name: str) -> bool:
 
 @dataclass(frozen=True)
 class RecordingScene:
-    """A source as `moonseg3r run` takes it."""
+    """A source of `moonseg3r run`."""
 
     name: str
 
@@ -104,7 +105,7 @@ class RecordingScene:
 
 @dataclass(frozen=True)
 class RoomScene:
-    """A procedural room of a seed, seen by cameras good and bad, with masks as a model's (`synthetic.degrade`)."""
+    """A procedural room with exact or degraded cameras, and masks with a model's errors (`synthetic.degrade`)."""
 
     seed: int
 
@@ -115,25 +116,25 @@ class RoomScene:
     def read_window(self, number: int, frames: int, stride: int) -> Window:
         rng = np.random.default_rng((self.seed, number, 37))
         lap = max(int(rng.integers(*_LAPS)), frames * stride)
-        walked = SyntheticSequence(self.seed, lap, fov_degrees=float(rng.uniform(50, 80)))
+        sequence = SyntheticSequence(self.seed, lap, fov_degrees=float(rng.uniform(50, 80)))
         start = int(rng.integers(lap - (frames - 1) * stride))
         chosen = range(start, start + frames * stride, stride)[:frames]
-        poor = rng.random() < 0.5
-        drawn = (_degrade(walked[index], self.seed) if poor else walked[index] for index in chosen)
-        masks = SimulatedMasks(walked.render_ids, self.seed)
-        return Window(drawn, sample_rigid_motion(rng), masks=masks, ids=walked.render_ids)
+        noisy = rng.random() < 0.5
+        frames_read = (_degrade(sequence[index], self.seed) if noisy else sequence[index] for index in chosen)
+        masks = SimulatedMasks(sequence.render_ids, self.seed)
+        return Window(frames_read, sample_rigid_motion(rng), masks=masks, ids=sequence.render_ids)
 
 
 def sample_rigid_motion(rng: np.random.Generator) -> Tensor:
-    """A rotation of any direction and a translation of some metres, (4, 4) float64."""
+    """Sample a rotation and a translation of some metres, (4, 4) float64."""
     motion = torch.eye(4, dtype=torch.float64)
     motion[:3, :3] = torch.from_numpy(Rotation.random(random_state=rng).as_matrix())
-    motion[:3, 3] = torch.from_numpy(rng.uniform(-_FAR, _FAR, 3))
+    motion[:3, 3] = torch.from_numpy(rng.uniform(-_MAX_SHIFT, _MAX_SHIFT, 3))
     return motion
 
 
 def _degrade(frame: Frame, seed: int) -> Frame:
-    """As a small color camera and a structured-light one give it."""
+    """Add the noise of a small color camera and of a structured-light depth camera."""
     assert frame.depth is not None
     image, depth = ImageNoise()(frame.image, seed, frame.index), DepthNoise()(frame.depth, seed, frame.index)
     return replace(frame, image=image, depth=depth)

@@ -1,4 +1,4 @@
-"""Scores of queries on rooms that are never trained on: does a query find its object again?"""
+"""Scores of queries on held-out rooms: whether queries of one object are alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HeldOutQueries:
 
     @torch.no_grad()
     def compute_scores(self, learner: QueryLearner) -> dict[str, float]:
-        """The losses, and `query_scores` of all clips: their means."""
+        """Compute the means over clips of the losses and of `compute_query_scores`."""
         learner.eval()
         rows: list[dict[str, float]] = []
         for batch in self.batches:
@@ -36,40 +36,42 @@ class HeldOutQueries:
 
 
 def compute_query_scores(queries: Tensor, owners: Tensor) -> dict[str, float]:
-    """Of queries (T, M, D) of masks and the objects (T, M) that they show, 0 = none.
+    """Compute the scores of queries (T, M, D) of masks with their objects (T, M), 0 = none.
 
-    again: the chance that a query is more like one of its object's in an earlier frame than like another object's there
-    (the area under the ROC curve of all such pairs); nearest: the share of queries whose most alike one, of the frame
-    eight before, is of the same object, of those that have one there; split: as `again`, within a frame.
+    again: area under the ROC curve of the similarity of a query to queries of earlier frames, of its own object against
+    other objects. nearest: among queries whose object is there eight frames before, the share whose most similar query of
+    that frame is of the same object. split: as `again`, within a frame.
     """
-    shown = owners > 0
-    frame = torch.arange(len(owners), device=owners.device)[:, None].expand_as(owners)[shown]
-    rows, objects = queries[shown], owners[shown]
-    alike, same = cosine_similarity(rows, rows), objects[:, None] == objects[None, :]
+    owned = owners > 0
+    frame = torch.arange(len(owners), device=owners.device)[:, None].expand_as(owners)[owned]
+    rows, objects = queries[owned], owners[owned]
+    similarity, same = cosine_similarity(rows, rows), objects[:, None] == objects[None, :]
     apart = frame[:, None] - frame[None, :]
     others = (apart == 0) & ~torch.eye(len(rows), dtype=torch.bool, device=rows.device)
     return {
-        "again": compute_auc(alike[apart > 0], same[apart > 0]),
-        "nearest": compute_nearest_share(alike, same, apart == min(8, len(owners) - 1)),
-        "split": compute_auc(alike[others], same[others]),
+        "again": compute_auc(similarity[apart > 0], same[apart > 0]),
+        "nearest": compute_nearest_share(similarity, same, apart == min(8, len(owners) - 1)),
+        "split": compute_auc(similarity[others], same[others]),
     }
 
 
 def compute_auc(values: Tensor, positive: Tensor) -> float:
-    """The chance that a positive has the greater value of a pair with a negative, ties by half; NaN without pairs."""
-    hits = int(positive.sum())
-    if not 0 < hits < len(values):
+    """Compute the area under the ROC curve: the chance that a positive exceeds a negative, ties by half; NaN without pairs."""
+    positives = int(positive.sum())
+    if not 0 < positives < len(values):
         return float("nan")
     _, rank = torch.unique(values, return_inverse=True)
     counts = torch.bincount(rank)
-    middle = (counts.cumsum(0) - (counts - 1) / 2.0)[rank]
-    return float((middle[positive].double().sum() - hits * (hits + 1) / 2) / (hits * (len(values) - hits)))
+    mean_rank = (counts.cumsum(0) - (counts - 1) / 2.0)[rank]
+    return float(
+        (mean_rank[positive].double().sum() - positives * (positives + 1) / 2) / (positives * (len(values) - positives))
+    )
 
 
-def compute_nearest_share(alike: Tensor, same: Tensor, pairs: Tensor) -> float:
-    """The share of rows whose most alike column, of those they are paired with, is the same; of rows that have one."""
+def compute_nearest_share(similarity: Tensor, same: Tensor, pairs: Tensor) -> float:
+    """Compute the share of rows whose most similar paired column is the same, among rows that have such a column."""
     findable = (same & pairs).any(1)
     if not bool(findable.any()):
         return float("nan")
-    best = torch.where(pairs, alike, -torch.inf).argmax(1)
+    best = torch.where(pairs, similarity, -torch.inf).argmax(1)
     return float(same[findable].gather(1, best[findable, None]).float().mean())

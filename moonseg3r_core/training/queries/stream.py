@@ -1,4 +1,4 @@
-"""Batches of clips for the training of queries, computed by the frozen models or read from where they were kept."""
+"""Batches of clips for the training of queries, computed by the frozen models or read from a cache."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.resolve import resolve
+from moonseg3r_core.training.common.checkpoint import make_folder
 from moonseg3r_core.training.data.stream import mix_seeds
 from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, cut_masks, make_batch, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import Scene
 
-_VERSION = 1  # of what a clip holds, and how it is computed
+_VERSION = 1  # of the content of a clip and its computation
 _LOG = logging.getLogger("moonseg3r")
 
 
 class ClipCache:
-    """The clips of scenes: each computed when it is asked for; with a folder, kept there and computed once.
+    """Computes the clips of scenes; with a folder, each once.
 
-    A file is found by what the clip depends on: where the scene is, the window, the settings and weights of the models;
-    what a recording's files hold is not looked at.
-    Raises OutputError for a folder that cannot be written.
+    The name of a file depends on the path of the scene, the window, and the settings and weights of the models, but not
+    on the content of a recording. Raises OutputError for a folder that cannot be written.
     """
 
     def __init__(self, recipe: QueryRecipe, device: torch.device, folder: Path | None = None) -> None:
         self.recipe, self.device, self.folder = recipe, device, folder
         self._models, self._facts = FrozenModels(recipe.config, device), _describe_models(resolve(recipe.config))
         if folder:
-            _make(folder)
+            make_folder(folder, "--cache")
 
     def __call__(self, scene: Scene, window: int, frames: int) -> QueryClip | None:
-        """The clip of a scene's window; None for one without two usable frames, which is said."""
+        """Get the clip of a scene's window; None, and a warning, for less than two usable frames."""
         file = self._locate_file(scene, window, frames)
-        if file and (kept := _read(file)):
-            return kept
+        if file and (cached := _read(file)):
+            return cached
         view = scene.read_window(window, frames, self.recipe.stride)
         clip = make_query_clip(view, self._models)
         if clip is None:
@@ -59,26 +59,26 @@ class ClipCache:
     def _locate_file(self, scene: Scene, window: int, frames: int) -> Path | None:
         if not self.folder:
             return None
-        there = Path(scene.name)
-        place = str(there.resolve()) if there.exists() else scene.name
-        named = json.dumps([place, window, frames, self.recipe.stride, self._facts])
-        return self.folder / f"{hashlib.sha256(named.encode()).hexdigest()[:32]}.safetensors"
+        path = Path(scene.name)
+        place = str(path.resolve()) if path.exists() else scene.name
+        key = json.dumps([place, window, frames, self.recipe.stride, self._facts])
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
 class QueryStream:
-    """Batches number `first`, first + 1, ... of a recipe: each is a function of the seed, its number and the rank.
+    """Batches number `first`, first + 1, ... of a recipe: each depends on the seed, its number and the rank.
 
-    An epoch takes every scene once, in an order of its own; its clip is the window whose turn it is.
+    An epoch takes one window of every scene, in an order of its own.
     """
 
     def __init__(
-        self, recipe: QueryRecipe, scenes: Sequence[Scene], shelf: ClipCache, first: int = 0, rank: int = 0
+        self, recipe: QueryRecipe, scenes: Sequence[Scene], cache: ClipCache, first: int = 0, rank: int = 0
     ) -> None:
-        self.recipe, self.scenes, self.shelf, self.number, self.rank = recipe, scenes, shelf, first, rank
+        self.recipe, self.scenes, self.cache, self.number, self.rank = recipe, scenes, cache, first, rank
 
     def __iter__(self) -> Iterator[QueryBatch]:
         while self.number < self.recipe.steps:
-            yield self._make_batch(self.number).to(self.shelf.device)
+            yield self._make_batch(self.number).to(self.cache.device)
             self.number += 1
 
     def _make_batch(self, number: int) -> QueryBatch:
@@ -88,35 +88,28 @@ class QueryStream:
         turn = order[
             torch.arange(start, start + recipe.batch) % len(order)
         ].tolist()  # an epoch's last batch is full too
-        taken = [self.shelf(self.scenes[n], epoch % recipe.windows, recipe.frames) for n in turn]
-        clips = [clip for clip in taken if clip is not None]
+        found = [self.cache(self.scenes[n], epoch % recipe.windows, recipe.frames) for n in turn]
+        clips = [clip for clip in found if clip is not None]
         if not clips:
             names = ", ".join(self.scenes[n].name for n in turn)
             raise InputError(
                 f"scenes must have windows of two usable frames or more, got none in {names}; leave them out."
             )
-        dice = torch.Generator().manual_seed(mix_seeds(recipe.seed, number, self.rank))
-        batch = make_batch(clips, [cut_masks(clip, recipe.cut, dice) for clip in clips])
-        recalls = torch.rand(batch.known.shape[:2], generator=dice) >= recipe.forget
+        generator = torch.Generator().manual_seed(mix_seeds(recipe.seed, number, self.rank))
+        batch = make_batch(clips, [cut_masks(clip, recipe.cut, generator) for clip in clips])
+        recalls = torch.rand(batch.known.shape[:2], generator=generator) >= recipe.forget
         return batch._replace(known=batch.known & recalls[..., None])
 
 
 def _describe_models(config: Config) -> str:
-    """What the frozen models are, and what else a clip depends on."""
+    """Describe the frozen models and everything else that a clip depends on."""
     sections = {name: asdict(getattr(config, name)) for name in ("reconstruction", "masks", "features", "memory")}
     lift = {name: getattr(config.fusion, name) for name in ("boxes", "min_points")}
     return json.dumps([sections, lift, hash_weights(config), _VERSION], sort_keys=True)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the folder {folder}: {error.strerror}; name another with --cache.") from error
-
-
 def _read(file: Path) -> QueryClip | None:
-    """The clip in a file; None where there is none, or none that is whole."""
+    """Read the clip of a file; None for a missing or damaged file."""
     if not file.exists():
         return None
     try:

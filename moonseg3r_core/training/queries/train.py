@@ -1,6 +1,4 @@
-"""Training queries on what frozen models say (paper 3.3, 3.4): `train_queries(recipe, data, folder)` goes on where the
-folder's checkpoint stands.
-"""
+"""Training of queries on the outputs of frozen models (paper 3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ from moonseg3r_core.training.queries.scores import HeldOutQueries
 from moonseg3r_core.training.queries.stream import ClipCache, QueryStream
 from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 
-_BETAS = (0.9, 0.999)  # the paper names none: AdamW's own
+_BETAS = (0.9, 0.999)  # AdamW's defaults; the paper names none
 PICTURES = "pictures"
 
 
@@ -42,11 +40,10 @@ def train_queries(
     device: str = "auto",
     until: float = math.inf,
 ) -> Path:
-    """Train as `Run.train` does, and give the file of weights (EMA, float16).
+    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16).
 
-    data: see `find_scenes`. cache: a folder that keeps what the frozen models said. Under torchrun every process takes
-    its share of the scenes. Raises InputError for a folder whose checkpoint is damaged or of another recipe, and what
-    `build_segmenter` raises for the recipe's models.
+    data: see `find_scenes`. cache: folder of the outputs of the frozen models. Under torchrun every process takes its
+    share of the scenes. Raises as `Run` does, and as `build_segmenter` does for the recipe's models.
     """
     scenes = find_scenes(data, recipe.scenes, FIRST_SEED)
     fabric = make_fabric(device, precision, recipe.seed)
@@ -67,13 +64,13 @@ def train_queries(
 
 
 class QueryRun(Run[QueryLearner]):
-    """A run that learns eta, phi and psi; its file is one that `refinement.learned.weights` takes."""
+    """Trains eta, phi and psi; `refinement.learned.weights` takes its file."""
 
     def __init__(
         self, fabric: Any, recipe: QueryRecipe, folder: Path, sizes: QuerySizes, held: Sequence[QueryClip] = ()
     ) -> None:
         self._weights = {name: getattr(recipe, name) for name in ("seg", "dist", "xseg")}
-        self._shown, self._epoch_steps = held[:1], recipe.epoch_steps
+        self._drawn_clips, self._epoch_steps = held[:1], recipe.epoch_steps
         learner = QueryLearner(sizes)
         super().__init__(fabric, recipe, folder, learner, make_adamw(learner, recipe.rate, recipe.decay, _BETAS))
 
@@ -88,12 +85,12 @@ class QueryRun(Run[QueryLearner]):
         write_query_net(path, self.average.net)
 
     def _draw(self, epoch: int) -> None:
-        for clip in self._shown:
+        for clip in self._drawn_clips:
             write_picture(self.folder / PICTURES / f"epoch_{epoch:04d}.png", draw_picture(self.average, clip))
 
 
 def _find_first_clip(clips: ClipCache, scenes: Sequence[Scene]) -> list[QueryClip]:
-    """The first clip that the scenes have. Raises InputError where they have none."""
+    """Find the first clip of the scenes. Raises InputError for scenes without any."""
     for scene in scenes:
         if clip := clips(scene, 0, clips.recipe.frames):
             return [clip]
@@ -104,7 +101,7 @@ def _find_first_clip(clips: ClipCache, scenes: Sequence[Scene]) -> list[QueryCli
 
 
 def _choose_sizes(recipe: QueryRecipe, clips: Sequence[QueryClip]) -> QuerySizes:
-    """The net's sizes, as many channels as the models' features have."""
+    """Choose the sizes of the net, with as many input channels as the models' features."""
     geometric, semantic = (clips[0].geometric.shape[-1], clips[0].semantic.shape[-1])
     chosen = {name: getattr(recipe, name) for name in ("width", "heads", "layers", "hidden")}
     return QuerySizes(geometric, semantic, **chosen, context=recipe.xseg > 0)

@@ -1,4 +1,4 @@
-"""Scores on rooms that are never trained on, along walks as the demo takes them: how far a training has come."""
+"""Scores of a reconstruction net on walks through held-out rooms."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
 from moonseg3r_core.training.reconstruction.unroll import unroll
 
-FIRST_HELD_OUT_SEED = 500_000  # the seeds of held-out rooms of trainings; tests and the demo take lower ones
-_LAP = 160  # frames of a walk's round, of which the first are looked at
+FIRST_HELD_OUT_SEED = 500_000  # tests and the demo use lower seeds
+_LAP = 160  # frames of a walk, of which the first are used
 
 
 class HeldOut:
@@ -34,17 +34,18 @@ class HeldOut:
 
     @torch.no_grad()
     def compute_scores(self, net: Cut3r) -> dict[str, float]:
-        """Means over rooms of `compute_walk_scores`."""
+        """Compute the means over rooms of `compute_walk_scores`."""
         net, device = net.eval(), next(net.parameters()).device
         rows = [compute_walk_scores(unroll(net, views.to(device)[None]), *truth) for views, *truth in self._rooms]
         return {name: float(np.mean([row[name] for row in rows])) for name in (rows[0] if rows else ())}
 
 
 def compute_walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[str, float]:
-    """What a net said of one walk beside its depth (T, H, W) metres and poses (T, 4, 4).
+    """Compute the scores of a net's outputs on one walk with depth (T, H, W) metres and poses (T, 4, 4).
 
-    abs-rel and delta < 1.25 of depth after one scale a walk, and the error of positions after a similarity in percent of
-    the path (ATE RMSE); the same of the best constant depth and of standing still; the median confidence.
+    abs_rel, delta: abs-rel and delta < 1.25 of depth after one scale a walk; ate_percent: ATE RMSE after a similarity,
+    in percent of the path; constant_abs_rel and still_percent: baselines of a constant depth and a camera that stands
+    still; confidence: median.
     """
     predicted, true = outputs.self_points[..., 2].cpu().numpy().ravel(), depth.numpy().ravel()
     scaled = compute_depth_scale(predicted, true) * predicted
@@ -61,7 +62,7 @@ def compute_walk_scores(outputs: Outputs, depth: Tensor, poses: Tensor) -> dict[
 
 
 def _render_walk(seed: int, frames: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Views (T, 3, H, W) in [-1, 1], depth (T, H, W), poses (T, 4, 4) of the first frames of a walk."""
+    """Render views (T, 3, H, W) in [-1, 1], depth (T, H, W) and poses (T, 4, 4) of the first frames of a walk."""
     walked = SyntheticSequence(seed, _LAP, height, width)
     drawn = [walked[index] for index in range(min(frames, len(walked)))]
     views = torch.stack([frame.image for frame in drawn]).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,7 +1,7 @@
 """CUT3R's losses as pure functions: confidence-weighted regression of points in both frames, and of the pose.
 
 Sources: DUSt3R (Wang et al., 2024) section 3.3 for the confidence; CUT3R (Wang et al., 2025) section 3.4 for the pose.
-All lengths are divided by the clip's own: the mean distance of its true points from the first camera.
+Lengths are divided by the length of the clip: the mean distance of its true points from the first camera.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from torch import Tensor
 
 from moonseg3r_core.geometry import quaternion_from_rotation
 
-ALPHA = 0.2  # what doubt costs: the best confidence of an error e is ALPHA / e
-_NEAREST = 1e-3  # of a clip's length: the gradient of a distance is not defined at 0
+ALPHA = 0.2  # cost of low confidence: the best confidence of an error e is ALPHA / e
+_SMOOTHING = 1e-3  # of a clip's length: a distance has no gradient at 0
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a batch of clips shows: points in each camera's own axes and in the first camera's (B, T, H, W, 3), where
-    they are known (B, T, H, W) bool, poses first_from_camera (B, T, 4, 4), length (B,) metres.
+    """The truth of a batch of clips: points in the axes of each camera and of the first one (B, T, H, W, 3), where depth
+    is known (B, T, H, W) bool, poses first_from_camera (B, T, 4, 4), length (B,) metres.
     """
 
     self_points: Tensor
@@ -31,7 +31,7 @@ class Truth:
 
     @classmethod
     def from_depth(cls, depth: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Truth:
-        """From depth (B, T, H, W) metres along z, 0 = unknown, intrinsics (B, 3, 3), poses (B, T, 4, 4)."""
+        """Compute the truth from depth (B, T, H, W) metres along z, 0 = unknown, intrinsics (B, 3, 3), poses (B, T, 4, 4)."""
         height, width = depth.shape[2:]
         u, v = torch.arange(width, device=depth.device), torch.arange(height, device=depth.device)
         k = intrinsics[:, None, None, None]
@@ -40,8 +40,8 @@ class Truth:
         rays = torch.stack(torch.broadcast_tensors(x, y, torch.ones_like(x)), dim=-1)
         self_points = rays * depth[..., None]
         poses = torch.linalg.inv(world_from_camera[:, :1]) @ world_from_camera
-        turned = torch.einsum("btij,bthwj->bthwi", poses[..., :3, :3], self_points)
-        world_points = turned + poses[:, :, None, None, :3, 3]
+        rotated = torch.einsum("btij,bthwj->bthwi", poses[..., :3, :3], self_points)
+        world_points = rotated + poses[:, :, None, None, :3, 3]
         valid = depth > 0
         distance = torch.where(valid, world_points.norm(dim=-1), 0.0).flatten(1).sum(1)
         length = distance / valid.flatten(1).sum(1).clamp(min=1)
@@ -49,8 +49,9 @@ class Truth:
 
 
 def compute_point_loss(points: Tensor, confidence: Tensor, truth: Tensor, valid: Tensor, length: Tensor) -> Tensor:
-    """Mean over valid points of c |p - p*| / length - ALPHA log c, () ; points and truth (B, T, H, W, 3), confidence
-    and valid (B, T, H, W), length (B,).
+    """Compute the mean over valid points of c |p - p*| / length - ALPHA log c, ().
+
+    points and truth (B, T, H, W, 3), confidence and valid (B, T, H, W), length (B,).
     """
     error = (points - truth).norm(dim=-1) / length[:, None, None, None]
     loss = confidence * error - ALPHA * confidence.log()
@@ -58,16 +59,17 @@ def compute_point_loss(points: Tensor, confidence: Tensor, truth: Tensor, valid:
 
 
 def compute_pose_loss(pose: Tensor, truth: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean distances () of translations over length, and of unit quaternions, of pose (B, T, 7) tx ty tz qw qx qy qz
-    from truth (B, T, 4, 4); a quaternion and its negative are the same turn.
+    """Compute the mean distances () of translations, over length, and of unit quaternions.
+
+    pose (B, T, 7) tx ty tz qw qx qy qz, truth (B, T, 4, 4). A quaternion and its negative are the same rotation.
     """
     translation = (pose[..., :3] - truth[..., :3, 3]) / length[:, None, None]
-    wanted = quaternion_from_rotation(truth[..., :3, :3])[..., [3, 0, 1, 2]]
-    same, turned = (pose[..., 3:] - wanted), (pose[..., 3:] + wanted)
-    rotation = torch.minimum(_compute_length(same), _compute_length(turned))
+    target = quaternion_from_rotation(truth[..., :3, :3])[..., [3, 0, 1, 2]]
+    direct, negated = (pose[..., 3:] - target), (pose[..., 3:] + target)
+    rotation = torch.minimum(_compute_length(direct), _compute_length(negated))
     return _compute_length(translation).mean(), rotation.mean()
 
 
 def _compute_length(vectors: Tensor) -> Tensor:
-    """Lengths of vectors (..., C), smooth at zero."""
-    return (vectors.square().sum(-1) + _NEAREST**2).sqrt()
+    """Compute lengths of vectors (..., C), smooth at zero."""
+    return (vectors.square().sum(-1) + _SMOOTHING**2).sqrt()

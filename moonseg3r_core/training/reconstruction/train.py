@@ -1,4 +1,4 @@
-"""Training a small CUT3R on rendered rooms: `train_reconstruction(recipe, folder)` goes on where the folder's last checkpoint stands."""
+"""Training of a small CUT3R on rendered rooms."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def train_reconstruction(
     start: Path | None = None,
     until: float = math.inf,
 ) -> Path:
-    """Train as `Run.train` does, and give the file of weights (EMA, float16).
+    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does.
 
-    start: weights to begin with, of the same sizes. Under torchrun every process takes its share of the rooms; a batch
-    is then `batch` per process. Raises InputError for a folder whose checkpoint is damaged or of another recipe.
+    start: weights to begin with, of the same sizes. Under torchrun every process has its own rooms, and a batch is
+    `batch` clips per process.
     """
     fabric = make_fabric(device, precision, recipe.seed, has_unused_parameters(recipe))
     run = ReconstructionRun(fabric, recipe, folder, start)
@@ -47,24 +47,25 @@ def train_reconstruction(
 
 
 def has_unused_parameters(recipe: ReconstructionRecipe) -> bool:
-    """Whether some parameters get no gradient in some steps: a DPT head has convolutions that nothing passes through,
-    and a window of one frame never reads what was written into state and memory.
+    """True when some parameters get no gradient in some steps.
+
+    A DPT head has unused convolutions, and a window of one frame never reads the state and memory that it wrote.
     """
     return recipe.sizes.head == "dpt" or any(stage.window == 1 for stage in recipe.stages)
 
 
 class ReconstructionRun(Run[Cut3r]):
-    """A run that learns points and poses of clips; its file is one that `reconstruction.nano.weights` takes."""
+    """Trains points and poses of clips; `reconstruction.nano.weights` takes its file."""
 
     def __init__(self, fabric: Any, recipe: ReconstructionRecipe, folder: Path, start: Path | None = None) -> None:
-        net = _begin(recipe, start)
+        net = _make_net(recipe, start)
         optimizers = OPTIMIZERS[recipe.optimizer](net, recipe.rate, recipe.decay)
         super().__init__(fabric, recipe, folder, net, optimizers, UnrolledNet(net))
 
     def advance(self, batch: Batch) -> None:
         with choose_attention(self.fabric.device):
-            said = self.net(batch.views)
-        parts = compute_losses(said, Truth.from_depth(batch.depth, batch.intrinsics, batch.poses))
+            outputs = self.net(batch.views)
+        parts = compute_losses(outputs, Truth.from_depth(batch.depth, batch.intrinsics, batch.poses))
         self.optimize(parts["total"], parts, batch.views.shape[:2])
 
     def write(self, path: Path) -> None:
@@ -72,8 +73,8 @@ class ReconstructionRun(Run[Cut3r]):
         write_checkpoint(path, Checkpoint(Path(), self.average.sizes, tensors, "moonseg3r train"))
 
 
-def _begin(recipe: ReconstructionRecipe, start: Path | None) -> Cut3r:
-    """The net before its first step."""
+def _make_net(recipe: ReconstructionRecipe, start: Path | None) -> Cut3r:
+    """Make the net before its first step."""
     net = load_cut3r(start) if start else Cut3r(recipe.sizes)
     if net.sizes != recipe.sizes:
         raise InputError(f"{start} must have the recipe's sizes {recipe.sizes}, got {net.sizes}; change either.")
