@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                              description="Show their licence, then download weights, or take files that are here. They are stored "
                                          "when all of them are whole and as published. Nothing in them is run.")  # fmt: skip
     test = actions.add_parser("check", help="compare installed weights with their hashes",
-                              description="Count the sha256 of installed weights; exit status 2 where one is not as recorded.")  # fmt: skip
+                              description="Compute the sha256 of installed weights; exit status 2 where one is not as recorded.")  # fmt: skip
     where = actions.add_parser(
         "path", help="where weights are", description="Print the file or folder of a name, or the store's folder."
     )

@@ -1,4 +1,4 @@
-"""The labelled map as a binary PLY file: x y z, red green blue, instance_id, confidence."""
+"""Reads and writes a labelled map as a binary PLY file: x y z, red green blue, instance_id, confidence."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_ply(path: str | Path, map: InstanceMap) -> None:
 
 
 def read_ply(path: str | Path) -> InstanceMap:
-    """The map in a PLY file as `write_ply` makes it (extra scalar properties are passed over), without its instances.
+    """Read the map in a PLY file of `write_ply`, without its instances; other scalar properties are ignored.
 
     Raises OutputError for a file that is missing, of another layout, or cut short.
     """
@@ -54,7 +54,7 @@ def read_ply(path: str | Path) -> InstanceMap:
         raise OutputError(
             f"cannot read {path}: {error.strerror}; give the map.ply that `moonseg3r run` wrote."
         ) from error
-    vertices = _parse(data, str(path))
+    vertices = _parse_vertices(data, str(path))
     points = np.stack([vertices[name] for name in "xyz"], axis=-1).astype(np.float32)
     colors = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=-1).astype(np.uint8)
     ids, confidence = vertices["instance_id"].astype(np.int32), vertices["confidence"].astype(np.float32)
@@ -63,39 +63,39 @@ def read_ply(path: str | Path) -> InstanceMap:
     )
 
 
-def _parse(data: bytes, path: str) -> np.ndarray:
-    """The vertices of a file's bytes as a structured array."""
+def _parse_vertices(data: bytes, path: str) -> np.ndarray:
+    """Parse a file's bytes to a structured array of vertices."""
     header, end, _ = data[:_HEADER_LIMIT].partition(b"end_header\n")
     lines = [line.split() for line in header.decode("ascii", errors="replace").splitlines()]
     if not end or lines[:1] != [["ply"]]:
-        raise _malformed(path, "no PLY header")
+        raise _make_error(path, "no PLY header")
     if ["format", "binary_little_endian", "1.0"] not in lines:
-        raise _malformed(path, "another PLY format")
-    count, dtype = _vertex_layout(lines, path)
+        raise _make_error(path, "another PLY format")
+    count, dtype = _parse_layout(lines, path)
     missing = [name for name in VERTEX.names or () if name not in (dtype.names or ())]
     if missing:
-        raise _malformed(path, f"no property {', '.join(missing)}")
+        raise _make_error(path, f"no property {', '.join(missing)}")
     start = len(header) + len(end)
     if len(data) - start < count * dtype.itemsize:
-        raise _malformed(path, f"{len(data) - start} of the {count * dtype.itemsize} bytes that {count} points take")
+        raise _make_error(path, f"{len(data) - start} of the {count * dtype.itemsize} bytes that {count} points take")
     return np.frombuffer(data, dtype, count, start)
 
 
-def _vertex_layout(lines: list[list[str]], path: str) -> tuple[int, np.dtype]:
-    """How many vertices follow the header, and the layout of one. The vertices must be the first element."""
+def _parse_layout(lines: list[list[str]], path: str) -> tuple[int, np.dtype]:
+    """Parse the number of vertices and the layout of one; they must be the first element."""
     elements = [k for k, line in enumerate(lines) if line[:1] == ["element"]]
     first = lines[elements[0]] if elements else []
     if len(first) != 3 or first[1] != "vertex" or not (first[2].isdigit() and len(first[2]) < 19):
-        raise _malformed(path, "no `element vertex` first")
+        raise _make_error(path, "no `element vertex` first")
     end = elements[1] if len(elements) > 1 else len(lines)
     properties = [line for line in lines[elements[0] : end] if line[:1] == ["property"]]
     if not all(len(line) == 3 and line[1] in _TYPES for line in properties):
-        raise _malformed(path, "a property that is no plain number")
+        raise _make_error(path, "a property that is no plain number")
     if len({line[2] for line in properties}) != len(properties):
-        raise _malformed(path, "a property twice")
+        raise _make_error(path, "a property twice")
     return int(first[2]), np.dtype([(line[2], _TYPES[line[1]]) for line in properties])
 
 
-def _malformed(path: str, found: str) -> OutputError:
+def _make_error(path: str, found: str) -> OutputError:
     wanted = "a binary little endian PLY of vertices with " + " ".join(VERTEX.names or ())
     return OutputError(f"{path} must be {wanted}, got {found}; write it again with `moonseg3r run`.")

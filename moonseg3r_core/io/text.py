@@ -1,4 +1,4 @@
-"""JSON and YAML that anyone may have written: the plain values in it, or a ValueError of one line that says why not."""
+"""Reads JSON and YAML to plain values, or raises a ValueError of one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 
 def read_json(text: str | bytes) -> Any:
-    """The value that JSON holds. Raises ValueError for text that is none, or nested deeper than Python follows."""
+    """Read the value in JSON. Raises ValueError for other text, or for deeper nesting than Python follows."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -17,13 +17,13 @@ def read_json(text: str | bytes) -> Any:
 
 
 def read_yaml(text: str) -> Any:
-    """The value that YAML holds; no part of it may stand for another, a few lines of which can mean more than a memory.
+    """Read the value in YAML without aliases, of which a few lines can expand to more than the memory holds.
 
-    Raises ValueError for text that is none, or of which a value is not what it is tagged or looks like (2024-13-45).
+    Raises ValueError for other text, or a value that is not what it looks like (2024-13-45).
     """
     try:
         return yaml.load(text, _Loader)
-    except Exception as error:  # what damaged text makes of the reader's many constructors can be any
+    except Exception as error:  # damaged text makes the reader's constructors raise anything
         raise ValueError(" ".join(str(error).split())) from error
 
 

@@ -1,4 +1,4 @@
-"""Trajectories in the TUM text format: `stamp tx ty tz qx qy qz qw` per line, metres, world_from_camera."""
+"""Reads and writes trajectories in the TUM text format: `stamp tx ty tz qx qy qz qw` per line, metres, world_from_camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.geometry import quaternion_from_rotation, rotation_from_quaternion
 
-_LARGEST = 1e12  # of a number in a line, whose squares must be numbers too
+_MAX_NUMBER = 1e12  # its square must be a number too
 
 
 def write_tum(path: str | Path, stamps: Sequence[float] | Tensor, poses: Sequence[Tensor] | Tensor) -> None:
@@ -30,7 +30,7 @@ def write_tum(path: str | Path, stamps: Sequence[float] | Tensor, poses: Sequenc
 
 
 def read_tum(path: str | Path) -> tuple[Tensor, Tensor]:
-    """Stamps (N,) float64 seconds and poses (N, 4, 4) float64 of a file; comments and empty lines are passed over.
+    """Read stamps (N,) float64 seconds and poses (N, 4, 4) float64; comments and empty lines are ignored.
 
     Raises OutputError for a file that is missing or holds a line that is not eight finite numbers.
     """
@@ -40,7 +40,7 @@ def read_tum(path: str | Path) -> tuple[Tensor, Tensor]:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise OutputError(f"cannot read {path}: {reason}; give a trajectory in the TUM format.") from error
     rows = [
-        _numbers(line, f"{path}, line {number}")
+        _parse_line(line, f"{path}, line {number}")
         for number, line in enumerate(text.splitlines(), start=1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -51,13 +51,13 @@ def read_tum(path: str | Path) -> tuple[Tensor, Tensor]:
     return table[:, 0], poses
 
 
-def _numbers(line: str, where: str) -> list[float]:
-    """The eight numbers of one line, with a quaternion that has a direction."""
+def _parse_line(line: str, where: str) -> list[float]:
+    """Parse the eight numbers of one line; the quaternion must not be zero."""
     try:
         row = [float(word) for word in line.replace(",", " ").split()]
     except ValueError:
         row = []
-    if len(row) != 8 or not (np.abs(row) < _LARGEST).all() or np.linalg.norm(row[4:]) < 1e-6:
+    if len(row) != 8 or not (np.abs(row) < _MAX_NUMBER).all() or np.linalg.norm(row[4:]) < 1e-6:
         raise OutputError(
             f"{where}: expected `stamp tx ty tz qx qy qz qw`, got '{line.strip()[:80]}'; repair the line."
         )

@@ -1,4 +1,4 @@
-"""What the catalog says of weights: where they are published, how large they are, and under which licence."""
+"""Describes weights in the catalog: where they are published, how large they are, and under which licence."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class WebFile:
 
 @dataclass(frozen=True)
 class HubFiles:
-    """Files of one repository (`kind`: model or dataset) on the Hugging Face hub, which knows the large ones' sha256."""
+    """Files of one repository (`kind`: model or dataset) on the Hugging Face hub, which tells the sha256 of large ones."""
 
     repository: str
     paths: tuple[str, ...] = ("config.json", "model.safetensors")
@@ -71,11 +71,11 @@ Source = DriveFile | WebFile | HubFiles
 
 @dataclass(frozen=True)
 class Entry:
-    """One net's weights: what is published, and for which setting it is.
+    """One net's weights: what is published, and the setting that uses it.
 
-    `size` is about what is kept, in bytes (0: not known); of a `gated` source the publisher gives to those who accepted
-    the licence. `convert` (`module:function` of source, target, name) makes the one file that is kept; without it the
-    files are kept as they are.
+    `size` is that of the installed files in bytes, 0 where it is unknown. A `gated` source needs the publisher's consent.
+    `convert` (`module:function` of source, target, name) makes the one installed file; without it the published files
+    are installed.
     """
 
     name: str
@@ -90,5 +90,5 @@ class Entry:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The names of what is kept."""
+        """Names of the installed files."""
         return (f"{self.name}.safetensors",) if self.convert else self.source.names

@@ -121,26 +121,26 @@ class TestImages:
             assert f"1{suffix}" in caplog.text
 
     def test_a_jpeg_thumbnail_does_not_hide_the_cut(self):
-        from moonseg3r_core.io.images import is_cut
+        from moonseg3r_core.io.images import is_truncated
 
         segment = b"\xff\xe1\x00\x08\xff\xd8\xff\xd9\x00\x00"  # an APP1 that holds a whole thumbnail
         head = b"\xff\xd8" + segment + b"\xff\xda\x00\x04\x00\x00"
-        assert is_cut(head + b"scan data")
-        assert not is_cut(head + b"scan data\xff\xd9 and a trailer")
+        assert is_truncated(head + b"scan data")
+        assert not is_truncated(head + b"scan data\xff\xd9 and a trailer")
 
     @pytest.mark.parametrize("claim", ["pixels", "bytes"])
     def test_an_image_that_claims_more_than_it_holds_is_refused_before_room_is_made(self, claim):
-        from moonseg3r_core.io.images import is_cut
+        from moonseg3r_core.io.images import is_truncated
 
         _, coded = cv2.imencode(".jpg" if claim == "pixels" else ".png", np.zeros((6, 7, 3), np.uint8))
         image = coded.tobytes()
-        assert not is_cut(image)
+        assert not is_truncated(image)
         if claim == "pixels":
             at = image.index(b"\xff\xc0") + 5
-            assert is_cut(image[:at] + b"\x7d\x00\x7d\x00" + image[at + 4 :])
+            assert is_truncated(image[:at] + b"\x7d\x00\x7d\x00" + image[at + 4 :])
             return
         at = image.index(b"IDAT") - 4
-        assert is_cut(image[:at] + b"\xff\xff\x00\x00" + image[at + 4 :])
+        assert is_truncated(image[:at] + b"\xff\xff\x00\x00" + image[at + 4 :])
 
     @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
     def test_more_pixels_than_a_camera_has_are_refused_before_they_are_decoded(self, suffix, monkeypatch):

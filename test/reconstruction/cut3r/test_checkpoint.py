@@ -421,13 +421,13 @@ def anonymous():
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc")
 def test_an_optimizer_is_not_read(tmp_path):
-    path = official(tmp_path / "a.pth", optimizer={"state": torch.zeros(60_000_000)})
+    path = official(tmp_path / "a.pth", optimizer={"state": torch.zeros(20_000_000)})
     load_cut3r(path)
     before = anonymous()
     net = load_cut3r(path)
     assert anonymous() - before < 30
     assert same(net, weights())
-    assert path.stat().st_size > 240_000_000
+    assert path.stat().st_size > 80_000_000
 
 
 def test_writing_into_a_net_leaves_its_file_alone(pth, tmp_path):
