@@ -42,7 +42,7 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first asked for, so that `import moonseg3r_core` costs nothing."""
+    """Import a public name at its first use, so that `import moonseg3r_core` is cheap."""
     if name not in _HOME:
         raise AttributeError(f"module 'moonseg3r_core' has no attribute '{name}'")
     return getattr(import_module(f"moonseg3r_core.{_HOME[name]}"), name)

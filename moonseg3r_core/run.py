@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 import moonseg3r_core
 from moonseg3r_core.config import Config, to_dict
 from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
 from moonseg3r_core.report import (
-    FrameCounts,
-    Gallery,
     OutputFolder,
     Picture,
     ReportData,
+    RunLog,
     Summary,
     make_verdict,
     render_page,
@@ -36,8 +32,6 @@ from moonseg3r_core.resolve import RecordingFacts, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
-logger = logging.getLogger("moonseg3r")
-MAX_PICTURES, PICTURE_WIDTH = 48, 640  # of the report
 T = TypeVar("T")
 
 
@@ -103,58 +97,6 @@ def run(
         with defer_interrupts():
             summary = _write_results(source, segmenter, config, weights or {}, out, log)
     return summary
-
-
-@dataclass
-class RunLog:
-    """The record of a run's frames."""
-
-    started: float = field(default_factory=perf_counter)
-    indices: list[int] = field(default_factory=list)
-    stamps: list[float] = field(default_factory=list)
-    poses: list[Tensor] = field(default_factory=list)
-    stage_ms: list[Mapping[str, float]] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
-    gallery: Gallery = field(default_factory=lambda: Gallery(MAX_PICTURES, PICTURE_WIDTH))
-    held: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    without_depth: int = 0
-    without_masks: int = 0
-    device: str = ""
-    grid_width: int | None = None
-    interrupted: bool = False
-    error: str = ""
-
-    def add(self, frame: Frame, result: FrameResult) -> None:
-        """Record a frame that was processed."""
-        self.indices.append(result.index)
-        self.stamps.append(result.stamp)
-        self.poses.append(result.geometry.world_from_camera.cpu())
-        self.stage_ms.append(dict(result.stage_ms))
-        self.seen.update(result.assignment.instance_ids.tolist())
-        self.gallery.offer(result.index, frame.image.cpu().numpy())
-        if result.geometry.held:
-            self.held[result.geometry.held.reason] += 1
-        has_depth = bool(result.geometry.valid.any())
-        self.without_depth += not has_depth
-        self.without_masks += has_depth and not bool(result.instance_ids.any())
-        self.device = str(result.geometry.device)
-        self.grid_width = result.geometry.grid.width
-
-    def skip(self, frame: Frame, why: FrameRejected) -> None:
-        """Count one frame that could not be used; the log has one line per reason."""
-        if why.reason not in self.skipped:
-            logger.warning("frame %d skipped: %s (said once, counted from here on)", frame.index, why)
-        self.skipped[why.reason] += 1
-
-    def count_instances(self, final_ids: Mapping[int, int]) -> int:
-        """Count the instances so far, with those seen once."""
-        return len(self.seen.difference(final_ids))
-
-    def compute_stage_medians(self) -> dict[str, float]:
-        """Compute each stage's median milliseconds over the frames in which it ran, in the order of the stages."""
-        stages = dict.fromkeys(stage for frame in self.stage_ms for stage in frame)
-        return {name: float(np.median([frame[name] for frame in self.stage_ms if name in frame])) for name in stages}
 
 
 def read_ahead(frames: Iterable[T]) -> Iterator[T]:
@@ -229,8 +171,7 @@ def _make_summary(
     published: Sequence[Instance],
     seconds: float,
 ) -> Summary:
-    skipped = dict(log.skipped + source.rejected)
-    counts = FrameCounts(len(log.indices), log.without_depth, log.without_masks, dict(log.held), skipped)
+    counts = log.count_frames(source.rejected)
     withheld = len(map.instances) - len(published)
     resolved = resolve(config, RecordingFacts(source.masks_folder, log.grid_width))
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()

@@ -3,6 +3,7 @@
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Gallery, Picture, shrink_ids
 from moonseg3r_core.report.page import ReportData, render_page
+from moonseg3r_core.report.run_log import RunLog
 from moonseg3r_core.report.summary import FrameCounts, Summary, make_verdict
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "OutputFolder",
     "Picture",
     "ReportData",
+    "RunLog",
     "Summary",
     "make_verdict",
     "render_page",

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.types import Frame
@@ -15,35 +15,10 @@ from moonseg3r_core.types import Frame
 logger = logging.getLogger("moonseg3r")
 
 
-class Source(Protocol):
-    """A recording as frames. Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
-
-    `length` is the number of selected frames, rejected ones included; None where the recording does not give it.
-    `masks_folder` is the recording's own `masks/`.
-    `lacks` lists which of "depth", "intrinsics" and "poses" no frame has, as far as it is known before reading.
-    """
-
-    name: str
-    kind: str
-    rejected: Counter[str]
-
-    @property
-    def length(self) -> int | None: ...
-
-    @property
-    def lacks(self) -> tuple[str, ...]: ...
-
-    @property
-    def masks_folder(self) -> Path | None: ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-
 class Recording(ABC):
     """The base class of readers: selects frames, counts and reports rejected ones, raises when no frame is left.
 
+    Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
     A reader yields a Frame or, in its place, the FrameRejected with the reason.
     """
 

@@ -22,9 +22,9 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
-from moonseg3r_core.report import OutputFolder
+from moonseg3r_core.report import OutputFolder, RunLog
 from moonseg3r_core.report.palette import compute_colors
-from moonseg3r_core.run import RunLog, read_ahead, run
+from moonseg3r_core.run import read_ahead, run
 from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Instance, InstanceMap, PixelGrid
 
 FILES = ["frames", "instances.json", "map.ply", "report.html", "summary.json", "trajectory.tum"]
