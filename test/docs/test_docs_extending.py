@@ -42,11 +42,11 @@ def shown(tmp_path_factory):
     return folder, said
 
 
-def test_every_block_runs_and_its_tenant_maps_the_room(shown):
+def test_every_block_runs_and_maps_the_scene(shown):
     _, said = shown
-    tenants = ["default", "greatest overlap", "nearness", "colors", "mean color", "a wall"]
-    assert list(said) == tenants
-    assert all(0 <= said[name] <= 1 for name in tenants)
+    names = ["default", "greatest overlap", "nearness", "colors", "mean color", "a wall"]
+    assert list(said) == names
+    assert all(0 <= said[name] <= 1 for name in names)
     assert min(said[name] for name in ("default", "greatest overlap", "nearness", "mean color")) > 0
 
 
@@ -65,6 +65,13 @@ def package(shown):
 
 def in_copy(folder, *arguments):
     return subprocess.run([sys.executable, "-m", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_kind_of_masks_is_one_module_and_three_lines():
+    (diff,) = (diff for diff in blocks("diff") if "masks/config.py" in diff)
+    changed = [line for line in diff.splitlines() if line[0] in "+-" and not line.startswith("---")]
+    assert [line[0] for line in changed] == ["+"] * 3
+    assert len([block for block in blocks("python") if "# moonseg3r_core/masks/" in block]) == 1
 
 
 def test_the_kinds_of_its_own_run_from_the_command(package):
