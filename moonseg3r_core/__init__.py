@@ -18,7 +18,7 @@ _PUBLIC = {
     "cli": ("Parser",),
     "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
-    "benchmarks.table": ("Table", "machine"),
+    "benchmarks.table": ("Table", "describe_machine"),
     "fusion.frame_cloud": ("frame_cloud",),
     "geometry": ("quaternion_from_rotation",),
     "map_file": ("load_map", "save_map"),

@@ -6,9 +6,9 @@ import pytest
 import torch
 from walks import EXACT
 
-from moonseg3r_core.benchmarks.accuracy import accuracy_table
-from moonseg3r_core.benchmarks.cut3r import long_table
-from moonseg3r_core.benchmarks.speed import endurance_table
+from moonseg3r_core.benchmarks.accuracy import measure_accuracy
+from moonseg3r_core.benchmarks.cut3r import measure_long_run
+from moonseg3r_core.benchmarks.speed import measure_endurance
 from moonseg3r_core.config import load_config
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -17,7 +17,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data"
 
 
 def rows(masks):
-    table = accuracy_table([DATA / "kitchen", DATA / "rooms"], masks, load_config(overrides=EXACT), quiet=True)
+    table = measure_accuracy([DATA / "kitchen", DATA / "rooms"], masks, load_config(overrides=EXACT), quiet=True)
     return {str(row["fusion"]): row for row in table.rows}
 
 
@@ -40,11 +40,11 @@ def test_regions_beat_both_baselines():
 
 
 def test_memory_stays_flat_over_a_long_loop():
-    table = endurance_table(load_config(overrides=EXACT), frames=2000, quiet=True)
+    table = measure_endurance(load_config(overrides=EXACT), frames=2000, quiet=True)
     assert table.rows[-1]["memory ratio"] <= 1.15
 
 
 def test_cut3r_runs_on_without_growing():
-    table = long_table(3000, torch.device("cpu"), quiet=True)
+    table = measure_long_run(3000, torch.device("cpu"), quiet=True)
     assert table.rows[-1]["key frames"] == 3000
     assert table.rows[-1]["memory ratio"] <= 1.05

@@ -1,4 +1,4 @@
-"""The paper's Table 2 on recordings with ground truth: what each part of the method adds, trained anew for several seeds."""
+"""The ablation of the paper's Table 2 on recordings with ground truth, with queries trained for several seeds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from moonseg3r_core.training.queries.train import train_queries
 
 
 @dataclass(frozen=True)
-class Part:
-    """A row of the table: what it changes in the recipe that its queries are trained by, None where nothing is trained;
-    its settings; whether state tokens take part in the match.
+class Variant:
+    """A row of the table.
+
+    recipe: changes of the recipe of its training, None for no training; settings: of its segmenter; tokens: whether the
+    match has state tokens.
     """
 
     name: str
@@ -35,27 +37,25 @@ class Part:
     tokens: bool = False
 
 
-PARTS = (
-    Part("F2d + F3d", None, {"refinement.kind": "average", "memory.kind": "none"}),
-    Part("+ query refinement", {"dist": 0.0, "xseg": 0.0}, {"memory.kind": "none"}),
-    Part("+ SSD", {"xseg": 0.0}, {"memory.kind": "none"}),
-    Part("+ QIM", {}),
-    Part("+ SDT", {}, tokens=True),
+VARIANTS = (
+    Variant("F2d + F3d", None, {"refinement.kind": "average", "memory.kind": "none"}),
+    Variant("+ query refinement", {"dist": 0.0, "xseg": 0.0}, {"memory.kind": "none"}),
+    Variant("+ SSD", {"xseg": 0.0}, {"memory.kind": "none"}),
+    Variant("+ QIM", {}),
+    Variant("+ SDT", {}, tokens=True),
 )
 Train = Callable[[QueryRecipe, str], Path]
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Scores of one stack of models: by row and group of recordings, one for each seed (one alone for what is not
-    trained).
-    """
+    """The scores of one stack of models by row and group of recordings, one for each seed, or one without training."""
 
     stack: str
     scores: Mapping[tuple[str, str], Sequence[Scores]]
 
-    def table(self) -> Table:
-        """AP, AP50 and AP25 in percent, the mean of the seeds and, where there are several, their standard deviation."""
+    def make_table(self) -> Table:
+        """Make a table of AP, AP50 and AP25 in percent: the mean of the seeds and the standard deviation of several."""
         groups = list(dict.fromkeys(group for _, group in self.scores))
         rows: list[Row] = []
         for name in dict.fromkeys(row for row, _ in self.scores):
@@ -63,39 +63,42 @@ class Ablation:
             for group in groups:
                 seeds = self.scores[name, group]
                 for label in ("AP", "AP50", "AP25"):
-                    row[f"{group} {label}"] = _with_spread([getattr(score, label.lower()) for score in seeds])
+                    row[f"{group} {label}"] = _format_spread([getattr(score, label.lower()) for score in seeds])
             rows.append(row)
         return Table(f"ablation, {self.stack}: class-agnostic AP in percent, protocol project, equal scores", rows)
 
 
-def ablation(
+def measure_ablation(
     recordings: Sequence[str | Path], recipe: QueryRecipe, seeds: int, train: Train,
     settings: Mapping[str, Any] | None = None, quiet: bool = False,
 ) -> Ablation:  # fmt: skip
-    """Every row's scores with the given masks and the paper's fusion (changed by `settings`) on recordings and folders of
-    such. `train` gives the weights of a recipe, under a name that is the same for the same recipe and seed.
+    """Score every row on recordings, or folders of them, with given masks and the paper's fusion, changed by `settings`.
+
+    `train` returns the weights of a recipe, by a name that is unique for the recipe and seed.
     """
-    # Only the preset's fusion: its memory (cells, distances, limits) is the one that the queries were trained with.
+    # The preset's fusion alone: the memory (cells, distances, limits) is the recipe's, with which queries are trained.
     config = overlay(recipe.config, {**read_paper_preset("fusion."), **(settings or {})})
     stack = config.reconstruction.kind
-    parts = [part for part in PARTS if config.reconstruction.net or not part.tokens]
-    trained = {part.name: _train(part, recipe, seeds, train) for part in parts}
+    variants = [variant for variant in VARIANTS if config.reconstruction.net or not variant.tokens]
+    trained = {variant.name: _train(variant, recipe, seeds, train) for variant in variants}
     matches: dict[tuple[str, str], list[list[SceneMatches]]] = {}
     for group, folders in {Path(path).resolve().name: find_recordings(Path(path)) for path in recordings}.items():
         for folder in tqdm(folders, desc=f"{stack}, {group}", unit="recording", disable=quiet):
-            replay = Replay.of(open_recording(folder, "given", Path(), config), config)
-            for part in parts:
+            replay = Replay.from_recording(open_recording(folder, "given", Path(), config), config)
+            for variant in variants:
                 scored = [
-                    replay.recording.score(replay.id_maps(_configured(config, part, weights), part.tokens))
-                    for weights in trained[part.name]
+                    replay.recording.score(
+                        replay.predict_id_maps(_apply_variant(config, variant, weights), variant.tokens)
+                    )
+                    for weights in trained[variant.name]
                 ]
-                matches.setdefault((part.name, group), []).append(scored)
+                matches.setdefault((variant.name, group), []).append(scored)
     means = {key: [average_scenes(seed) for seed in zip(*scenes, strict=True)] for key, scenes in matches.items()}
     return Ablation(stack, means)
 
 
-def trained_in(folder: Path) -> Train:
-    """Trains on procedural rooms, each run in a folder of its own; what was trained there before is taken as it is."""
+def make_trainer(folder: Path) -> Train:
+    """Make a function that trains on procedural rooms in a folder a run and reuses finished runs."""
 
     def train(recipe: QueryRecipe, name: str) -> Path:
         return train_queries(recipe, [ROOMS], folder / name, cache=folder / "clips")
@@ -103,8 +106,8 @@ def trained_in(folder: Path) -> Train:
     return train
 
 
-def ablation_plot(ablations: Sequence[Ablation]) -> bytes:
-    """PNG: a panel for each stack and group, AP of its rows with the spread of the seeds."""
+def plot_ablation(ablations: Sequence[Ablation]) -> bytes:
+    """Plot AP of the rows with the spread of the seeds as PNG, a panel for each stack and group."""
     panels = [(each, group) for each in ablations for group in dict.fromkeys(group for _, group in each.scores)]
     figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
     for axis, (each, group) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -122,20 +125,20 @@ def ablation_plot(ablations: Sequence[Ablation]) -> bytes:
     return buffer.getvalue()
 
 
-def _train(part: Part, recipe: QueryRecipe, seeds: int, train: Train) -> list[Path | None]:
-    """The weights of a row, one for each seed; one None for what is not trained."""
-    if part.recipe is None:
+def _train(variant: Variant, recipe: QueryRecipe, seeds: int, train: Train) -> list[Path | None]:
+    """Train the weights of a row, one for each seed; one None without training."""
+    if variant.recipe is None:
         return [None]
-    stack, changed = recipe.config.reconstruction.kind, replace(recipe, **part.recipe)
+    stack, changed = recipe.config.reconstruction.kind, replace(recipe, **variant.recipe)
     losses = "_".join(f"{name}{getattr(changed, name):g}" for name in ("seg", "dist", "xseg"))
     return [train(replace(changed, seed=seed), f"{stack}_{losses}_{seed}") for seed in range(seeds)]
 
 
-def _configured(config: Config, part: Part, weights: Path | None) -> Config:
+def _apply_variant(config: Config, variant: Variant, weights: Path | None) -> Config:
     own = {"refinement.kind": "learned", "refinement.learned.weights": str(weights)} if weights else {}
-    return overlay(config, {**own, **part.settings})
+    return overlay(config, {**own, **variant.settings})
 
 
-def _with_spread(values: Sequence[float]) -> str:
-    shown = f"{100 * np.mean(values):.1f}"
-    return shown if len(values) == 1 else f"{shown} ± {100 * np.std(values, ddof=1):.1f}"
+def _format_spread(values: Sequence[float]) -> str:
+    mean = f"{100 * np.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * np.std(values, ddof=1):.1f}"

@@ -1,4 +1,4 @@
-"""Accuracy of fusion on recordings with ground truth: the same masks, fused in different ways, in one table."""
+"""Measure the accuracy of fusions of the same masks on recordings with ground truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
+from moonseg3r_core.benchmarks.baselines import assign_new_ids, assign_overlapping_ids, assign_true_ids
 from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, make_stage
@@ -51,15 +51,15 @@ def list_fusions() -> dict[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Recording:
-    """A ScanNet export with its truth, and the folder of the masks that are to be fused."""
+    """A ScanNet export with its ground truth and a folder of masks."""
 
     path: Path
     masks: Path
     truth: GroundTruth
     data: PosedDepth
 
-    def views(self) -> Iterator[View]:
-        """Its frames with the masks as labels, those without usable depth or pose left out."""
+    def read_views(self) -> Iterator[View]:
+        """Read the frames with usable depth and pose, with the masks as labels."""
         for index in self.data.indices:
             labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
             blank = np.zeros(self.data.size, np.int32)
@@ -67,23 +67,23 @@ class Recording:
             if view is not None:
                 yield view
 
-    def indices(self) -> list[int]:
-        """The numbers of the frames that `views` gives."""
+    def list_frames(self) -> list[int]:
+        """List the numbers of the frames that `read_views` yields."""
         return [i for i in self.data.indices if self.data.read_view(i, np.zeros(self.data.size, np.int32)) is not None]
 
     def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
-        """Protocol project with equal scores, structure included, of one id map per view."""
+        """Match one id map per view with the truth: protocol project, equal scores, structure included."""
         votes = ProjectProtocol(self.truth.points, DISTANCE)
-        for ids, view in zip(id_maps, self.views(), strict=True):
+        for ids, view in zip(id_maps, self.read_views(), strict=True):
             votes.add(ids, *view[1:])
         return match_scene(self.truth.instance_ids, votes.compute_labels())
 
 
-def accuracy_table(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> Table:
-    """AP, AP50 and AP25 of every fusion, and of the configuration's where it is none of these: one column group per path,
-    a recording or a folder of recordings (their mean).
+def measure_accuracy(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> Table:
+    """Measure AP, AP50 and AP25 of every fusion, and of the configuration's own where it sets another.
 
-    `masks`: given, the recordings' own, or regions, found in their frames. Raises InputError without ground truth.
+    Each path, a recording or a folder of recordings (their mean), has a group of columns. `masks`: given or regions.
+    Raises InputError without ground truth.
     """
     groups = {Path(path).resolve().name: find_recordings(Path(path)) for path in paths}
     own = () if config.fusion == FusionConfig() else (AS_SET,)
@@ -103,40 +103,44 @@ BASELINES = ("one instance per mask", "greedy overlap, 3 cm")
 
 
 def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray]:
-    """The id maps that a fusion of that name makes of a recording's masks, one per view."""
+    """Fuse a recording's masks by the fusion of that name; return one id map per view."""
     if name == "one instance per mask":
-        return one_instance_per_mask(recording.views())
+        return assign_new_ids(recording.read_views())
     if name == "greedy overlap, 3 cm":
-        return greedy_overlap(recording.views())
+        return assign_overlapping_ids(recording.read_views())
     if name == "true ids (ceiling)":
-        return true_ids(recording.views(), recording.truth.points, recording.truth.instance_ids)
+        return assign_true_ids(recording.read_views(), recording.truth.points, recording.truth.instance_ids)
     return segment(recording, overlay(config, list_fusions().get(name, {})))
 
 
 def segment(recording: Recording, config: Config) -> list[np.ndarray]:
-    """The final id maps of the whole house on a recording's masks, one per view; 0 in a frame that it rejects."""
-    config = overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
-    segmenter = build_segmenter(config)
+    """Segment a recording with its masks; return the final id maps, one per view, 0 in a rejected frame."""
+    segmenter = build_segmenter(set_masks(config, recording))
     id_maps: dict[int, np.ndarray] = {}
     for frame in open_source(str(recording.path)):
         with suppress(FrameRejected):
             id_maps[frame.index] = segmenter.step(frame).instance_ids.cpu().numpy()
-    return finally_named(id_maps, segmenter.final_ids, recording)
+    return apply_final_ids(id_maps, segmenter.final_ids, recording)
 
 
-def finally_named(
+def set_masks(config: Config, recording: Recording) -> Config:
+    """Set the masks of a configuration to those of a recording."""
+    return overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
+
+
+def apply_final_ids(
     id_maps: Mapping[int, np.ndarray], final_ids: Mapping[int, int], recording: Recording
 ) -> list[np.ndarray]:
-    """Id maps by frame under the ids that instances go by in the end, one per view; 0 in a frame that was rejected."""
+    """Replace the ids of id maps by the final ids; return one map per view, 0 in a rejected frame."""
     final = np.arange(1 + max((int(ids.max()) for ids in id_maps.values()), default=0))
     for old, new in final_ids.items():
         final[old] = new
     blank = np.zeros(recording.data.size, np.int32)
-    return [final[id_maps.get(index, blank)] for index in recording.indices()]
+    return [final[id_maps.get(index, blank)] for index in recording.list_frames()]
 
 
 def find_recordings(path: Path) -> list[Path]:
-    """The recording at a path, or those in the folder there. Raises InputError when there is none with ground truth."""
+    """Find the recording at a path, or those in its folders. Raises InputError when none has ground truth."""
     if (path / "color").is_dir():
         return [find_ground_truth(path).parent]
     found = sorted(file.parent for file in path.glob("*/gt.npz"))
@@ -146,7 +150,7 @@ def find_recordings(path: Path) -> list[Path]:
 
 
 def open_recording(path: Path, masks: str, scratch: Path, config: Config) -> Recording:
-    """A recording with its own masks, or with `regions` that are found in its frames now and kept in `scratch`."""
+    """Open a recording with its given masks, or with `regions`, which are computed into `scratch`."""
     own = path / "masks"
     if masks == "given" and not own.is_dir():
         raise InputError(f"{path} brings no masks/; make them, or use --masks regions.")
@@ -156,7 +160,7 @@ def open_recording(path: Path, masks: str, scratch: Path, config: Config) -> Rec
 
 
 def write_regions(path: Path, folder: Path, config: Config) -> None:
-    """The weight-free masks of every frame as folder/N.png."""
+    """Compute the masks of kind `regions` of every frame and write folder/N.png."""
     folder.mkdir(parents=True)
     config = overlay(config, {"masks.kind": "regions"})
     reconstruction, masks = make_stage("reconstruction", config), make_stage("masks", config)
@@ -168,7 +172,7 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
 
 
 def render_rooms(folder: str | Path, seeds: Sequence[int] = (1001, 1002), frames: int = 60) -> Path:
-    """Rendered rooms with noisy masks and depth as ScanNet exports in folder/synthetic."""
+    """Render rooms with noisy masks and depth as ScanNet exports in folder/synthetic."""
     for seed in seeds:
         write_scannet(
             Path(folder) / "synthetic" / f"room_{seed}", SyntheticSequence(seed, frames), depth_noise=DepthNoise()

@@ -1,4 +1,4 @@
-"""Speed and memory of CUT3R with random weights, which cost what trained ones do, and a long run with a small net."""
+"""Measure speed and memory of CUT3R with random weights, and a long run with a small net."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from moonseg3r_core.benchmarks.speed import resident_kib
+from moonseg3r_core.benchmarks.speed import read_resident_kib
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
@@ -31,15 +31,15 @@ CASES = {
 }
 
 
-def speed_table(model: str, rounds: int, device: torch.device) -> Table:
-    """Seconds per frame of the net alone at its own resolution, the cases in turn within each of the rounds."""
+def measure_speed(model: str, rounds: int, device: torch.device) -> Table:
+    """Measure seconds per frame of the net at its own resolution; each round runs all cases in turn."""
     net = open_net(model, "", False, "cut3r", 0, device)
     side = net.sizes.image_size
     image = 2 * torch.rand(1, 3, side if side == 224 else side * 3 // 4, side, device=device) - 1
     cases = {name: partial(pass_through, net, image, *case) for name, case in CASES.items()}
     for case in cases.values():
         case()
-    laps = [{name: clocked(case, device) for name, case in cases.items()} for _ in range(rounds)]
+    laps = [{name: measure_seconds(case, device) for name, case in cases.items()} for _ in range(rounds)]
     rows: list[Row] = []
     for name in cases:
         wall, cpu = np.median([lap[name] for lap in laps], axis=0).tolist()
@@ -51,14 +51,14 @@ def speed_table(model: str, rounds: int, device: torch.device) -> Table:
 
 
 def pass_through(net: Cut3r, image: Tensor, ask: OutputRequest, precision: torch.dtype) -> None:
-    """One frame."""
+    """Pass one frame through the net."""
     half = torch.autocast(image.device.type, precision, enabled=precision != torch.float32)
     with torch.inference_mode(), half:
         net(image, net.start(), ask)
 
 
-def clocked(case: Callable[[], None], device: torch.device) -> tuple[float, float]:
-    """Seconds of wall clock and of CPU."""
+def measure_seconds(case: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """Measure seconds of wall clock and of CPU."""
     start, begun = perf_counter(), process_time()
     case()
     if device.type == "cuda":
@@ -66,16 +66,14 @@ def clocked(case: Callable[[], None], device: torch.device) -> tuple[float, floa
     return perf_counter() - start, process_time() - begun
 
 
-def long_table(frames: int, device: torch.device, loop: int = 100, quiet: bool = False) -> Table:
-    """Time and resident memory along a loop walked again and again, by the room with the tiny net; every frame a key
-    frame, a new chunk after every 100.
-    """
+def measure_long_run(frames: int, device: torch.device, loop: int = 100, quiet: bool = False) -> Table:
+    """Measure time and memory of the tiny net along a repeated loop: all frames are key frames, a submap has 100."""
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
     views = [
         replace(view, depth=None, intrinsics=None, world_from_camera=None).to(device) for view in islice(sequence, loop)
     ]
     net = open_net("cut3r-tiny", "", False, "cut3r", 0, device)
-    room = Cut3rReconstruction(
+    reconstruction = Cut3rReconstruction(
         net,
         points="world",
         pose="model",
@@ -91,12 +89,12 @@ def long_table(frames: int, device: torch.device, loop: int = 100, quiet: bool =
     tenth, laps = max(frames // 10, 1), []
     for t in tqdm(range(frames), unit="frame", disable=quiet):
         start = perf_counter()
-        room(replace(views[t % loop], index=t, stamp=t / 10))
+        reconstruction(replace(views[t % loop], index=t, stamp=t / 10))
         laps.append(perf_counter() - start)
         if (t + 1) % tenth == 0:
             rows.append({
-                "frames": t + 1, "median ms": 1e3 * float(np.median(laps)), "resident MiB": resident_kib() / 1024,
-                "key frames": room.key_frames,
+                "frames": t + 1, "median ms": 1e3 * float(np.median(laps)), "resident MiB": read_resident_kib() / 1024,
+                "key frames": reconstruction.key_frames,
             })  # fmt: skip
             laps = []
     for row in rows:

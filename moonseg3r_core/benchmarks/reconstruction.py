@@ -1,4 +1,4 @@
-"""Scores of a reconstruction on recordings with depth and poses: a table and a file of rows."""
+"""Score a reconstruction on recordings with depth and poses; make a table and a JSON file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from moonseg3r_core.benchmarks.table import Row, Table, machine
+from moonseg3r_core.benchmarks.table import Row, Table, describe_machine
 from moonseg3r_core.build import hash_weights, make_stage
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError, SourceError
@@ -28,9 +28,10 @@ def compare_all(
     quiet: bool = False,
     shown: Collection[str] = ("intrinsics",),
 ) -> dict[str, Comparison]:
-    """The configured reconstruction beside the truth of every sequence, by the sequence's name: ScanNet exports, folders
-    of such, other recordings with depth, intrinsics and poses; `max_frames` frames of each at most. Of what the recordings
-    know it sees what it needs, and what is `shown`. Raises SourceError for a recording without truth.
+    """Run the configured reconstruction on every sequence and compare it with the truth, by the sequence's name.
+
+    specs: ScanNet exports, folders of them, or other recordings with depth, intrinsics and poses; `max_frames` of each
+    at most. The reconstruction gets its required inputs and those in `shown`. Raises SourceError without truth.
     """
     sources = [open_source(path, max_frames=max_frames) for spec in specs for path in find_sequences(spec)]
     for source in sources:
@@ -51,18 +52,18 @@ def compare_all(
 
 
 def find_sequences(spec: str) -> list[str]:
-    """The ScanNet exports in the folder that `spec` names; itself when it holds none."""
+    """Find the ScanNet exports in the folder `spec`; `spec` itself when it has none."""
     found = sorted(
         (color.parent for color in Path(spec).glob("*/color")), key=lambda folder: make_natural_key(folder.name)
     )
     return [str(folder) for folder in found] or [spec]
 
 
-def reconstruction_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Table:
-    """A row for each sequence, and the mean of several."""
-    rows = [_row(Path(name).name, one) for name, one in scores.items()]
+def make_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Table:
+    """Make a table with a row for each sequence, and the mean of several."""
+    rows = [_make_row(Path(name).name, one) for name, one in scores.items()]
     if len(rows) > 1:
-        rows.append(_row("mean", average_scores(list(scores.values()))))
+        rows.append(_make_row("mean", average_scores(list(scores.values()))))
     return Table(
         f"reconstruction.kind={config.reconstruction.kind}: depth after one scale per sequence, camera and cloud after "
         "similarity alignment; constant: best constant depth; still: a camera that never moves; accuracy and "
@@ -73,26 +74,26 @@ def reconstruction_table(scores: Mapping[str, ReconstructionScores], config: Con
 
 
 def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: Config) -> None:
-    """All scores as JSON, null where there is none. Raises OutputError when the file cannot be written."""
-    rows = {"sequences": [{"sequence": name, **_plain(one)} for name, one in scores.items()]}
-    mean = {"mean": _plain(average_scores(list(scores.values())))}
+    """Write all scores as JSON, null for none. Raises OutputError when the file cannot be written."""
+    rows = {"sequences": [{"sequence": name, **_convert_scores(one)} for name, one in scores.items()]}
+    mean = {"mean": _convert_scores(average_scores(list(scores.values())))}
     made = {
         "reconstruction": asdict(config.reconstruction),
         "weights": hash_weights(resolve(config)),
-        "machine": machine(),
+        "machine": describe_machine(),
     }
     write(file, json.dumps(made | rows | mean, indent=2).encode())
 
 
 def write(file: Path, data: bytes) -> None:
-    """Raises OutputError when the file cannot be written."""
+    """Write a file. Raises OutputError when it cannot be written."""
     try:
         file.write_bytes(data)
     except OSError as error:
         raise OutputError(f"cannot write {file}: {error.strerror}; choose a folder that can be written.") from error
 
 
-def _row(name: str, s: ReconstructionScores) -> Row:
+def _make_row(name: str, s: ReconstructionScores) -> Row:
     return {
         "sequence": name,
         "frames": f"{s.frames:g}",
@@ -115,7 +116,7 @@ def _row(name: str, s: ReconstructionScores) -> Row:
     }
 
 
-def _plain(scores: ReconstructionScores) -> dict[str, float | None]:
-    """As JSON knows numbers."""
+def _convert_scores(scores: ReconstructionScores) -> dict[str, float | None]:
+    """Convert scores to numbers of JSON, null for none."""
     values = asdict(scores) | {"ate_share": scores.ate_share, "rpe_share": scores.rpe_share}
     return {name: value if isfinite(value) else None for name, value in values.items()}

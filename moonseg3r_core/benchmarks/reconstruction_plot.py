@@ -1,4 +1,4 @@
-"""A picture of a reconstruction beside the truth: the path from above, depth over the frames, the clouds' distances."""
+"""Plot a reconstruction and the truth: the path from above, depth errors over the frames, the clouds' distances."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from moonseg3r_core.evaluation.reconstruction_scores import NEAR
 from moonseg3r_core.report.topdown import compute_page_axes
 
 _TRUE, _ESTIMATED, _FAINT = "#2b2f36", "#ee6677", "#8a919c"
-_REACH = 0.5  # metres shown of the distances
+_REACH = 0.5  # metres of the distances' axis
 _POINTS = 20000
 
 
-def comparison_plot(compared: Mapping[str, Comparison]) -> bytes:
-    """PNG: a row of three panels for each sequence, by name."""
+def plot_comparison(compared: Mapping[str, Comparison]) -> bytes:
+    """Plot a row of three panels for each sequence as PNG."""
     with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(13, 3.9 * len(compared)), layout="constrained")
         panels = figure.subplots(len(compared), 3, squeeze=False)
         for (above, depth, cloud), (name, comparison) in zip(panels, compared.items(), strict=True):
-            _from_above(above, comparison)
+            _plot_paths(above, comparison)
             above.set_title(Path(name).name, loc="left", fontweight="bold", pad=20)
-            _depth_over_frames(depth, comparison)
-            _distances(cloud, comparison)
+            _plot_depth_errors(depth, comparison)
+            _plot_distances(cloud, comparison)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
 
 
-def _from_above(axis: Axes, comparison: Comparison) -> None:
-    """Both paths over what was seen, in metres."""
+def _plot_paths(axis: Axes, comparison: Comparison) -> None:
+    """Plot both paths over the true cloud, in metres."""
     estimated, true = (poses.numpy() for poses in comparison.poses)
     if len(true):
         cloud = comparison.true_cloud
@@ -54,8 +54,8 @@ def _from_above(axis: Axes, comparison: Comparison) -> None:
     axis.set_adjustable("datalim")
 
 
-def _depth_over_frames(axis: Axes, comparison: Comparison) -> None:
-    """Abs-rel of every frame, after the sequence's one scale, and that of the best constant depth."""
+def _plot_depth_errors(axis: Axes, comparison: Comparison) -> None:
+    """Plot the abs-rel of every frame after scaling, and that of the best constant depth."""
     guess = fit_constant_depth(join_pairs(comparison.depths)[1])
     constant = [compute_abs_rel(np.full_like(true, guess), true) for _, true in comparison.depths]
     errors = [compute_abs_rel(predicted, true) for predicted, true in comparison.depths]
@@ -65,8 +65,8 @@ def _depth_over_frames(axis: Axes, comparison: Comparison) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
-def _distances(axis: Axes, comparison: Comparison) -> None:
-    """Share of the points whose distance to the other cloud is at most so large."""
+def _plot_distances(axis: Axes, comparison: Comparison) -> None:
+    """Plot the cumulative shares of the points' distances to the other cloud."""
     for distances, color, label in zip(
         comparison.distances, (_ESTIMATED, _TRUE), ("accuracy: estimated to true", "completeness: true to estimated"),
         strict=True,

@@ -1,4 +1,4 @@
-"""A recording's frozen models run once; then every refinement, memory and fusion sees the same of them."""
+"""Run a recording's frozen models once and reuse their outputs for every refinement, memory and fusion."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from moonseg3r_core.benchmarks.accuracy import Recording, finally_named
+from moonseg3r_core.benchmarks.accuracy import Recording, apply_final_ids, set_masks
 from moonseg3r_core.build import build_segmenter
-from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.runtime.state import Stateless
-from moonseg3r_core.segmenter import OnlineSegmenter
+from moonseg3r_core.segmenter import OnlineSegmenter, Stages
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.types import FeatureMap, Frame, FrameResult, Geometry, MaskProposals
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the frozen models said of one frame."""
+class CachedOutputs:
+    """The outputs of the frozen models for one frame."""
 
     frame: Frame
     geometry: Geometry
@@ -32,55 +32,54 @@ class Said:
 
 @dataclass(frozen=True)
 class Replay:
-    """The frames of a recording with its masks, as the models of a configuration see them; rejected ones are left out."""
+    """A recording with its masks and the outputs of a configuration's frozen models for its frames without rejected ones."""
 
     recording: Recording
-    said: tuple[Said, ...]
+    outputs: tuple[CachedOutputs, ...]
 
     @classmethod
-    def of(cls, recording: Recording, config: Config) -> Replay:
-        rooms = build_segmenter(_with_masks(config, recording)).stages
-        return cls(recording, tuple(_said(rooms, recording)))
+    def from_recording(cls, recording: Recording, config: Config) -> Replay:
+        """Run the frozen models of a configuration on a recording."""
+        stages = build_segmenter(set_masks(config, recording)).stages
+        return cls(recording, tuple(_run_frozen_models(stages, recording)))
 
-    def results(self, config: Config, tokens: bool = True) -> tuple[OnlineSegmenter, Iterator[FrameResult]]:
-        """A segmenter of a configuration, and its results as it takes the frames; without `tokens`, as of a
-        reconstruction that has no state attention.
-        """
-        segmenter = build_segmenter(_with_masks(config, self.recording))
-        walked = list(self.said) if tokens else [_without_tokens(said) for said in self.said]
-        turn = {said.frame.index: said for said in walked}
-        segmenter.replace_stages(reconstruction=_Spoken(turn, "geometry"), masks=_Spoken(turn, "proposals"), features=_Spoken(turn, "features"))  # fmt: skip
-        return segmenter, (segmenter.step(said.frame) for said in walked)
+    def run(self, config: Config, tokens: bool = True) -> tuple[OnlineSegmenter, Iterator[FrameResult]]:
+        """Build a segmenter of a configuration and iterate over its results; without `tokens` it gets no state attention."""
+        segmenter = build_segmenter(set_masks(config, self.recording))
+        frames = list(self.outputs) if tokens else [_drop_tokens(outputs) for outputs in self.outputs]
+        cache = {outputs.frame.index: outputs for outputs in frames}
+        segmenter.replace_stages(
+            reconstruction=_ReplayedStage(cache, "geometry"),
+            masks=_ReplayedStage(cache, "proposals"),
+            features=_ReplayedStage(cache, "features"),
+        )
+        return segmenter, (segmenter.step(outputs.frame) for outputs in frames)
 
-    def id_maps(self, config: Config, tokens: bool = True) -> list[np.ndarray]:
-        """The final id maps, one per view of the recording; 0 in a frame that was rejected."""
-        segmenter, results = self.results(config, tokens)
+    def predict_id_maps(self, config: Config, tokens: bool = True) -> list[np.ndarray]:
+        """Predict the final id maps, one per view of the recording; 0 in a frame that was rejected."""
+        segmenter, results = self.run(config, tokens)
         maps = {result.index: result.instance_ids.cpu().numpy() for result in results}
-        return finally_named(maps, segmenter.final_ids, self.recording)
+        return apply_final_ids(maps, segmenter.final_ids, self.recording)
 
 
-class _Spoken(Stateless):
-    """A tenant that says again what was said of a frame."""
+class _ReplayedStage(Stateless):
+    """A stage that returns one of the cached outputs of a frame."""
 
-    def __init__(self, turn: Mapping[int, Said], what: str) -> None:
-        self._turn, self._what = turn, what
+    def __init__(self, cache: Mapping[int, CachedOutputs], name: str) -> None:
+        self._cache, self._name = cache, name
 
     def __call__(self, frame: Frame, *_: Any) -> Any:
-        return getattr(self._turn[frame.index], self._what)
-
-
-def _with_masks(config: Config, recording: Recording) -> Config:
-    return overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
+        return getattr(self._cache[frame.index], self._name)
 
 
 @torch.no_grad()
-def _said(rooms: Any, recording: Recording) -> Iterator[Said]:
+def _run_frozen_models(stages: Stages, recording: Recording) -> Iterator[CachedOutputs]:
     for frame in open_source(str(recording.path)):
         with suppress(FrameRejected):
-            geometry = rooms.reconstruction(frame)
-            proposals = rooms.masks(frame, geometry)
-            yield Said(frame, geometry, proposals, rooms.features(frame, geometry))
+            geometry = stages.reconstruction(frame)
+            proposals = stages.masks(frame, geometry)
+            yield CachedOutputs(frame, geometry, proposals, stages.features(frame, geometry))
 
 
-def _without_tokens(said: Said) -> Said:
-    return replace(said, geometry=replace(said.geometry, state_attention=None))
+def _drop_tokens(outputs: CachedOutputs) -> CachedOutputs:
+    return replace(outputs, geometry=replace(outputs.geometry, state_attention=None))

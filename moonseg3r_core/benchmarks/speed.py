@@ -1,4 +1,4 @@
-"""Speed of the house on a recording, and its memory over a long loop."""
+"""Measure the speed of the segmenter on a recording, and its memory over a long loop."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from moonseg3r_core.synthetic import SyntheticSequence
 _PAGE_KIB = resource.getpagesize() / 1024
 
 
-def speed_table(path: str, config: Config, frames: int | None = None) -> Table:
-    """Milliseconds per room and frames per second of `step` alone, frames read beforehand in small batches."""
+def measure_speed(path: str, config: Config, frames: int | None = None) -> Table:
+    """Measure milliseconds per stage and frames per second of `step`; frames are read beforehand in small batches."""
     source = open_source(path, max_frames=frames)
     check_recording(config, source.name, source.lacks)
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
@@ -40,22 +40,22 @@ def speed_table(path: str, config: Config, frames: int | None = None) -> Table:
     if not laps:
         raise SourceError(f"{source.name} holds no frame that can be used; `moonseg3r run` says why.")
     names = dict.fromkeys(name for lap in laps for name in lap)
-    rows: list[Row] = [_row(name, [lap[name] for lap in laps if name in lap]) for name in names]
+    rows: list[Row] = [_make_row(name, [lap[name] for lap in laps if name in lap]) for name in names]
     rate = 1e3 / float(np.mean([lap["step"] for lap in laps]))
     return Table(f"speed of step on {Path(path).name}, {len(laps)} frames: {rate:.1f} frames/s", rows, 1)
 
 
-def _row(name: str, ms: list[float]) -> Row:
+def _make_row(name: str, ms: list[float]) -> Row:
     return {
-        "room": name,
+        "stage": name,
         "median ms": float(np.median(ms)),
         "90 % ms": float(np.percentile(ms, 90)),
         "worst ms": max(ms),
     }
 
 
-def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: bool = False) -> Table:
-    """Resident memory, keys and time per frame along a synthetic loop walked again and again, masks noisy each time."""
+def measure_endurance(config: Config, frames: int = 2000, loop: int = 100, quiet: bool = False) -> Table:
+    """Measure resident memory and time per frame along a repeated synthetic loop with noisy masks."""
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
     views = [(sequence[i], sequence.render_ids(i)) for i in range(loop)]
     segmenter = build_segmenter(overlay(config, {"masks.kind": "regions"}))
@@ -67,7 +67,7 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
         segmenter.step(replace(views[t % loop][0], index=t, stamp=t / 10))
         if (t + 1) % quarter == 0:
             instances = len(segmenter.snapshot().instances)
-            mib = resident_kib() / 1024
+            mib = read_resident_kib() / 1024
             ms = 1e3 * (perf_counter() - start) / quarter
             rows.append({"frames": t + 1, "resident MiB": mib, "ms per frame": ms, "instances": instances})
             start = perf_counter()
@@ -76,8 +76,8 @@ def endurance_table(config: Config, frames: int = 2000, loop: int = 100, quiet: 
     return Table(f"endurance: a loop of {loop} frames at 160x120, walked {frames // loop} times", rows)
 
 
-def resident_kib() -> float:
-    """Resident memory of this process now (Linux), or its peak elsewhere."""
+def read_resident_kib() -> float:
+    """Read the resident memory of this process (Linux), or its peak elsewhere."""
     try:
         with open("/proc/self/statm", encoding="utf-8") as file:
             return int(file.read().split()[1]) * _PAGE_KIB

@@ -1,4 +1,4 @@
-"""A table of measured rows, as text or Markdown, headed by where it was measured."""
+"""A table of measured rows as Markdown, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, float | int | str]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that share their columns' names."""
+    """Rows with the same columns."""
 
     title: str
     rows: list[Row]
@@ -21,23 +21,23 @@ class Table:
 
     def __str__(self) -> str:
         names = list(self.rows[0]) if self.rows else []
-        cells = [names] + [[self._text(row[name]) for name in names] for row in self.rows]
+        cells = [names] + [[self._format_cell(row[name]) for name in names] for row in self.rows]
         widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-        lines = [_line(cells[0], widths), "|".join(["", *("-" * (width + 2) for width in widths), ""])]
-        return "\n".join([self.title, "", *lines, *(_line(line, widths) for line in cells[1:])])
+        lines = [_format_line(cells[0], widths), "|".join(["", *("-" * (width + 2) for width in widths), ""])]
+        return "\n".join([self.title, "", *lines, *(_format_line(line, widths) for line in cells[1:])])
 
-    def _text(self, cell: float | int | str) -> str:
+    def _format_cell(self, cell: float | int | str) -> str:
         return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
 
 
-def machine() -> str:
-    """What the figures were measured on, in one line."""
+def describe_machine() -> str:
+    """Describe this machine in one line."""
     threads = f"{torch.get_num_threads()} of {os.cpu_count()} cores"
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{_processor()}, {threads}{gpu}, Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{_read_processor()}, {threads}{gpu}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
-def _processor() -> str:
+def _read_processor() -> str:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
@@ -45,6 +45,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _line(cells: list[str], widths: list[int]) -> str:
+def _format_line(cells: list[str], widths: list[int]) -> str:
     first, *others = [f" {cell:<{width}} " if i == 0 else f" {cell:>{width}} " for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]  # fmt: skip
     return "|".join(["", first, *others, ""])

@@ -94,7 +94,7 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
 def run_accuracy(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.benchmarks.accuracy import accuracy_table, render_rooms
+    from moonseg3r_core.benchmarks.accuracy import measure_accuracy, render_rooms
 
     say_warnings()
     config = read_config(args, MEASURED)
@@ -103,7 +103,7 @@ def run_accuracy(args: argparse.Namespace) -> int:
         paths = args.recordings or [render_rooms(scratch)]
         _print_head()
         for masks in kinds:
-            print(accuracy_table(paths, masks, config, args.quiet), end="\n\n", flush=True)
+            print(measure_accuracy(paths, masks, config, args.quiet), end="\n\n", flush=True)
     return 0
 
 
@@ -139,7 +139,7 @@ def run_ablation(args: argparse.Namespace) -> int:
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from moonseg3r_core.benchmarks.ablation import ablation, ablation_plot, trained_in
+    from moonseg3r_core.benchmarks.ablation import make_trainer, measure_ablation, plot_ablation
     from moonseg3r_core.benchmarks.accuracy import render_rooms
     from moonseg3r_core.benchmarks.reconstruction import write
     from moonseg3r_core.settings import parse_set
@@ -154,12 +154,13 @@ def run_ablation(args: argparse.Namespace) -> int:
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
         _print_head()
         scored = [
-            ablation(paths, recipe, args.seeds, trained_in(Path(args.runs)), settings, args.quiet) for recipe in recipes
+            measure_ablation(paths, recipe, args.seeds, make_trainer(Path(args.runs)), settings, args.quiet)
+            for recipe in recipes
         ]
     for each in scored:
-        print(each.table(), end="\n\n")
+        print(each.make_table(), end="\n\n")
     if args.plot:
-        write(args.plot, ablation_plot(scored))
+        write(args.plot, plot_ablation(scored))
     return 0
 
 
@@ -182,7 +183,7 @@ def run_queries(args: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory
 
     from moonseg3r_core.benchmarks.accuracy import render_rooms
-    from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns_table
+    from moonseg3r_core.benchmarks.queries import measure_cost, measure_repairs, measure_returns
     from moonseg3r_core.refinement.learned import QuerySizes
 
     say_warnings()
@@ -190,10 +191,10 @@ def run_queries(args: argparse.Namespace) -> int:
     with TemporaryDirectory() as scratch:
         _print_head()
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
-        print(repairs_table(paths, config, args.quiet), end="\n\n", flush=True)
-    print(returns_table(HELD_OUT, config, quiet=args.quiet), end="\n\n", flush=True)
+        print(measure_repairs(paths, config, args.quiet), end="\n\n", flush=True)
+    print(measure_returns(HELD_OUT, config, quiet=args.quiet), end="\n\n", flush=True)
     for width in (128, 256):
-        print(cost_table(QuerySizes(160, 77, width=width, heads=width // 32)), end="\n\n")
+        print(measure_cost(QuerySizes(160, 77, width=width, heads=width // 32)), end="\n\n")
     return 0
 
 
@@ -229,7 +230,7 @@ def parse_new_file(text: str) -> Path:
 
 
 def run_reconstruction(args: argparse.Namespace) -> int:
-    from moonseg3r_core.benchmarks.reconstruction import compare_all, reconstruction_table, write, write_rows
+    from moonseg3r_core.benchmarks.reconstruction import compare_all, make_table, write, write_rows
     from moonseg3r_core.evaluation.reconstruction_scores import compute_scores
 
     say_warnings()
@@ -238,22 +239,22 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown)
     scores = {name: compute_scores(comparison) for name, comparison in compared.items()}
     _print_head()
-    print(reconstruction_table(scores, config))
+    print(make_table(scores, config))
     if args.json:
         write_rows(args.json, scores, config)
     if args.plot:
-        from moonseg3r_core.benchmarks.reconstruction_plot import comparison_plot
+        from moonseg3r_core.benchmarks.reconstruction_plot import plot_comparison
 
-        write(args.plot, comparison_plot(compared))
+        write(args.plot, plot_comparison(compared))
     return 0
 
 
 def run_speed(args: argparse.Namespace) -> int:
-    from moonseg3r_core.benchmarks.speed import speed_table
+    from moonseg3r_core.benchmarks.speed import measure_speed
 
     say_warnings()
     _print_head()
-    print(speed_table(args.source, read_config(args, MEASURED), args.max_frames))
+    print(measure_speed(args.source, read_config(args, MEASURED), args.max_frames))
     return 0
 
 
@@ -265,26 +266,24 @@ def run_memory(args: argparse.Namespace) -> int:
 
 
 def run_endurance(args: argparse.Namespace) -> int:
-    from moonseg3r_core.benchmarks.speed import endurance_table
+    from moonseg3r_core.benchmarks.speed import measure_endurance
 
     _print_head()
-    print(endurance_table(read_config(args, MEASURED), args.frames))
+    print(measure_endurance(read_config(args, MEASURED), args.frames))
     return 0
 
 
 def run_cut3r(args: argparse.Namespace) -> int:
-    from moonseg3r_core.benchmarks.cut3r import long_table, speed_table
+    from moonseg3r_core.benchmarks.cut3r import measure_long_run, measure_speed
     from moonseg3r_core.resolve import choose_device
 
     device = choose_device(args.device)
     _print_head()
-    print(long_table(args.long, device) if args.long else speed_table(args.model, args.rounds, device))
+    print(measure_long_run(args.long, device) if args.long else measure_speed(args.model, args.rounds, device))
     return 0
 
 
 def _print_head() -> None:
     from datetime import date
 
-    from moonseg3r_core.benchmarks.table import machine
-
-    print(f"{date.today()}: {machine()}\n")
+    print(f"{date.today()}: {describe_machine()}\n")

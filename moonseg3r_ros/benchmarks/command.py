@@ -23,7 +23,7 @@ from moonseg3r_core import (
     Parser,
     SyntheticSequence,
     Table,
-    machine,
+    describe_machine,
     open_source,
     write_bag,
 )
@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     given = build_parser().parse_args(argv)
     if find_spec("rclpy") is None:
         raise InputError("`bench ros` needs ROS 2, and there is no rclpy; source ROS's setup.bash first.")
-    print(f"{date.today()}: {machine()}\n")
+    print(f"{date.today()}: {describe_machine()}\n")
     with TemporaryDirectory() as scratch:
         bag = f"{scratch}/bag.mcap"
         count = write_bag(read_frames(given.source, given.frames), bag, color="raw")

@@ -10,7 +10,7 @@ from walks import EXACT
 
 from moonseg3r_core.benchmarks.accuracy import open_recording, segment
 from moonseg3r_core.benchmarks.preset import read_paper_preset
-from moonseg3r_core.benchmarks.queries import cost_table, repairs_table, returns_table
+from moonseg3r_core.benchmarks.queries import measure_cost, measure_repairs, measure_returns
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.config import load_config, overlay
 from moonseg3r_core.errors import InputError
@@ -20,7 +20,7 @@ from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
 
-from moonseg3r_core.benchmarks.ablation import PARTS, Ablation, ablation, ablation_plot, trained_in
+from moonseg3r_core.benchmarks.ablation import VARIANTS, Ablation, make_trainer, measure_ablation, plot_ablation
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 
 FRAMES = 6
@@ -51,7 +51,7 @@ def same_maps(found, expected):
 def query_file(path, replay, seed=0, **changes):
     """A file of random queries for the features of a replay."""
     torch.manual_seed(seed)
-    cells = frame_features(replay.said[0].features, replay.said[0].geometry)
+    cells = frame_features(replay.outputs[0].features, replay.outputs[0].geometry)
     sizes = QuerySizes(cells.geometric.shape[-1], cells.semantic.shape[-1], width=16, heads=2, layers=1)
     write_query_net(path, QueryNet(dataclasses.replace(sizes, **changes)))
     return path
@@ -63,16 +63,16 @@ def query_file(path, replay, seed=0, **changes):
 def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
-    replay = Replay.of(recording, config)
-    assert [said.frame.index for said in replay.said] == [0, 1, 2, 4, 5]
+    replay = Replay.from_recording(recording, config)
+    assert [each.frame.index for each in replay.outputs] == [0, 1, 2, 4, 5]
     weights = query_file(tmp_path / "net.safetensors", replay)
     learned = {"refinement.kind": "learned", "refinement.learned.weights": str(weights)}
     paper = read_paper_preset()
     for settings in ({}, paper, learned, {**paper, **learned}, {"memory.kind": "none"}):
         chosen = overlay(config, settings)
-        found = replay.id_maps(chosen)
+        found = replay.predict_id_maps(chosen)
         same_maps(found, segment(recording, chosen))
-        same_maps(replay.id_maps(chosen), found)  # and again, for nothing is remembered between two
+        same_maps(replay.predict_id_maps(chosen), found)  # and again, for nothing is remembered between two
         assert max(int(ids.max()) for ids in found) > 1
 
 
@@ -80,10 +80,10 @@ def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
 def test_a_replay_of_a_net_is_the_segmenter_with_its_state_tokens_or_without(room, tmp_path):
     config = load_config(overrides={"reconstruction.kind": "nano", "device": "cpu"})
     recording = opened(room, config, tmp_path)
-    replay = Replay.of(recording, config)
-    same_maps(replay.id_maps(config), segment(recording, config))
+    replay = Replay.from_recording(recording, config)
+    same_maps(replay.predict_id_maps(config), segment(recording, config))
     without = overlay(config, {"reconstruction.nano.attention": "none"})
-    same_maps(replay.id_maps(config, tokens=False), segment(recording, without))
+    same_maps(replay.predict_id_maps(config, tokens=False), segment(recording, without))
 
 
 def test_a_replay_of_no_usable_frame_has_blank_maps(tmp_path):
@@ -91,9 +91,9 @@ def test_a_replay_of_no_usable_frame_has_blank_maps(tmp_path):
     for file in (folder / "depth").iterdir():
         cv2.imwrite(str(file), np.zeros((90, 120), np.uint16))
     config = load_config(overrides=EXACT)
-    replay = Replay.of(opened(folder, config, tmp_path), config)
-    assert replay.said == ()
-    assert not any(ids.any() for ids in replay.id_maps(config))
+    replay = Replay.from_recording(opened(folder, config, tmp_path), config)
+    assert replay.outputs == ()
+    assert not any(ids.any() for ids in replay.predict_id_maps(config))
 
 
 # The table
@@ -110,7 +110,7 @@ def test_the_table_shows_means_and_the_spread_of_seeds():
         ("first", "walks"): [scores(0.0)],
         ("second", "walks"): [scores(0.5, 0.5)] * 3,
     }
-    table = Ablation("nano", scored).table()
+    table = Ablation("nano", scored).make_table()
     assert table.rows == [
         {
             "nano": "first", "rooms AP": "25.0", "rooms AP50": "25.0", "rooms AP25": "75.0",
@@ -122,13 +122,13 @@ def test_the_table_shows_means_and_the_spread_of_seeds():
         },
     ]  # fmt: skip
     assert "| second | 50.0 ± 14.1 |" in str(table)
-    assert ablation_plot([Ablation("nano", scored), Ablation("rgbd", scored)])[1:4] == b"PNG"
+    assert plot_ablation([Ablation("nano", scored), Ablation("rgbd", scored)])[1:4] == b"PNG"
 
 
 def test_the_rows_are_those_of_the_papers_table():
-    assert [part.name for part in PARTS] == ROWS
-    assert [part.name for part in PARTS if part.tokens] == ["+ SDT"]
-    assert PARTS[0].recipe is None
+    assert [part.name for part in VARIANTS] == ROWS
+    assert [part.name for part in VARIANTS if part.tokens] == ["+ SDT"]
+    assert VARIANTS[0].recipe is None
 
 
 class Stub:
@@ -144,8 +144,8 @@ class Stub:
 
 def test_an_ablation_has_a_row_for_every_part_of_its_stack(room, tmp_path):
     config = load_config(overrides=EXACT)
-    train = Stub(tmp_path, Replay.of(opened(room, config, tmp_path), config))
-    found = ablation([room, room.parent], RGBD, 2, train, quiet=True)
+    train = Stub(tmp_path, Replay.from_recording(opened(room, config, tmp_path), config))
+    found = measure_ablation([room, room.parent], RGBD, 2, train, quiet=True)
     assert found.stack == "rgbd"
     assert list(dict.fromkeys(name for name, _ in found.scores)) == ROWS[:4], "rgbd has no state tokens"
     assert {group for _, group in found.scores} == {"room", room.parent.name}
@@ -154,7 +154,7 @@ def test_an_ablation_has_a_row_for_every_part_of_its_stack(room, tmp_path):
     )
     assert all(0 <= score.ap <= score.ap25 <= 1 for seeds in found.scores.values() for score in seeds)
     assert found.scores["+ QIM", "room"] == found.scores["+ QIM", room.parent.name]
-    assert len(found.table().rows) == 4
+    assert len(found.make_table().rows) == 4
     weights = {(recipe.dist, recipe.xseg, recipe.seed) for recipe in train.asked.values()}
     assert weights == {(dist, xseg, seed) for dist, xseg in ((0, 0), (0.1, 0), (0.1, 0.5)) for seed in (0, 1)}
     assert len(train.asked) == 6
@@ -163,7 +163,7 @@ def test_an_ablation_has_a_row_for_every_part_of_its_stack(room, tmp_path):
 def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
-    found = ablation([room], RGBD, 1, Stub(tmp_path, Replay.of(recording, config)), quiet=True)
+    found = measure_ablation([room], RGBD, 1, Stub(tmp_path, Replay.from_recording(recording, config)), quiet=True)
     maps = segment(recording, overlay(config, {**read_paper_preset("fusion."), "memory.kind": "none"}))
     assert found.scores["F2d + F3d", "room"] == [average_scenes([recording.score(maps)])]
 
@@ -171,8 +171,8 @@ def test_the_first_row_is_the_papers_fusion_of_averages(room, tmp_path):
 @pytest.mark.usefixtures("stand_in")
 def test_a_stack_with_a_net_has_its_state_tokens_in_the_last_row(room, tmp_path):
     recipe = dataclasses.replace(RGBD, stack={"reconstruction.kind": "nano", "device": "cpu"})
-    train = Stub(tmp_path, Replay.of(opened(room, recipe.config, tmp_path), recipe.config))
-    found = ablation([room], recipe, 1, train, quiet=True)
+    train = Stub(tmp_path, Replay.from_recording(opened(room, recipe.config, tmp_path), recipe.config))
+    found = measure_ablation([room], recipe, 1, train, quiet=True)
     assert found.stack == "nano"
     assert [name for name, _ in found.scores] == ROWS
     assert len(train.asked) == 3, "the last two rows share their weights"
@@ -182,10 +182,10 @@ def test_runs_that_were_made_are_not_made_again(tmp_path, capsys):
     recipe = dataclasses.replace(
         RGBD, scenes=1, frames=2, batch=1, epochs=1, held=0, warmup=0, score_every=1, save_every=1
     )
-    weights = trained_in(tmp_path)(recipe, "run")
+    weights = make_trainer(tmp_path)(recipe, "run")
     assert weights.parent == tmp_path / "run"
     before, _ = weights.stat().st_mtime_ns, capsys.readouterr()
-    assert trained_in(tmp_path)(recipe, "run") == weights
+    assert make_trainer(tmp_path)(recipe, "run") == weights
     assert weights.stat().st_mtime_ns == before
     assert "has made all 1 steps" in capsys.readouterr().out
 
@@ -194,11 +194,11 @@ def test_runs_that_were_made_are_not_made_again(tmp_path, capsys):
 
 
 def test_repairs_are_counted_in_recordings_with_exact_ids(room, tmp_path):
-    (row,) = repairs_table([room], load_config(overrides={**EXACT, "fusion.merge": "none"})).rows
+    (row,) = measure_repairs([room], load_config(overrides={**EXACT, "fusion.merge": "none"})).rows
     assert (row["recording"], row["whole after"], row["wrong per object"]) == ("room", 0, 0)
     assert row["objects"] > row["split"] > 0
     every = {**EXACT, "fusion.merge": "similarity", "fusion.merge_threshold": -1.0}
-    (joined,) = repairs_table([room.parent], load_config(overrides=every)).rows
+    (joined,) = measure_repairs([room.parent], load_config(overrides=every)).rows
     assert joined["whole after"] == 1
     assert joined["wrong per object"] > 0.5
     assert joined["objects"] == row["objects"]
@@ -207,19 +207,19 @@ def test_repairs_are_counted_in_recordings_with_exact_ids(room, tmp_path):
     for file in (bare / "instance").iterdir():
         file.unlink()
     with pytest.raises(InputError, match="must bring exact ids for every frame") as refused:
-        repairs_table([bare], load_config(overrides=EXACT))
+        measure_repairs([bare], load_config(overrides=EXACT))
     assert len(str(refused.value).splitlines()) == 1
 
 
 def test_returns_are_counted_in_walks(capsys):
-    *rows, total = returns_table([5], load_config(overrides=EXACT), frames=4, away=1).rows
+    *rows, total = measure_returns([5], load_config(overrides=EXACT), frames=4, away=1).rows
     assert "returns, room 5: 100%" in capsys.readouterr().err
-    returns_table([5], load_config(overrides=EXACT), frames=1, quiet=True)
+    measure_returns([5], load_config(overrides=EXACT), frames=1, quiet=True)
     assert capsys.readouterr().err == ""
     assert [row["room"] for row in rows] == [5]
     assert total == {"room": "all", "returns": 0, "known again": 0, "share": 0}
 
 
 def test_the_cost_of_a_refinement_is_measured():
-    (row,) = cost_table(QuerySizes(3, 5, 16, 2, 1), masks=2, context=3, repeats=3).rows
+    (row,) = measure_cost(QuerySizes(3, 5, 16, 2, 1), masks=2, context=3, repeats=3).rows
     assert 0 < row["best ms"] <= row["median ms"]

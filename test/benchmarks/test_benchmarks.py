@@ -7,9 +7,9 @@ import pytest
 import torch
 from walks import EXACT
 
-from moonseg3r_core.benchmarks.accuracy import accuracy_table, find_recordings, list_fusions
+from moonseg3r_core.benchmarks.accuracy import find_recordings, list_fusions, measure_accuracy
 from moonseg3r_core.benchmarks.preset import find_config
-from moonseg3r_core.benchmarks.speed import endurance_table, speed_table
+from moonseg3r_core.benchmarks.speed import measure_endurance, measure_speed
 from moonseg3r_core.benchmarks.table import Table
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
@@ -42,7 +42,7 @@ def test_a_table_is_markdown():
 
 @pytest.mark.parametrize("masks", ["given", "regions"])
 def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
-    table = accuracy_table([rooms, rooms / "room_1"], masks, load_config(overrides=EXACT), quiet=True)
+    table = measure_accuracy([rooms, rooms / "room_1"], masks, load_config(overrides=EXACT), quiet=True)
     scores = {str(row["fusion"]): row for row in table.rows}
     assert all(0 <= row[f"{group} AP"] <= 1 for row in table.rows for group in (rooms.name, "room_1"))
     ceiling, least = scores["true ids (ceiling)"], scores["one instance per mask"]
@@ -55,9 +55,9 @@ def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(rooms, masks):
 def test_settings_of_ones_own_have_a_row_and_change_no_other(rooms):
     """A matcher of one's own stands beside the fusions that the other rows name."""
     room = rooms / "room_1"
-    usual = accuracy_table([room], "given", load_config(overrides=EXACT), quiet=True).rows
+    usual = measure_accuracy([room], "given", load_config(overrides=EXACT), quiet=True).rows
     own = {**EXACT, "fusion.match": "paper", "fusion.match_threshold": 1.8, "fusion.parts": "new"}
-    *others, mine, ceiling = accuracy_table([room], "given", load_config(overrides=own), quiet=True).rows
+    *others, mine, ceiling = measure_accuracy([room], "given", load_config(overrides=own), quiet=True).rows
     assert [*others, ceiling] == usual
     assert mine["fusion"] == "as set"
     assert mine["room_1 AP"] != others[-1]["room_1 AP"]
@@ -86,14 +86,14 @@ def test_no_recording_with_truth_is_one_line(tmp_path):
         find_recordings(tmp_path)
 
 
-def test_speed_names_every_room(rooms):
-    table = speed_table(str(rooms / "room_1"), load_config(overrides=EXACT), frames=3)
-    assert {"reconstruction", "masks", "memory", "store", "step"} <= {row["room"] for row in table.rows}
+def test_speed_names_every_stage(rooms):
+    table = measure_speed(str(rooms / "room_1"), load_config(overrides=EXACT), frames=3)
+    assert {"reconstruction", "masks", "memory", "store", "step"} <= {row["stage"] for row in table.rows}
     assert "3 frames" in table.title
 
 
 def test_endurance_reports_four_times():
-    table = endurance_table(load_config(overrides=EXACT), frames=40, loop=10, quiet=True)
+    table = measure_endurance(load_config(overrides=EXACT), frames=40, loop=10, quiet=True)
     assert [row["frames"] for row in table.rows] == [10, 20, 30, 40]
     assert all(row["instances"] > 0 for row in table.rows)
 
@@ -101,7 +101,7 @@ def test_endurance_reports_four_times():
 def test_memory_bench_from_the_command_line(capsys, monkeypatch):
     from moonseg3r_core.benchmarks import memory
 
-    small = memory.memory_table(new_keys=20, stored=(1000, 2000), repeats=1)
+    small = memory.measure_updates(new_keys=20, stored=(1000, 2000), repeats=1)
     assert [row["stored"] for row in small.rows] == [1000, 2000, 2000] * 2
     monkeypatch.setattr(memory, "main", lambda: print("tables") or 0)
     assert main(["bench", "memory"]) == 0

@@ -16,10 +16,10 @@ from moonseg3r_core.benchmarks import reconstruction as bench_reconstruction
 from moonseg3r_core.benchmarks.reconstruction import (
     compare_all,
     find_sequences,
-    reconstruction_table,
+    make_table,
     write_rows,
 )
-from moonseg3r_core.benchmarks.reconstruction_plot import comparison_plot
+from moonseg3r_core.benchmarks.reconstruction_plot import plot_comparison
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import FrameRejected, InputError, SourceError
@@ -257,19 +257,19 @@ def test_the_table_has_a_mean_where_there_are_several():
     two = score_sequence(Knowing(unit=3), FRAMES[:6])
     mean = average_scores([one, two])
     assert (mean.frames, mean.path) == (7, pytest.approx((one.path + two.path) / 2))
-    table = reconstruction_table({"a": one, "b": two}, load_config(overrides=EXACT))
+    table = make_table({"a": one, "b": two}, load_config(overrides=EXACT))
     assert [row["sequence"] for row in table.rows] == ["a", "b", "mean"]
     assert (table.rows[2]["frames"], table.rows[2]["ATE %"], table.rows[2]["fps"]) == (
         "7",
         "0.0",
         f"{1e3 / mean.ms:.1f}",
     )
-    assert len(reconstruction_table({"a": one}, load_config(overrides=EXACT)).rows) == 1
+    assert len(make_table({"a": one}, load_config(overrides=EXACT)).rows) == 1
 
 
 def test_shares_are_of_the_path_and_of_the_true_step():
     one = replace(score_sequence(Knowing(), FRAMES), ate=0.1, path=2.0, rpe=0.03, still_rpe=0.1, coverage=0.75, ms=40.0)
-    (row,) = reconstruction_table({"folder/a": one}, load_config(overrides=EXACT)).rows
+    (row,) = make_table({"folder/a": one}, load_config(overrides=EXACT)).rows
     assert (row["sequence"], row["ATE %"], row["RPE %"], row["coverage %"], row["fps"]) == (
         "a",
         "5.0",
@@ -319,7 +319,7 @@ def test_a_plot_needs_no_placed_frame():
         raise FrameRejected("too dark")
 
     comparison = compare(Knowing(fault=faulty(*range(8), change=reject)), FRAMES)
-    assert comparison_plot({"dark": comparison})[:4] == b"\x89PNG"
+    assert plot_comparison({"dark": comparison})[:4] == b"\x89PNG"
 
 
 def test_a_recording_without_truth_is_one_line(rooms, tmp_path):

@@ -15,7 +15,7 @@ from damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.benchmarks.baselines import greedy_overlap, one_instance_per_mask, true_ids
+from moonseg3r_core.benchmarks.baselines import assign_new_ids, assign_overlapping_ids, assign_true_ids
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
@@ -274,18 +274,18 @@ def wall_views():
 
 
 def test_without_fusion_every_mask_is_new():
-    first, second = one_instance_per_mask(wall_views())
+    first, second = assign_new_ids(wall_views())
     assert np.array_equal(first, halves(1, 2))
     assert np.array_equal(second, halves(4, 3))
 
 
 def test_true_ids_name_masks_by_the_truth_below_them():
-    for ids in true_ids(wall_views(), wall(), halves(8, 9).reshape(-1)):
+    for ids in assign_true_ids(wall_views(), wall(), halves(8, 9).reshape(-1)):
         assert np.array_equal(ids, halves(8, 9))
 
 
 def test_greedy_overlap_joins_masks_that_share_their_voxels():
-    first, second = greedy_overlap(wall_views())
+    first, second = assign_overlapping_ids(wall_views())
     assert np.array_equal(first, halves(1, 2))
     assert np.array_equal(second, first)
 
@@ -293,13 +293,14 @@ def test_greedy_overlap_joins_masks_that_share_their_voxels():
 def test_greedy_overlap_keeps_apart_what_shares_too_little():
     shifted = np.eye(4)
     shifted[0, 3] = 10.0
-    first, second = greedy_overlap([wall_views()[0], View(halves(), flat(2.0), K, shifted)])
+    first, second = assign_overlapping_ids([wall_views()[0], View(halves(), flat(2.0), K, shifted)])
     assert set(np.unique(first)) == {1, 2}
     assert set(np.unique(second)) == {3, 4}
 
 
 @pytest.mark.parametrize(
-    "fusion", [one_instance_per_mask, greedy_overlap, lambda views: true_ids(views, wall(), halves().reshape(-1))]
+    "fusion",
+    [assign_new_ids, assign_overlapping_ids, lambda views: assign_true_ids(views, wall(), halves().reshape(-1))],
 )
 def test_frames_without_masks_or_depth_flow_through(fusion):
     nothing, blind = View(flat(0, np.int32), flat(2.0), K, EYE), View(halves(), flat(0.0), K, EYE)
