@@ -286,4 +286,6 @@ def run_cut3r(args: argparse.Namespace) -> int:
 def _print_head() -> None:
     from datetime import date
 
+    from moonseg3r_core.benchmarks.table import describe_machine
+
     print(f"{date.today()}: {describe_machine()}\n")
