@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,12 +73,19 @@ class Frame:
         """(H, W) in pixels."""
         return self.image.shape[0], self.image.shape[1]
 
+    @cached_property
+    def host_image(self) -> np.ndarray:
+        """Return the image (H, W, 3) uint8 on the CPU, downloaded once."""
+        return self.image.cpu().numpy()
+
     def to(self, device: torch.device | str) -> Frame:
         """The same frame on a device; the pose stays where it is."""
         if self.image.device == torch.device(device):
             return self
         depth, intrinsics = (None if t is None else t.to(device) for t in (self.depth, self.intrinsics))
-        return replace(self, image=self.image.to(device), depth=depth, intrinsics=intrinsics)
+        moved = replace(self, image=self.image.to(device), depth=depth, intrinsics=intrinsics)
+        moved.__dict__["host_image"] = self.host_image  # a frozen dataclass has no other way to take the copy over
+        return moved
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ def test_frame_takes_what_a_recording_knows():
     assert frame.to("cpu") is frame
 
 
+def test_a_frame_on_another_device_keeps_its_image_on_the_host():
+    frame = Frame(7, 0.5, image() + 3)
+    assert frame.host_image.tolist() == frame.image.tolist()
+    assert frame.to("meta").host_image is frame.host_image
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

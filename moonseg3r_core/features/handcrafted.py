@@ -31,7 +31,7 @@ class HandcraftedFeatures:
         self.cell, self.color_range, self.lightness, self.texture = cell, color_range, lightness, texture
 
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
-        image = frame.image.cpu().numpy()
+        image = frame.host_image
         h, w = (-(-size // self.cell) for size in frame.size)
         color = color_features(image, h, w, self.color_range, self.lightness)
         texture = torch.from_numpy(texture_features(image, h, w)) * self.texture

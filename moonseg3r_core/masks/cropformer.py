@@ -69,7 +69,7 @@ class CropFormerMasks:
         self.predictor, self.filter, self.confidence = predictor, MaskFilter(min_area), confidence
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        found = self.predictor(np.ascontiguousarray(frame.image.flip(-1).cpu().numpy()))["instances"]
+        found = self.predictor(np.ascontiguousarray(frame.host_image[..., ::-1]))["instances"]
         scores = found.scores.to(frame.image.device, torch.float32)
         sure = scores >= self.confidence
         return self.filter(MaskProposals(found.pred_masks.to(frame.image.device)[sure] > 0, scores[sure]))

@@ -54,16 +54,16 @@ class FastSamMasks:
         self.long_side, self.confidence, self.box_overlap = long_side, confidence, box_overlap
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        found = self._ask(frame.image)
+        found = self._ask(frame.host_image)
         if found.masks is None:
             return MaskProposals.empty(*frame.size, frame.image.device)
         masks = at_size(found.masks.data.to(frame.image.device), frame.size)
         return self.filter(MaskProposals(masks, found.boxes.conf.to(frame.image.device, torch.float32)))
 
-    def _ask(self, image: Tensor) -> Any:
+    def _ask(self, image: np.ndarray) -> Any:
         """What ultralytics says of an image (H, W, 3) uint8 RGB; it takes arrays in the order blue, green, red."""
         return self.model(
-            np.ascontiguousarray(image.flip(-1).cpu().numpy()),
+            np.ascontiguousarray(image[..., ::-1]),
             retina_masks=True,  # masks at the image's size
             imgsz=self.long_side,
             conf=self.confidence,

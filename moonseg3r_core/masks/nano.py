@@ -32,7 +32,7 @@ class NanoMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         height, width = frame.size
-        labels = labels_of(self.affinities(frame.image), self.smooth, self.join)
+        labels = labels_of(self.affinities(torch.from_numpy(frame.host_image)), self.smooth, self.join)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
 

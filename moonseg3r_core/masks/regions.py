@@ -47,7 +47,7 @@ class RegionMasks:
         height, width = frame.size
         w = min(self.width, width)
         h = max(round(height * w / width), 1)
-        lab = _lab(frame.image.cpu().numpy(), h, w, self.sigma, self.lightness)
+        lab = _lab(frame.host_image, h, w, self.sigma, self.lightness)
         surface = surface_of(geometry, frame.size, h, w, reach=4)
         labels = self._merged(self._regions(lab, surface), lab, surface)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)

@@ -47,7 +47,7 @@ class RunLog:
         self.poses.append(result.geometry.world_from_camera.cpu())
         self.stage_ms.append(dict(result.stage_ms))
         self.seen.update(result.assignment.instance_ids.tolist())
-        self.gallery.offer(result.index, frame.image.cpu().numpy())
+        self.gallery.offer(result.index, frame.host_image)
         if result.geometry.held:
             self.held[result.geometry.held.reason] += 1
         has_depth = bool(result.geometry.valid.any())

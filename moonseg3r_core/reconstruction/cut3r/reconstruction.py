@@ -81,7 +81,7 @@ class Cut3rReconstruction:
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Geometry:
         self._poses.check(frame)
-        picture = frame.image.cpu()
+        picture = torch.from_numpy(frame.host_image)
         image, grid = fit_image(picture, self.net.sizes.image_size)
         try:
             inference = self._infer(picture, image.to(frame.image.device))
