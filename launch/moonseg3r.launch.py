@@ -1,4 +1,4 @@
-"""MoonSeg3R on a camera or a bag, in a process of its own or in a container, with RViz on request."""
+"""MoonSeg3R on a camera or a bag, in its own process or in a container, with RViz on request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from launch_ros.utilities import prefix_namespace
 
 from launch import Action, LaunchContext, LaunchDescription
-from moonseg3r_ros.topics import remappings, told_by
+from moonseg3r_ros.topics import derive_parameters, make_remappings
 
 PACKAGE = "moonseg3r_ros"
 SHARE = Path(__file__).resolve().parents[1]
@@ -61,7 +61,7 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The arguments, and what they ask for."""
+    """Declare the arguments and start what they ask for."""
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text, choices=choices or None)
         for name, (default, text, choices) in ARGUMENTS.items()
@@ -70,26 +70,30 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[Action]:
-    """The node, and the player and RViz where asked for."""
+    """Start the node, and the player and RViz on request."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    topics = topics_of(given, context)
-    given["full_name"] = full_name(given, context.launch_configurations.get("ros_namespace"))
+    topics = choose_topics(given, context)
+    given["full_name"] = make_full_name(given, context.launch_configurations.get("ros_namespace"))
     given["use_sim_time"] = given["use_sim_time"] or ("true" if given["bag"] else "")
     given["map_colors"] = given["map_colors"] or ("instance" if given["rviz"] == "true" else "")
-    shared: dict[str, Any] = {"output": "screen", "additional_env": profile(given, context.environment)}
-    shown = [rviz(given, topics, shared)] if given["rviz"] == "true" else []
-    played = [player(given, shared)] if given["bag"] else []
-    return [*shown, *node(given, topics, shared), *played]  # where there is no RViz, launch leaves what it has started
+    shared: dict[str, Any] = {"output": "screen", "additional_env": choose_profile(given, context.environment)}
+    shown = [make_rviz(given, topics, shared)] if given["rviz"] == "true" else []
+    played = [make_player(given, shared)] if given["bag"] else []
+    return [
+        *shown,
+        *make_nodes(given, topics, shared),
+        *played,
+    ]  # where there is no RViz, launch leaves what it has started
 
 
-def topics_of(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
-    """Input -> topic: those given, else the bag's. Raises RuntimeError for a bag that cannot be read."""
+def choose_topics(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
+    """Choose the topic of each input: the given one, else the bag's. Raises RuntimeError for a bag that cannot be read."""
     topics = {name: given[name] for name in INPUTS if given[name]}
-    return topics if not given["bag"] or "image" in topics else bag_topics(given["bag"], context) | topics
+    return topics if not given["bag"] or "image" in topics else read_bag_topics(given["bag"], context) | topics
 
 
-def bag_topics(bag: str, context: LaunchContext) -> dict[str, str]:
-    """What the player says of a bag: launch files run in ROS's own Python, which need not see what pip gave the player."""
+def read_bag_topics(bag: str, context: LaunchContext) -> dict[str, str]:
+    """Ask the player for a bag's topics: launch files run in ROS's own Python, without packages from pip."""
     player = ExecutableInPackage(executable="moonseg3r_replay", package=PACKAGE).perform(context)
     said = subprocess.run([player, bag, "--inputs"], env=context.environment, capture_output=True, text=True)
     if said.returncode != 0:
@@ -98,21 +102,21 @@ def bag_topics(bag: str, context: LaunchContext) -> dict[str, str]:
     return dict(line.split(":=", 1) for line in said.stdout.splitlines())
 
 
-def profile(given: dict[str, str], environment: dict[str, str]) -> dict[str, str]:
-    """The environment that brings shared memory; nothing where a profile is set."""
+def choose_profile(given: dict[str, str], environment: dict[str, str]) -> dict[str, str]:
+    """Choose the environment variables for shared memory; none where a profile is set."""
     if given["shared_memory"] == "false" or any(environment.get(name) for name in PROFILES):
         return {}
     return dict.fromkeys(PROFILES, str(SHARE / "config" / "fastdds_shared_memory.xml"))
 
 
-def node(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) -> list[Action]:
-    """The node in a process of its own, in a new container, or in the one named."""
+def make_nodes(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) -> list[Action]:
+    """Make the node in its own process, in a new container, or in the named one."""
     wanted: dict[str, Any] = {
         "package": PACKAGE,
         "name": given["name"],
         "namespace": given["namespace"],
-        "parameters": ([given["params"]] if given["params"] else []) + [parameters(given, topics)],
-        "remappings": remappings(topics),
+        "parameters": ([given["params"]] if given["params"] else []) + [make_parameters(given, topics)],
+        "remappings": make_remappings(topics),
     }
     level = ["--log-level", f"{given['full_name'][1:].replace('/', '.')}:={given['log_level']}"]
     if not given["container"]:
@@ -133,25 +137,25 @@ def node(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) 
     ]
 
 
-def parameters(given: dict[str, str], topics: dict[str, str]) -> dict[str, Any]:
-    """The node's parameters that arguments name; the rest is left to the parameter file."""
-    texts = told_by(topics) | {name: given[name] for name in TOLD if given[name]}
+def make_parameters(given: dict[str, str], topics: dict[str, str]) -> dict[str, Any]:
+    """Make the node's parameters from arguments; the parameter file has the rest."""
+    texts = derive_parameters(topics) | {name: given[name] for name in TOLD if given[name]}
     texts |= {"config_file": given["config"]} if given["config"] else {}
     texts |= {"reconstruction.kind": given["reconstruction"]} if given["reconstruction"] else {}
     switches = {name: given[name] == "true" for name in ("autostart", "use_sim_time") if given[name]}
     return {name: ParameterValue(text, value_type=str) for name, text in texts.items()} | switches
 
 
-def player(given: dict[str, str], shared: dict[str, Any]) -> Node:
-    """The bag, from when the node subscribes on."""
+def make_player(given: dict[str, str], shared: dict[str, Any]) -> Node:
+    """Make the player of the bag, which starts when the node subscribes."""
     waiting = ["--wait", "60", "--wait-for", given["full_name"]]
     looped = ["--loop"] if given["loop"] == "true" else []
     arguments = [given["bag"], "--rate", given["rate"], *waiting, *looped]
     return Node(package=PACKAGE, executable="moonseg3r_replay", arguments=arguments, **shared)
 
 
-def rviz(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) -> Node:
-    """RViz with our configuration, on the topics of this node."""
+def make_rviz(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) -> Node:
+    """Make RViz with our configuration, on the topics of this node."""
     frame = ["-f", given["map_frame"]] if given["map_frame"] else []
     ours = [(f"/moonseg3r/{name}", f"{given['full_name']}/{name}") for name in SHOWN]
     return Node(
@@ -159,12 +163,12 @@ def rviz(given: dict[str, str], topics: dict[str, str], shared: dict[str, Any]) 
         executable="rviz2",
         arguments=["-d", str(SHARE / "rviz" / "moonseg3r.rviz"), *frame],
         parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
-        remappings=ours + [(f"/{name}", topic) for name, topic in remappings(topics)],
+        remappings=ours + [(f"/{name}", topic) for name, topic in make_remappings(topics)],
         **shared,
     )
 
 
-def full_name(given: dict[str, str], pushed: str | None) -> str:
-    """/namespace/name of the node, under the namespace that a launch file around this one has pushed."""
+def make_full_name(given: dict[str, str], pushed: str | None) -> str:
+    """Make /namespace/name of the node, under the namespace pushed by an including launch file."""
     namespace = prefix_namespace(pushed, given["namespace"]) or ""
     return "/" + "/".join(part for part in (namespace.strip("/"), given["name"]) if part)

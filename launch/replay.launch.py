@@ -9,7 +9,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 
 from launch import LaunchDescription
 
-WHOLE = Path(__file__).resolve().with_name("moonseg3r.launch.py")
+MAIN_LAUNCH_FILE = Path(__file__).resolve().with_name("moonseg3r.launch.py")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -20,6 +20,6 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "rviz", default_value="true", description="show what comes out in RViz", choices=["true", "false"]
             ),
-            IncludeLaunchDescription(PythonLaunchDescriptionSource(str(WHOLE))),
+            IncludeLaunchDescription(PythonLaunchDescriptionSource(str(MAIN_LAUNCH_FILE))),
         ]
     )

@@ -20,6 +20,7 @@ _PUBLIC = {
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
     "benchmarks.table": ("Table", "describe_machine"),
     "fusion.frame_cloud": ("frame_cloud",),
+    "fusion.plain": ("renumber_frames",),
     "geometry": ("quaternion_from_rotation",),
     "map_file": ("load_map", "save_map"),
     "report.overlay": ("find_outlines",),

@@ -1,12 +1,13 @@
-"""The subscriptions: messages in, complete `FrameMessages` of a frame out. Everything here runs in one callback group."""
+"""The subscriptions: messages in, one camera image with all that belongs to it out. All run in one callback group."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
+import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -16,63 +17,85 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectified
-from moonseg3r_ros.diagnostics.throttled_warnings import Voice
+from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectified, required_inputs
+from moonseg3r_ros.diagnostics.diagnose import InputStatus
+from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
-from moonseg3r_ros.map_frame import Anchor
-from moonseg3r_ros.settings import NodeSettings
+from moonseg3r_ros.map_frame import MapFrame
+from moonseg3r_ros.parameters import ParameterStore
 
-PATIENCE = 0.5  # seconds between looks at what waits, when nothing comes
+POLL_S = 0.5  # between two looks at what waits, when no message comes
+SECOND = 1_000_000_000  # nanoseconds
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What every image must come with. Without `info` a camera_info is used all the same, where one is published."""
+class QueuedFrame:
+    """One camera image on its way to the worker.
 
-    depth: bool
-    info: bool
-    pose: bool
+    stamp_ns: the image's stamp; world: the frame of external poses, or ""; child: the frame that TF places, or "";
+    child_from_camera (4, 4): that frame from the camera; complete: when all its messages were there (perf_counter).
+    """
+
+    messages: FrameMessages
+    stamp_ns: int
+    world: str
+    child: str
+    child_from_camera: np.ndarray
+    complete: float
+
+
+def list_required_topics(parameters: ParameterStore) -> dict[str, str]:
+    """List what every image must come with: "camera_info", "depth" or "pose" -> its topic in the table."""
+    settings, required = parameters.settings, required_inputs(parameters.config)
+    topics = {"camera_info": "camera_info"} if "intrinsics" in required else {}
+    if "depth" in required:
+        topics["depth"] = "depth" if settings.depth_transport == "raw" else "depth/compressedDepth"
+    if "poses" in required:
+        topics["pose"] = "/tf" if settings.pose_source == "tf" else "odom"
+    return topics
 
 
 class Inputs:
-    """Subscribed as long as it lives. `deliver(parts)` gets each image once all that belongs to it has come;
-    `jumped(seconds)` is told when stamps went back.
+    """Subscribed as long as it lives.
+
+    `deliver(messages)` gets each image once all that belongs to it has come; `report_jump(seconds)` is called when stamps
+    went back.
     """
 
     def __init__(
         self,
         node: Node,
-        settings: NodeSettings,
-        needs: Needs,
-        voice: Voice,
+        parameters: ParameterStore,
+        warnings: ThrottledWarnings,
         deliver: Callable[[FrameMessages], None],
-        jumped: Callable[[float], None],
+        report_jump: Callable[[float], None],
     ) -> None:
-        self.node, self.settings, self.needs, self.voice = node, settings, needs, voice
-        self._deliver, self._jumped = deliver, jumped
-        self._messages: dict[str, int] = {}
+        self.node, self.parameters, self.warnings = node, parameters, warnings
+        self._deliver, self._report_jump = deliver, report_jump
+        self._counts: dict[str, int] = {}
         self._last: dict[str, float] = {}
         self._incompatible: dict[str, str] = {}
         self._format = ""
         self._subscriptions: dict[str, Subscription] = {}
         self._group = MutuallyExclusiveCallbackGroup()
-        takers = self._takers()
-        image = next(iter(takers))
+        self._required = list_required_topics(parameters)
+        callbacks = self._make_callbacks()
+        image = next(iter(callbacks))
         self.assembler = FrameAssembler(
-            with_depth=needs.depth,
-            with_info=needs.info,
-            with_pose=needs.pose,
-            world=settings.world_frame or settings.odom_frame or None,
+            with_depth="depth" in self._required,
+            with_info="camera_info" in self._required,
+            with_pose="pose" in self._required,
+            world=parameters.settings.world_frame or parameters.settings.odom_frame or None,
             rectified=is_rectified(node.resolve_topic_name(image)),
-            may_release=self._may_go,
-            warn=voice.say,
+            may_release=self._is_releasable,
+            warn=warnings.warn,
         )
-        self.anchor = Anchor(settings, needs.pose, self.assembler.lookup_transform, voice)
-        self._timer = node.create_timer(PATIENCE, self._flush, callback_group=self._group, clock=STEADY)
+        self.map_frame = MapFrame(parameters, "pose" in self._required, self.assembler.lookup_transform, warnings)
+        self._timer = node.create_timer(POLL_S, self._flush, callback_group=self._group, clock=STEADY)
         try:
-            for name, take in takers.items():
-                self._subscribe(INPUTS[name], take)
-        except Exception:  # QoS overrides that cannot be
+            for name, callback in callbacks.items():
+                self._subscribe(INPUTS[name], callback)
+        except Exception:  # QoS overrides that are not possible
             self.close()
             raise
 
@@ -83,112 +106,121 @@ class Inputs:
             self.node.destroy_subscription(subscription)
         self._subscriptions.clear()
 
-    def state_of(self, name: str) -> tuple[str, int, int, float | None, str]:
-        """A subscribed topic's resolved name, connected publishers, messages, seconds since the last one, and the QoS
-        policy on which a publisher disagrees, if any.
-        """
-        subscription = self._subscriptions[name]
-        connected = self.node.count_publishers(subscription.topic_name)
+    def make_frame(self, messages: FrameMessages) -> QueuedFrame:
+        """Make what the worker takes of a delivered image."""
+        stamp_ns = _read_stamp(messages.image) or round(messages.stamp * SECOND)
+        child, child_from_camera = self.map_frame.locate(messages)
+        return QueuedFrame(messages, stamp_ns, self.assembler.world or "", child, child_from_camera, perf_counter())
+
+    def get_status(self) -> dict[str, InputStatus]:
+        """Return the status of every subscribed topic by its name in the table, the image's first."""
+        return {name: self._get_status(INPUTS[name], s) for name, s in list(self._subscriptions.items())}
+
+    def _get_status(self, topic: Topic, subscription: Subscription) -> InputStatus:
+        name = subscription.topic_name
+        connected = self.node.count_publishers(name)
         if hasattr(subscription, "get_publisher_count"):  # since Jazzy; before, those known are taken as connected
             connected = subscription.get_publisher_count()
-        last = self._last.get(name)
-        silence = None if last is None else monotonic() - last
-        return (
-            subscription.topic_name,
-            connected,
-            self._messages.get(name, 0),
-            silence,
-            self._incompatible.get(name, ""),
+        own = (self.node.get_namespace(), self.node.get_name())  # this node publishes on /tf too
+        infos = self.node.get_publishers_info_by_topic(name)
+        types = tuple(info.topic_type for info in infos if (info.node_namespace, info.node_name) != own)
+        last = self._last.get(topic.name)
+        return InputStatus(
+            topic=topic.name,
+            name=name,
+            type=topic.type.replace("/", "/msg/"),
+            publishers=types,
+            connected=connected,
+            messages=self._counts.get(topic.name, 0),
+            silence=None if last is None else monotonic() - last,
+            incompatible=self._incompatible.get(topic.name, ""),
         )
 
-    @property
-    def names(self) -> list[str]:
-        """The table's topics that are subscribed, the image's first."""
-        return list(self._subscriptions)
+    def _make_callbacks(self) -> dict[str, Callable[[Any], None]]:
+        image = "image" if self.parameters.settings.image_transport == "raw" else "image/compressed"
+        callbacks: dict[str, Callable[[Any], None]] = {image: self._add_image, "camera_info": self._add_info}
+        callbacks |= {self._required["depth"]: self._add_depth} if "depth" in self._required else {}
+        callbacks |= {"/tf_static": lambda message: self._add_transforms(message, static=True)}
+        callbacks |= {"/tf": lambda message: self._add_transforms(message, static=False)}
+        return callbacks | ({"odom": self._add_odometry} if self._required.get("pose") == "odom" else {})
 
-    def _takers(self) -> dict[str, Callable[[Any], None]]:
-        settings, needs = self.settings, self.needs
-        image = "image" if settings.image_transport == "raw" else "image/compressed"
-        depth = "depth" if settings.depth_transport == "raw" else "depth/compressedDepth"
-        takers: dict[str, Callable[[Any], None]] = {image: self._image, "camera_info": self._info}
-        takers |= {depth: self._depth} if needs.depth else {}
-        takers |= {"/tf_static": lambda message: self._transforms(message, static=True)}
-        takers |= {"/tf": lambda message: self._transforms(message, static=False)}
-        takers |= {"odom": self._odometry} if needs.pose and settings.pose_source == "odometry" else {}
-        return takers
-
-    def _subscribe(self, topic: Topic, take: Callable[[Any], None]) -> None:
-        def taken(message: Any) -> None:
-            self._messages[topic.name] = self._messages.get(topic.name, 0) + 1
+    def _subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
+        def receive(message: Any) -> None:
+            self._counts[topic.name] = self._counts.get(topic.name, 0) + 1
             self._last[topic.name] = monotonic()
-            take(message)
+            callback(message)
             self._flush()
 
-        def incompatible(event: Any) -> None:
+        def note_incompatible(event: Any) -> None:
             self._incompatible[topic.name] = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
 
         self._subscriptions[topic.name] = self.node.create_subscription(
-            topic.message, topic.name, taken, callback_group=self._group,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible), **topic.options(),
+            topic.message, topic.name, receive, callback_group=self._group,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=note_incompatible), **topic.make_qos(),
         )  # fmt: skip
 
     def _flush(self) -> None:
-        """Deliver the images that are whole, and those that have waited long enough."""
-        for parts in self.assembler.pop_ready(self._now()):
-            self._deliver(parts)
+        """Deliver the images that are complete, and those that have waited long enough."""
+        for messages in self.assembler.pop_ready(self._read_clock()):
+            self._deliver(messages)
 
-    def _may_go(self, image: Any, stamp: float, early: bool) -> bool:
-        """Whether an image may go on without what is only used where it is there: the camera_info, which is waited for in
-        the first second alone, and, beside estimated poses, the robot's TF.
+    def _is_releasable(self, image: Any, stamp: float, early: bool) -> bool:
+        """True when an image need not wait for optional inputs.
+
+        These are the camera_info, in the first second alone, and the robot's TF where poses are estimated.
         """
         has_info = self.assembler.has_info or not early
-        return has_info and (self.needs.pose or self.anchor.is_ready(image, stamp, early))
+        return has_info and ("pose" in self._required or self.map_frame.is_ready(image, stamp, early))
 
-    def _now(self) -> float:
+    def _read_clock(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9
 
-    def _image(self, message: Any) -> None:
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        now = self._now()
-        if self._is_future(stamp * 1e-9, now):
+    def _add_image(self, message: Any) -> None:
+        stamp, now = _read_stamp(message) / SECOND, self._read_clock()
+        if self._is_future(stamp, now):
             return
         newest = self.assembler.newest_stamp
-        if newest is not None and stamp and stamp * 1e-9 < newest - TIME_JUMP_S:
+        if newest is not None and stamp and stamp < newest - TIME_JUMP_S:
             self.assembler.rewind()
-            self._jumped(newest - stamp * 1e-9)
-        self._tell_format(message)
-        self.assembler.add_image(stamp or round(now * 1e9), message, now)
+            self._report_jump(newest - stamp)
+        self._report_format(message)
+        self.assembler.add_image(0, message, now)  # the mapper numbers the frames that it processes
 
     def _is_future(self, stamp: float, now: float) -> bool:
-        ahead, most = stamp - now, self.settings.max_future
-        if not most or ahead <= most or now == 0:
+        ahead, limit = stamp - now, self.parameters.settings.max_future
+        if not limit or ahead <= limit or now == 0:
             return False
         newest = self.assembler.newest_stamp
-        if newest is not None and newest - now > max(TIME_JUMP_S, most):
-            return True  # the clock has jumped back: an image of the lap before, nothing to complain of
-        self.voice.say(
+        if newest is not None and newest - now > max(TIME_JUMP_S, limit):
+            return True  # the clock has jumped back: the image is from before the jump, which needs no warning
+        self.warnings.warn(
             "future stamp",
-            f"image refused: its stamp {stamp:.3f} s must not lie after now, {now:.3f} s, by more than {most:g} s, got"
+            f"image refused: its stamp {stamp:.3f} s must not lie after now, {now:.3f} s, by more than {limit:g} s, got"
             f" {ahead:.3f} s; let the hosts' clocks agree, set use_sim_time for a bag, or raise max_future",
         )
         return True
 
-    def _tell_format(self, message: Any) -> None:
-        """Say when the camera changes what it sends."""
+    def _report_format(self, message: Any) -> None:
         size = f"{message.width}x{message.height} {message.encoding}" if hasattr(message, "width") else message.format
         if self._format and size != self._format:
-            self.voice.say(f"format {size}", f"images changed from {self._format} to {size}; going on with those")
+            self.warnings.warn(f"format {size}", f"images changed from {self._format} to {size}; going on with those")
         self._format = size
 
-    def _info(self, message: Any) -> None:
+    def _add_info(self, message: Any) -> None:
         self.assembler.add_info(message)
 
-    def _depth(self, message: Any) -> None:
-        self.assembler.add_depth(message, self._now())
+    def _add_depth(self, message: Any) -> None:
+        self.assembler.add_depth(message, self._read_clock())
 
-    def _odometry(self, message: Any) -> None:
-        self.assembler.add_pose(self.node.resolve_topic_name("odom"), message, self._now())
+    def _add_odometry(self, message: Any) -> None:
+        self.assembler.add_pose(self.node.resolve_topic_name("odom"), message, self._read_clock())
 
-    def _transforms(self, message: Any, static: bool) -> None:
-        message.transforms = self.anchor.hear(message.transforms)
-        self.assembler.add_transforms(message, self._now(), static)
+    def _add_transforms(self, message: Any, static: bool) -> None:
+        message.transforms = self.map_frame.filter_transforms(message.transforms)
+        self.assembler.add_transforms(message, self._read_clock(), static)
+
+
+def _read_stamp(image: Any) -> int:
+    """Read the stamp of a message, ns; 0 where it has none."""
+    stamp = image.header.stamp
+    return max(stamp.sec * SECOND + stamp.nanosec, 0)

@@ -1,4 +1,4 @@
-"""Every topic and service of the node in one table: what is created, and what the documentation shows."""
+"""Every topic and service of the node in one table, for the node and for the documentation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
 
-STEADY = Clock(
-    clock_type=ClockType.STEADY_TIME
-)  # for timers: a simulation's clock stands still where /clock is missing
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # for timers: a simulated clock stands still without /clock
 POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic: its name, its message type `package/Name`, the default QoS in a word, and what it holds."""
+    """A topic: its name, its message type `package/Name`, the name of its default QoS, and its content."""
 
     name: str
     type: str
@@ -39,9 +37,10 @@ class Topic:
     def package(self) -> str:
         return self.type.partition("/")[0]
 
-    def options(self) -> dict[str, Any]:
-        """QoS for `create_publisher` and `create_subscription`: the default, and the parameters that override it, which
-        rclpy writes into the profile it is given.
+    def make_qos(self) -> dict[str, Any]:
+        """Make the QoS arguments of `create_publisher` and `create_subscription`.
+
+        They are the default and the parameters that override it; rclpy writes these into the given profile.
         """
         return {"qos_profile": copy(QOS[self.qos]), "qos_overriding_options": QoSOverridingOptions(POLICIES)}
 

@@ -1,4 +1,4 @@
-"""`moonseg3r_node`: the node in a process of its own."""
+"""`moonseg3r_node`: the node in its own process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from moonseg3r_ros.node import MoonSeg3RNode
 
 USAGE = "moonseg3r_node --ros-args -r image:=/TOPIC -p PARAMETER:=VALUE; `moonseg3r config show` and docs/ros_reference.md list them"
-ENDING = 1.5  # seconds that callbacks at work, and then a step at work, are waited for at the end
+SHUTDOWN_TIMEOUT_S = 1.5  # for callbacks at work at the end, and again for a step at work
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 ended by a signal or shutdown; 2 bad usage or parameters, one line on standard error."""
+    """Run the node; return 0 when ended by a signal or shutdown, 2 for bad usage or parameters after one line on standard error."""
     exit_on_signals()  # torch takes seconds to import
     import rclpy
     from rclpy.utilities import remove_ros_args
 
     if others := remove_ros_args(sys.argv if arguments is None else arguments)[1:]:
-        return explain(others)
+        return print_usage(others)
     from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
     from rclpy.signals import SignalHandlerOptions
 
@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def explain(arguments: Sequence[str]) -> int:
-    """Say how the node is called, to one who asks or has given arguments that are not ROS's; the exit status."""
+def print_usage(arguments: Sequence[str]) -> int:
+    """Print how to start the node, for --help or arguments that are not ROS's; return the exit status."""
     if {"-h", "--help"} & set(arguments):
         print(f"usage: {USAGE}")
         return 0
@@ -54,7 +54,7 @@ def explain(arguments: Sequence[str]) -> int:
 
 
 def serve(node: MoonSeg3RNode) -> None:
-    """The node's callbacks, until a signal comes."""
+    """Run the node's callbacks until a signal comes."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
@@ -63,11 +63,11 @@ def serve(node: MoonSeg3RNode) -> None:
 
     executor = SingleThreadedExecutor()  # the multi-threaded one keeps a core busy while callbacks wait for a thread
     executor.add_node(node)
-    if not spin(executor, ENDING):
-        os._exit(0)  # models that are being loaded, say: neither interrupted nor waited for
-    exit_after(ENDING)
+    if not spin(executor, SHUTDOWN_TIMEOUT_S):
+        os._exit(0)  # loading models is neither interrupted nor waited for
+    exit_after(SHUTDOWN_TIMEOUT_S)
     node.destroy_node()
-    executor.shutdown(timeout_sec=ENDING)
+    executor.shutdown(timeout_sec=SHUTDOWN_TIMEOUT_S)
     if is_any_at_work():
         rclpy.try_shutdown()
         os._exit(0)

@@ -1,4 +1,4 @@
-"""What the worker's thread does: frames into the segmenter, results to the publishers, and all that must not cut in."""
+"""The work of the worker's thread: frames into the segmenter, results to the publishers, and jobs between two frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moonseg3r_core import (
     Config,
-    FrameMessages,
+    Frame,
     FrameRejected,
     FrameResult,
     InstanceMap,
@@ -26,30 +26,19 @@ from moonseg3r_core import (
     save_map,
 )
 from moonseg3r_ros.conversions.poses import compute_map_from_world
-from moonseg3r_ros.diagnostics.frame_statistics import Ledger
-from moonseg3r_ros.diagnostics.throttled_warnings import Voice
-from moonseg3r_ros.map_frame import camera_of
-from moonseg3r_ros.outputs import Outputs, Pace, Placed
-from moonseg3r_ros.parameters import Values
+from moonseg3r_ros.conversions.stamps import FrameStamps
+from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
+from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
+from moonseg3r_ros.inputs import QueuedFrame
+from moonseg3r_ros.map_frame import get_camera_frame
+from moonseg3r_ros.outputs import LocalizedFrame, Outputs, PublishRate
+from moonseg3r_ros.parameters import NodeParameters, ParameterStore
 
 POSE_NOTE = "map_from_world"
 
 
 @dataclass(frozen=True)
-class Item:
-    """One image on its way to the worker: its parts, the frame of the given poses (or ""), the frame that TF places (or
-    "") and that frame from the camera, and when the image was whole (perf_counter).
-    """
-
-    parts: FrameMessages
-    world: str
-    child: str
-    child_from_camera: np.ndarray
-    whole: float
-
-
-@dataclass(frozen=True)
-class Kept:
+class MapSnapshot:
     """A map that no longer changes."""
 
     state: Mapping[str, Tensor]
@@ -58,11 +47,11 @@ class Kept:
     size: str
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """What `save_map` writes."""
+        """Return what `save_map` writes."""
         return self.state
 
     def save(self, path: Path) -> str:
-        """Write it; says what was written. Raises InputError."""
+        """Write the map; return the file's name and the map's size. Raises InputError."""
         save_map(path, self, self.config, self.notes)
         return f"{path}: {self.size}"
 
@@ -73,120 +62,133 @@ class Mapper:
     Raises InputError where the configuration cannot be built.
     """
 
-    def __init__(self, values: Values, outputs: Outputs, ledger: Ledger, voice: Voice) -> None:
-        self.values, self.outputs, self.ledger, self.voice = values, outputs, ledger, voice
-        self._segmenter: OnlineSegmenter | None = build_segmenter(values.config)
-        self._parked: Mapping[str, Tensor] = {}
+    def __init__(
+        self, parameters: ParameterStore, outputs: Outputs, statistics: FrameStatistics, warnings: ThrottledWarnings
+    ) -> None:
+        self.parameters, self.outputs, self.statistics, self.warnings = parameters, outputs, statistics, warnings
+        self._config = parameters.config  # of the segmenter, which may refuse to be reconfigured
+        self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
+        self._unloaded: Mapping[str, Tensor] = {}
         self._map_from_world: np.ndarray | None = None
-        self._pace, self._newest = Pace(), 0
+        self._rate, self._stamps, self._stamp_ns = PublishRate(), FrameStamps(), 0
 
-    def take(self, item: Item) -> None:
-        """One frame, all the way."""
-        self.ledger.begin()
+    def process(self, queued: QueuedFrame) -> None:
+        """Segment one frame and publish the result."""
+        self.statistics.record_start()
         try:
-            frame = decode_frame(item.parts)
-            begun = perf_counter()
+            number = self._stamps.add(queued.stamp_ns)
+            frame = decode_frame(replace(queued.messages, index=number))
+            start = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:
-            self.ledger.reject(str(why))
-            self.voice.say("frame rejected", f"image left out: {why}")
+            self.statistics.record_rejected(str(why))
+            self.warnings.warn("frame rejected", f"image left out: {why}")
             return
-        stepped = perf_counter()
-        map_from_world = self._origin(result, item.world)
-        self.outputs.frame(
-            Placed(frame, result, map_from_world, camera_of(item.parts.image), item.child, item.child_from_camera)
-        )
+        step = perf_counter() - start
+        self.outputs.publish_frame(self._localize(queued, frame, result))
         if held := result.geometry.held:
-            self.voice.say("held", f"an image adds nothing to the map, and the last good pose stands: {held}")
+            self.warnings.warn("held", f"an image adds nothing to the map, and the last good pose stands: {held}")
         else:
-            self._newest = result.index
-            self._pace.changed()
-        self.ledger.took(result, step=stepped - begun, beyond=perf_counter() - item.whole - (stepped - begun))
+            self._stamp_ns = queued.stamp_ns
+            self._rate.mark_changed()
+        self.statistics.record_processed(result, step=step, latency=perf_counter() - queued.complete - step)
 
-    def idle(self) -> float | None:
-        """Publish the map when it is due; the seconds until it is."""
-        wait = self._pace.wait(self.values.settings.map_rate)
+    def on_idle(self) -> float | None:
+        """Publish the map when it is due; return the seconds until it is, None when nothing has changed."""
+        wait = self._rate.compute_wait(self.parameters.settings.map_rate)
         if wait == 0:
-            self.show()
+            self.publish_map()
             return None
         return wait
 
-    def show(self) -> None:
+    def publish_map(self) -> None:
         """Publish the map as it is."""
-        begun = perf_counter()
+        start = perf_counter()
         scene = self.segmenter.snapshot()
         published = self._publish(scene, self.segmenter.final_ids)
-        seconds = perf_counter() - begun
-        self._pace.done(seconds)
-        self.ledger.mapped(scene, published, seconds)
+        seconds = perf_counter() - start
+        self._rate.mark_published(seconds)
+        self.statistics.record_map(scene, published, seconds)
 
     def reset(self) -> None:
         """Forget the map; ids start from 1 again."""
         if self._segmenter is not None:
             self._segmenter.reset()
-        self._parked, self._map_from_world, self._newest = {}, None, 0
-        self.outputs.forget_path()
+        self._unloaded, self._map_from_world, self._stamps, self._stamp_ns = {}, None, FrameStamps(), 0
+        self.outputs.reset_path()
         self._publish(InstanceMap.empty(), {})
-        self._pace.done(0.0)
-        self.ledger.mapped(InstanceMap.empty(), 0)
+        self._rate.mark_published(0.0)
+        self.statistics.record_map(InstanceMap.empty(), 0)
 
-    def adopt(self, after: Values) -> None:
-        """Go on with other settings. Raises InputError, and goes on with the former ones, where they cannot be built."""
-        before = self.values.config
-        self.values = self.outputs.values = replace(self.values, settings=after.settings)
+    def apply(self, after: NodeParameters) -> None:
+        """Continue with changed parameters.
+
+        Raises InputError, and continues with the former configuration, where the changed one cannot be built.
+        """
         if self._segmenter is not None:
-            if after.config != before:
-                reconfigure(self._segmenter, before, after.config)
-            self._pace.changed()
-        self.values = self.outputs.values = after
+            self._rate.mark_changed()
+            if after.config != self._config:
+                reconfigure(self._segmenter, self._config, after.config)
+        self._config = after.config
 
-    def kept(self) -> Kept:
-        """The map as it is now, for another thread to write."""
-        self._catch_up()
-        place = self._map_from_world
-        notes = {} if place is None else {POSE_NOTE: " ".join(repr(number) for number in place.ravel().tolist())}
-        return Kept(self._parked or self.segmenter.state_dict(), self.values.config, notes, self.ledger.size)
+    def snapshot(self) -> MapSnapshot:
+        """Return the map as it is now, for another thread to write."""
+        self._publish_changes()
+        pose = self._map_from_world
+        notes = {} if pose is None else {POSE_NOTE: " ".join(repr(number) for number in pose.ravel().tolist())}
+        state = self._stamps.stamp_state(self._unloaded or self.segmenter.state_dict())
+        return MapSnapshot(state, self._config, notes, self.statistics.map_size)
 
     def load(self, path: Path) -> str:
-        """Go on from a map; says what was read. Raises InputError, and keeps what is, for one that does not fit."""
-        notes = load_map(path, self.segmenter, self.values.config)
-        self._map_from_world = _pose_from(notes.get(POSE_NOTE, ""))
-        self.outputs.forget_path()
-        self.show()
-        return f"{path}: {self.ledger.size}"
+        """Continue from a map; return the file's name and the map's size.
 
-    def park(self) -> None:
-        """Keep the map and let the models and the GPU go."""
+        Raises InputError, and keeps the current map, for a file that does not fit.
+        """
+        notes = load_map(path, self.segmenter, self._config)
+        self._stamps = FrameStamps(self.segmenter.state_dict())
+        self._map_from_world = _parse_pose(notes.get(POSE_NOTE, ""))
+        self.outputs.reset_path()
+        self.publish_map()
+        return f"{path}: {self.statistics.map_size}"
+
+    def unload(self) -> None:
+        """Keep the map and free the models and the GPU."""
         if self._segmenter is not None:
-            self._catch_up()
-            self._parked, self._segmenter = self._segmenter.state_dict(), None
+            self._publish_changes()
+            self._unloaded, self._segmenter = self._segmenter.state_dict(), None
             free_gpu()
 
     @property
     def segmenter(self) -> OnlineSegmenter:
-        """The segmenter, built again where it was parked."""
+        """The segmenter, built again after `unload`."""
         if self._segmenter is None:
-            segmenter = build_segmenter(self.values.config)
-            if self._parked:
-                segmenter.load_state_dict(self._parked)
-            self._segmenter, self._parked = segmenter, {}
+            segmenter = build_segmenter(self._config)
+            if self._unloaded:
+                segmenter.load_state_dict(self._unloaded)
+            self._segmenter, self._unloaded = segmenter, {}
         return self._segmenter
 
-    def _catch_up(self) -> None:
-        """Publish the map, if anything is new since the last time."""
-        if self._pace.wait(self.values.settings.map_rate) is not None:
-            self.show()
+    def _localize(self, queued: QueuedFrame, frame: Frame, result: FrameResult) -> LocalizedFrame:
+        map_from_world = self._compute_map_from_world(result, queued.world)
+        camera = get_camera_frame(queued.messages.image)
+        return LocalizedFrame(
+            frame, result, queued.stamp_ns, map_from_world, camera, queued.child, queued.child_from_camera
+        )
+
+    def _publish_changes(self) -> None:
+        if self._rate.compute_wait(self.parameters.settings.map_rate) is not None:
+            self.publish_map()
 
     def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> int:
-        place = np.eye(4) if self._map_from_world is None else self._map_from_world
-        return self.outputs.map(scene, merged, place, self._newest)
+        pose = np.eye(4) if self._map_from_world is None else self._map_from_world
+        return self.outputs.publish_map(scene, merged, pose, self._stamp_ns, self._stamps)
 
-    def _origin(self, result: FrameResult, world: str) -> np.ndarray:
-        """map_from_world, which the first frame settles. A map that others publish stays where it is."""
+    def _compute_map_from_world(self, result: FrameResult, world: str) -> np.ndarray:
+        """Compute map_from_world (4, 4) from the first frame; a map frame of another node stays where it is."""
         if self._map_from_world is None:
-            asked, given = starts_at_camera(self.values), world == self.values.settings.map_frame
+            asked, given = is_map_at_first_camera(self.parameters), world == self.parameters.settings.map_frame
             if asked and given:
-                self.voice.say(
+                self.warnings.warn(
                     "origin", f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
                 )
             first = result.geometry.world_from_camera.cpu().numpy()
@@ -194,19 +196,19 @@ class Mapper:
         return self._map_from_world
 
 
-def starts_at_camera(values: Values) -> bool:
-    """True when `map` is laid out from the first camera, and is not the world in which poses are given."""
-    origin = values.settings.map_origin
-    given = "poses" in required_inputs(values.config)
-    return origin == "first_camera" or (origin == "auto" and not given)
+def is_map_at_first_camera(parameters: ParameterStore) -> bool:
+    """True when the first camera defines `map`, which then is not the world of external poses."""
+    origin = parameters.settings.map_origin
+    has_external_poses = "poses" in required_inputs(parameters.config)
+    return origin == "first_camera" or (origin == "auto" and not has_external_poses)
 
 
 def free_gpu() -> None:
-    """Give memory that nothing uses back to the driver."""
+    """Return unused memory to the GPU's driver."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-def _pose_from(text: str) -> np.ndarray | None:
+def _parse_pose(text: str) -> np.ndarray | None:
     numbers = [float(word) for word in text.split()]
     return np.array(numbers).reshape(4, 4) if len(numbers) == 16 else None

@@ -1,224 +1,188 @@
-"""The lifecycle node: it wires inputs, worker and outputs, and answers. What it does with a frame stands in mapper.py."""
+"""The lifecycle node: it connects inputs, worker and outputs. mapper.py has the work on a frame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
-from time import perf_counter
 from typing import Any, TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import (
-    Config,
-    ConfigError,
-    FrameMessages,
-    InputError,
-    check_masks,
-    fixed_changes,
-    required_inputs,
-    resolve_config,
-)
+from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, check_masks, fixed_changes, resolve_config
 from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
-from moonseg3r_ros.diagnostics.frame_statistics import Ledger
-from moonseg3r_ros.diagnostics.publisher import Reporter
-from moonseg3r_ros.diagnostics.throttled_warnings import Voice
-from moonseg3r_ros.inputs import Inputs, Needs
+from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
+from moonseg3r_ros.diagnostics.publisher import DiagnosticsPublisher
+from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
+from moonseg3r_ros.inputs import Inputs
 from moonseg3r_ros.interface import STEADY
-from moonseg3r_ros.mapper import Item, Mapper, free_gpu
+from moonseg3r_ros.mapper import Mapper, free_gpu
 from moonseg3r_ros.outputs import Outputs
-from moonseg3r_ros.parameters import Parameters, Values
+from moonseg3r_ros.parameters import NodeParameters, ParameterStore
 from moonseg3r_ros.services import Services
+from moonseg3r_ros.state import NodeState
 from moonseg3r_ros.worker import Worker
 
 T = TypeVar("T")
-PATIENCE = 1.0  # seconds that the end of the node waits for a step
+STEP_TIMEOUT_S = 1.0  # at the end of the node
 
 
 class MoonSeg3RNode(LifecycleNode):
     """A camera's topics in; TF, a labelled map and instances out.
 
-    configure loads the models, activate subscribes, deactivate lets camera and GPU go and keeps the map, cleanup forgets
-    it. Keyword arguments are those of rclpy's LifecycleNode. Raises ConfigError for parameters that cannot be used.
+    configure loads the models; activate subscribes; deactivate unsubscribes, frees the GPU and keeps the map; cleanup
+    forgets it. Keyword arguments are those of rclpy's LifecycleNode. Raises ConfigError for unusable parameters.
     """
 
     def __init__(self, node_name: str = "moonseg3r", **kwargs: Any) -> None:
         super().__init__(node_name, **kwargs)
-        self.voice = Voice(self.get_logger().warning)
-        self.ledger = Ledger()
-        self.parameters = Parameters(self, self._adopt)
-        self.inputs: Inputs | None = None
-        self.outputs: Outputs | None = None
-        self.mapper: Mapper | None = None
-        self.worker: Worker[Item] | None = None
-        self.paused = False
-        self.fault, self.state = "", "unconfigured"
-        Services(self)
-        self.reporter = Reporter(self, self.values.settings.diagnostics_period)
-        if self.values.settings.autostart:
-            alone = MutuallyExclusiveCallbackGroup()  # loading models takes its time; services answer meanwhile
-            self._start = self.create_timer(0.0, self._autostart, callback_group=alone, clock=STEADY)
-
-    @property
-    def values(self) -> Values:
-        """The parameters as they are."""
-        return self.parameters.values
-
-    @property
-    def needs(self) -> Needs:
-        """What the chosen reconstruction takes beside images."""
-        wanted = required_inputs(self.values.config)
-        return Needs(depth="depth" in wanted, info="intrinsics" in wanted, pose="poses" in wanted)
-
-    @property
-    def untrained(self) -> bool:
-        """True when the reconstruction's net is one of random numbers."""
-        section = self.values.config.reconstruction
-        return section.random and section.net is not None
-
-    def feeds_of_needs(self) -> dict[str, str]:
-        """What is taken beside the image -> the topic of the table that brings it."""
-        settings, wanted = self.values.settings, self.needs
-        depth = "depth" if settings.depth_transport == "raw" else "depth/compressedDepth"
-        pose = "/tf" if settings.pose_source == "tf" else "odom"
-        feeds = {
-            "camera_info": (wanted.info, "camera_info"),
-            "depth": (wanted.depth, depth),
-            "pose": (wanted.pose, pose),
-        }
-        return {need: topic for need, (asked, topic) in feeds.items() if asked}
+        self._state = NodeState(
+            parameters=ParameterStore(self, self._check_change, self._apply_change),
+            warnings=ThrottledWarnings(self.get_logger().warning),
+            statistics=FrameStatistics(),
+        )
+        Services(self, self._state, self._submit)
+        settings = self._state.parameters.settings
+        self._diagnostics = DiagnosticsPublisher(self, self._state, settings.diagnostics_period)
+        if settings.autostart:
+            group = MutuallyExclusiveCallbackGroup()  # services answer while the models load
+            self._start_timer = self.create_timer(0.0, self._autostart, callback_group=group, clock=STEADY)
 
     # Lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("configure", self._configure, "inactive")
+        return self._run_transition("configure", self._configure, "inactive")
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("activate", self._activate, "active")
+        return self._run_transition("activate", self._activate, "active")
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("deactivate", self._deactivate, "inactive")
+        return self._run_transition("deactivate", self._deactivate, "inactive")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("clean up", self._clean_up, "unconfigured")
+        return self._run_transition("clean up", self._clean_up, "unconfigured")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("shut down", self._clean_up, "finalized")
+        return self._run_transition("shut down", self._clean_up, "finalized")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._clean_up()
-        self.state = "unconfigured"  # the fault stays, for diagnostics
+        self._state.lifecycle = "unconfigured"  # the fault stays, for diagnostics
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop what runs and take the node down."""
+        """Stop all work and destroy the node."""
         self._clean_up()
         super().destroy_node()
 
-    def _transition(self, name: str, work: Callable[[], None], state: str) -> TransitionCallbackReturn:
-        """Go over to a state, or say why not."""
+    def _run_transition(self, name: str, work: Callable[[], None], lifecycle: str) -> TransitionCallbackReturn:
         try:
             work()
         except InputError as error:
-            self.fault = str(error)
+            self._state.fault = str(error)
             self.get_logger().error(f"cannot {name}: {error}")
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self.fault = f"{type(error).__name__}: {error}"
-            self.get_logger().error(f"cannot {name}: {self.fault}")
+            self._state.fault = f"{type(error).__name__}: {error}"
+            self.get_logger().error(f"cannot {name}: {self._state.fault}")
             return TransitionCallbackReturn.ERROR
-        self.fault, self.state = "", state
+        self._state.fault, self._state.lifecycle = "", lifecycle
         return TransitionCallbackReturn.SUCCESS
 
     def _autostart(self) -> None:
-        self.destroy_timer(self._start)
+        self.destroy_timer(self._start_timer)
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def _configure(self) -> None:
-        if self.untrained:
+        state = self._state
+        if state.is_untrained:
             self.get_logger().warning(f"{UNTRAINED}; poses, points and instances are nonsense, for tests and timing")
-        self.outputs = Outputs(self, self.values, self.voice)
+        state.outputs = Outputs(self, state.parameters, state.warnings)
         try:
-            self.mapper = Mapper(self.values, self.outputs, self.ledger, self.voice)
+            state.mapper = Mapper(state.parameters, state.outputs, state.statistics, state.warnings)
         except BaseException:
             self._clean_up()
             raise
-        self.worker = Worker(self.mapper.take, self.mapper.idle, self._failed)
+        state.worker = Worker(state.mapper.process, state.mapper.on_idle, self._report_failure)
 
     def _activate(self) -> None:
-        self.inputs = Inputs(self, self.values.settings, self.needs, self.voice, self._deliver, self._jumped)
+        state = self._state
+        state.inputs = Inputs(self, state.parameters, state.warnings, self._deliver, self._handle_jump)
 
     def _deactivate(self) -> None:
         self._unsubscribe()
-        if self.worker and self.mapper:
-            self.worker.clear()
-            self.ask(self.mapper.park)
+        if self._state.worker and self._state.mapper:
+            self._state.worker.clear()
+            self._submit(self._state.mapper.unload)
 
     def _clean_up(self) -> None:
         self._unsubscribe()
-        if self.worker and not self.worker.stop(PATIENCE):
-            self.get_logger().warning(f"a step takes longer than {PATIENCE:g} s; not waiting for its end")
-        if self.outputs:
-            self.outputs.close()
-        self.worker = self.mapper = self.outputs = None
+        state = self._state
+        if state.worker and not state.worker.stop(STEP_TIMEOUT_S):
+            self.get_logger().warning(f"a step takes longer than {STEP_TIMEOUT_S:g} s; not waiting for its end")
+        if state.outputs:
+            state.outputs.close()
+        state.worker = state.mapper = state.outputs = None
         free_gpu()
 
     def _unsubscribe(self) -> None:
-        if self.inputs:
-            self.inputs.close()
-        self.inputs = None
+        if self._state.inputs:
+            self._state.inputs.close()
+        self._state.inputs = None
 
     # Frames
 
-    def _deliver(self, parts: FrameMessages) -> None:
-        """An image is whole: into the box, in the place of one that still waits there."""
-        self.ledger.receive()
-        worker, inputs = self.worker, self.inputs
-        if self.paused or not worker or not inputs:
+    def _deliver(self, messages: FrameMessages) -> None:
+        """Give the worker a complete image, in place of one that still waits."""
+        state = self._state
+        state.statistics.record_received()
+        worker, inputs = state.worker, state.inputs
+        if state.paused or not worker or not inputs:
             return
-        if worker.put(Item(parts, inputs.assembler.world or "", *inputs.anchor.of(parts), perf_counter())):
-            self.ledger.drop()
+        if worker.put(inputs.make_frame(messages)):
+            state.statistics.record_dropped()
 
-    def _jumped(self, seconds: float) -> None:
-        """Stamps went back: a bag that loops, a simulation that starts over."""
-        hold = self.values.settings.time_jump == "hold"
-        self.voice.say(
-            "time jump", f"stamps jumped back by {seconds:.1f} s; the map is {'held' if hold else 'reset'} (time_jump)"
-        )
-        if self.worker and self.mapper:
-            self.worker.clear()
-            if not hold:
-                self.ask(self.mapper.reset)
+    def _handle_jump(self, seconds: float) -> None:
+        """Reset or hold the map when stamps went back: a bag that loops, a simulation that starts over."""
+        state = self._state
+        is_held = state.parameters.settings.time_jump == "hold"
+        action = "held" if is_held else "reset"
+        state.warnings.warn("time jump", f"stamps jumped back by {seconds:.1f} s; the map is {action} (time_jump)")
+        if state.worker and state.mapper:
+            state.worker.clear()
+            if not is_held:
+                self._submit(state.mapper.reset)
 
-    def ask(self, job: Callable[[], T]) -> Future[T]:
-        """Have a job done on the worker's thread; what goes wrong is said too."""
-        assert self.worker
-        future = self.worker.call(job)
-        future.add_done_callback(self._asked)
+    def _submit(self, job: Callable[[], T]) -> Future[T]:
+        """Run a job on the worker's thread; an error is logged too."""
+        assert self._state.worker
+        future = self._state.worker.call(job)
+        future.add_done_callback(self._report_job)
         return future
 
-    def _asked(self, future: Future[Any]) -> None:
+    def _report_job(self, future: Future[Any]) -> None:
         if not future.cancelled() and (error := future.exception()):
-            self.voice.say(f"job {error}", f"the map and the settings in use stay as they were: {error}")
+            text = f"the map and the settings in use stay as they were: {error}"
+            self._state.warnings.warn(f"job {error}", text)
 
-    def _failed(self, error: Exception) -> None:
-        """A frame ended in an error that nobody foresaw: said, and on with the next."""
-        self.ledger.reject(f"{type(error).__name__}: {error}")
-        self.voice.say(f"failed {type(error).__name__}", f"a step failed: {type(error).__name__}: {error}")
+    def _report_failure(self, error: Exception) -> None:
+        """Report an unforeseen error of a frame; the next frame is processed."""
+        text = f"{type(error).__name__}: {error}"
+        self._state.statistics.record_rejected(text)
+        self._state.warnings.warn(f"failed {type(error).__name__}", f"a step failed: {text}")
 
     # Parameters
 
-    def _adopt(self, before: Values, after: Values) -> None:
-        """Take other parameters, or raise ConfigError with the reason. Never waits for a step."""
-        if self.inputs:
+    def _check_change(self, before: NodeParameters, after: NodeParameters) -> None:
+        """Raise ConfigError for a change that is not possible now. Never waits for a step."""
+        if self._state.inputs:
             _refuse(
                 fixed_changes(before.settings, after.settings),
                 "can change only while the node is inactive; deactivate it first",
             )
-        if self.mapper:
+        if self._state.mapper:
             _refuse(
                 fixed_changes(before.config, after.config),
                 "is part of the map that is being made; clean the node up first",
@@ -227,11 +191,11 @@ class MoonSeg3RNode(LifecycleNode):
                 ["map_origin"] if before.settings.map_origin != after.settings.map_origin else [],
                 "says where the map that is being made lies; clean the node up first",
             )
-        _check(after.config)
-        if self.inputs:
-            self.inputs.settings = after.settings
-        if self.mapper:
-            self.ask(partial(self.mapper.adopt, after))
+        _check_config(after.config)
+
+    def _apply_change(self, before: NodeParameters, after: NodeParameters) -> None:
+        if self._state.mapper:
+            self._submit(partial(self._state.mapper.apply, after))
 
 
 def _refuse(names: Iterable[str], reason: str) -> None:
@@ -239,8 +203,8 @@ def _refuse(names: Iterable[str], reason: str) -> None:
         raise ConfigError(f"{words} {reason}.")
 
 
-def _check(config: Config) -> None:
-    """Raises ConfigError for settings that no segmenter can be built with, as far as that is quick to know."""
+def _check_config(config: Config) -> None:
+    """Raise ConfigError for settings that no segmenter can be built with, as far as that is quick to know."""
     try:
         check_masks(resolve_config(config))
     except InputError as error:

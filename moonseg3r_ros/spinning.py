@@ -1,4 +1,4 @@
-"""Callbacks served in a thread: the wait for them is no Python code, and a signal would not be heard until it is over."""
+"""Callbacks in a thread: an executor waits outside Python, where the main thread would handle no signal."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from rclpy.logging import get_logger
 
 from moonseg3r_core import is_end_requested
 
-PIECE = 0.5  # seconds
+POLL_S = 0.5
 
 
-class Serving:
-    """An executor's callbacks, one after the other in a thread of its own, until `end` or until the context ends.
+class SpinThread:
+    """Runs an executor's callbacks one after the other in a thread, until `end` or the end of the context.
 
-    An error in one is logged, and the others go on.
+    An error in a callback is logged.
     """
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.ended = threading.Event()
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
 
-    def ask(self) -> None:
-        """Let it end after the callback at work."""
+    def request_end(self) -> None:
+        """Let the thread end after the current callback."""
         self._ending.set()
         self.executor.create_task(bool)  # something to do: waking alone, the executor would go on waiting
 
     def end(self, seconds: float) -> bool:
-        """End it; False when a callback is still at work after so many seconds."""
-        self.ask()
+        """End the thread; return False when a callback still runs after `seconds`."""
+        self.request_end()
         return self.ended.wait(seconds)
 
-    def _serve(self) -> None:
+    def _spin(self) -> None:
         while self.executor.context.ok() and not self._ending.is_set():
-            self._serve_once()
+            self._spin_once()
         self.ended.set()
 
-    def _serve_once(self) -> None:
+    def _spin_once(self) -> None:
         try:
             self.executor.spin_once()
         except ExternalShutdownException:
@@ -53,12 +53,12 @@ class Serving:
             error.__traceback__ = None
 
 
-def spin(executor: Executor, patience: float) -> bool:
-    """Serve callbacks until a signal comes or the context ends; False when one is at work `patience` seconds later."""
-    serving = Serving(executor)
+def spin(executor: Executor, timeout: float) -> bool:
+    """Run callbacks until a signal comes or the context ends; return False when one still runs `timeout` s later."""
+    thread = SpinThread(executor)
     try:
-        while not serving.ended.wait(PIECE) and not is_end_requested():  # in pieces: a signal may reach another thread
+        while not thread.ended.wait(POLL_S) and not is_end_requested():  # in pieces: a signal may reach another thread
             pass
     except KeyboardInterrupt:
         pass
-    return serving.end(patience)
+    return thread.end(timeout)

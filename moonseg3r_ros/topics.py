@@ -1,4 +1,4 @@
-"""Which topics the node is to read, and what it is told of them. Launch files import this: it needs nothing but Python."""
+"""The topics that the node reads, and the parameters that follow from them. Launch files import this without ROS."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 COMPRESSED = {"image": ("/compressed", "compressed"), "depth": ("/compressedDepth", "compressedDepth")}
 
 
-def bag_topics(bag: Path) -> dict[str, str]:
-    """Input -> topic of a bag, chosen by type and name as `moonseg3r run` does. Raises InputError."""
+def find_bag_topics(bag: Path) -> dict[str, str]:
+    """Find the topics of a bag by input, chosen by type and name as `moonseg3r run` does. Raises InputError."""
     from moonseg3r_core import (  # not for launch files: they ask the player
         InputError,
         Topics,
@@ -27,8 +27,8 @@ def bag_topics(bag: Path) -> dict[str, str]:
     return {name: topic.name for name, topic in topics.items() if topic}
 
 
-def remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(from, to) for the node. The compressed topic of an image goes with it: remapping does not do that."""
+def make_remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Make (from, to) for the node. The compressed topic of an image goes with it: remapping does not do that."""
     pairs = []
     for name, topic in topics.items():
         ending, _ = COMPRESSED.get(name, ("", ""))
@@ -37,8 +37,8 @@ def remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
     return pairs
 
 
-def told_by(topics: Mapping[str, str]) -> dict[str, str]:
-    """The node's parameters that follow from topics: a transport from its ending, odometry where its topic is given."""
+def derive_parameters(topics: Mapping[str, str]) -> dict[str, str]:
+    """Derive the node's parameters: a transport from the topic's ending, odometry where its topic is given."""
     found = {
         f"{name}_transport": word for name, (end, word) in COMPRESSED.items() if topics.get(name, "").endswith(end)
     }

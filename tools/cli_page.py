@@ -79,7 +79,7 @@ def render_section(parser: Parser) -> str:
 
 
 def render_table(*rows: Sequence[str]) -> str:
-    """A Markdown table whose first row is its head; free of ROS, unlike `moonseg3r_ros.tables`."""
+    """A Markdown table whose first row is its head; free of ROS, unlike `tools/ros_tables.py`."""
     head, *rest = rows
     lines = [head, ["---"] * len(head), *rest]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,17 @@ def to_tables(instances: list[Instance]) -> dict[str, Tensor]:
         "whole": torch.tensor(whole, dtype=torch.int64).view(-1, 5),
         "real": torch.tensor(real, dtype=torch.float64).view(-1, 10),
     }
+
+
+def renumber_frames(state: State, renumber: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Return a segmenter's state with other frame numbers; `renumber` replaces those in an int64 tensor of any shape."""
+    changed = {}
+    for name, tensor in state.items():
+        if name.endswith(("first_frame", "last_frame", "retired_before")):
+            changed[name] = renumber(tensor)
+        elif name.endswith("retired.whole"):
+            changed[name] = torch.cat((tensor[:, :2], renumber(tensor[:, 2:4]), tensor[:, 4:]), dim=1)
+    return {**state, **changed}
 
 
 def from_tables(state: State) -> list[Instance]:

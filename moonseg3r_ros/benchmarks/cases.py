@@ -53,7 +53,7 @@ def measure_parameter_calls(bag: str, times: float) -> list[Row]:
         rig.wait_until(lambda: rig.count("dropped"), "the node has enough to do")
         answers = {
             "get": [get(GetParameters.Request(names=[PARAMETER])) for _ in values],
-            "set": [put(SetParameters.Request(measure_parameter_calls=one)) for one in values],
+            "set": [put(SetParameters.Request(parameters=one)) for one in values],
         }
     return [
         {"parameter": verb, "times": len(ms), "median ms": float(np.median(ms)), "worst ms": max(ms)}

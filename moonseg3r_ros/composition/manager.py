@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from moonseg3r_core import exit_after
 from moonseg3r_ros.composition.components import ComponentError, build_component, destroy, find_component
-from moonseg3r_ros.spinning import Serving, spin
+from moonseg3r_ros.spinning import SpinThread, spin
 from moonseg3r_ros.worker import is_any_at_work
 
 REQUEST_TIMEOUT_S = 0.2  # for a request at work when a signal comes
@@ -25,14 +25,14 @@ class Component:
     """A node with the thread for its callbacks, so that no node waits for another's."""
 
     node: Node
-    serving: Serving
+    thread: SpinThread
 
     @classmethod
     def serve(cls, node: Node) -> Component:
         """Start the thread of a node."""
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        return cls(node, Serving(executor))
+        return cls(node, SpinThread(executor))
 
     @property
     def name(self) -> str:
@@ -40,8 +40,8 @@ class Component:
 
     def end(self, timeout: float) -> None:
         """Destroy the node after its callback at work, or after `timeout` seconds."""
-        executor = self.serving.executor
-        if not self.serving.end(timeout):
+        executor = self.thread.executor
+        if not self.thread.end(timeout):
             self.node.get_logger().warning(f"a callback takes longer than {timeout:g} s; not waiting for its end")
         executor.remove_node(self.node)
         destroy(self.node, timeout)
@@ -66,7 +66,7 @@ class ComponentContainer(Node):
     def destroy_node(self) -> None:
         """Unload all nodes and destroy the container."""
         for component in self.components.values():
-            component.serving.ask()
+            component.thread.request_end()
         while self.components:
             self._remove(next(iter(self.components)), NODE_SHUTDOWN_TIMEOUT_S)
         super().destroy_node()

@@ -1,28 +1,38 @@
-"""Why is there no output? What the node knows of itself and its topics, and the one cause that it tells the user."""
+"""The one cause of missing output that the node tells the user, from its own state and its topics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-PATIENCE = 3.0  # seconds without output until a cause is sought; discovery alone may take as long
-HELD = 0.5  # share of the frames that may be held until that is the verdict
-SLOW = 0.2  # share of the images that may be dropped until the node is called slow
+OUTPUT_TIMEOUT_S = 3.0  # without output, until a cause is sought; discovery alone may take as long
+MAX_HELD_SHARE = 0.5  # of the frames
+MAX_DROPPED_SHARE = 0.2  # of the images
 
 UNTRAINED = "UNTRAINED (reconstruction.random is set)"
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-Verdict = tuple[bytes, str]
+
+
+class Diagnosis(NamedTuple):
+    """The level, a line for the user, and a key that is equal for lines that differ in numbers alone."""
+
+    level: bytes
+    text: str
+    key: str = ""
 
 
 @dataclass(frozen=True)
-class Feed:
-    """A subscribed topic: its name in the node's table and as resolved, the type taken (package/msg/Name), the type of
-    each publisher, how many of those are connected, how many messages came, and the QoS policy on which a publisher and
-    this node disagree, if any.
+class InputStatus:
+    """One subscribed topic.
+
+    topic: its name in the node's table; name: as resolved; type: the type taken (package/msg/Name); publishers: the type
+    of each; connected: how many of these are; messages: how many came; incompatible: the QoS policy on which a publisher
+    and this node disagree, if any.
     """
 
     topic: str
@@ -36,23 +46,21 @@ class Feed:
 
     @property
     def is_silent(self) -> bool:
-        """True when no message came of late."""
-        return self.silence is None or self.silence > PATIENCE
+        """True when no message came lately."""
+        return self.silence is None or self.silence > OUTPUT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
-class Flow:
-    """What became of the images. Rates in Hz, times in medians; `quiet` is the seconds since the last frame came out,
-    None when none has, `working` those that the frame at work has taken up to now.
-    """
+class FrameCounters:
+    """Counts of the images, rates in Hz, medians of times."""
 
     received: int = 0
     processed: int = 0
     dropped: int = 0
     rejected: int = 0
     reason: str = ""  # of the last rejection
-    held: int = 0  # processed, but the last good pose stood in
-    why_held: str = ""  # the last time
+    held: int = 0  # processed, but at the last good pose
+    held_reason: str = ""  # the last one
     held_rate: float = 0.0
     input_rate: float = 0.0
     output_rate: float = 0.0
@@ -60,14 +68,14 @@ class Flow:
     latency_ms: float | None = None  # from the image to its pose on the wire, without the step
     step_ms: float | None = None
     map_ms: float | None = None  # to describe, build and publish the map
-    room_ms: Mapping[str, float] = field(default_factory=dict)
-    quiet: float | None = None
-    working: float = 0.0
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    silence: float | None = None  # seconds since the last frame was published
+    busy: float = 0.0  # seconds that the current frame has taken up to now
 
 
 @dataclass(frozen=True)
-class Load:
-    """What the node holds: of the instances `stored`, `instances` are published."""
+class ResourceUsage:
+    """Sizes of the map and of memory: of the instances `stored`, `instances` are published."""
 
     points: int = 0
     instances: int = 0
@@ -77,195 +85,217 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All that the verdict is drawn from.
+class NodeStatus:
+    """All that a diagnosis is made from.
 
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
-    others: what else is subscribed; untrained: the net is one of random numbers; causes: what was complained of lately, by kind, the newest last; image_topics: others that exist; heard: published
-    topics that somebody listens to; age: seconds since the state was entered.
+    others: what else is subscribed; untrained: the net is one of random numbers; warnings: the recent ones by topic, the
+    newest last; image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in
+    this state.
     """
 
     node: str
     state: str
-    image: Feed
-    needs: Mapping[str, Feed] = field(default_factory=dict)
-    others: tuple[Feed, ...] = ()
-    flow: Flow = Flow()
-    load: Load = Load()
+    image: InputStatus
+    needs: Mapping[str, InputStatus] = field(default_factory=dict)
+    others: tuple[InputStatus, ...] = ()
+    counters: FrameCounters = FrameCounters()
+    usage: ResourceUsage = ResourceUsage()
     fault: str = ""
     paused: bool = False
     untrained: bool = False
     clock_missing: bool = False
-    causes: Mapping[str, str] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
     image_topics: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()
-    age: float = PATIENCE
+    subscribed: tuple[str, ...] = ()
+    age: float = OUTPUT_TIMEOUT_S
 
 
-def verdict(facts: Facts) -> Verdict:
-    """The level, and one line: all is well, or the likeliest cause of there being no output and what to do."""
-    level, text = next(found for rule in _RULES if (found := rule(facts)))
-    if facts.untrained:
+def diagnose(status: NodeStatus) -> Diagnosis:
+    """Tell that all is well, or the likeliest cause of missing output and what to do."""
+    level, text, key = next(found for check in _CHECKS if (found := check(status)))
+    if status.untrained:
         level, text = max(level, WARN), f"{UNTRAINED}: {text}"
-    return level, " ".join(text.split())
+    text = " ".join(text.split())
+    return Diagnosis(level, text, key or text)
 
 
-def status_message(stamp: Time, facts: Facts) -> DiagnosticArray:
-    """The verdict with all numbers, for /diagnostics."""
-    level, text = verdict(facts)
-    flow, load = facts.flow, facts.load
+def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
+    """Make the message on /diagnostics: the diagnosis and all numbers."""
+    level, text, _ = diagnose(status)
+    counters, usage = status.counters, status.usage
     values = {
-        "state": "paused" if facts.paused else facts.state,
-        "frames received": str(flow.received),
-        "frames processed": str(flow.processed),
-        "frames dropped": str(flow.dropped),
-        "frames rejected": str(flow.rejected),
-        "frames held": str(flow.held),
-        "last held": flow.why_held,
-        "input rate": f"{flow.input_rate:.2f}",
-        "output rate": f"{flow.output_rate:.2f}",
-        "latency ms": _rounded(flow.latency_ms),
-        "step ms": _rounded(flow.step_ms),
-        "map ms": _rounded(flow.map_ms),
-        **{f"{room} ms": _rounded(ms) for room, ms in flow.room_ms.items()},
-        "map points": str(load.points),
-        "instances": str(load.instances),
-        "instances stored": str(load.stored),
-        "memory MiB": f"{load.memory_mib:.0f}",
-        "GPU MiB": f"{load.gpu_mib:.0f}",
+        "state": "paused" if status.paused else status.state,
+        "frames received": str(counters.received),
+        "frames processed": str(counters.processed),
+        "frames dropped": str(counters.dropped),
+        "frames rejected": str(counters.rejected),
+        "frames held": str(counters.held),
+        "last held": counters.held_reason,
+        "input rate": f"{counters.input_rate:.2f}",
+        "output rate": f"{counters.output_rate:.2f}",
+        "latency ms": _format_ms(counters.latency_ms),
+        "step ms": _format_ms(counters.step_ms),
+        "map ms": _format_ms(counters.map_ms),
+        **{f"{stage} ms": _format_ms(ms) for stage, ms in counters.stage_ms.items()},
+        "map points": str(usage.points),
+        "instances": str(usage.instances),
+        "instances stored": str(usage.stored),
+        "memory MiB": f"{usage.memory_mib:.0f}",
+        "GPU MiB": f"{usage.gpu_mib:.0f}",
         **{
-            feed.name: f"{feed.connected} connected, {feed.messages} messages"
-            for feed in (facts.image, *facts.needs.values(), *facts.others)
+            topic.name: f"{topic.connected} connected, {topic.messages} messages"
+            for topic in (status.image, *status.needs.values(), *status.others)
         },
-        "listened to": " ".join(facts.heard),
-        "last complaint": next(reversed(list(facts.causes.values())), ""),
+        "listened to": " ".join(status.subscribed),
+        "last complaint": next(reversed(list(status.warnings.values())), ""),
     }
-    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    status = DiagnosticStatus(level=level, name=f"{facts.node}: output", message=text, hardware_id=facts.image.name)
-    status.values = pairs
-    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+    message = DiagnosticStatus(level=level, name=f"{status.node}: output", message=text, hardware_id=status.image.name)
+    message.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticArray(header=Header(stamp=stamp), status=[message])
 
 
-def _inactive(facts: Facts) -> Verdict | None:
-    if facts.state == "active":
+def _check_state(status: NodeStatus) -> Diagnosis | None:
+    if status.state == "active":
         return None
-    if facts.fault:
-        return ERROR, f"{'not configured' if facts.state == 'unconfigured' else facts.state}: {facts.fault}"
-    if facts.state == "unconfigured":
-        return WARN, f"not configured; ros2 lifecycle set {facts.node} configure"
-    return WARN, f"{facts.state}; ros2 lifecycle set {facts.node} activate"
+    if status.fault:
+        return Diagnosis(
+            ERROR, f"{'not configured' if status.state == 'unconfigured' else status.state}: {status.fault}"
+        )
+    if status.state == "unconfigured":
+        return Diagnosis(WARN, f"not configured; ros2 lifecycle set {status.node} configure")
+    return Diagnosis(WARN, f"{status.state}; ros2 lifecycle set {status.node} activate")
 
 
-def _paused(facts: Facts) -> Verdict | None:
-    return (WARN, f"paused; ros2 service call {facts.node}/resume std_srvs/srv/Trigger") if facts.paused else None
+def _check_pause(status: NodeStatus) -> Diagnosis | None:
+    return (
+        Diagnosis(WARN, f"paused; ros2 service call {status.node}/resume std_srvs/srv/Trigger")
+        if status.paused
+        else None
+    )
 
 
-def _running(facts: Facts) -> Verdict | None:
-    flow = facts.flow
-    if flow.quiet is None or flow.quiet > PATIENCE:
+def _check_output(status: NodeStatus) -> Diagnosis | None:
+    counters = status.counters
+    if counters.silence is None or counters.silence > OUTPUT_TIMEOUT_S:
         return None
-    if facts.clock_missing:
-        return WARN, f"images come out late: {_NO_CLOCK}"
-    if flow.held_rate > HELD * flow.output_rate:
-        return WARN, (
-            f"held: {flow.held_rate:.1f} of {flow.output_rate:.1f} images/s add nothing to the map, and the last good"
-            f" pose stands: {flow.why_held}"
+    if status.clock_missing:
+        return Diagnosis(WARN, f"images come out late: {_NO_CLOCK}")
+    if counters.held_rate > MAX_HELD_SHARE * counters.output_rate:
+        return Diagnosis(
+            WARN,
+            f"held: {counters.held_rate:.1f} of {counters.output_rate:.1f} images/s add nothing to the map, and the last good"
+            f" pose stands: {counters.held_reason}",
         )
-    if said := facts.causes.get("tf"):
-        return WARN, said
-    if flow.drop_rate > SLOW * flow.input_rate:
-        return WARN, (
-            f"slow: {flow.output_rate:.1f} of {flow.input_rate:.1f} images/s come out, a step takes"
-            f" {_rounded(flow.step_ms)} ms; always the newest is taken, {flow.dropped} were dropped"
+    if warning := status.warnings.get("tf"):
+        return Diagnosis(WARN, warning)
+    if counters.drop_rate > MAX_DROPPED_SHARE * counters.input_rate:
+        return Diagnosis(
+            WARN,
+            f"slow: {counters.output_rate:.1f} of {counters.input_rate:.1f} images/s come out, a step takes"
+            f" {_format_ms(counters.step_ms)} ms; always the newest is taken, {counters.dropped} were dropped",
         )
-    return OK, f"OK: {flow.output_rate:.1f} images/s, a step takes {_rounded(flow.step_ms)} ms"
+    return Diagnosis(OK, f"OK: {counters.output_rate:.1f} images/s, a step takes {_format_ms(counters.step_ms)} ms")
 
 
-def _working(facts: Facts) -> Verdict | None:
-    working = facts.flow.working
-    if working > PATIENCE:
-        return WARN, f"slow: one image has been in work for {working:.0f} s"
-    if working and facts.flow.quiet is None and not facts.flow.rejected:
-        return OK, f"the first image has been in work for {working:.1f} s"
+def _check_processing(status: NodeStatus) -> Diagnosis | None:
+    busy = status.counters.busy
+    if busy > OUTPUT_TIMEOUT_S:
+        return Diagnosis(WARN, f"slow: one image has been in work for {busy:.0f} s")
+    if busy and status.counters.silence is None and not status.counters.rejected:
+        return Diagnosis(OK, f"the first image has been in work for {busy:.1f} s")
     return None
 
 
-def _starting(facts: Facts) -> Verdict | None:
-    return (OK, f"active for {facts.age:.1f} s; waiting for the first image") if facts.age < PATIENCE else None
+def _check_startup(status: NodeStatus) -> Diagnosis | None:
+    return (
+        Diagnosis(OK, f"active for {status.age:.1f} s; waiting for the first image")
+        if status.age < OUTPUT_TIMEOUT_S
+        else None
+    )
 
 
-def _image(facts: Facts) -> Verdict | None:
-    feed = facts.image
-    if not feed.publishers:
-        return ERROR, f"no publisher on {feed.name}; {_other_images(facts)}"
-    if found := _unheard("image", feed):
+def _check_image(status: NodeStatus) -> Diagnosis | None:
+    topic = status.image
+    if not topic.publishers:
+        return Diagnosis(ERROR, f"no publisher on {topic.name}; {_suggest_images(status)}")
+    if found := _check_topic("image", topic):
         return found
-    if feed.is_silent:
-        return ERROR, f"no image for {feed.silence:.1f} s on {feed.name}; has the camera stopped?"
-    return None
-
-
-def _clock(facts: Facts) -> Verdict | None:
-    return (ERROR, f"no output: {_NO_CLOCK}") if facts.clock_missing else None
-
-
-def _needs(facts: Facts) -> Verdict | None:
-    for need, feed in facts.needs.items():
-        if not feed.publishers:
-            return ERROR, f"no {need}: no publisher on {feed.name}; {_SOURCES[need]}"
-        if found := _unheard(need, feed):
-            return found
-        if said := facts.causes.get(f"no {need}"):
-            return ERROR, f"{said}; {_SOURCES[need]}"
-    return None
-
-
-def _refused(facts: Facts) -> Verdict | None:
-    if said := facts.causes.get("future stamp"):
-        return ERROR, said
-    if not facts.flow.rejected:
-        return None
-    return ERROR, f"images are refused, {facts.flow.rejected} up to now: {facts.flow.reason}"
-
-
-def _complaint(facts: Facts) -> Verdict:
-    """When nothing else is known: the newest that was complained of."""
-    newest = next(reversed(list(facts.causes.values())), _WAITING)
-    return ERROR, f"no output: {newest}"
-
-
-def _unheard(what: str, feed: Feed) -> Verdict | None:
-    """Why nothing is heard of a topic that has publishers."""
-    if feed.type not in feed.publishers:
-        return ERROR, f"{feed.name} carries {feed.publishers[0]}, expected {feed.type}; {_other_type(what, feed)}"
-    if feed.incompatible and feed.is_silent:
-        return ERROR, (
-            f"QoS: the publisher of {feed.name} does not offer this node's {feed.incompatible}; set the parameter"
-            f" qos_overrides.{feed.name}.subscription.{feed.incompatible}"
-            f" to {_LOOSEST.get(feed.incompatible, 'what it offers')}"
+    if topic.is_silent:
+        return Diagnosis(
+            ERROR, f"no image for {topic.silence:.1f} s on {topic.name}; has the camera stopped?", "no image"
         )
-    if not feed.messages:
-        return ERROR, f"no {what}: {feed.name} has a publisher, but no message has come; is it running?"
     return None
 
 
-def _other_images(facts: Facts) -> str:
-    if not facts.image_topics:
+def _check_clock(status: NodeStatus) -> Diagnosis | None:
+    return Diagnosis(ERROR, f"no output: {_NO_CLOCK}") if status.clock_missing else None
+
+
+def _check_needs(status: NodeStatus) -> Diagnosis | None:
+    for need, topic in status.needs.items():
+        if not topic.publishers:
+            return Diagnosis(ERROR, f"no {need}: no publisher on {topic.name}; {_SOURCES[need]}")
+        if found := _check_topic(need, topic):
+            return found
+        if warning := status.warnings.get(f"no {need}"):
+            return Diagnosis(ERROR, f"{warning}; {_SOURCES[need]}", f"no {need}")
+    return None
+
+
+def _check_rejections(status: NodeStatus) -> Diagnosis | None:
+    if warning := status.warnings.get("future stamp"):
+        return Diagnosis(ERROR, warning)
+    if not status.counters.rejected:
+        return None
+    return Diagnosis(
+        ERROR,
+        f"images are refused, {status.counters.rejected} up to now: {status.counters.reason}",
+        "images are refused",
+    )
+
+
+def _report_warning(status: NodeStatus) -> Diagnosis:
+    topic, text = next(reversed(list(status.warnings.items())), ("", _WAITING))
+    return Diagnosis(ERROR, f"no output: {text}", f"no output: {topic}")
+
+
+def _check_topic(what: str, topic: InputStatus) -> Diagnosis | None:
+    """Tell why no message came on a topic that has publishers."""
+    if topic.type not in topic.publishers:
+        return Diagnosis(
+            ERROR, f"{topic.name} carries {topic.publishers[0]}, expected {topic.type}; {_suggest_type(what, topic)}"
+        )
+    if topic.incompatible and topic.is_silent:
+        return Diagnosis(
+            ERROR,
+            f"QoS: the publisher of {topic.name} does not offer this node's {topic.incompatible}; set the parameter"
+            f" qos_overrides.{topic.name}.subscription.{topic.incompatible}"
+            f" to {_LOOSEST.get(topic.incompatible, 'what it offers')}",
+        )
+    if not topic.messages:
+        return Diagnosis(ERROR, f"no {what}: {topic.name} has a publisher, but no message has come; is it running?")
+    return None
+
+
+def _suggest_images(status: NodeStatus) -> str:
+    if not status.image_topics:
         return "there is no image topic at all: is the camera's driver running, and is ROS_DOMAIN_ID the same?"
-    names, first = ", ".join(facts.image_topics), facts.image_topics[0]
+    names, first = ", ".join(status.image_topics), status.image_topics[0]
     compressed = first.endswith("/compressed")
     topic = "image/compressed" if compressed else "image"
-    transport = "" if topic == facts.image.topic else f"-p image_transport:={'compressed' if compressed else 'raw'} "
+    transport = "" if topic == status.image.topic else f"-p image_transport:={'compressed' if compressed else 'raw'} "
     return f"image topics that exist: {names}; remap with --ros-args {transport}-r {topic}:={first}"
 
 
-def _other_type(what: str, feed: Feed) -> str:
-    transport = _TRANSPORTS.get((what, feed.publishers[0]))
-    return f"set {transport}" if transport else f"remap {feed.topic} to a topic of that type"
+def _suggest_type(what: str, topic: InputStatus) -> str:
+    transport = _TRANSPORTS.get((what, topic.publishers[0]))
+    return f"set {transport}" if transport else f"remap {topic.topic} to a topic of that type"
 
 
-_RULES: tuple[Callable[[Facts], Verdict | None], ...] = (
-    _inactive, _paused, _running, _working, _starting, _image, _clock, _needs, _refused, _complaint,
+_CHECKS: tuple[Callable[[NodeStatus], Diagnosis | None], ...] = (
+    _check_state, _check_pause, _check_output, _check_processing, _check_startup, _check_image, _check_clock, _check_needs,
+    _check_rejections, _report_warning,
 )  # fmt: skip
 _NO_CLOCK = (
     "use_sim_time is set and there is no /clock; start the simulation, play the bag with its clock (ros2 bag play --clock),"
@@ -287,5 +317,5 @@ _SOURCES = {
 }
 
 
-def _rounded(milliseconds: float | None) -> str:
+def _format_ms(milliseconds: float | None) -> str:
     return "" if milliseconds is None else f"{milliseconds:.1f}"

@@ -1,4 +1,4 @@
-"""How often something happens, and how large it is: over the last seconds, in bounded memory, from any thread."""
+"""Rate and median value of events in the last seconds, in bounded memory, from any thread."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from collections.abc import Callable
 from statistics import median
 from time import monotonic
 
-MOST = 512  # events held
+MAX_EVENTS = 512
 
 
-class Meter:
-    """Events of the last `seconds`, the newest MOST of them, each with a value."""
+class RateMeter:
+    """Keeps the events of the last `seconds`, at most MAX_EVENTS, each with a value."""
 
     def __init__(self, seconds: float = 10.0, now: Callable[[], float] = monotonic) -> None:
         self.seconds, self._now = seconds, now
         self._lock = threading.Lock()
-        self._events: deque[tuple[float, float]] = deque(maxlen=MOST)
+        self._events: deque[tuple[float, float]] = deque(maxlen=MAX_EVENTS)
         self._last: float | None = None
 
     def add(self, value: float = 0.0) -> None:
-        """Something happened now."""
+        """Add an event that happens now."""
         with self._lock:
             self._last = self._now()
             self._events.append((self._last, value))
 
     @property
     def rate(self) -> float:
-        """Events per second, 0 for fewer than two; it sinks as soon as they stop."""
-        events = self._recent()
+        """Events per second, 0 for fewer than two; it falls as soon as they stop."""
+        events = self._read_recent()
         return (len(events) - 1) / max(self._now() - events[0][0], 1e-9) if len(events) > 1 else 0.0
 
     @property
     def median(self) -> float | None:
         """The median value; None without events."""
-        values = [value for _, value in self._recent()]
+        values = [value for _, value in self._read_recent()]
         return median(values) if values else None
 
     @property
@@ -44,7 +44,7 @@ class Meter:
         last = self._last
         return None if last is None else self._now() - last
 
-    def _recent(self) -> list[tuple[float, float]]:
+    def _read_recent(self) -> list[tuple[float, float]]:
         with self._lock:
             oldest = self._now() - self.seconds
             while self._events and self._events[0][0] < oldest:

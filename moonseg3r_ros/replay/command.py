@@ -39,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from moonseg3r_core import InputError
     from moonseg3r_ros.replay.run import replay
-    from moonseg3r_ros.topics import bag_topics
+    from moonseg3r_ros.topics import find_bag_topics
 
     arguments = list(sys.argv if argv is None else argv)
     given = build_parser().parse_args(remove_ros_args(arguments)[1:])
     try:
         if given.inputs:
-            print("\n".join(f"{name}:={topic}" for name, topic in bag_topics(given.bag).items()))
+            print("\n".join(f"{name}:={topic}" for name, topic in find_bag_topics(given.bag).items()))
             return 0
         interrupt_once()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)

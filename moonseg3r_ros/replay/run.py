@@ -11,7 +11,7 @@ from moonseg3r_ros.replay.bag import Bag
 from moonseg3r_ros.replay.lockstep import Lockstep, NoLockstep
 from moonseg3r_ros.replay.player import SECOND, BagClock, NoClock, Player
 from moonseg3r_ros.replay.topics import BagPublishers
-from moonseg3r_ros.topics import bag_topics
+from moonseg3r_ros.topics import find_bag_topics
 
 
 def replay(node: Node, given: argparse.Namespace) -> None:
@@ -42,4 +42,4 @@ def build_lockstep(node: Node, given: argparse.Namespace) -> Lockstep | NoLockst
     """Build what --lockstep asks for. Raises InputError for a bag without color images."""
     if given.lockstep is None:
         return NoLockstep()
-    return Lockstep(node, bag_topics(given.bag)["image"], given.lockstep, given.lockstep_timeout)
+    return Lockstep(node, find_bag_topics(given.bag)["image"], given.lockstep, given.lockstep_timeout)

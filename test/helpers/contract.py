@@ -75,17 +75,19 @@ def read_node() -> dict[str, Any]:
     from builtin_interfaces.msg import Time
 
     from moonseg3r_core import list_settings
-    from moonseg3r_ros.diagnostics.diagnose import Facts, Feed, Flow, status_message
+    from moonseg3r_ros.diagnostics.diagnose import FrameCounters, InputStatus, NodeStatus, make_status_message
     from moonseg3r_ros.interface import INPUTS, OUTPUTS, SERVICES
     from moonseg3r_ros.settings import NodeSettings
 
-    facts = Facts("/node", "active", Feed("image", "/image", ""), flow=Flow(room_ms={"masks": 1.0}))
+    status = NodeStatus(
+        "/node", "active", InputStatus("image", "/image", ""), counters=FrameCounters(stage_ms={"masks": 1.0})
+    )
     return {
         "subscribed": {topic.name: topic.type for topic in INPUTS.values()},
         "published": {topic.name: topic.type for topic in OUTPUTS.values()},
         "services": sorted(SERVICES),
         "parameters": {key.name: key.value for key in list_settings(NodeSettings())},
-        "diagnostics": sorted(value.key for value in status_message(Time(), facts).status[0].values),
+        "diagnostics": sorted(value.key for value in make_status_message(Time(), status).status[0].values),
         "messages": {
             path.name: [
                 line.split("#")[0].split()[:2] for line in path.read_text().splitlines() if line.split("#")[0].strip()

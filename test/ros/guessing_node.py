@@ -15,10 +15,10 @@ SPEED = 0.3  # metres per second, straight ahead
 FOCAL = 50.0  # pixels, where no camera_info came
 
 
-def guessed(nanoseconds):
+def guessed(seconds):
     """world_from_camera (4, 4) of an image at a stamp: the world is the camera's at 5 s."""
     pose = torch.eye(4, dtype=torch.float64)
-    pose[2, 3] = SPEED * (nanoseconds * 1e-9 - 5)
+    pose[2, 3] = SPEED * (seconds - 5)
     return pose
 
 
@@ -37,7 +37,7 @@ class Guess:
         held = None if int(frame.image.max()) else Held("the image is black")
         if held and self.last is None:
             raise FrameRejected(held.reason, "it is the first")
-        pose = self.last if held else guessed(frame.index)
+        pose = self.last if held else guessed(frame.stamp)
         self.last = pose
         depth = torch.full(frame.size, 0.0 if held else 2.0)
         points = transform(unproject(depth, k), pose)

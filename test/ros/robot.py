@@ -124,4 +124,4 @@ def driven(stamp):
 
 def in_map(stamp):
     """map from camera, the map's origin in the first camera."""
-    return BODY_FROM_OPTICAL @ guessed(stamp).numpy()
+    return BODY_FROM_OPTICAL @ guessed(stamp * 1e-9).numpy()

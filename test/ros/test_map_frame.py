@@ -11,14 +11,14 @@ from geometry_msgs.msg import TransformStamped
 
 from moonseg3r_core import FrameMessages, MoonSeg3RError
 from moonseg3r_ros.interface import INPUTS
-from moonseg3r_ros.map_frame import IDENTITY, Anchor
+from moonseg3r_ros.map_frame import IDENTITY, MapFrame
 from moonseg3r_ros.settings import NodeSettings
 
 PLACED = np.diag([1.0, 1.0, 1.0, 1.0])
 PLACED[0, 3] = 7.0
 
 
-def anchor(*edges, given=False, fails=False, **settings):
+def make_map_frame(*edges, given=False, fails=False, **settings):
     said = []
 
     def lookup(target, source, stamp):
@@ -26,8 +26,9 @@ def anchor(*edges, given=False, fails=False, **settings):
             raise MoonSeg3RError("no such frame")
         return PLACED
 
-    made = Anchor(NodeSettings(**settings), given, lookup, SimpleNamespace(say=lambda topic, text: said.append(text)))
-    made.hear([edge(parent, child) for parent, child in edges])
+    warnings = SimpleNamespace(warn=lambda topic, text: said.append(text))
+    made = MapFrame(SimpleNamespace(settings=NodeSettings(**settings)), given, lookup, warnings)
+    made.filter_transforms([edge(parent, child) for parent, child in edges])
     return made, said
 
 
@@ -37,9 +38,9 @@ def edge(parent, child):
     return made
 
 
-def of(made, frame="camera"):
+def locate(made, frame="camera"):
     image = SimpleNamespace(header=SimpleNamespace(frame_id=frame))
-    child, child_from_camera = made.of(FrameMessages(0, 0.0, image))
+    child, child_from_camera = made.locate(FrameMessages(0, 0.0, image))
     return child, child_from_camera is IDENTITY
 
 
@@ -58,43 +59,43 @@ def of(made, frame="camera"):
     ],
 )
 def test_the_root_of_the_cameras_tree_is_placed_unless_the_map_is_in_it(edges, child):
-    made, said = anchor(*edges)
-    assert of(made) == (child, child in ("camera", ""))
+    made, said = make_map_frame(*edges)
+    assert locate(made) == (child, child in ("camera", ""))
     assert not said
 
 
 def test_a_ring_of_frames_ends():
-    assert of(anchor(("b", "camera"), ("camera", "b"))[0])[0] in ("b", "camera")
+    assert locate(make_map_frame(("b", "camera"), ("camera", "b"))[0])[0] in ("b", "camera")
 
 
 def test_odom_frame_prevails():
-    assert of(anchor(("base", "camera"), odom_frame="odom")[0]) == ("odom", False)
+    assert locate(make_map_frame(("base", "camera"), odom_frame="odom")[0]) == ("odom", False)
 
 
 def test_what_the_node_said_itself_is_not_heard():
-    made, _ = anchor(("odom", "camera"))
-    assert of(made)[0] == "odom"
-    assert made.hear([edge("map", "odom"), edge("odom", "camera")]) == [edge("odom", "camera")]
-    assert of(made)[0] == "odom"
+    made, _ = make_map_frame(("odom", "camera"))
+    assert locate(made)[0] == "odom"
+    assert made.filter_transforms([edge("map", "odom"), edge("odom", "camera")]) == [edge("odom", "camera")]
+    assert locate(made)[0] == "odom"
 
 
 def test_no_leading_slash_goes_out_and_a_nameless_camera_has_a_name():
-    assert of(anchor()[0], "/camera") == ("camera", True)
-    assert of(anchor()[0], "") == ("camera", True)
+    assert locate(make_map_frame()[0], "/camera") == ("camera", True)
+    assert locate(make_map_frame()[0], "") == ("camera", True)
 
 
 def test_a_camera_that_the_node_places_itself_has_no_parent_and_with_given_poses_it_may_be_anothers():
     for given, theirs in ((False, []), (True, [edge("map", "camera")])):
-        made, _ = anchor(given=given)
-        assert of(made)[0] == "camera"
-        assert made.hear([edge("map", "camera")]) == theirs
+        made, _ = make_map_frame(given=given)
+        assert locate(made)[0] == "camera"
+        assert made.filter_transforms([edge("map", "camera")]) == theirs
 
 
 def test_a_tree_that_turns_up_late_is_found_though_the_node_placed_the_camera_before():
-    made, _ = anchor()
-    assert of(made)[0] == "camera"
-    made.hear([edge("odom", "base"), edge("base", "camera"), edge("map", "camera")])  # the last is an echo
-    assert of(made)[0] == "odom"
+    made, _ = make_map_frame()
+    assert locate(made)[0] == "camera"
+    made.filter_transforms([edge("odom", "base"), edge("base", "camera"), edge("map", "camera")])  # the last is an echo
+    assert locate(made)[0] == "odom"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_tree_that_turns_up_late_is_found_though_the_node_placed_the_camera_be
     ],
 )
 def test_what_an_image_waits_for(edges, fails, early, late):
-    made, said = anchor(*edges, fails=fails)
+    made, said = make_map_frame(*edges, fails=fails)
     image = SimpleNamespace(header=SimpleNamespace(frame_id="camera"))
     assert [made.is_ready(image, 0.0, first) for first in (True, False)] == [early, late]
     assert not said
@@ -117,13 +118,13 @@ def test_what_an_image_waits_for(edges, fails, early, late):
 
 def test_what_is_not_known_is_said_and_not_made_up():
     for settings in ({"fails": True}, {"fails": True, "odom_frame": "odom"}):
-        made, said = anchor(("odom", "camera"), **settings)
-        assert of(made) == ("", True)
+        made, said = make_map_frame(("odom", "camera"), **settings)
+        assert locate(made) == ("", True)
         assert said[0].startswith("no TF is published")
 
 
 def test_qos_changed_on_one_topic_stays_there():
-    before = INPUTS["camera_info"].options()["qos_profile"].depth
-    INPUTS["image"].options()["qos_profile"].depth = 77
-    assert INPUTS["camera_info"].options()["qos_profile"].depth == before
-    assert INPUTS["image"].options()["qos_profile"].depth == before
+    before = INPUTS["camera_info"].make_qos()["qos_profile"].depth
+    INPUTS["image"].make_qos()["qos_profile"].depth = 77
+    assert INPUTS["camera_info"].make_qos()["qos_profile"].depth == before
+    assert INPUTS["image"].make_qos()["qos_profile"].depth == before

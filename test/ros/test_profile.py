@@ -16,7 +16,7 @@ from moonseg3r_core import Config, Frame
 from moonseg3r_core.sources.write_bag import write_bag
 from moonseg3r_ros.conversions.markers import NAMESPACES
 from moonseg3r_ros.interface import OUTPUTS, QOS
-from moonseg3r_ros.parameters import Values
+from moonseg3r_ros.parameters import NodeParameters
 from moonseg3r_ros.settings import NodeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -106,8 +106,8 @@ def asked(display):
 def test_the_example_of_a_parameter_file_names_parameters_and_values_that_the_node_takes():
     content = yaml.safe_load((ROOT / "config" / "ros.yaml").read_text())
     given = content["/**"]["ros__parameters"]
-    values = Values(Config(), NodeSettings())
+    values = NodeParameters(Config(), NodeSettings())
     own = {name: value for name, value in given.items() if name != "qos_overrides"}
-    assert set(own) <= {key.name for key in values.every()}
-    changed = {key.name: key.value for key in values.with_changes(own).every()}
+    assert set(own) <= {key.name for key in values.list_keys()}
+    changed = {key.name: key.value for key in values.apply(own).list_keys()}
     assert {name: changed[name] for name in own} == own

@@ -5,7 +5,7 @@ import torch
 
 from moonseg3r_core import Frame, InputError
 from moonseg3r_core.sources.write_bag import write_bag
-from moonseg3r_ros.topics import bag_topics, remappings, told_by
+from moonseg3r_ros.topics import derive_parameters, find_bag_topics, make_remappings
 
 
 def frames(**extra):
@@ -16,23 +16,23 @@ def frames(**extra):
 def test_the_topics_of_a_bag_are_found(tmp_path):
     depth, k, pose = torch.ones(4, 6), torch.eye(3), torch.eye(4, dtype=torch.float64)
     write_bag(frames(depth=depth, intrinsics=k, world_from_camera=pose), tmp_path / "all.mcap", "jpeg")
-    assert bag_topics(tmp_path / "all.mcap") == {
+    assert find_bag_topics(tmp_path / "all.mcap") == {
         "image": "/camera/color/image_raw/compressed",
         "depth": "/camera/depth/image_raw",
         "camera_info": "/camera/color/camera_info",
     }
     write_bag(frames(), tmp_path / "bare.mcap", "raw")
-    assert bag_topics(tmp_path / "bare.mcap") == {"image": "/camera/color/image_raw"}
+    assert find_bag_topics(tmp_path / "bare.mcap") == {"image": "/camera/color/image_raw"}
 
 
 def test_a_bag_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match=r"none.mcap does not exist"):
-        bag_topics(tmp_path / "none.mcap")
+        find_bag_topics(tmp_path / "none.mcap")
 
 
 def test_the_compressed_topic_of_an_image_goes_with_it():
     topics = {"image": "/cam/image_raw", "depth": "/cam/depth/compressedDepth", "camera_info": "/cam/info"}
-    assert remappings(topics) == [
+    assert make_remappings(topics) == [
         ("image", "/cam/image_raw"),
         ("image/compressed", "/cam/image_raw/compressed"),
         ("depth", "/cam/depth"),
@@ -52,4 +52,4 @@ def test_the_compressed_topic_of_an_image_goes_with_it():
     ],
 )
 def test_a_topic_says_its_transport_and_odometry_is_the_source_of_poses(topics, told):
-    assert told_by(topics) == told
+    assert derive_parameters(topics) == told

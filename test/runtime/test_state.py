@@ -10,6 +10,7 @@ from walks import EAGER, make_segmenter, split, walk
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.fusion import store
 from moonseg3r_core.fusion.instances import Instances
+from moonseg3r_core.fusion.plain import renumber_frames
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]
 TWICE = {"fusion.consensus_views": 2, "fusion.consensus_rate": 0.3}  # halves join at the second whole, in frame 2
@@ -196,12 +197,13 @@ def test_frames_that_are_numbered_by_their_stamp():
     assert [(stamps[i.first_frame], stamps[i.last_frame]) for i in a] == [(i.first_frame, i.last_frame) for i in b]
 
 
-def test_retired_instances_keep_their_stamps():
-    segmenter, given = make_segmenter(**SCRAPS)
+@pytest.mark.parametrize(("settings", "masks"), [(EAGER, split), (SCRAPS, scraps)])
+def test_the_state_of_numbered_frames_renumbered_is_that_of_stamped_ones(settings, masks):
+    (plain, given), (stamped, stamped_given) = make_segmenter(**settings), make_segmenter(**settings)
+    walk(plain, given, PATH, masks)
     for t, camera in enumerate(PATH):
         image, ids = frame(t, camera)
-        given.ids[STAMP + t] = scraps(t, ids)
-        segmenter.step(dataclasses.replace(image, index=STAMP + t))
-    retired = resumed(segmenter, SCRAPS)[0].stages.store.retired
-    assert {i.first_frame for i in retired} <= {STAMP + 1, STAMP + 2}
-    assert retired == segmenter.stages.store.retired != []
+        stamped_given.ids[STAMP + t] = masks(t, ids)
+        stamped.step(dataclasses.replace(image, index=STAMP + t))
+    assert plain.stages.store.retired or settings is EAGER
+    assert alike(renumber_frames(plain.state_dict(), lambda numbers: numbers + STAMP), stamped.state_dict())

@@ -10,14 +10,24 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 
 from moonseg3r_ros.conversions.poses import make_time
-from moonseg3r_ros.diagnostics.diagnose import ERROR, OK, WARN, Facts, Feed, Flow, Load, status_message, verdict
+from moonseg3r_ros.diagnostics.diagnose import (
+    ERROR,
+    OK,
+    WARN,
+    FrameCounters,
+    InputStatus,
+    NodeStatus,
+    ResourceUsage,
+    diagnose,
+    make_status_message,
+)
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF, ODOMETRY = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"
 
 
 def heard(topic, type, **changes):
-    return replace(Feed(topic, f"/{topic.strip('/')}", type, (type,), messages=9, silence=0.1), **changes)
+    return replace(InputStatus(topic, f"/{topic.strip('/')}", type, (type,), messages=9, silence=0.1), **changes)
 
 
 def unheard(topic, type, **changes):
@@ -25,12 +35,14 @@ def unheard(topic, type, **changes):
 
 
 NEEDS = {"camera_info": heard("camera_info", INFO), "depth": heard("depth", IMAGE), "pose": heard("/tf", TF)}
-WELL = Facts(
+WELL = NodeStatus(
     "/moonseg3r", "active", heard("image", IMAGE), NEEDS, age=60.0,
-    flow=Flow(received=90, processed=88, dropped=1, rejected=1, reason="an old reason", input_rate=9.9, output_rate=9.8,
-              latency_ms=4.25, step_ms=61.0, room_ms={"masks": 30.0, "lift": 4.0}, quiet=0.1),
+    counters=FrameCounters(received=90, processed=88, dropped=1, rejected=1, reason="an old reason", input_rate=9.9, output_rate=9.8,
+              latency_ms=4.25, step_ms=61.0, stage_ms={"masks": 30.0, "lift": 4.0}, silence=0.1),
 )  # fmt: skip
-DEAD = replace(WELL, flow=replace(WELL.flow, quiet=None, processed=0, rejected=0, reason=""))  # nothing comes out
+DEAD = replace(
+    WELL, counters=replace(WELL.counters, silence=None, processed=0, rejected=0, reason="")
+)  # nothing comes out
 
 
 def a_need(**feeds):
@@ -88,11 +100,11 @@ TABLE = {
         replace(DEAD, image=unheard("image", IMAGE)), ERROR, ["no image: /image has a publisher, but no message has come"],
     ),
     "camera stopped": (
-        replace(WELL, image=heard("image", IMAGE, silence=5.25), flow=replace(WELL.flow, quiet=5.2)),
+        replace(WELL, image=heard("image", IMAGE, silence=5.25), counters=replace(WELL.counters, silence=5.2)),
         ERROR, ["no image for 5.2 s on /image"],
     ),
     "camera came back with another QoS": (
-        replace(WELL, image=heard("image", IMAGE, silence=5.2, incompatible="reliability"), flow=replace(WELL.flow, quiet=5.2)),
+        replace(WELL, image=heard("image", IMAGE, silence=5.2, incompatible="reliability"), counters=replace(WELL.counters, silence=5.2)),
         ERROR, ["QoS", "best_effort"],
     ),
     "no clock": (replace(DEAD, clock_missing=True), ERROR, ["no output: use_sim_time is set", "--clock"]),
@@ -118,7 +130,7 @@ TABLE = {
         ERROR, ["set depth_transport to raw"],
     ),
     "depth of another time": (
-        replace(DEAD, causes={"no depth": "no depth within 0.017 s of the image at 5.000 s, the nearest is 0.4 s away"}),
+        replace(DEAD, warnings={"no depth": "no depth within 0.017 s of the image at 5.000 s, the nearest is 0.4 s away"}),
         ERROR, ["no depth within 0.017 s of the image at 5.000 s", "lost on the way"],
     ),
     "QoS of depth": (
@@ -129,59 +141,59 @@ TABLE = {
         replace(DEAD, needs=a_need(pose=unheard("/tf", TF, publishers=()))), ERROR, ["no pose: no publisher on /tf", "localization"],
     ),
     "no TF for the image": (
-        replace(DEAD, causes={"no pose": "no pose at 5.000 s: unknown frame 'camera'; known frames: base, odom"}),
+        replace(DEAD, warnings={"no pose": "no pose at 5.000 s: unknown frame 'camera'; known frames: base, odom"}),
         ERROR, ["no pose at 5.000 s: unknown frame 'camera'; known frames: base, odom", "world_frame"],
     ),
     "no odometry": (
         replace(DEAD, needs=a_need(pose=unheard("odom", ODOMETRY))), ERROR, ["no pose: /odom has a publisher"],
     ),
     "all refused": (
-        replace(DEAD, flow=replace(DEAD.flow, rejected=12, reason="unknown encoding 'x-ray8'")),
+        replace(DEAD, counters=replace(DEAD.counters, rejected=12, reason="unknown encoding 'x-ray8'")),
         ERROR, ["images are refused, 12 up to now: unknown encoding 'x-ray8'"],
     ),
     "stamps of the future": (
-        replace(DEAD, causes={"future stamp": "image refused: its stamp 9.000 s must not lie after now"}),
+        replace(DEAD, warnings={"future stamp": "image refused: its stamp 9.000 s must not lie after now"}),
         ERROR, ["image refused: its stamp 9.000 s must not lie after now"],
     ),
     "most frames are held": (
-        replace(WELL, flow=replace(WELL.flow, held=70, why_held="too dark", held_rate=5.0)),
+        replace(WELL, counters=replace(WELL.counters, held=70, held_reason="too dark", held_rate=5.0)),
         WARN, ["held: 5.0 of 9.8 images/s", "the last good pose stands: too dark"],
     ),
-    "few frames are held": (replace(WELL, flow=replace(WELL.flow, held=70, why_held="too dark", held_rate=4.8)), OK, ["OK:"]),
+    "few frames are held": (replace(WELL, counters=replace(WELL.counters, held=70, held_reason="too dark", held_rate=4.8)), OK, ["OK:"]),
     "images come out, TF does not": (
-        replace(WELL, causes={"tf": "no TF is published: map -> odom needs the camera in it"}), WARN, ["no TF is published"],
+        replace(WELL, warnings={"tf": "no TF is published: map -> odom needs the camera in it"}), WARN, ["no TF is published"],
     ),
     "untrained": (replace(WELL, untrained=True), WARN, ["UNTRAINED (reconstruction.random is set): OK: 9.8 images/s"]),
     "untrained and dead": (
         replace(DEAD, untrained=True, image=unheard("image", IMAGE, publishers=())), ERROR, ["UNTRAINED", "no publisher on /image"],
     ),
     "slow": (
-        replace(WELL, flow=replace(WELL.flow, input_rate=30.0, output_rate=3.1, drop_rate=26.9, step_ms=322.0, dropped=807)),
+        replace(WELL, counters=replace(WELL.counters, input_rate=30.0, output_rate=3.1, drop_rate=26.9, step_ms=322.0, dropped=807)),
         WARN, ["slow: 3.1 of 30.0 images/s come out", "322.0 ms", "807 were dropped"],
     ),
-    "a very long step": (replace(DEAD, flow=replace(DEAD.flow, working=12.0)), WARN, ["one image has been in work for 12 s"]),
-    "the first image is in work": (replace(DEAD, flow=replace(DEAD.flow, working=1.25)), OK, ["the first image", "1.2 s"]),
+    "a very long step": (replace(DEAD, counters=replace(DEAD.counters, busy=12.0)), WARN, ["one image has been in work for 12 s"]),
+    "the first image is in work": (replace(DEAD, counters=replace(DEAD.counters, busy=1.25)), OK, ["the first image", "1.2 s"]),
     "a refused image is in work": (
-        replace(DEAD, flow=replace(DEAD.flow, working=0.1, rejected=3, reason="too small")), ERROR, ["too small"],
+        replace(DEAD, counters=replace(DEAD.counters, busy=0.1, rejected=3, reason="too small")), ERROR, ["too small"],
     ),
     "just started": (
         replace(DEAD, age=0.4, image=unheard("image", IMAGE, publishers=())), OK, ["waiting for the first image"],
     ),
-    "something else": (replace(DEAD, causes={"a": "an old one", "b": "a new\none"}), ERROR, ["no output: a new one"]),
+    "something else": (replace(DEAD, warnings={"a": "an old one", "b": "a new\none"}), ERROR, ["no output: a new one"]),
     "nothing known": (DEAD, ERROR, ["no output", "have not come out yet"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_a_cause_is_named(name):
-    facts, level, words = TABLE[name]
-    found, text = verdict(facts)
+    status, level, words = TABLE[name]
+    found, text, _ = diagnose(status)
     assert found == level, text
     assert [word for word in words if word not in text] == [], text
     assert "\n" not in text
 
 
-FAULTS = [  # each spoils the facts; all of them at once must name the first, without it the second, and so on
+FAULTS = [  # each spoils the status; all of them at once must name the first, without it the second, and so on
     ("not configured", {"state": "unconfigured"}),
     ("paused", {"paused": True}),
     ("no publisher", {"image": unheard("image", IMAGE, publishers=())}),
@@ -189,8 +201,8 @@ FAULTS = [  # each spoils the facts; all of them at once must name the first, wi
     ("no camera_info", {"needs": a_need(camera_info=unheard("camera_info", INFO), depth=unheard("depth", IMAGE))}),
     ("no depth", {"needs": a_need(depth=unheard("depth", IMAGE), pose=unheard("/tf", TF))}),
     ("no pose", {"needs": a_need(pose=unheard("/tf", TF))}),
-    ("images are refused", {"flow": replace(DEAD.flow, rejected=3)}),
-    ("no output: at last", {"causes": {"other": "at last"}}),
+    ("images are refused", {"counters": replace(DEAD.counters, rejected=3)}),
+    ("no output: at last", {"warnings": {"other": "at last"}}),
 ]
 
 
@@ -199,7 +211,7 @@ def test_of_several_causes_the_likeliest_is_named(first):
     changes = {}
     for _, change in reversed(FAULTS[first:]):
         changes |= change
-    assert FAULTS[first][0] in verdict(replace(DEAD, **changes))[1]
+    assert FAULTS[first][0] in diagnose(replace(DEAD, **changes))[1]
 
 
 @pytest.mark.parametrize(
@@ -210,35 +222,35 @@ def test_of_several_causes_the_likeliest_is_named(first):
     ],
 )
 def test_type_comes_before_qos_and_qos_before_silence(image, word):
-    assert word in verdict(replace(DEAD, image=image))[1]
+    assert word in diagnose(replace(DEAD, image=image))[1]
 
 
 def test_output_silences_every_complaint_but_those_of_the_state():
-    troubled = replace(WELL, causes={"no pose": "no pose"}, needs={"depth": unheard("depth", IMAGE)})
-    assert verdict(troubled)[0] == OK
-    assert "paused" in verdict(replace(troubled, paused=True))[1]
+    troubled = replace(WELL, warnings={"no pose": "no pose"}, needs={"depth": unheard("depth", IMAGE)})
+    assert diagnose(troubled)[0] == OK
+    assert "paused" in diagnose(replace(troubled, paused=True))[1]
 
 
 def test_a_publisher_of_the_right_type_among_others_is_enough():
     mixed = heard("image", IMAGE, publishers=(COMPRESSED, IMAGE))
-    assert "carries" not in verdict(replace(DEAD, image=mixed))[1]
+    assert "carries" not in diagnose(replace(DEAD, image=mixed))[1]
 
 
 def test_one_incompatible_publisher_is_no_cause_while_another_is_heard():
-    assert "QoS" not in verdict(replace(DEAD, image=heard("image", IMAGE, incompatible="reliability")))[1]
+    assert "QoS" not in diagnose(replace(DEAD, image=heard("image", IMAGE, incompatible="reliability")))[1]
 
 
 def test_a_camera_info_that_came_once_holds():
     once = heard("camera_info", INFO, messages=1, silence=500.0)
-    assert "camera_info" not in verdict(replace(DEAD, needs=a_need(camera_info=once)))[1]
+    assert "camera_info" not in diagnose(replace(DEAD, needs=a_need(camera_info=once)))[1]
 
 
 def test_the_message_holds_verdict_and_numbers():
-    facts = replace(WELL, load=Load(300_000, 42, 97, 812.4, 0.0), causes={"x": "one", "y": "two"})
-    message = status_message(make_time(5_000_000_001), facts)
+    node = replace(WELL, usage=ResourceUsage(300_000, 42, 97, 812.4, 0.0), warnings={"x": "one", "y": "two"})
+    message = make_status_message(make_time(5_000_000_001), node)
     (status,) = message.status
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 1)
-    assert (status.level, status.message) == verdict(facts)
+    assert (status.level, status.message) == diagnose(node)[:2]
     assert (status.level, status.name, status.hardware_id) == (DiagnosticStatus.OK, "/moonseg3r: output", "/image")
     assert {pair.key: pair.value for pair in status.values} == {
         "state": "active",
@@ -253,8 +265,8 @@ def test_the_message_holds_verdict_and_numbers():
 
 
 def test_a_message_before_anything_happened():
-    facts = Facts("/moonseg3r", "unconfigured", Feed("image", "/image", IMAGE))
-    values = {pair.key: pair.value for pair in status_message(make_time(0), facts).status[0].values}
+    status = NodeStatus("/moonseg3r", "unconfigured", InputStatus("image", "/image", IMAGE))
+    values = {pair.key: pair.value for pair in make_status_message(make_time(0), status).status[0].values}
     assert (values["state"], values["frames received"], values["step ms"], values["last complaint"]) == (
         "unconfigured",
         "0",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moonseg3r_ros.diagnostics.rate_meter import MOST, Meter
+from moonseg3r_ros.diagnostics.rate_meter import MAX_EVENTS, RateMeter
 
 
 class Clock:
@@ -17,7 +17,7 @@ class Clock:
 
 def a_meter(gaps=(), values=()):
     clock = Clock()
-    meter = Meter(10.0, clock)
+    meter = RateMeter(10.0, clock)
     for gap, value in zip(gaps, values or [0.0] * len(gaps), strict=True):
         clock.now += gap
         meter.add(value)
@@ -55,7 +55,7 @@ def test_the_median_is_of_the_last_seconds():
 
 
 def test_more_than_it_holds_leaves_the_rate_right():
-    meter, _ = a_meter([0.001] * (3 * MOST))
+    meter, _ = a_meter([0.001] * (3 * MAX_EVENTS))
     assert meter.rate == pytest.approx(1000.0)
 
 

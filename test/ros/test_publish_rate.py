@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import moonseg3r_ros.outputs as outputs
-from moonseg3r_ros.outputs import SHARE, Pace
+from moonseg3r_ros.outputs import MAX_MAP_SHARE, PublishRate
 
 
 class Clock:
@@ -24,21 +24,21 @@ def clock(monkeypatch):
 
 
 def test_nothing_new_is_never_due(clock):
-    pace = Pace()
-    assert pace.wait(1.0) is None
-    pace.changed()
-    pace.done(0.1)
-    assert pace.wait(1.0) is None
+    rate = PublishRate()
+    assert rate.compute_wait(1.0) is None
+    rate.mark_changed()
+    rate.mark_published(0.1)
+    assert rate.compute_wait(1.0) is None
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.0, 0.5), (0.1, 0.5), (2.0, 6.0)])
 def test_a_map_waits_for_its_rate_and_for_its_share_of_the_time(clock, took, pause):
-    pace = Pace()
-    pace.changed()
-    assert pace.wait(2.0) == 0
-    pace.done(took)
-    pace.changed()
-    assert pace.wait(2.0) == pytest.approx(pause)
-    assert took / (took + pace.wait(2.0)) <= SHARE
+    rate = PublishRate()
+    rate.mark_changed()
+    assert rate.compute_wait(2.0) == 0
+    rate.mark_published(took)
+    rate.mark_changed()
+    assert rate.compute_wait(2.0) == pytest.approx(pause)
+    assert took / (took + rate.compute_wait(2.0)) <= MAX_MAP_SHARE
     clock.now += pause
-    assert pace.wait(2.0) == 0
+    assert rate.compute_wait(2.0) == 0
