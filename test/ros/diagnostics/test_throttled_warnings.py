@@ -45,7 +45,11 @@ def test_how_often_a_topic_was_spoken_of_lately_is_known():
         warnings.warn("often", "every half second")
         clock.now += 0.5
     warnings.warn("once", "once")
-    assert (warnings.get_rate("often"), warnings.get_rate("once"), warnings.get_rate("never")) == (pytest.approx(2.0, abs=0.2), 0.0, 0.0)
+    assert (warnings.get_rate("often"), warnings.get_rate("once"), warnings.get_rate("never")) == (
+        pytest.approx(2.0, abs=0.2),
+        0.0,
+        0.0,
+    )
     clock.now += 20
     assert warnings.get_rate("often") == 0.0
 
