@@ -403,15 +403,6 @@ class TestBags:
         (frame,) = open_source(str(bag("none", k=np.zeros(9), p=np.zeros(12))))
         assert frame.intrinsics is None
 
-    def test_distortion_is_said_once(self, tmp_path, caplog):
-        messages = rgbd()
-        for topic, _, message in messages:
-            if topic == INFO:
-                message.d = np.array([0.1, 0, 0, 0, 0])
-        with caplog.at_level(logging.WARNING, "moonseg3r"):
-            check_rgbd(list(open_source(str(record(tmp_path / "bag", messages)))), [0, 1, 2, 3, 4, 5])
-        assert len([r for r in caplog.records if "distortion" in r.message]) == 1
-
 
 class TestTopics:
     @staticmethod
@@ -470,14 +461,6 @@ class TestBadBags:
         source = open_source(str(record(tmp_path / "bag", messages)))
         check_rgbd(list(source), [0, 2, 3])
         assert sum(source.rejected.values()) == 1
-
-    def test_depth_of_another_shape_is_an_error(self, tmp_path):
-        messages = [(t, s, make_image(metres(1, (6, 6)), "16UC1", 1) if t == DEPTH else m) for t, s, m in rgbd(2)]
-        for topic, stamp, message in messages:
-            if topic == DEPTH:
-                message.header = make_header(round(stamp * SECOND))
-        with pytest.raises(SourceError, match="depth of 6x6"):
-            list(open_source(str(record(tmp_path / "bag", messages))))
 
     @pytest.mark.parametrize("storage", list(StoragePlugin))
     @pytest.mark.parametrize("with_metadata", [True, False])

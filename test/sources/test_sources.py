@@ -226,11 +226,6 @@ class TestScanNet:
         with pytest.raises(SourceError, match=r"intrinsic_color\.txt must hold"):
             open_source(str(tmp_path))
 
-    def test_an_empty_color_folder_is_an_error(self, tmp_path):
-        (tmp_path / "color").mkdir()
-        with pytest.raises(SourceError, match="holds no image"):
-            open_source(str(tmp_path))
-
 
 class TestRegistration:
     K = np.array([[100.0, 0, 49.5], [0, 100, 39.5], [0, 0, 1]])
@@ -313,12 +308,6 @@ class TestVideo:
         assert 5 < frames < 30
         assert frames + sum(source.rejected.values()) == len(source)
 
-    def test_no_video_is_an_error(self, tmp_path, capfd):
-        path = tmp_path / "clip.mp4"
-        path.write_bytes(b"not a video" * 100)
-        with pytest.raises(SourceError, match="no video that OpenCV can open"):
-            open_source(str(path))
-
 
 class TestBadInput:
     def test_what_is_no_file_is_refused_without_being_opened(self, tmp_path):
@@ -333,22 +322,8 @@ class TestBadInput:
                 open_source(str(path))
 
     @pytest.mark.parametrize(
-        ("make", "message"),
-        [
-            (lambda p: None, "does not exist"),
-            (lambda p: p.mkdir(), "empty folder"),
-            (lambda p: (p.mkdir(), (p / "notes.txt").write_text("x")), "holds no image"),
-            (lambda p: paint(p / "rgb" / "0.png"), "rgb instead"),
-        ],
-    )
-    def test_folders(self, tmp_path, make, message):
-        make(tmp_path / "recording")
-        with pytest.raises(SourceError, match=message):
-            open_source(str(tmp_path / "recording"))
-
-    @pytest.mark.parametrize(
         ("name", "message"),
-        [("a.png", "single image"), ("a.bag", "ROS 1 bag"), ("a.mcap.zst", "bag folder"), ("a.txt", "no video")],
+        [("a.bag", "ROS 1 bag"), ("a.mcap.zst", "bag folder"), ("a.txt", "no video")],
     )
     def test_files_of_other_kinds(self, tmp_path, name, message):
         (tmp_path / name).write_bytes(b"x")
