@@ -25,13 +25,13 @@ HEIGHT = 300
 def main(demo: Path, file: Path) -> None:
     """Write three frames of a demo in two rows, image above instances, beside the map."""
     frames = sorted(int(path.stem) for path in (demo / RUN / "frames").glob("*.png"))
-    columns = [np.vstack(stack_pair(demo, index)) for index in frames[len(frames) // 8 :: len(frames) // 4][:3]]
+    columns = [np.vstack(draw_pair(demo, index)) for index in frames[len(frames) // 8 :: len(frames) // 4][:3]]
     picture = np.hstack([*columns, draw_map(demo, columns[0].shape[0])])
     cv2.imwrite(str(file), picture[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 85))
 
 
-def stack_pair(demo: Path, index: int) -> list[np.ndarray]:
-    """Stack a frame's image and its overlay, both HEIGHT pixels high."""
+def draw_pair(demo: Path, index: int) -> list[np.ndarray]:
+    """Draw a frame's image and its overlay, both HEIGHT pixels high."""
     image = cv2.imread(str(demo / "scene" / "color" / f"{index}.jpg"))[..., ::-1].copy()
     ids = cv2.imread(str(demo / RUN / "frames" / f"{index}.png"), cv2.IMREAD_UNCHANGED)
     size = (image.shape[1] * HEIGHT // image.shape[0], HEIGHT)
