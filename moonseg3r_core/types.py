@@ -43,7 +43,7 @@ def check(name: str, tensor: object, shape: Sequence[Size], dtype: torch.dtype, 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image at the door, with what the recording knows about it.
+    """One image, with the depth, intrinsics and pose that the recording has for it.
 
     image (H, W, 3) uint8 RGB; depth (H, W) float32 metres along z, 0 = none; intrinsics (3, 3) float32
     pixels with pixel i's centre at u = i; world_from_camera (4, 4) float64. `index` is the source's own frame number.

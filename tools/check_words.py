@@ -27,7 +27,7 @@ STAGES = tuple(
     for name in ("segmenter", "stages", "build", "resolve", "run", "settings", "map_file", "runtime/", "reconstruction/", "masks/", "features/", "refinement/", "memory/", "fusion/", "io/", "ops/")
 )  # fmt: skip
 CLASSES = (
-    "Anchor|Ask|Budget|Chunks|Ending|EstimatedCamera|EveryNth|Facts|Feed|Flow|GivenPose|Got|TrainingLog|Kept|LandmarkMap|"
+    "Anchor|Ask|Budget|Chunks|Ending|EstimatedCamera|EveryNth|Facts|Feed|Flow|GivenPose|Got|Journal|Kept|LandmarkMap|"
     "Ledger|Load|Meter|ModelledPose|Pace|Placement|Reading|Reporter|Rooms|Said|Seen|Shown|SideBySide|Sight|Standing|"
     "Stopwatch|TrackedPose|Values|Voice"
 )

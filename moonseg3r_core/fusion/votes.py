@@ -8,7 +8,7 @@ from torch import Tensor
 from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, grow_rows
 from moonseg3r_core.runtime.state import State, are_within, cpu_copy, load_parts, prefix_states, read_tensor, require
 
-MOST_IDS = 1 << 24  # room for ids beside a voxel's row in one int64 key
+MOST_IDS = 1 << 24  # space for ids beside a voxel's row in one int64 key
 
 _CANDIDATES = 4  # ids with votes that a voxel keeps
 

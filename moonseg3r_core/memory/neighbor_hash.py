@@ -34,7 +34,7 @@ class NeighborHash:
         return _pack(self.cells(positions))
 
     def reserve(self, slots: int) -> None:
-        """Make room for slots below `slots`, none of which is in the hash yet where it was not before."""
+        """Make space for slots below `slots`; the new ones are not in the hash yet."""
         more = slots - len(self._next)
         self._next = np.concatenate((self._next, np.full(more, _NONE, dtype=np.int64)))
         self._codes = np.concatenate((self._codes, np.zeros(more, dtype=np.int64)))

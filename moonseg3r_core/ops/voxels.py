@@ -107,7 +107,7 @@ class VoxelHash:
 
 
 def grow_rows(store: Tensor, rows: int) -> Tensor:
-    """`store` with room for `rows` rows: itself, or a copy of twice the length with zeros behind."""
+    """`store` with space for `rows` rows: itself, or a copy of twice the length with zeros behind."""
     if rows <= len(store):
         return store
     larger = torch.zeros((max(rows, 2 * len(store)), *store.shape[1:]), dtype=store.dtype, device=store.device)

@@ -33,7 +33,7 @@ CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
 
 @dataclass(frozen=True)
 class NetConfig:
-    """What a net that reconstructs from color is asked for, and how its stream becomes a map of the room."""
+    """The settings of a net that reconstructs from color: its outputs, and how a stream becomes one map."""
 
     weights: str = value("", "file of weights, whose sizes then count; empty: the kind's own")
     points: str = value(

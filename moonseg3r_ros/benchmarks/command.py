@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
         for case in given.only:
             rows = list(measure_case(case, bag, count, given))
             print(
-                Table(f"{TITLES[case]} ({count} frames of {given.source or 'a room'})", rows, 1), end="\n\n", flush=True
+                Table(f"{TITLES[case]} ({count} frames of {given.source or 'a rendered room'})", rows, 1),
+                end="\n\n",
+                flush=True,
             )
     return 0
 

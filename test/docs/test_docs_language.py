@@ -11,11 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [
-    path
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("moonseg3r_core/weights/*.md"))
-    if path.name != "extending.md"
-]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("moonseg3r_core/weights/*.md")]
 MAX_WORDS, MAX_CHARACTERS = 30, 120
 LEFT_OUT = re.compile(r"^```.*?^```$|^<!-- tables.*?end of tables -->$|^ {4}.*?$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(!?\[[^\]]*\])\([^)\s]+\)")

@@ -33,7 +33,8 @@ def templates():
 
 def template(node):
     if isinstance(node, ast.JoinedStr):
-        return re.sub("%s", "…", "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values))
+        parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+        return re.sub("%s|…+", "…", "".join(parts))
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value.replace("%s", "…")
     return ""

@@ -1,4 +1,4 @@
-"""CUT3R's room with its net, the published one or nano: weights found and loaded, or random ones where asked for."""
+"""Builds the CUT3R reconstruction with its net, the published one or nano: finds and loads weights, or draws random ones."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def build_cut3r(
     precision: str,
     seed: int | None,
     device: torch.device,
-    **room: Any,
+    **settings: Any,
 ) -> Cut3rReconstruction:
-    """The room as `reconstruction.cut3r` describes it; with a seed, the net is untrained.
+    """Build the reconstruction that `reconstruction.cut3r` describes; with a seed, the net is untrained.
 
     Raises WeightsError for weights that are not there or not whole, ConfigError for a layer that the net does not have.
     """
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
     watched = parse_attention(attention, net.sizes.dec_depth)
-    return Cut3rReconstruction(net, attention=watched, precision=precision, **room)
+    return Cut3rReconstruction(net, attention=watched, precision=precision, **settings)
 
 
 def build_nano(**settings: Any) -> Cut3rReconstruction:
-    """The room as `reconstruction.nano` describes it: CUT3R's with the small net of our own. Raises as `build_cut3r`."""
+    """Build the reconstruction that `reconstruction.nano` describes, with the small net of this project. Raises as `build_cut3r`."""
     return build_cut3r(model=NANO, rope_fp16=False, **settings)
 
 

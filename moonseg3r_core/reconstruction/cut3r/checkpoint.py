@@ -98,7 +98,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             safetensors.torch.save_file(tensors, part, {_HEADER: header})
             part.chmod(0o644)  # some versions of safetensors let only the owner read it; a folder may be shared
     except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}; choose a folder with room that can be written.") from error
+        raise OutputError(f"cannot write {path}: {error}; choose a writable folder with enough space.") from error
 
 
 class Weights:
