@@ -27,7 +27,6 @@ from moonseg3r_core.evaluation.metrics.reconstruction import compute_f_score
 from moonseg3r_core.evaluation.reconstruction_comparison import thin_pixels
 from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores, score_sequence
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 from moonseg3r_core.types import Geometry, Held, PixelGrid
 
 PATH = [(0.1 * t - 0.4, 0.02 * t * t - 0.2, 0.05 * (t % 3)) for t in range(8)]
@@ -207,15 +206,6 @@ def test_large_frames_are_thinned_evenly():
     assert thin_pixels(torch.arange(480 * 640).view(480, 640))[1, 1] == 7 * 640 + 7
 
 
-@pytest.fixture(scope="module")
-def rooms(tmp_path_factory):
-    """A folder of two short recordings."""
-    folder = tmp_path_factory.mktemp("rooms")
-    for seed in (1, 2):
-        write_scannet(folder / f"room_{seed}", SyntheticSequence(seed, frames=6, height=60, width=80))
-    return folder
-
-
 def test_rgbd_is_the_truth_of_every_kind_of_source(rooms):
     compared = compare_all([str(rooms), "synthetic:3:4"], load_config(overrides=EXACT), quiet=True)
     assert [name.rpartition("/")[2] for name in compared] == ["room_1", "room_2", "synthetic:3:4"]
@@ -247,7 +237,7 @@ def test_intrinsics_are_shown_unless_they_are_to_be_hidden(given, seen, monkeypa
             shown.append((frame.intrinsics is not None, frame.depth is not None, frame.world_from_camera is not None))
             raise FrameRejected("nothing is known")
 
-    monkeypatch.setattr(bench_reconstruction, "reconstruction", lambda config, device: Nothing)
+    monkeypatch.setattr(bench_reconstruction, "make_stage", lambda stage, config: Nothing())
     assert main(["bench", "reconstruction", "synthetic:3:3", "--quiet", *given]) == 0
     assert shown == [(seen, False, False)] * 3
 

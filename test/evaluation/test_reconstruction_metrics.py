@@ -73,12 +73,14 @@ def test_the_constant_guess_leans_to_the_near():
     assert fit_constant_depth(np.array([1.0, 4, 4, 4])) == 1
 
 
+@settings(max_examples=25)
 @given(DEPTHS, st.floats(0.1, 12))
 def test_no_other_constant_is_better(true, other):
     best = compute_abs_rel(np.full_like(true, fit_constant_depth(true)), true)
     assert best <= compute_abs_rel(np.full_like(true, other), true) + 1e-12
 
 
+@settings(max_examples=25)
 @given(DEPTHS, st.floats(0.01, 100))
 def test_the_unit_of_a_prediction_does_not_matter(true, unit):
     predicted = true * np.linspace(0.8, 1.3, len(true))
@@ -161,6 +163,7 @@ def test_thinning_keeps_the_first_of_a_voxel():
     assert thin_points(points, 1.0).tolist() == points[[0, 2, 3]].tolist()
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(0, 40))
 def test_parts_thinned_and_joined_are_the_whole_thinned(seed, cut):
     points = np.random.default_rng(seed).normal(size=(40, 3))
