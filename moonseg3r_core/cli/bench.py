@@ -1,4 +1,4 @@
-"""`moonseg3r bench accuracy|ablation|queries|reconstruction|speed|memory|endurance|cut3r`, and what other packages add: entry points of `moonseg3r.bench`."""
+"""`moonseg3r bench`: the benchmarks of this package, and those of the entry points `moonseg3r.bench`."""
 
 from __future__ import annotations
 

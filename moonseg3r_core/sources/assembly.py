@@ -64,7 +64,7 @@ class PendingImage:
 class FrameAssembler:
     """Collects messages and releases each image with its depth, camera_info and pose, in the order of arrival.
 
-    An image is released when its frame is complete, or after PAIRING_TIMEOUT_S without the missing parts.
+    An image is released when its frame is complete, or after PAIRING_TIMEOUT_S without the missing messages.
     `may_release(message, stamp, early)` can delay an image by as much; `early` is True in the first second after the
     first image. A camera_info is used whether it was requested or not.
     `warn(topic, message)` is called for each problem, every time it occurs.
@@ -249,21 +249,21 @@ class FrameAssembler:
             return None
 
 
-def decode_frame(parts: FrameMessages) -> Frame:
+def decode_frame(messages: FrameMessages) -> Frame:
     """Decode the messages of a frame; safe on any thread. Raises FrameRejected for data that cannot be used."""
-    image = decode_image_message(parts.image)
+    image = decode_image_message(messages.image)
     size = (image.shape[0], image.shape[1])
-    intrinsics = None if parts.info is None else compute_intrinsics(parts.info, size, parts.rectified)
-    depth = None if parts.depth is None else register_depth(decode_depth_message(parts.depth), None, None, size)
-    if parts.pose is not None and not np.isfinite(parts.pose).all():
-        raise FrameRejected("unusable pose", f"a pose must be finite, got {parts.pose.tolist()}; left out")
+    intrinsics = None if messages.info is None else compute_intrinsics(messages.info, size, messages.rectified)
+    depth = None if messages.depth is None else register_depth(decode_depth_message(messages.depth), None, None, size)
+    if messages.pose is not None and not np.isfinite(messages.pose).all():
+        raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
     return Frame(
-        parts.index,
-        parts.stamp,
+        messages.index,
+        messages.stamp,
         torch.from_numpy(image),
         None if depth is None else torch.from_numpy(depth),
         None if intrinsics is None else torch.from_numpy(intrinsics.astype(np.float32)),
-        None if parts.pose is None else torch.from_numpy(parts.pose),
+        None if messages.pose is None else torch.from_numpy(messages.pose),
     )
 
 

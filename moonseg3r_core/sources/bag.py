@@ -86,13 +86,13 @@ class BagPass:
             yield FrameRejected(f"undecodable message on {message.topic}", " ".join(str(error).split()))
             return
         self._add_message(message.topic, decoded, message.stamp)
-        for parts in self.assembler.pop_ready(message.stamp):
-            yield self._decode(parts)
+        for messages in self.assembler.pop_ready(message.stamp):
+            yield self._decode(messages)
 
     def flush(self) -> Iterator[Frame | FrameRejected]:
         """Yield the frames that still wait at the end of the bag."""
-        for parts in self.assembler.flush():
-            yield self._decode(parts)
+        for messages in self.assembler.flush():
+            yield self._decode(messages)
 
     def _add_message(self, topic: str, decoded: Any, recorded: float) -> None:
         topics = self.topics
@@ -114,9 +114,9 @@ class BagPass:
             self.assembler.skip_image(decoded, recorded)
         self.image_count += 1
 
-    def _decode(self, parts: FrameMessages) -> Frame | FrameRejected:
+    def _decode(self, messages: FrameMessages) -> Frame | FrameRejected:
         try:
-            return decode_frame(parts)
+            return decode_frame(messages)
         except CameraInfoMismatch as why:
             raise SourceError(why.detail) from why  # the wrong topic was chosen, for all frames
         except FrameRejected as why:
