@@ -1,10 +1,11 @@
-"""The node with masks that take as long as the environment's STEP says, and that load as long as LOAD says, seconds: a
-heavy model's place-holder in tests. With BUSY it is in torch's C++ meanwhile, as a model is.
+"""The node with masks that take STEP seconds, or until the file RELEASE exists, and that load LOAD seconds: a stand-in for
+a heavy model. With BUSY it is in torch's C++ meanwhile, as a model is.
 """
 
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -13,20 +14,17 @@ from moonseg3r_ros.main import main
 
 
 class Slow:
-    """A mask model that sleeps before it works."""
+    """A mask model that waits before it works."""
 
     def __init__(self, model):
         self.model = model
 
     def __call__(self, frame, geometry):
-        (compute if "BUSY" in os.environ else time.sleep)(float(os.environ["STEP"]))
+        print("at work", flush=True)
+        end, square = time.monotonic() + float(os.environ.get("STEP", "inf")), torch.rand(300, 300)
+        while time.monotonic() < end and not Path(os.environ.get("RELEASE", "/nowhere/at/all")).exists():
+            square @ square if "BUSY" in os.environ else time.sleep(0.01)
         return self.model(frame, geometry)
-
-
-def compute(seconds):
-    end, square = time.monotonic() + seconds, torch.rand(300, 300)
-    while time.monotonic() < end:
-        square @ square
 
 
 def build_slow(config, build=mapper.build_segmenter):

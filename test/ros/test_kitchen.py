@@ -41,7 +41,7 @@ def kitchen(frames=None):
 
 RECORDINGS = [
     pytest.param(room, id="room"),
-    pytest.param(lambda: kitchen(25), id="kitchen"),
+    pytest.param(lambda: kitchen(12), id="kitchen"),
     pytest.param(kitchen, id="whole kitchen", marks=pytest.mark.slow),
 ]
 

@@ -49,7 +49,7 @@ class TestProfile:
         policy = f"qos_overrides.{IMAGE}.publisher.reliability:=best_effort"
         replay = graph.start("moonseg3r_ros.replay.command", tmp_path / "bag.mcap", "--ros-args", "-p", policy)
         graph.until(lambda: replay.process.poll() is not None, "the replay ends")
-        graph.until(lambda: len(heard) == len(pictures), "all images", seconds=10)
+        graph.until(lambda: len(heard) == len(pictures), "all images")
         for message, picture in zip(heard, pictures, strict=True):
             assert bytes(message.data) == picture.numpy().tobytes()
 
