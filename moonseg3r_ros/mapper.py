@@ -20,9 +20,11 @@ from moonseg3r_core import (
     OnlineSegmenter,
     build_segmenter,
     decode_frame,
+    list_settings,
     load_map,
     reconfigure,
     required_inputs,
+    resolve_config,
     save_map,
 )
 from moonseg3r_ros.conversions.poses import compute_map_from_world
@@ -67,6 +69,7 @@ class Mapper:
     ) -> None:
         self.parameters, self.outputs, self.statistics, self.warnings = parameters, outputs, statistics, warnings
         self._config = parameters.config  # of the segmenter, which may refuse to be reconfigured
+        self.resolved = describe_resolved(self._config)
         self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
         self._unloaded: Mapping[str, Tensor] = {}
         self._map_from_world: np.ndarray | None = None
@@ -129,7 +132,7 @@ class Mapper:
             self._rate.mark_changed()
             if after.config != self._config:
                 reconfigure(self._segmenter, self._config, after.config)
-        self._config = after.config
+        self._config, self.resolved = after.config, describe_resolved(after.config)
 
     def snapshot(self) -> MapSnapshot:
         """Return the map as it is now, for another thread to write."""
@@ -201,6 +204,12 @@ def is_map_at_first_camera(parameters: ParameterStore) -> bool:
     origin = parameters.settings.map_origin
     has_external_poses = "poses" in required_inputs(parameters.config)
     return origin == "first_camera" or (origin == "auto" and not has_external_poses)
+
+
+def describe_resolved(config: Config) -> str:
+    """Describe the settings that are resolved to another value than was requested."""
+    pairs = zip(list_settings(config), list_settings(resolve_config(config)), strict=True)
+    return " ".join(f"{ours.name}={resolved.value}" for ours, resolved in pairs if ours.value != resolved.value)
 
 
 def free_gpu() -> None:

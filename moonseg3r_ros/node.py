@@ -105,6 +105,7 @@ class MoonSeg3RNode(LifecycleNode):
         except BaseException:
             self._clean_up()
             raise
+        self.get_logger().info(f"configured; settings resolved: {state.mapper.resolved or 'none'}")
         state.worker = Worker(state.mapper.process, state.mapper.on_idle, self._report_failure)
 
     def _activate(self) -> None:

@@ -90,7 +90,7 @@ class NodeStatus:
 
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
     others: what else is subscribed; untrained: the net is one of random numbers; warnings: the recent ones by topic, the
-    newest last; image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in
+    newest last; resolved: the settings whose resolved value is not the requested one; image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in
     this state.
     """
 
@@ -106,6 +106,7 @@ class NodeStatus:
     untrained: bool = False
     clock_missing: bool = False
     warnings: Mapping[str, str] = field(default_factory=dict)
+    resolved: str = ""
     image_topics: tuple[str, ...] = ()
     subscribed: tuple[str, ...] = ()
     age: float = OUTPUT_TIMEOUT_S
@@ -138,6 +139,7 @@ def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
         "step ms": _format_ms(counters.step_ms),
         "map ms": _format_ms(counters.map_ms),
         **{f"{stage} ms": _format_ms(ms) for stage, ms in counters.stage_ms.items()},
+        "settings resolved": status.resolved,
         "map points": str(usage.points),
         "instances": str(usage.instances),
         "instances stored": str(usage.stored),
@@ -159,20 +161,16 @@ def _check_state(status: NodeStatus) -> Diagnosis | None:
     if status.state == "active":
         return None
     if status.fault:
-        return Diagnosis(
-            ERROR, f"{'not configured' if status.state == 'unconfigured' else status.state}: {status.fault}"
-        )
+        state = "not configured" if status.state == "unconfigured" else status.state
+        return Diagnosis(ERROR, f"{state}: {status.fault}")
     if status.state == "unconfigured":
         return Diagnosis(WARN, f"not configured; ros2 lifecycle set {status.node} configure")
     return Diagnosis(WARN, f"{status.state}; ros2 lifecycle set {status.node} activate")
 
 
 def _check_pause(status: NodeStatus) -> Diagnosis | None:
-    return (
-        Diagnosis(WARN, f"paused; ros2 service call {status.node}/resume std_srvs/srv/Trigger")
-        if status.paused
-        else None
-    )
+    text = f"paused; ros2 service call {status.node}/resume std_srvs/srv/Trigger"
+    return Diagnosis(WARN, text) if status.paused else None
 
 
 def _check_output(status: NodeStatus) -> Diagnosis | None:
@@ -208,11 +206,8 @@ def _check_processing(status: NodeStatus) -> Diagnosis | None:
 
 
 def _check_startup(status: NodeStatus) -> Diagnosis | None:
-    return (
-        Diagnosis(OK, f"active for {status.age:.1f} s; waiting for the first image")
-        if status.age < OUTPUT_TIMEOUT_S
-        else None
-    )
+    text = f"active for {status.age:.1f} s; waiting for the first image"
+    return Diagnosis(OK, text) if status.age < OUTPUT_TIMEOUT_S else None
 
 
 def _check_image(status: NodeStatus) -> Diagnosis | None:
@@ -222,9 +217,8 @@ def _check_image(status: NodeStatus) -> Diagnosis | None:
     if found := _check_topic("image", topic):
         return found
     if topic.is_silent:
-        return Diagnosis(
-            ERROR, f"no image for {topic.silence:.1f} s on {topic.name}; has the camera stopped?", "no image"
-        )
+        text = f"no image for {topic.silence:.1f} s on {topic.name}; has the camera stopped?"
+        return Diagnosis(ERROR, text, "no image")
     return None
 
 
@@ -248,11 +242,8 @@ def _check_rejections(status: NodeStatus) -> Diagnosis | None:
         return Diagnosis(ERROR, warning)
     if not status.counters.rejected:
         return None
-    return Diagnosis(
-        ERROR,
-        f"images are refused, {status.counters.rejected} up to now: {status.counters.reason}",
-        "images are refused",
-    )
+    text = f"images are refused, {status.counters.rejected} up to now: {status.counters.reason}"
+    return Diagnosis(ERROR, text, "images are refused")
 
 
 def _report_warning(status: NodeStatus) -> Diagnosis:

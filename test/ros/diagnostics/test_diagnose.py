@@ -259,7 +259,7 @@ def test_the_message_holds_verdict_and_numbers():
         "input rate": "9.90", "output rate": "9.80", "latency ms": "4.2", "step ms": "61.0",
         "map ms": "", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
         **dict.fromkeys(("/image", "/camera_info", "/depth", "/tf"), "0 connected, 9 messages"),
-        "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
+        "settings resolved": "", "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
     }  # fmt: skip
     assert deserialize_message(serialize_message(message), DiagnosticArray) == message
 
