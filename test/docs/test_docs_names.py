@@ -20,7 +20,13 @@ PATH = re.compile(r"[\w./-]+\.(?:py|yaml|yml|xml)\b|(?:moonseg3r_core|moonseg3r_
 ELSEWHERE = {"mask_predict.py", "recipe.yaml"}  # MaskClustering's; a training's result
 KEYS = [key.name for key in list_settings(Config())]
 KEY = re.compile(r"\b(?:reconstruction|masks|features|refinement|memory|fusion|map)(?:\.\w+)+")
+CODE_SUFFIXES = {".py", ".yaml", ".xml", ".msg"}
 NO_KEY = re.compile(r".*\.(?:py|md|ply|npz|safetensors|recall|remember)$")
+CODE = {
+    word for file in FILES if file.suffix in CODE_SUFFIXES for word in re.findall(r"\w+", (ROOT / file).read_text())
+}
+CODE |= {word for file in FILES for word in re.findall(r"\w+", file.name)}
+FOREIGN = {"PIP_FLAGS", "tf2_tools", "view_frames"}  # the Makefile's, ROS's
 CITATION = re.compile(r"docs/(decisions|cut3r_facts)\.md, (\d+)")
 
 
@@ -29,6 +35,14 @@ def find_unknown_paths(text):
         ends = (file.parts[-len(Path(name).parts) :] == Path(name).parts for file in FILES)
         if not (ROOT.joinpath(name).exists() or name in ELSEWHERE or name.startswith("/") or any(ends)):
             yield name
+
+
+def find_unknown_names(text):
+    """Names with an underscore or a hump in a code span, and names that a block of Python calls."""
+    spans = re.sub(r"\w+=\S+|\S*/\S*", "", "\n".join(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)))
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names = {*re.findall(r"\b(?:\w+_\w+|[A-Z]\w*[a-z][A-Z]\w*)\b", spans), *re.findall(r"\.(\w+)\(", "".join(blocks))}
+    return sorted(names - CODE - FOREIGN)
 
 
 def find_unknown_settings(text):
@@ -43,6 +57,7 @@ def test_what_the_page_names_exists(page):
     text = re.sub(r"\]\([^)]*\)|^\| .* \| formerly(?:.*\n\|)*.*$", "]", page.read_text(), flags=re.MULTILINE)
     assert list(find_unknown_paths(text)) == []
     assert list(find_unknown_settings(text)) == []
+    assert page.name == "CHANGELOG.md" or find_unknown_names(text) == []
     assert set(re.findall(r"^    (?:\S*/)?moonseg3r ([a-z]+) ", text, re.MULTILINE)) <= COMMANDS.keys()
 
 
@@ -50,6 +65,7 @@ def test_what_does_not_exist_is_found():
     assert list(find_unknown_paths("see `tools/gone.py`, `fusion/match.py`, `moonseg3r_core/ops/`")) == [
         "tools/gone.py"
     ]
+    assert find_unknown_names("`StageSpec`, `OldStage`, `zap_it()`") == ["OldStage", "zap_it"]
     assert list(find_unknown_settings("`fusion.mach`, `map.ply`, `reconstruction.KIND.pose`")) == ["fusion.mach"]
 
 
