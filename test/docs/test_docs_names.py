@@ -22,9 +22,8 @@ KEYS = [key.name for key in list_settings(Config())]
 KEY = re.compile(r"\b(?:reconstruction|masks|features|refinement|memory|fusion|map)(?:\.\w+)+")
 CODE_SUFFIXES = {".py", ".yaml", ".xml", ".msg"}
 NO_KEY = re.compile(r".*\.(?:py|md|ply|npz|safetensors|recall|remember)$")
-CODE = {
-    word for file in FILES if file.suffix in CODE_SUFFIXES for word in re.findall(r"\w+", (ROOT / file).read_text())
-}
+SOURCES = [file for file in FILES if file.suffix in CODE_SUFFIXES and not {"docs", "check_words.py"} & {*file.parts}]
+CODE = {word for file in SOURCES for word in re.findall(r"\w+", (ROOT / file).read_text())}
 CODE |= {word for file in FILES for word in re.findall(r"\w+", file.name)}
 FOREIGN = {"PIP_FLAGS", "tf2_tools", "view_frames"}  # the Makefile's, ROS's
 CITATION = re.compile(r"docs/(decisions|cut3r_facts)\.md, (\d+)")
