@@ -1,4 +1,4 @@
-"""Hold the AP of this package to golden cases: `python tools/parity_ap.py FOLDER`.
+"""Compare the AP of this package with golden cases: `python tools/parity_ap.py FOLDER`.
 
 FOLDER has *.npz with gt, pred (N,), pred_ids, scores (P,), thresholds (10,), ap_per_threshold (10,), ap, ap50, ap25.
 Prints each case's worst difference; exits with 1 where one is above 1e-9, with 2 where there is no case.
@@ -16,8 +16,8 @@ from moonseg3r_core.evaluation.metrics.average_precision import THRESHOLDS, aver
 TOLERANCE = 1e-9
 
 
-def worst_difference(path: Path) -> float:
-    """The largest difference between the numbers stored in a case and ours."""
+def find_worst_difference(path: Path) -> float:
+    """Find the largest difference between the numbers of a case and ours."""
     case = np.load(path)
     scene = match_scene(case["gt"], case["pred"], dict(zip(case["pred_ids"].tolist(), case["scores"], strict=True)))
     ours = average_precision([scene])
@@ -31,11 +31,12 @@ def worst_difference(path: Path) -> float:
 
 
 def main(arguments: list[str]) -> int:
+    """Print the differences of all cases and return the exit status."""
     cases = sorted(Path(arguments[0]).glob("*.npz"), key=lambda p: (len(p.stem), p.stem)) if len(arguments) == 1 else []
     if not cases:
         print("expected one folder that holds *.npz cases; usage: python tools/parity_ap.py FOLDER", file=sys.stderr)
         return 2
-    differences = {path.stem: worst_difference(path) for path in cases}
+    differences = {path.stem: find_worst_difference(path) for path in cases}
     print(f"{'case':<12} worst difference")
     for name, difference in differences.items():
         print(f"{name:<12} {difference:.2e}{'' if difference <= TOLERANCE else '  DIFFERS'}")

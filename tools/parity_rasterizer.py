@@ -1,4 +1,4 @@
-"""Hold the rasteriser to golden cases: `python tools/parity_rasterizer.py FOLDER [--rasterizer torch|plain|pytorch3d]`.
+"""Compare the rasteriser with golden cases: `python tools/parity_rasterizer.py FOLDER [--rasterizer torch|plain|pytorch3d]`.
 
 FOLDER holds cases.json ({"case0": {"radius_px": 1.5}, ...}) and, per case, NAME.safetensors with points_camera (N, 3),
 K (3, 3), idx (H, W) and zbuf (H, W). Exit status: 0 all equal, 1 a difference, 2 a folder that cannot be read.
@@ -23,6 +23,7 @@ TENSORS = ("points_camera", "K", "idx", "zbuf")
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Compare all cases and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rasterizer", choices=("torch", "plain", "pytorch3d"), default="torch")
@@ -39,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(name: str, case: dict[str, Tensor], radius: float, rasterizer: Rasterizer) -> bool:
-    """Rasterise one case, print its row, and say whether it is equal."""
+    """Rasterise one case, print its row, and tell whether it is equal."""
     height, width = case["idx"].shape
     start = time.perf_counter()
     raster = rasterizer(case["points_camera"], case["K"], height, width, radius)
@@ -56,10 +57,10 @@ def compare(name: str, case: dict[str, Tensor], radius: float, rasterizer: Raste
 
 
 def read_radii(folder: Path) -> dict[str, float]:
-    """Radius in pixels by the name of the case. Raises InputError where cases.json is missing, empty or no such table."""
+    """Read the radius in pixels of each case. Raises InputError where cases.json is missing, empty or no such table."""
     file = folder / "cases.json"
     try:
-        radii = {name: float(facts["radius_px"]) for name, facts in json.loads(file.read_text()).items()}
+        radii = {name: float(case["radius_px"]) for name, case in json.loads(file.read_text()).items()}
     except OSError as error:
         raise InputError(f"expected {file}, got: {error.strerror}; give the folder that holds cases.json.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -70,7 +71,7 @@ def read_radii(folder: Path) -> dict[str, float]:
 
 
 def read_case(folder: Path, name: str) -> dict[str, Tensor]:
-    """The four tensors of a case. Raises InputError where the file is missing or lacks one."""
+    """Read the four tensors of a case. Raises InputError where the file is missing or lacks one."""
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file

@@ -1,4 +1,4 @@
-"""A scene that can be drawn on paper: upright rectangles that face the camera before a wall, exact depth and ids."""
+"""A scene that can be drawn on paper: upright rectangles before a wall, with exact depth and ids."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ BOARDS = [
 
 
 def frame(index, camera=(0.0, 0.0, 0.0), boards=BOARDS, world=None):
-    """The frame and its exact ids (H, W) int32 from a camera at `camera` that looks along z.
+    """Render the frame and its exact ids (H, W) int32 of a camera at `camera` along z.
 
     `world` (4, 4) moves the whole scene, camera included.
     """
@@ -34,12 +34,12 @@ def frame(index, camera=(0.0, 0.0, 0.0), boards=BOARDS, world=None):
     pose[:3, 3] = torch.tensor(camera)
     if world is not None:
         pose = world @ pose
-    shown = torch.from_numpy(np.where(np.isfinite(depth), depth, 0).astype(np.float32))
-    return Frame(index, index / 10, torch.from_numpy(image), shown, K.clone(), pose), torch.from_numpy(ids)
+    depth = torch.from_numpy(np.where(np.isfinite(depth), depth, 0).astype(np.float32))
+    return Frame(index, index / 10, torch.from_numpy(image), depth, K.clone(), pose), torch.from_numpy(ids)
 
 
 def proposals(ids):
-    """One mask per id, largest first."""
+    """Make one mask per id, largest first."""
     names, areas = ids[ids > 0].unique(return_counts=True)
     names = names[areas.argsort(descending=True, stable=True)].tolist()
     masks = torch.stack([ids == i for i in names]) if names else torch.zeros(0, *ids.shape, dtype=torch.bool)

@@ -14,7 +14,7 @@ EXACTLY = ["--set", "reconstruction.kind=rgbd"]  # the same for a command
 
 
 def configured(**settings):
-    """The configuration of walks on exact geometry."""
+    """Load the configuration of walks on exact geometry."""
     return load_config(overrides=EXACT | {"masks.kind": "regions"} | settings)
 
 
@@ -37,7 +37,7 @@ def make_segmenter(**settings):
 
 
 def walk(segmenter, given, path=PATH, change=lambda t, ids: ids, start=0, world=None):
-    """The results of a walk, with the true ids beside them."""
+    """Segment a walk; return its results with the true ids."""
     walked = []
     for t, camera in enumerate(path, start):
         image, ids = frame(t, camera, world=world)
@@ -47,7 +47,7 @@ def walk(segmenter, given, path=PATH, change=lambda t, ids: ids, start=0, world=
 
 
 def split(t, ids):
-    """Board 1 comes in two halves on every third frame, the first among them."""
+    """Split board 1 in two halves on frames 0, 3, 6 ..."""
     if t % 3:
         return ids
     columns = torch.arange(ids.shape[1])[None].expand_as(ids)
