@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "build": ("build_segmenter", "hash_weights", "reconfigure"),
     "cli": ("Parser",),
-    "config": ("Config", "Key", "fixed_changes", "list_settings", "load_config", "overlay", "value"),
+    "config": ("Config", "load_config"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
     "benchmarks.table": ("Table", "describe_machine"),
     "fusion.frame_cloud": ("frame_cloud",),
@@ -27,6 +27,7 @@ _PUBLIC = {
     "report.palette": ("compute_colors",),
     "resolve": ("RecordingFacts", "check_masks", "required_inputs", "resolve_config"),
     "segmenter": ("OnlineSegmenter",),
+    "settings": ("Key", "fixed_changes", "list_settings", "overlay", "value"),
     "sources": ("open_source",),
     "sources.assembly": ("FrameAssembler", "FrameMessages", "decode_frame", "is_rectified"),
     "sources.bag_reader": ("Message", "Topic", "read_messages", "read_topics"),

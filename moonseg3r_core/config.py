@@ -17,32 +17,7 @@ from moonseg3r_core.masks.config import MasksConfig
 from moonseg3r_core.memory.config import MemoryConfig
 from moonseg3r_core.reconstruction.config import ReconstructionConfig
 from moonseg3r_core.refinement.config import RefinementConfig
-from moonseg3r_core.settings import (
-    Key,
-    fixed_changes,
-    flatten,
-    list_settings,
-    live,
-    overlay,
-    parse_set,
-    read_yaml,
-    section,
-    to_dict,
-    value,
-)
-
-__all__ = [
-    "Config",
-    "Key",
-    "fixed_changes",
-    "flatten",
-    "list_settings",
-    "load_config",
-    "overlay",
-    "parse_set",
-    "to_dict",
-    "value",
-]
+from moonseg3r_core.settings import flatten, live, overlay, read_yaml, section, value
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from moonseg3r_core import __version__
-from moonseg3r_core.config import Config, flatten, list_settings, overlay, to_dict
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
+from moonseg3r_core.settings import flatten, list_settings, overlay, to_dict
 from moonseg3r_core.stages import Stateful
 
 FORMAT = "2"

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 import moonseg3r_core
-from moonseg3r_core.config import Config, to_dict
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
 from moonseg3r_core.report import (
     OutputFolder,
@@ -30,6 +30,7 @@ from moonseg3r_core.report import (
 )
 from moonseg3r_core.resolve import RecordingFacts, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
+from moonseg3r_core.settings import to_dict
 from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
 
 T = TypeVar("T")

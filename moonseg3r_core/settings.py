@@ -1,7 +1,7 @@
 """Settings as frozen dataclasses, addressed by dotted names (`masks.regions.scale`): declared, listed, changed, read.
 
 Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`. `live` ones may change while a
-map exists, the others not. It knows no setting by name.
+map exists, the others not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.io import text as plain_text
+
+# What sections of published networks have in common (io/huggingface.py loads these).
+PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISION = "numbers inside the net; what comes out is float32"
+WEIGHTS = "installed weights (moonseg3r weights list), or a folder with config.json and model.safetensors"
 
 C = TypeVar("C")
 _SHOWN = 80  # characters of what was given that an error shows

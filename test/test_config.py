@@ -9,8 +9,9 @@ import yaml
 from damage import damaged
 from hypothesis import given, settings
 
-from moonseg3r_core.config import Config, fixed_changes, list_settings, load_config, overlay, parse_set, to_dict
+from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError
+from moonseg3r_core.settings import fixed_changes, list_settings, overlay, parse_set, to_dict
 
 
 def test_later_overlays_win(tmp_path):

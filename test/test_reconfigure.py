@@ -8,9 +8,10 @@ from billboards import frame
 from walks import configured, make_segmenter, split, walk
 
 from moonseg3r_core.build import build_segmenter, reconfigure, specify_stages
-from moonseg3r_core.config import Config, list_settings, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import ConfigError, InputError, MissingDependency
 from moonseg3r_core.resolve import RecordingFacts, resolve
+from moonseg3r_core.settings import list_settings, overlay
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(12)]
 CPU = torch.device("cpu")

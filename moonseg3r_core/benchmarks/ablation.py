@@ -16,8 +16,9 @@ from moonseg3r_core.benchmarks.accuracy import find_recordings, open_recording
 from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
-from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, average_scenes
+from moonseg3r_core.settings import overlay
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import ROOMS
 from moonseg3r_core.training.queries.train import train_queries

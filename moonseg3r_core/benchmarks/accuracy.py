@@ -17,15 +17,16 @@ from moonseg3r_core.benchmarks.baselines import assign_new_ids, assign_overlappi
 from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter, make_stage
-from moonseg3r_core.config import Config, FusionConfig, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.evaluate import DISTANCE
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, average_scenes, match_scene
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
+from moonseg3r_core.fusion.config import FusionConfig
 from moonseg3r_core.fusion.lifting import label_image
-from moonseg3r_core.settings import to_dict
+from moonseg3r_core.settings import overlay, to_dict
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 

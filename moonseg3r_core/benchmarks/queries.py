@@ -15,12 +15,13 @@ from moonseg3r_core.benchmarks.memory import measure_ms
 from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter
-from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.metrics.queries import Repairs, count_repairs, find_owners, find_returns
 from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
+from moonseg3r_core.settings import overlay
 from moonseg3r_core.stages import Merge
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, Queries

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from moonseg3r_core.benchmarks.table import Row, Table, describe_machine
 from moonseg3r_core.build import hash_weights, make_stage
-from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import OutputError, SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
 from moonseg3r_core.evaluation.reconstruction_scores import ReconstructionScores, average_scores, compare
 from moonseg3r_core.resolve import required_inputs, resolve
+from moonseg3r_core.settings import overlay
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.names import make_natural_key
 

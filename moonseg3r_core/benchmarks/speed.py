@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.build import build_segmenter
-from moonseg3r_core.config import Config, overlay
+from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.resolve import check_recording
+from moonseg3r_core.settings import overlay
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 

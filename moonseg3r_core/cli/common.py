@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from moonseg3r_core.config import Config, load_config, parse_set
+from moonseg3r_core.config import Config, load_config
+from moonseg3r_core.settings import parse_set
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

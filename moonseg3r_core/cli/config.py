@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from moonseg3r_core.cli.common import add_config_options, read_config
-from moonseg3r_core.config import Config, Key, list_settings
+from moonseg3r_core.config import Config
+from moonseg3r_core.settings import Key, list_settings
 
 _COMMENT_COLUMN = 34
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moonseg3r_core.settings import Kind, section, value
+from moonseg3r_core.settings import PRECISION, PRECISIONS, WEIGHTS, Kind, section, value
 
 KINDS = {
     "handcrafted": Kind("moonseg3r_core.features.handcrafted:HandcraftedFeatures", fields=("cell",)),
@@ -12,9 +12,6 @@ KINDS = {
     "dinov3": Kind("moonseg3r_core.features.dino:build_dinov3", image_only=True, device=True),
     "dinov2": Kind("moonseg3r_core.features.dino:build_dinov2", image_only=True, device=True),
 }
-PRECISIONS = ("float32", "bfloat16", "float16")
-PRECISION = "numbers inside the net; what comes out is float32"
-WEIGHTS = "installed weights (moonseg3r weights list), or a folder with config.json and model.safetensors"
 LONG_SIDE = "longer side of the picture that the net looks at, rounded to whole patches, pixels; 0: the image's own"
 
 

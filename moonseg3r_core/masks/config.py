@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moonseg3r_core.settings import Kind, live, section
+from moonseg3r_core.settings import PRECISION, PRECISIONS, WEIGHTS, Kind, live, section
 
 KINDS = {
     "precomputed": Kind("moonseg3r_core.masks.precomputed:build"),
@@ -16,9 +16,6 @@ KINDS = {
     "mask2former": Kind("moonseg3r_core.masks.mask2former:build", image_only=True, device=True),
     "cropformer": Kind("moonseg3r_core.masks.cropformer:build", image_only=True, device=True),
 }
-PRECISIONS = ("float32", "bfloat16", "float16")
-PRECISION = "numbers inside the net; what comes out is float32"
-WEIGHTS = "installed weights (moonseg3r weights list), or a folder with config.json and model.safetensors"
 
 
 @dataclass(frozen=True)

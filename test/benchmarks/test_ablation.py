@@ -12,10 +12,11 @@ from moonseg3r_core.benchmarks.accuracy import open_recording, segment
 from moonseg3r_core.benchmarks.preset import read_paper_preset
 from moonseg3r_core.benchmarks.queries import measure_cost, measure_repairs, measure_returns
 from moonseg3r_core.benchmarks.replay import Replay
-from moonseg3r_core.config import load_config, overlay
+from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.metrics.average_precision import Scores, average_scenes
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, frame_features, write_query_net
+from moonseg3r_core.settings import overlay
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
 pytest.importorskip("lightning_fabric")
