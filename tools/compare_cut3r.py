@@ -1,9 +1,9 @@
-"""Our CUT3R net beside your own clone of the original: `python tools/compare_cut3r.py CLONE [--frames 3] [--threads 2]`.
+"""Compare our CUT3R net with your clone of the original: `python tools/compare_cut3r.py CLONE [--frames 3] [--threads 2]`.
 
 Both get the same random weights and frames, one after the other, each in a process of its own. Prints CPU seconds per frame,
 their ratio, peak memory and the worst differences. CLONE is a folder cloned from the original's repository; the packages that
 it imports (einops, transformers, accelerate, scipy ...) must be importable, for instance by PYTHONPATH. Nothing of it is
-copied or changed: its rotary positions, which run on a GPU alone, are ours while it is measured here.
+copied or changed; its rotary positions, which need a GPU, are replaced by ours while it runs.
 Exit status: 0 measured, 1 the outputs differ, 2 a clone that cannot be run.
 """
 
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
             measure(args)
             return 0
         with tempfile.TemporaryDirectory() as folder:
-            measured = {side: run_apart(side, argv, Path(folder)) for side in args.rows}
+            measured = {side: run_in_process(side, argv, Path(folder)) for side in args.rows}
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -70,8 +70,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 # ---- one row, in a process of its own ----------------------------------------------------------------------------------
 
 
-def run_apart(side: str, argv: list[str] | None, folder: Path) -> dict:
-    """Measure a row in a fresh process. Raises InputError where that process fails; it has then said why."""
+def run_in_process(side: str, argv: list[str] | None, folder: Path) -> dict:
+    """Measure a row in a fresh process. Raises InputError where that process fails, after it has printed why."""
     out = folder / f"{side}.pt"
     given = sys.argv[1:] if argv is None else argv
     command = [sys.executable, "-W", "ignore::FutureWarning", __file__, *given, "--side", side, "--out", str(out)]
@@ -81,15 +81,15 @@ def run_apart(side: str, argv: list[str] | None, folder: Path) -> dict:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Build, fill, run and write down one row."""
+    """Build, fill and run one row's net, and save its figures."""
     torch.set_num_threads(args.threads)
     run = SIDES[args.side](SIZES[args.model], args.clone)
-    built, frames = peak_memory(), make_frames(args.size, args.frames)
+    built, frames = measure_peak_memory(), make_frames(args.size, args.frames)
     cpu, wall = time.process_time(), time.perf_counter()
     with torch.no_grad():
         results = run(frames)
     cpu, wall = (time.process_time() - cpu) / len(frames), (time.perf_counter() - wall) / len(frames)
-    torch.save({"cpu": cpu, "wall": wall, "built": built, "peak": peak_memory(), "results": results}, args.out)
+    torch.save({"cpu": cpu, "wall": wall, "built": built, "peak": measure_peak_memory(), "results": results}, args.out)
 
 
 def make_frames(size: str, count: int) -> Frames:
@@ -99,13 +99,13 @@ def make_frames(size: str, count: int) -> Frames:
     return [torch.rand(1, 3, height, width, generator=generator) * 2 - 1 for _ in range(count)]
 
 
-def peak_memory() -> float:
-    """GiB that the process has held at most, up to now."""
+def measure_peak_memory() -> float:
+    """Measure the peak memory of this process, GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def fill(net: nn.Module) -> nn.Module:
-    """Random weights that depend on a tensor's name and shape alone, so that two nets of the same names get the same."""
+    """Fill a net with random weights that depend on a tensor's name and shape alone, so that both nets get the same."""
     for name, tensor in sorted(net.state_dict().items()):
         generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
         noise = torch.randn(tensor.shape, generator=generator)
@@ -117,28 +117,28 @@ def fill(net: nn.Module) -> nn.Module:
 # ---- ours --------------------------------------------------------------------------------------------------------------
 
 
-def ours(sizes: Cut3rSizes, clone: Path) -> Run:
-    """Our net with every output that the original computes."""
+def make_ours(sizes: Cut3rSizes, clone: Path) -> Run:
+    """Make our net with every output that the original computes."""
     net = fill(Cut3r(sizes, rgb_head=True, ray_encoder=True, rope_fp16=True))
     return lambda frames: run_ours(net, frames, OutputRequest(colors=True))
 
 
-def lean(sizes: Cut3rSizes, clone: Path) -> Run:
-    """Our net with what MoonSeg3R reads: no colors, and the state's attention."""
+def make_lean(sizes: Cut3rSizes, clone: Path) -> Run:
+    """Make our net with the outputs that MoonSeg3R uses: no colors, and the state's attention."""
     net = fill(Cut3r(sizes, rope_fp16=True))
     return lambda frames: run_ours(net, frames, OutputRequest(attention=StateAttention()))
 
 
-def carried(sizes: Cut3rSizes, clone: Path) -> Run:
-    """As `lean`, of the dense heads the camera's points alone (`points: self`)."""
+def make_self_points(sizes: Cut3rSizes, clone: Path) -> Run:
+    """Make it without the world head too (`points: self`)."""
     net = fill(Cut3r(sizes, rope_fp16=True))
     return lambda frames: run_ours(net, frames, OutputRequest(world=False, attention=StateAttention()))
 
 
-def run_ours(net: Cut3r, frames: Frames, ask: OutputRequest) -> Results:
+def run_ours(net: Cut3r, frames: Frames, request: OutputRequest) -> Results:
     state, results = net.start(), []
     for frame in frames:
-        outputs, state = net(frame, state, ask)
+        outputs, state = net(frame, state, request)
         results.append(outputs)
     ours = {name: [getattr(outputs, field) for outputs in results] for name, field in NAMES.items()}
     stacked = {name: torch.stack(values) for name, values in ours.items() if values[0] is not None}
@@ -168,8 +168,8 @@ class StandIn(nn.Module):
         return self.known[key](tokens.transpose(1, 2)).transpose(1, 2)
 
 
-def original(sizes: Cut3rSizes, clone: Path) -> Run:
-    """The clone's net, frame by frame as it runs a stream. Raises InputError where it cannot be imported."""
+def make_original(sizes: Cut3rSizes, clone: Path) -> Run:
+    """Make the clone's net, frame by frame as it runs a stream. Raises InputError where it cannot be imported."""
     if not (clone / "src" / "dust3r" / "model.py").is_file():
         raise InputError(f"{clone} must hold src/dust3r/model.py, got no such file; give a clone of the original.")
     sys.path.insert(0, str(clone / "src"))
@@ -178,24 +178,24 @@ def original(sizes: Cut3rSizes, clone: Path) -> Run:
         from dust3r import model
     except ImportError as error:
         raise InputError(f"the clone's packages must be importable, got: {error}; install what is missing.") from error
-    net = fill(model.ARCroco3DStereo(model.ARCroco3DStereoConfig(**arguments(sizes))))
+    net = fill(model.ARCroco3DStereo(model.ARCroco3DStereoConfig(**make_arguments(sizes))))
     return lambda frames: run_original(net, frames)
 
 
 def run_original(net: nn.Module, frames: Frames) -> Results:
-    results, _, states = net.forward_recurrent([view_of(frame) for frame in frames], "cpu", ret_state=True)
+    results, _, states = net.forward_recurrent([make_view(frame) for frame in frames], "cpu", ret_state=True)
     stacked = {name: torch.stack([result[name] for result in results]) for name in NAMES}
     return stacked | {"state": states[-1][0], "memory": states[-1][3]}
 
 
-def view_of(frame: Tensor) -> dict[str, Tensor]:
+def make_view(frame: Tensor) -> dict[str, Tensor]:
     yes, no = torch.tensor([True]), torch.tensor([False])
     rays = torch.zeros(1, *frame.shape[2:], 6)
     return {"img": frame, "ray_map": rays, "img_mask": yes, "ray_mask": no, "update": yes, "reset": no}
 
 
-def arguments(sizes: Cut3rSizes) -> dict[str, object]:
-    """The original constructor's values for a net of these sizes; all the checkpoints' nets have the rest in common."""
+def make_arguments(sizes: Cut3rSizes) -> dict[str, object]:
+    """Make the original constructor's arguments for a net of these sizes; the rest is the same in all checkpoints."""
     infinity = float("inf")
     return {
         "enc_embed_dim": sizes.enc_dim, "enc_depth": sizes.enc_depth, "enc_num_heads": sizes.enc_heads,
@@ -209,15 +209,15 @@ def arguments(sizes: Cut3rSizes) -> dict[str, object]:
 
 
 SIDES: dict[str, Callable[[Cut3rSizes, Path], Run]] = {
-    "original": original, "ours": ours, "lean": lean, "carried": carried,
+    "original": make_original, "ours": make_ours, "lean": make_lean, "carried": make_self_points,
 }  # fmt: skip
 
 
-# ---- what came of it ---------------------------------------------------------------------------------------------------
+# ---- results ---------------------------------------------------------------------------------------------------
 
 
 def print_costs(measured: dict[str, dict]) -> None:
-    """A row per side; ratios are to the original, where it was run."""
+    """Print a row per side; ratios are to the first one."""
     first = next(iter(measured.values()))
     print(f"{'':<10}{'CPU s/frame':>12}{'ratio':>8}{'wall s/frame':>14}{'GiB built':>11}{'GiB peak':>10}")
     for side, row in measured.items():
@@ -228,7 +228,7 @@ def print_costs(measured: dict[str, dict]) -> None:
 
 
 def print_differences(measured: dict[str, dict]) -> bool:
-    """The worst differences from the first row, tensor by tensor; whether all are small."""
+    """Print the worst differences from the first row, tensor by tensor. Returns whether all are small."""
     (first, reference), *others = measured.items()
     small = True
     for side, row in others:

@@ -1,4 +1,4 @@
-"""Hold the CUT3R net to golden sequences: `python tools/parity_cut3r.py FOLDER [FOLDER ...] [--tolerance 1e-4] [--points 1e-3]`.
+"""Compare the CUT3R net with golden sequences: `python tools/parity_cut3r.py FOLDER [FOLDER ...] [--tolerance 1e-4] [--points 1e-3]`.
 
 FOLDER holds config.json (the constructor's values), model.safetensors and sequences *.safetensors: images in, the original's
 outputs, states and inner tensors out. Prints the worst absolute difference of every tensor of every sequence.
@@ -27,17 +27,17 @@ from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, Stat
 
 TOLERANCE = 1e-4  # of tokens, pose, state, memory, attention and colours
 POINTS = 1e-3  # of points and confidences
-NEAR_ZERO = 1e-3  # the linear head's self points turn round where z passes 0: |z| below this may be either way round
+NEAR_ZERO = 1e-3  # the linear head mirrors self points where z passes 0; |z| below this may have either sign
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The worst absolute difference of one tensor over a sequence's frames; `turned`: self points taken the other way round."""
+    """The worst absolute difference of one tensor over a sequence's frames; mirrored: self points compared with their mirror."""
 
     name: str
     worst: float
     tolerance: float
-    turned: int = 0
+    mirrored: int = 0
 
     @property
     def holds(self) -> bool:
@@ -45,9 +45,9 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way of the original through a sequence: its groups of keys; the frame that resets where the file does not say;
-    and whether the pose token after a reset is the learned one again, or is read from the initial memory.
+class Variant:
+    """One of the original's implementations: its groups of keys; the frame that resets if the file has no flag; and whether the
+    pose token after a reset is the learned one, or is read from the initial memory.
     """
 
     out: str = "out"
@@ -56,9 +56,14 @@ class Way:
     fresh_after_reset: bool = False
 
 
-# A file may hold more than one. Ours is frame by frame: the original's `parallel` way, which adds mask tokens to views
-# that lack an image or rays as soon as one view has rays, is not followed.
-WAYS = (Way(), Way("out_recurrent", "after_recurrent"), Way("out_lighter", "", 3, True), Way("out_impl", "", 3))
+# A file may hold several. Ours runs frame by frame. The original's `parallel` variant is not followed: it adds mask tokens to
+# views without an image or rays as soon as one view has rays.
+VARIANTS = (
+    Variant(),
+    Variant("out_recurrent", "after_recurrent"),
+    Variant("out_lighter", "", 3, True),
+    Variant("out_impl", "", 3),
+)
 NOT_FOLLOWED = "_parallel/"
 
 
@@ -77,21 +82,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def report(folder: Path, tolerance: float, points: float) -> bool:
-    """Print the differences of a folder, one row per tensor, and say whether all hold."""
+    """Print the differences of a folder, one row per tensor. Returns whether all hold."""
     holds = True
-    for name in sequences(folder):
+    for name in list_sequences(folder):
         print(f"{folder.name}/{name}")
         for row in compare(folder, name, tolerance, points):
-            turned = f"  {row.turned} of |z| < {NEAR_ZERO:g} turned round" if row.turned else ""
-            print(f"  {row.name:<34}{row.worst:>9.1e}  {'holds' if row.holds else 'DIFFERS'}{turned}")
+            mirrored = f"  {row.mirrored} of |z| < {NEAR_ZERO:g} mirrored" if row.mirrored else ""
+            print(f"  {row.name:<34}{row.worst:>9.1e}  {'holds' if row.holds else 'DIFFERS'}{mirrored}")
             holds &= row.holds
-        for key in left_out(folder, name):
+        for key in list_left_out(folder, name):
             print(f"  {key:<34}{'':>9}  not followed")
     return holds
 
 
-def sequences(folder: Path) -> list[str]:
-    """The folder's sequences by name. Raises InputError where it has another layout."""
+def list_sequences(folder: Path) -> list[str]:
+    """List the folder's sequences by name. Raises InputError for another layout."""
     names = sorted(file.stem for file in folder.glob("*.safetensors") if file.stem != "model")
     if not (folder / "config.json").is_file() or not (folder / "model.safetensors").is_file() or not names:
         raise InputError(f"{folder} must hold config.json, model.safetensors and sequences *.safetensors, got {names}.")
@@ -100,23 +105,23 @@ def sequences(folder: Path) -> list[str]:
 
 @torch.no_grad()
 def compare(folder: Path, name: str, tolerance: float = TOLERANCE, points: float = POINTS) -> list[Difference]:
-    """One sequence through our net: every tensor's worst difference, in the file's order of names."""
+    """Compare one sequence: every tensor's worst difference, in the order that our net yields them."""
     golden = read_tensors(folder / f"{name}.safetensors")
-    ways = [way for way in WAYS if f"0/{way.out}/camera_pose" in golden]
-    if not ways or "0/in/img" not in golden:
+    variants = [variant for variant in VARIANTS if f"0/{variant.out}/camera_pose" in golden]
+    if not variants or "0/in/img" not in golden:
         raise InputError(
             f"{folder}/{name}.safetensors must hold 0/in/img and 0/out/camera_pose, got {sorted(golden)[:3]}."
         )
     net = read_net(folder, rope_fp16=name.endswith("halfrope"), gated=name.startswith("ttt3r"))
     worst: dict[str, Difference] = {}
-    for way in ways:
-        for key, ours in walk(net, golden, way):
+    for variant in variants:
+        for key, ours in run_sequence(net, golden, variant):
             add(worst, key, golden[key], ours, tolerance, points, net.sizes.head)
     return list(worst.values())
 
 
-def left_out(folder: Path, name: str) -> list[str]:
-    """The outputs in a sequence that are not ours to follow, without the frames' numbers."""
+def list_left_out(folder: Path, name: str) -> list[str]:
+    """List the outputs of a sequence that are not followed, without the frames' numbers."""
     golden = read_tensors(folder / f"{name}.safetensors")
     return sorted({key.partition("/")[2] for key in golden if NOT_FOLLOWED in key})
 
@@ -124,82 +129,86 @@ def left_out(folder: Path, name: str) -> list[str]:
 def add(
     worst: dict[str, Difference], key: str, golden: Tensor, ours: Tensor, tolerance: float, points: float, head: str
 ) -> None:
-    """Count one tensor of one frame in, under its name without the frame's number."""
+    """Add one tensor of one frame under its name without the frame's number."""
     name = key.partition("/")[2] if key[0].isdigit() else key
-    turns = head == "linear" and key.endswith("pts3d_in_self_view")
-    off, turned = turned_difference(golden, ours) if turns else (difference(golden, ours), 0)
+    may_mirror = head == "linear" and key.endswith("pts3d_in_self_view")
+    off, mirrored = compute_mirrored_difference(golden, ours) if may_mirror else (compute_difference(golden, ours), 0)
     limit = points if "pts3d" in name or "/conf" in name else tolerance
     before = worst.get(name, Difference(name, 0.0, limit))
-    worst[name] = Difference(name, max(before.worst, off), limit, before.turned + turned)
+    worst[name] = Difference(name, max(before.worst, off), limit, before.mirrored + mirrored)
 
 
-def difference(golden: Tensor, ours: Tensor) -> float:
-    """The largest absolute difference; infinite where a shape differs or a number is none."""
+def compute_difference(golden: Tensor, ours: Tensor) -> float:
+    """Compute the largest absolute difference; infinite for another shape or NaN."""
     if golden.shape != ours.shape:
         return float("inf")
     return float((golden - ours).abs().nan_to_num(nan=float("inf")).max())
 
 
-def turned_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
+def compute_mirrored_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
     """As `difference`, of points (..., 3) that may be negated where |z| is next to 0; and how many were (docs/cut3r_facts.md, 8)."""
     if golden.shape != ours.shape:
         return float("inf"), 0
-    turned = (golden[..., 2].abs() < NEAR_ZERO) & ((golden + ours).norm(dim=-1) < (golden - ours).norm(dim=-1))
-    return difference(torch.where(turned[..., None], -golden, golden), ours), int(turned.sum())
+    mirrored = (golden[..., 2].abs() < NEAR_ZERO) & ((golden + ours).norm(dim=-1) < (golden - ours).norm(dim=-1))
+    return compute_difference(torch.where(mirrored[..., None], -golden, golden), ours), int(mirrored.sum())
 
 
-# ---- our net's way through a sequence ----------------------------------------------------------------------------------
+# ---- our net along a sequence ----------------------------------------------------------------------------------
 
 
-def walk(net: Cut3r, golden: dict[str, Tensor], way: Way) -> Iterator[tuple[str, Tensor]]:
-    """Every (golden key, our tensor) of a sequence, frame by frame (docs/cut3r_facts.md, 6, 9 and 11)."""
+def run_sequence(net: Cut3r, golden: dict[str, Tensor], variant: Variant) -> Iterator[tuple[str, Tensor]]:
+    """Yield every (golden key, our tensor) of a sequence, frame by frame (docs/cut3r_facts.md, 6, 9 and 11)."""
     batch = len(golden["0/in/img"])
     state = net.start(batch)
     slots = make_state_positions(net.sizes)
     places = {} if slots is None else {"init/state_pos": slots.expand(batch, -1, -1)}
-    yield from present(golden, {"init/state": state.tokens, "init/mem": state.memory} | places)
+    yield from select_present(golden, {"init/state": state.tokens, "init/mem": state.memory} | places)
     for index in range(sum(key.endswith("/in/img") for key in golden)):
         given = {key.rpartition("/")[2]: value for key, value in golden.items() if key.startswith(f"{index}/in/")}
         tokens = read_view(net, given)
-        with recorded(net) as inner:
+        with record_tensors(net) as inner:
             outputs, updated = net(tokens, state, OutputRequest(colors=True))
-        yield from present(golden, {f"{index}/{way.out}/{name}": value for name, value in named(outputs).items()})
+        yield from select_present(
+            golden, {f"{index}/{variant.out}/{name}": value for name, value in rename_outputs(outputs).items()}
+        )
         if f"{index}/int/enc_tokens" in golden:
-            inner |= {"enc_tokens": tokens.features, "state_cross_attn": attention(net, tokens, state)}
-            yield from present(golden, {f"{index}/int/{name}": value for name, value in inner.items()})
-        state = following(net, state, updated, given, way, index)
-        yield from present(
-            golden, {f"{index}/{way.after}/state": state.tokens, f"{index}/{way.after}/mem": state.memory}
+            inner |= {"enc_tokens": tokens.features, "state_cross_attn": compute_attention(net, tokens, state)}
+            yield from select_present(golden, {f"{index}/int/{name}": value for name, value in inner.items()})
+        state = select_next_state(net, state, updated, given, variant, index)
+        yield from select_present(
+            golden, {f"{index}/{variant.after}/state": state.tokens, f"{index}/{variant.after}/mem": state.memory}
         )
 
 
-def present(golden: dict[str, Tensor], ours: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def select_present(golden: dict[str, Tensor], ours: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     return ((key, value) for key, value in ours.items() if key in golden)
 
 
 def read_view(net: Cut3r, given: dict[str, Tensor]) -> Tokens:
-    """The tokens of what a frame brings: image, ray map, or the sum of both."""
-    parts = [net.encode(given["img"])] if flag(given, "img_mask", True).all() else []
-    if flag(given, "ray_mask", False).any():
+    """Encode a frame: its image, its ray map, or the sum of both."""
+    parts = [net.encode(given["img"])] if read_flag(given, "img_mask", True).all() else []
+    if read_flag(given, "ray_mask", False).any():
         parts.append(net.encode_rays(given["ray_map"]))
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-def following(net: Cut3r, state: State, updated: State, given: dict[str, Tensor], way: Way, index: int) -> State:
-    """The state after a frame: updated where the frame may, then started anew where the frame says so."""
-    state = updated.select(flag(given, "update", True) & flag(given, "img_mask", True), state)
-    reset = flag(given, "reset", index == way.resets_at)
+def select_next_state(
+    net: Cut3r, state: State, updated: State, given: dict[str, Tensor], variant: Variant, index: int
+) -> State:
+    """Select the state after a frame: updated and reset by the frame's flags."""
+    state = updated.select(read_flag(given, "update", True) & read_flag(given, "img_mask", True), state)
+    reset = read_flag(given, "reset", index == variant.resets_at)
     start = net.start(len(reset))
-    fresh = start if way.fresh_after_reset else State(start.tokens, start.memory, torch.zeros_like(start.fresh))
+    fresh = start if variant.fresh_after_reset else State(start.tokens, start.memory, torch.zeros_like(start.fresh))
     return fresh.select(reset, state)
 
 
-def flag(given: dict[str, Tensor], name: str, default: bool) -> Tensor:
+def read_flag(given: dict[str, Tensor], name: str, default: bool) -> Tensor:
     return given[name].bool() if name in given else torch.full((len(given["img"]),), default)
 
 
-def named(outputs: Outputs) -> dict[str, Tensor | None]:
-    """Our outputs under the original's names."""
+def rename_outputs(outputs: Outputs) -> dict[str, Tensor | None]:
+    """Rename our outputs to the original's names."""
     camera = torch.eye(4).repeat(len(outputs.pose), 1, 1)
     camera[:, :3, :3] = rotation_from_quaternion(outputs.pose[:, [4, 5, 6, 3]])
     camera[:, :3, 3] = outputs.pose[..., :3]
@@ -214,11 +223,11 @@ def named(outputs: Outputs) -> dict[str, Tensor | None]:
     }
 
 
-# ---- what happens inside ------------------------------------------------------------------------------------------------
+# ---- inner tensors ------------------------------------------------------------------------------------------------
 
 
-class Metered(Overwrite):
-    """The plain update, with the logits that the gate would go by measured all the same."""
+class MeteredUpdate(Overwrite):
+    """The plain update, which also records the logits that the gate of TTT3R would use."""
 
     def make_hook(self) -> LogitMeter:  # type: ignore[override]
         self.meter = LogitMeter()
@@ -226,10 +235,10 @@ class Metered(Overwrite):
 
 
 @contextmanager
-def recorded(net: Cut3r) -> Iterator[dict[str, Tensor]]:
-    """The inner tensors of one pass, under the golden data's names."""
+def record_tensors(net: Cut3r) -> Iterator[dict[str, Tensor]]:
+    """Record the inner tensors of one pass, under the golden data's names."""
     inner: dict[str, Tensor] = {}
-    handles = [module.register_forward_hook(keep(inner, name)) for name, module in watched_modules(net)]
+    handles = [module.register_forward_hook(keep(inner, name)) for name, module in list_modules(net)]
     for name, blocks in (("dec_img.0", net.dec_blocks), ("dec_state.0", net.dec_blocks_state)):
         handles.append(blocks[0].register_forward_pre_hook(keep_input(inner, name)))
     try:
@@ -238,11 +247,11 @@ def recorded(net: Cut3r) -> Iterator[dict[str, Tensor]]:
         for handle in handles:
             handle.remove()
     inner["pose_token_in"] = inner["dec_img.0"][:, :1]
-    if isinstance(net.update, Metered):
+    if isinstance(net.update, MeteredUpdate):
         inner["state_cross_attn_logits_mean"] = net.update.meter.compute_mean()
 
 
-def watched_modules(net: Cut3r) -> Iterator[tuple[str, nn.Module]]:
+def list_modules(net: Cut3r) -> Iterator[tuple[str, nn.Module]]:
     for name, blocks in (("dec_img", net.dec_blocks), ("dec_state", net.dec_blocks_state)):
         yield from ((f"{name}.{number}", block) for number, block in enumerate(blocks, start=1))
     yield from (("dec_img.norm", net.dec_norm), ("dec_state.norm", net.dec_norm_state))
@@ -257,13 +266,16 @@ def keep_input(inner: dict[str, Tensor], name: str) -> Callable[[nn.Module, tupl
     return lambda module, inputs: inner.update({name: inputs[0]})
 
 
-def attention(net: Cut3r, tokens: Tokens, state: State) -> Tensor:
-    """The state's attention (B, L, heads, S, 1 + N), asked for one layer and head at a time; column 0 is what the patches
-    leave to the pose token, since a row of all keys sums to 1.
+def compute_attention(net: Cut3r, tokens: Tokens, state: State) -> Tensor:
+    """Compute the state's attention (B, L, heads, S, 1 + N), one layer and head at a time. Column 0, the pose token's, is 1
+    minus the sum of the patches.
     """
     sizes = net.sizes
-    asks = [StateAttention((layer,), head) for layer in range(sizes.dec_depth) for head in range(sizes.state_heads)]
-    patches = [net(tokens, state, OutputRequest(world=False, attention=ask))[0].attention.flatten(2) for ask in asks]
+    requests = [StateAttention((layer,), head) for layer in range(sizes.dec_depth) for head in range(sizes.state_heads)]
+    patches = [
+        net(tokens, state, OutputRequest(world=False, attention=request))[0].attention.flatten(2)
+        for request in requests
+    ]
     rows = torch.stack(patches, 1).unflatten(1, (sizes.dec_depth, sizes.state_heads))
     return torch.cat((1 - rows.sum(-1, keepdim=True), rows), -1)
 
@@ -272,26 +284,26 @@ def attention(net: Cut3r, tokens: Tokens, state: State) -> Tensor:
 
 
 def read_net(folder: Path, *, rope_fp16: bool = False, gated: bool = False) -> Cut3r:
-    """The folder's net with all its heads and its weights, every one of them. Raises InputError where they do not fit."""
-    update = Gated() if gated else Metered()
+    """Read the folder's net with all heads and weights. Raises InputError where they do not fit."""
+    update = Gated() if gated else MeteredUpdate()
     net = Cut3r(read_sizes(folder), rgb_head=True, ray_encoder=True, rope_fp16=rope_fp16, update=update).eval()
     given, ours = read_tensors(folder / "model.safetensors"), net.state_dict()
-    wrong = sorted(key for key in given.keys() | ours.keys() if shape_of(given, key) != shape_of(ours, key))
+    wrong = sorted(key for key in given.keys() | ours.keys() if get_shape(given, key) != get_shape(ours, key))
     if wrong:
         raise InputError(
             f"{folder}/model.safetensors must hold exactly our {len(ours)} tensors, got {len(wrong)} that are missing, "
-            f"too many or of another shape: {wrong[0]} is {shape_of(given, wrong[0])}, not {shape_of(ours, wrong[0])}."
+            f"too many or of another shape: {wrong[0]} is {get_shape(given, wrong[0])}, not {get_shape(ours, wrong[0])}."
         )
     net.load_state_dict(given)
     return net
 
 
-def shape_of(tensors: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
+def get_shape(tensors: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
     return tuple(tensors[key].shape) if key in tensors else None
 
 
 def read_sizes(folder: Path) -> Cut3rSizes:
-    """Our sizes from the original constructor's values. Raises InputError where one of them is missing."""
+    """Read our sizes from the original constructor's values. Raises InputError where one is missing."""
     file = folder / "config.json"
     try:
         facts = json.loads(file.read_text())
@@ -314,7 +326,7 @@ NAMES = {
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises InputError where it cannot be read."""
+    """Read the tensors of a safetensors file. Raises InputError where it cannot be read."""
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file

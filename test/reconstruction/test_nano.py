@@ -48,7 +48,7 @@ def net_of(config):
     return make_stage("reconstruction", config).net
 
 
-# The room
+# The stage
 
 
 @pytest.mark.usefixtures("stand_in")

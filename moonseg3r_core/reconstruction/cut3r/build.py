@@ -1,4 +1,4 @@
-"""Builds the CUT3R reconstruction with its net, the published one or nano: finds and loads weights, or draws random ones."""
+"""Factories of CUT3R's stage, with the published net or nano, and with trained or random weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstructi
 from moonseg3r_core.weights import compute_hash, find, read_record
 from moonseg3r_core.weights.embedded import EMBEDDED
 
-WORDS = {"mean": StateAttention(), "last": StateAttention((-1,)), "none": None}
-NANO, AGAIN = NanoConfig.model, " It comes with the package: install moonseg3r again."
+ATTENTION = {"mean": StateAttention(), "last": StateAttention((-1,)), "none": None}
+NANO, REINSTALL = NanoConfig.model, " It comes with the package: install moonseg3r again."
 RANDOM = "set reconstruction.random=true for an untrained net, which is good for tests and timing alone"
 
 _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
@@ -38,18 +38,18 @@ def build_cut3r(
     device: torch.device,
     **settings: Any,
 ) -> Cut3rReconstruction:
-    """Build the reconstruction that `reconstruction.cut3r` describes; with a seed, the net is untrained.
+    """Build the stage that `reconstruction.cut3r` configures; with a seed, the net is untrained.
 
-    Raises WeightsError for weights that are not there or not whole, ConfigError for a layer that the net does not have.
+    Raises WeightsError for missing or damaged weights, ConfigError for a layer that the net does not have.
     """
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
-    watched = parse_attention(attention, net.sizes.dec_depth)
-    return Cut3rReconstruction(net, attention=watched, precision=precision, **settings)
+    layers = parse_attention(attention, net.sizes.dec_depth)
+    return Cut3rReconstruction(net, attention=layers, precision=precision, **settings)
 
 
 def build_nano(**settings: Any) -> Cut3rReconstruction:
-    """Build the reconstruction that `reconstruction.nano` describes, with the small net of this project. Raises as `build_cut3r`."""
+    """Build the stage that `reconstruction.nano` configures, with our small net. Raises as `build_cut3r`."""
     return build_cut3r(model=NANO, rope_fp16=False, **settings)
 
 
@@ -62,7 +62,7 @@ def open_net(
     device: torch.device,
     precision: str = "float32",
 ) -> Cut3r:
-    """The net on a device. It remembers nothing: as long as anybody holds it, it serves all who ask for the same."""
+    """Open the net on a device. It has no memory, so callers with the same arguments share one."""
     path = find_weights(model, weights) if seed is None else None
     file = (path, path.stat().st_size, path.stat().st_mtime_ns) if path else (model, weights)
     key = (file, rope_fp16, state, seed, device, precision)
@@ -81,17 +81,17 @@ def open_net(
 
 
 def load_trained_net(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
-    """With the weights of a file. Raises WeightsError for an installed one that is not what was installed."""
+    """Load the net of a file. Raises WeightsError for an installed file that has changed."""
     if read_record(path):
         compute_hash(path)
     try:
         return load_cut3r(path, rope_fp16=rope_fp16, update=update)
     except InputError as error:
-        raise InputError(f"{error}{AGAIN if path in EMBEDDED.values() else ''}") from error
+        raise InputError(f"{error}{REINSTALL if path in EMBEDDED.values() else ''}") from error
 
 
 def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
-    """With random weights, the same for a seed."""
+    """Make a net with random weights, the same for a seed."""
     sizes = find_sizes(model, weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
@@ -99,12 +99,12 @@ def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpda
 
 
 def find_sizes(model: str, weights: str) -> Cut3rSizes:
-    """A published model's sizes, or nano's, which its file says. Raises WeightsError where that is missing."""
+    """Find a published model's sizes, or read nano's from its file. Raises WeightsError for a missing file."""
     return SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
 
 
 def find_weights(model: str, weights: str) -> Path:
-    """The file with a model's weights: the one named, else the installed one. Raises WeightsError where it is missing."""
+    """Find a model's weights: the named file, else the installed one. Raises WeightsError for a missing file."""
     if model == "cut3r-tiny" and weights in ("", model):
         raise ConfigError(f"reconstruction.cut3r.model=cut3r-tiny has no weights; {RANDOM}, or choose cut3r-512.")
     try:
@@ -116,16 +116,16 @@ def find_weights(model: str, weights: str) -> Path:
 
 
 def check_attention(layers: str) -> None:
-    """Raises ConfigError for a word that no net understands, before a large one is loaded."""
-    if not (layers in WORDS or layers.isdecimal()):
+    """Check the setting before a large net is loaded. Raises ConfigError."""
+    if not (layers in ATTENTION or layers.isdecimal()):
         raise ConfigError(
-            f"the reconstruction's attention must be {', '.join(WORDS)} or a layer's number from 0, got '{layers}'."
+            f"the reconstruction's attention must be {', '.join(ATTENTION)} or a layer's number from 0, got '{layers}'."
         )
 
 
 def parse_attention(layers: str, depth: int) -> StateAttention | None:
-    """`mean`, `last`, a layer's number from 0, or `none`. Raises ConfigError for anything else."""
-    known = WORDS | {str(number): StateAttention((number,)) for number in range(depth)}
+    """Parse `mean`, `last`, a layer's number from 0, or `none`. Raises ConfigError for anything else."""
+    known = ATTENTION | {str(number): StateAttention((number,)) for number in range(depth)}
     if layers not in known:
         raise ConfigError(
             f"the reconstruction's attention must be mean, last, none or a layer from 0 to {depth - 1}, got '{layers}'."

@@ -1,4 +1,4 @@
-"""CUT3R against the original: its own outputs on golden sequences, its checkpoints' names and shapes, the tool's verdicts."""
+"""CUT3R against the original: outputs on golden sequences, names and shapes of its checkpoints, exit statuses of the tools."""
 
 import importlib.util
 import json
@@ -55,9 +55,9 @@ def test_no_golden_tensor_is_passed_over(folder, name):
         key.partition("/")[2] if key[0].isdigit() else key
         for key in safetensors.load_file(folder / f"{name}.safetensors")
     }
-    outside = {key for key in golden if key.startswith("in/")} | set(tool.left_out(folder, name))
+    outside = {key for key in golden if key.startswith("in/")} | set(tool.list_left_out(folder, name))
     assert {row.name for row in rows(folder, name)} == golden - outside
-    assert bool(tool.left_out(folder, name)) == (name == "raymap")
+    assert bool(tool.list_left_out(folder, name)) == (name == "raymap")
 
 
 @needs_golden
@@ -101,19 +101,19 @@ def test_the_tool_answers_0_for_a_folder_that_holds_and_2_for_one_of_another_lay
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_point_may_be_turned_round_where_z_passes_zero_and_nowhere_else():
+def test_a_point_may_be_mirrored_where_z_passes_zero_and_nowhere_else():
     golden = torch.tensor([[1.0, 2.0, 1e-5], [1.0, 2.0, 3.0]])
-    assert tool.turned_difference(golden, golden) == (0.0, 0)
-    worst, turned = tool.turned_difference(golden, golden * torch.tensor([[-1.0], [1.0]]))
-    assert (worst, turned) == (0.0, 1)
-    worst, turned = tool.turned_difference(golden, -golden)
-    assert (worst, turned) == (6.0, 1)
-    assert tool.turned_difference(golden, golden + torch.tensor([0.5, 0.0, 0.0]))[0] == 0.5
+    assert tool.compute_mirrored_difference(golden, golden) == (0.0, 0)
+    worst, mirrored = tool.compute_mirrored_difference(golden, golden * torch.tensor([[-1.0], [1.0]]))
+    assert (worst, mirrored) == (0.0, 1)
+    worst, mirrored = tool.compute_mirrored_difference(golden, -golden)
+    assert (worst, mirrored) == (6.0, 1)
+    assert tool.compute_mirrored_difference(golden, golden + torch.tensor([0.5, 0.0, 0.0]))[0] == 0.5
 
 
 def test_what_is_no_number_or_of_another_shape_never_holds():
-    assert tool.difference(torch.zeros(2), torch.tensor([0.0, float("nan")])) == float("inf")
-    assert tool.difference(torch.zeros(2), torch.zeros(1)) == float("inf")
+    assert tool.compute_difference(torch.zeros(2), torch.tensor([0.0, float("nan")])) == float("inf")
+    assert tool.compute_difference(torch.zeros(2), torch.zeros(1)) == float("inf")
 
 
 @needs_golden
@@ -142,4 +142,4 @@ def test_the_stand_in_turns_heads_by_their_own_positions():
 
 def test_what_is_no_clone_of_the_original_is_said(tmp_path):
     with pytest.raises(beside.InputError, match="must hold src/dust3r"):
-        beside.original(SIZES["cut3r-tiny"], tmp_path)
+        beside.make_original(SIZES["cut3r-tiny"], tmp_path)

@@ -1,4 +1,4 @@
-"""One walk on color alone: images go through the whole pipeline with CUT3R, and every report is made."""
+"""CUT3R in the whole pipeline, on color images alone."""
 
 import json
 from contextlib import nullcontext
@@ -93,7 +93,7 @@ def test_a_saved_map_goes_on_where_the_state_was(images, tmp_path):
         assert (one.instance_ids == other.instance_ids).float().mean() > 0.9  # products round by where their rows lie
 
 
-def test_the_seed_makes_the_untrained_net_and_one_net_serves_all_rooms():
+def test_the_seed_makes_the_untrained_net_and_one_net_serves_all_stages():
     cpu = build_segmenter(configured()).device
     net = open_net("cut3r-tiny", "", False, "cut3r", 0, cpu)
     assert open_net("cut3r-tiny", "", False, "cut3r", 0, cpu) is net

@@ -1,4 +1,4 @@
-"""Bundle adjustment: what can be worked out on paper, then scenes whose cameras and points are known."""
+"""Bundle adjustment: cases that can be computed on paper, then scenes with known cameras and points."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -21,7 +21,7 @@ FOCAL = 400.0
 HUBER = 2.0
 
 
-def standing(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
+def make_camera(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
     """camera_from_world (4, 4) of a camera at a place, turned by (axis times angle)."""
     pose = np.eye(4)
     pose[:3, :3] = cv2.Rodrigues(np.array(turn, float))[0]
@@ -30,7 +30,7 @@ def standing(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
 
 
 def bundle(cameras, points, rays, depths=None, free=None, camera=None, point=None):
-    """Of every point seen by every camera, camera by camera, where nothing else is said."""
+    """A bundle in which every camera observes every point, unless indices are given."""
     c, p = len(cameras), len(points)
     camera = np.repeat(np.arange(c), p) if camera is None else np.array(camera)
     point = np.tile(np.arange(p), c) if point is None else np.array(point)
@@ -48,41 +48,41 @@ def bundle(cameras, points, rays, depths=None, free=None, camera=None, point=Non
 
 
 def seen(b):
-    """The points of the sights in their cameras' axes (n, 3)."""
+    """The points of the observations in camera axes (n, 3)."""
     pose = b.cameras[b.camera_index]
     return np.einsum("nij,nj->ni", pose[:, :3, :3], b.points[b.point_index]) + pose[:, :3, 3]
 
 
 def scene(seed=0, cameras=5, points=40):
-    """Cameras on a curve before a cloud, all that they see and the net's depth exact; the first one is fixed."""
+    """Cameras on a curve in front of a cloud, with exact rays and depths; the first camera is fixed."""
     rng = np.random.default_rng(seed)
-    places = [standing(0.15 * i, 0.03 * i * i, -0.05 * i, (0.02 * i, -0.05 * i, 0.03 * i)) for i in range(cameras)]
+    places = [make_camera(0.15 * i, 0.03 * i * i, -0.05 * i, (0.02 * i, -0.05 * i, 0.03 * i)) for i in range(cameras)]
     cloud = rng.uniform([-1, -1, 2], [1, 1, 5], (points, 3))
     b = bundle(places, cloud, np.zeros((cameras * points, 2)), free=np.arange(cameras) > 0)
     own = seen(b)
     return replace(b, rays=own[:, :2] / own[:, 2:], depths=own[:, 2])
 
 
-def shaken(b, seed=1, by=0.03, deep=0.2):
-    """The same, its cameras and points somewhat off; what was seen stays."""
+def perturb(b, seed=1, by=0.03, deep=0.2):
+    """Perturb cameras and points; the observations stay."""
     rng = np.random.default_rng(seed)
     steps = rng.normal(0, by, (len(b.cameras), 6)) * b.free[:, None]
-    cameras = [standing(*step[:3], step[3:]) @ camera for step, camera in zip(steps, b.cameras, strict=True)]
+    cameras = [make_camera(*step[:3], step[3:]) @ camera for step, camera in zip(steps, b.cameras, strict=True)]
     points = b.points * np.exp(rng.normal(0, deep, (len(b.points), 1)))
     return replace(b, cameras=np.stack(cameras), points=points)
 
 
-def noisy(b, seed=2, pixels=1.0, deep=0.2, wholly=0.05):
-    """The same, what was seen somewhat off, and a share of it wholly."""
+def add_noise(b, seed=2, pixels=1.0, deep=0.2, share=0.05):
+    """Add noise to the observations, and outliers to a share of them."""
     rng = np.random.default_rng(seed)
     rays = b.rays + rng.normal(0, pixels / FOCAL, b.rays.shape)
-    wrong = rng.random(len(rays)) < wholly
+    wrong = rng.random(len(rays)) < share
     rays[wrong] += rng.choice([-0.1, 0.1], (wrong.sum(), 2))
     return replace(b, rays=rays, depths=b.depths * np.exp(rng.normal(0, deep, len(rays))))
 
 
 def cost(b):
-    """The sum of the robust errors, as the module says it: the plain twin of what is made small."""
+    """The sum of Huber costs by its definition: the plain twin of what is minimized."""
     x, y, z = seen(b).T
     place = np.hypot(b.rays[:, 0] - x / z, b.rays[:, 1] - y / z) * FOCAL / SIGMA_PX
     times = np.bincount(b.point_index)[b.point_index]
@@ -96,42 +96,42 @@ def cost(b):
 
 
 def test_a_point_that_one_camera_sees_lies_on_its_ray_at_the_nets_depth():
-    found = optimize(bundle([standing()], [[0.2, 0.1, 3]], [[0.5, 0]], depths=[2.0]))
+    found = optimize(bundle([make_camera()], [[0.2, 0.1, 3]], [[0.5, 0]], depths=[2.0]))
     assert np.allclose(found.points, [[1, 0, 2]], atol=1e-6)
 
 
 def test_a_point_that_two_cameras_see_lies_where_their_rays_meet():
-    found = optimize(bundle([standing(), standing(x=1)], [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]]))
+    found = optimize(bundle([make_camera(), make_camera(x=1)], [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]]))
     assert np.allclose(found.points, [[0.5, 0, 1]], atol=1e-6)
 
 
-def test_rays_outweigh_a_net_that_errs():
-    seen_from = [standing(), standing(x=1)]
+def test_rays_outweigh_a_wrong_depth():
+    seen_from = [make_camera(), make_camera(x=1)]
     found = optimize(bundle(seen_from, [[0.3, 0.2, 1.5]], [[0.5, 0], [-0.5, 0]], depths=[1.2, 1.2]))
     assert np.allclose(found.points, [[0.5, 0, 1]], atol=2e-3)
 
 
-def test_nothing_seen_is_nothing_done():
-    nothing = bundle([standing()], np.zeros((0, 3)), np.zeros((0, 2)))
+def test_a_bundle_without_observations_is_returned_as_it_is():
+    nothing = bundle([make_camera()], np.zeros((0, 3)), np.zeros((0, 2)))
     assert optimize(nothing) is nothing
     assert not len(find_outliers(nothing))
 
 
-def test_a_point_is_as_doubtful_as_the_net_however_often_it_is_seen_from_one_place():
+def test_views_from_one_place_leave_a_point_as_uncertain_as_one_view():
     """A net errs alike in all of them."""
     ahead = [[0.0, 0, 2]]
     for views in (1, 2, 7):
-        b = bundle([standing()] * views, ahead, np.zeros((views, 2)), depths=[2.0] * views)
+        b = bundle([make_camera()] * views, ahead, np.zeros((views, 2)), depths=[2.0] * views)
         assert compute_relative_sigma(b) == pytest.approx(SIGMA_LOG_DEPTH, rel=1e-6)
 
 
-def test_seen_from_both_sides_it_is_as_doubtful_as_the_baseline_says():
-    b = bundle([standing(x=-0.5), standing(x=0.5)], [[0.0, 0, 2]], [[0.25, 0], [-0.25, 0]])
+def test_the_uncertainty_of_two_views_follows_from_their_baseline():
+    b = bundle([make_camera(x=-0.5), make_camera(x=0.5)], [[0.0, 0, 2]], [[0.25, 0], [-0.25, 0]])
     assert compute_relative_sigma(b) == pytest.approx(np.sqrt(2) * 2 * SIGMA_PX / FOCAL, rel=1e-6)
 
 
-def test_a_sight_strays_beyond_four_pixels_or_behind_its_camera():
-    b = bundle([standing()], [[0.0, 0, 2], [0, 0, 2], [0, 0, -2]], [[3.9 / FOCAL, 0], [0, 4.1 / FOCAL], [0, 0]])
+def test_an_observation_is_an_outlier_beyond_four_pixels_or_behind_its_camera():
+    b = bundle([make_camera()], [[0.0, 0, 2], [0, 0, 2], [0, 0, -2]], [[3.9 / FOCAL, 0], [0, 4.1 / FOCAL], [0, 0]])
     assert find_outliers(b).tolist() == [False, True, True]
 
 
@@ -141,14 +141,14 @@ def test_a_sight_strays_beyond_four_pixels_or_behind_its_camera():
 @pytest.mark.parametrize("seed", range(3))
 def test_cameras_and_points_that_are_off_are_found_again(seed):
     true = scene(seed)
-    found = optimize(shaken(true, seed + 10), steps=12)
+    found = optimize(perturb(true, seed + 10), steps=12)
     assert np.allclose(found.cameras, true.cameras, atol=1e-6)
     assert np.allclose(found.points, true.points, atol=1e-6)
 
 
 def test_without_depth_all_is_found_but_the_unit():
     true = scene()
-    found = optimize(replace(shaken(true), depths=np.zeros(len(true.rays))), steps=20)
+    found = optimize(replace(perturb(true), depths=np.zeros(len(true.rays))), steps=20)
     unit = found.points[0, 2] / true.points[0, 2]
     assert np.allclose(found.points, true.points * unit, atol=1e-5)
     assert np.allclose(found.cameras[:, :3, 3], true.cameras[:, :3, 3] * unit, atol=1e-5)
@@ -164,29 +164,29 @@ def test_depth_alone_holds_the_unit():
     assert np.allclose(found.cameras, true.cameras, atol=1e-5)
 
 
-def test_what_is_fixed_stays():
+def test_fixed_cameras_stay():
     true = scene()
-    before = replace(noisy(true), cameras=shaken(true).cameras, free=np.arange(5) == 1)
+    before = replace(add_noise(true), cameras=perturb(true).cameras, free=np.arange(5) == 1)
     after = optimize(before)
     still = [0, 2, 3, 4]
     assert np.array_equal(after.cameras[still], before.cameras[still])
     assert not np.allclose(after.cameras[1], before.cameras[1])
 
 
-def test_the_wholly_wrong_are_told_from_the_rest_and_do_not_bend_it():
+def test_outliers_are_found_and_do_not_bend_the_rest():
     true = scene(cameras=6)
     wrong = np.array([10, 85, 170, 230])
     rays = true.rays.copy()
     rays[wrong] += 0.1  # 40 pixels
-    found = optimize(replace(shaken(true), rays=rays), steps=12)
+    found = optimize(replace(perturb(true), rays=rays), steps=12)
     assert find_outliers(found)[wrong].all()
     assert np.linalg.norm(found.cameras[:, :3, 3] - true.cameras[:, :3, 3], axis=1).max() < 0.05
     held = np.setdiff1d(np.arange(40), true.point_index[wrong])
     assert not find_outliers(found)[np.isin(true.point_index, held)].any()
 
 
-def swapped(b, camera, one, other):
-    """The same, two points taken for each other by one camera."""
+def swap(b, camera, one, other):
+    """Swap the observations of two points in one camera."""
     rays, rows = (
         b.rays.copy(),
         [np.flatnonzero((b.camera_index == camera) & (b.point_index == p))[0] for p in (one, other)],
@@ -195,9 +195,9 @@ def swapped(b, camera, one, other):
     return replace(b, rays=rays), rows
 
 
-def test_two_swapped_matches_are_given_up_and_then_all_is_right():
+def test_two_swapped_matches_are_removed_and_then_all_is_right():
     true = scene(cameras=6)
-    wrong, rows = swapped(shaken(true), 4, 7, 8)
+    wrong, rows = swap(perturb(true), 4, 7, 8)
     found, outliers = optimize_robust(wrong)
     assert np.flatnonzero(outliers).tolist() == rows
     assert len(found.camera_index) == len(true.camera_index) - 2
@@ -206,13 +206,13 @@ def test_two_swapped_matches_are_given_up_and_then_all_is_right():
     assert not np.allclose(optimize(wrong).cameras, true.cameras, atol=1e-3)
 
 
-def test_where_nothing_strays_nothing_is_given_up():
-    found, outliers = optimize_robust(shaken(scene()))
+def test_without_outliers_no_observation_is_removed():
+    found, outliers = optimize_robust(perturb(scene()))
     assert not outliers.any()
     assert len(found.camera_index) == len(outliers)
 
 
-def test_of_some_sights_alone_cameras_and_points_stay():
+def test_a_selection_of_observations_keeps_cameras_and_points():
     whole = scene()
     some = whole.camera_index == 2
     part = whole.select(some)
@@ -224,7 +224,7 @@ def test_of_some_sights_alone_cameras_and_points_stay():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_more_steps_never_cost_more(seed):
-    before = shaken(noisy(scene(seed, 4, 25), seed), seed)
+    before = perturb(add_noise(scene(seed, 4, 25), seed), seed)
     costs = [cost(before), *(cost(optimize(before, steps)) for steps in range(1, 9))]
     assert all(later <= earlier + 1e-9 for earlier, later in pairwise(costs))
     assert costs[-1] < 0.5 * costs[0]
@@ -232,13 +232,13 @@ def test_more_steps_never_cost_more(seed):
 
 def test_where_it_ends_no_small_change_of_anything_free_costs_less():
     """The slope of the plain cost, by differences, beside what it was at first: the derivatives are right."""
-    before = after = shaken(noisy(scene(5, 3, 12), pixels=0.5, wholly=0))
+    before = after = perturb(add_noise(scene(5, 3, 12), pixels=0.5, share=0))
     for _ in range(4):
         after = optimize(after)
 
     def slopes(b):
         changes = [(row, axis) for row in np.flatnonzero(b.free) for axis in range(6)]
-        by_camera = [(cost(changed(b, *c, 1e-5)) - cost(changed(b, *c, -1e-5))) / 2e-5 for c in changes]
+        by_camera = [(cost(change_camera(b, *c, 1e-5)) - cost(change_camera(b, *c, -1e-5))) / 2e-5 for c in changes]
         steps = 1e-5 * np.eye(b.points.size).reshape(-1, *b.points.shape)
         by_point = [
             (cost(replace(b, points=b.points + s)) - cost(replace(b, points=b.points - s))) / 2e-5 for s in steps
@@ -249,19 +249,19 @@ def test_where_it_ends_no_small_change_of_anything_free_costs_less():
         assert last < 1e-3 * first
 
 
-def changed(b, row, axis, by):
-    """The same with one number of a camera's six another."""
+def change_camera(b, row, axis, by):
+    """Change one of a camera's six parameters."""
     change = np.eye(6)[axis] * by
     cameras = b.cameras.copy()
-    cameras[row] = standing(turn=change[:3]) @ cameras[row]
+    cameras[row] = make_camera(turn=change[:3]) @ cameras[row]
     cameras[row, :3, 3] += change[3:]
     return replace(b, cameras=cameras)
 
 
 def test_a_world_moved_with_its_cameras_comes_out_moved():
     true = scene()
-    away = standing(3, -1, 2, (0.4, 1.0, -0.3))
-    begun = shaken(true)
+    away = make_camera(3, -1, 2, (0.4, 1.0, -0.3))
+    begun = perturb(true)
     moved = replace(
         begun, cameras=begun.cameras @ np.linalg.inv(away), points=begun.points @ away[:3, :3].T + away[:3, 3]
     )
@@ -270,15 +270,15 @@ def test_a_world_moved_with_its_cameras_comes_out_moved():
     assert np.allclose(there.cameras @ away, here.cameras, atol=1e-6)
 
 
-def test_what_it_is_given_is_left_as_it_was():
-    before = shaken(scene())
+def test_the_input_is_not_changed():
+    before = perturb(scene())
     copy = {name: value.copy() for name, value in vars(before).items()}
     optimize(before)
     assert all(np.array_equal(value, copy[name]) for name, value in vars(before).items())
 
 
-def test_a_depth_that_is_not_known_weighs_nothing():
-    true = shaken(scene())
+def test_an_unknown_depth_has_no_weight():
+    true = perturb(scene())
     unknown = np.zeros(len(true.rays))
     one, other = optimize(replace(true, depths=unknown)), optimize(replace(true, depths=unknown * np.nan))
     assert np.array_equal(one.points, other.points)

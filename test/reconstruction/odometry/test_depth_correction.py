@@ -1,9 +1,9 @@
-"""A net's depth made to agree with known points: what is plain by looking at it, then what may not matter."""
+"""A net's depth corrected at known points: plain cases, then invariances."""
 
 import numpy as np
 import pytest
 
-from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios as by_points
+from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import sample_depth
 
 H, W = 96, 128
@@ -19,7 +19,7 @@ def everywhere(step=8):
 
 def ratios(places, logs, spreads, depth):
     """Of points whose net's depth is the picture's."""
-    return by_points(places, sample_depth(places, depth), logs, spreads, depth)
+    return estimate_depth_ratios(places, sample_depth(places, depth), logs, spreads, depth)
 
 
 def sure(places, spread=0.03):
@@ -57,14 +57,14 @@ def test_where_no_point_is_near_it_is_the_usual_ratio():
     assert field[H - 1, W - 1] == pytest.approx(1.2, rel=1e-4)
 
 
-def test_the_surer_point_has_the_say():
+def test_the_more_certain_point_counts_more():
     places = np.array([[60.0, 40], [61, 40], [20, 80], [100, 80], [20, 10]])
     logs, spreads = np.log([1.2, 0.5, 1.0, 1.0, 1.0]), np.array([0.02, 2.0, 0.02, 0.02, 0.02])
     field = ratios(places, logs, spreads, FLAT)
     assert field[40, 60] == pytest.approx(1.2, abs=0.02)
 
 
-def test_of_many_points_the_surest_are_taken():
+def test_of_many_points_the_most_certain_are_used():
     places = np.concatenate((everywhere(6)[:250], everywhere(9)))
     logs = np.concatenate((np.linspace(-0.2, 0.2, 250), np.full(len(places) - 250, 3.0)))
     spreads = np.concatenate((np.linspace(0.01, 0.1, 250), np.full(len(places) - 250, 0.3)))
@@ -114,6 +114,6 @@ def test_a_smooth_error_of_the_net_is_taken_back():
 def test_what_a_point_tells_holds_at_the_depth_that_is_known_there():
     """And not at that of the picture's pixel, which may lie across an edge."""
     places, known = np.array([[63.0, 40], [70, 40]]), np.array([4.0, 1.0])
-    field = by_points(places, known, np.log([1.3, 0.8]), sure(places), TWO)
+    field = estimate_depth_ratios(places, known, np.log([1.3, 0.8]), sure(places), TWO)
     assert field[40, 66] > 1.1
     assert field[40, 61] < 0.9

@@ -1,4 +1,4 @@
-"""Features of a picture, where they lie in the camera's axes, and which of two pictures' are alike."""
+"""Features of an image, their rays, and matches between two images."""
 
 import numpy as np
 import pytest

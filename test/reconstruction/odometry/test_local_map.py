@@ -1,4 +1,4 @@
-"""The map of landmarks: a few views of a cloud whose every point is known by its number."""
+"""The local map: a few keyframes of a cloud whose points are known by their numbers."""
 
 from itertools import pairwise
 
@@ -18,7 +18,7 @@ FOCAL = 400.0
 CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))
 
 
-def standing(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
+def make_camera(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
     """camera_from_world (4, 4)."""
     pose = np.eye(4)
     pose[:3, :3] = cv2.Rodrigues(np.array(turn, float))[0]
@@ -26,17 +26,17 @@ def standing(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
     return pose
 
 
-PATH = [standing(0.2 * i, 0.05 * i, -0.03 * i, (0, -0.05 * i, 0.02 * i)) for i in range(24)]
+PATH = [make_camera(0.2 * i, 0.05 * i, -0.03 * i, (0, -0.05 * i, 0.02 * i)) for i in range(24)]
 
 
 class Walk:
-    """A map, and which landmark every point of the cloud is; points are recognised without fault."""
+    """A map, and the landmark of every point of the cloud; matches are perfect."""
 
     def __init__(self, cloud=CLOUD):
         self.cloud, self.map, self.known, self.seen = cloud, LocalMap(), {}, []
 
     def look(self, camera, numbers=None, off=None, net=1.0, spoil=lambda marks: marks):
-        """Keep a view from `camera`, which is taken to be `off` it, of points by their numbers."""
+        """Add a keyframe from `camera`, whose estimate is `off`, of points by their numbers."""
         numbers = np.arange(len(self.cloud)) if numbers is None else np.array(numbers, int)
         features = self.seen_from(camera, numbers, net)
         marks = spoil(np.array([self.known.get(n, NO_LANDMARK) for n in numbers.tolist()], int))
@@ -52,7 +52,7 @@ class Walk:
         return Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
 
     def relearn(self):
-        """Landmarks by number, as the newest views have them."""
+        """Update the landmarks by number from the newest keyframes."""
         self.known = {
             int(n): int(mark)
             for view in self.map.keyframes
@@ -62,7 +62,7 @@ class Walk:
 
 
 def errors(view, points):
-    """Pixels by which its landmarks are seen off their places."""
+    """Reprojection errors of its landmarks, pixels."""
     held = view.landmarks != NO_LANDMARK
     own = points[view.landmarks[held]] @ view.camera[:3, :3].T + view.camera[:3, 3]
     return np.linalg.norm(own[:, :2] / own[:, 2:] - view.features.rays[held], axis=1) * FOCAL
@@ -71,19 +71,19 @@ def errors(view, points):
 # On paper
 
 
-def test_what_the_first_view_sees_is_new_and_lies_at_the_nets_depth():
+def test_the_first_keyframes_landmarks_are_new_and_at_the_nets_depth():
     walk = Walk()
     kept = walk.look(PATH[0])
     assert kept.landmarks.tolist() == list(range(60))
     assert np.allclose(walk.map.points, CLOUD)
     assert walk.map.sigmas.tolist() == [SIGMA_LOG_DEPTH] * 60
-    assert np.allclose(walk.map.compute_depths(standing(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
+    assert np.allclose(walk.map.compute_depths(make_camera(z=-1), np.array([3, 5])), CLOUD[[3, 5], 2] + 1)
 
 
 def test_new_landmarks_are_laid_by_the_views_own_pose():
     features = Features(np.array([[0.5, 0.0]]), np.zeros((1, DESCRIPTOR_SIZE), np.uint8), np.array([2.0]), FOCAL)
     map = LocalMap()
-    kept = map.add_keyframe(Keyframe(standing(x=3), features, np.array([NO_LANDMARK])))
+    kept = map.add_keyframe(Keyframe(make_camera(x=3), features, np.array([NO_LANDMARK])))
     assert np.allclose(map.points, [[4, 0, 2]])
     assert np.allclose(kept.pose[:3, 3], [3, 0, 0])
 
@@ -96,13 +96,13 @@ def test_a_view_of_nothing_is_kept():
     assert len(walk.map.keyframes) == 3
 
 
-# Views that share landmarks
+# Covisible keyframes
 
 
 def test_a_view_whose_pose_is_off_is_put_right():
     walk = Walk()
     walk.look(PATH[0])
-    kept = walk.look(PATH[1], off=standing(0.03, -0.02, 0.04, (0.02, 0.01, -0.01)))
+    kept = walk.look(PATH[1], off=make_camera(0.03, -0.02, 0.04, (0.02, 0.01, -0.01)))
     assert np.allclose(kept.camera, PATH[1], atol=1e-3)
     assert np.array_equal(walk.map.keyframes[0].camera, np.eye(4))
     assert len(walk.map.points) == 60
@@ -111,7 +111,7 @@ def test_a_view_whose_pose_is_off_is_put_right():
 def test_points_that_are_new_go_with_the_view_that_saw_them_alone():
     walk = Walk()
     walk.look(PATH[0], range(40))
-    kept = walk.look(PATH[1], off=standing(0.1, 0, 0.05, (0, 0.03, 0)))
+    kept = walk.look(PATH[1], off=make_camera(0.1, 0, 0.05, (0, 0.03, 0)))
     assert (kept.landmarks == np.arange(60)).all()
     assert np.allclose(walk.map.points[40:], CLOUD[40:], atol=5e-3)
 
@@ -128,7 +128,7 @@ def test_with_every_view_points_are_better_known_than_by_the_nets_depth():
     assert all(later < earlier for earlier, later in pairwise(doubt))
 
 
-def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
+def test_a_wrong_match_is_removed_and_the_right_ones_are_not():
     def swapped(marks):
         marks[[7, 8]] = marks[[8, 7]]
         return marks
@@ -143,7 +143,7 @@ def test_a_wrong_match_is_given_up_and_the_right_ones_are_not():
     assert np.allclose(walk.map.points, CLOUD, atol=0.05)
 
 
-def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
+def test_duplicates_are_merged_in_every_keyframe():
     walk = Walk()
     first = walk.look(PATH[0])
     second = walk.look(PATH[1], spoil=lambda marks: np.where(np.isin(marks, [3, 4]), NO_LANDMARK, marks))
@@ -153,7 +153,7 @@ def test_landmarks_that_a_view_shows_to_be_the_same_are_one_in_every_view():
     assert [view.landmarks[[3, 4]].tolist() for view in walk.map.keyframes] == [[3, 4]] * 3
 
 
-def test_a_view_that_saw_both_of_what_is_one_keeps_one_sight_of_it():
+def test_a_keyframe_of_both_duplicates_keeps_one_observation():
     walk = Walk()
     first = walk.look(PATH[0])
     walk.map.add_keyframe(Keyframe(PATH[1], walk.seen_from(PATH[1]), first.landmarks, np.array([[5, 6]])))
@@ -165,30 +165,30 @@ def test_a_view_that_saw_both_of_what_is_one_keeps_one_sight_of_it():
 def test_views_that_share_nothing_with_the_newest_stay_as_they_are():
     walk = Walk()
     for n in range(3):
-        walk.look(PATH[n], range(30), off=standing(0.01 * n))
+        walk.look(PATH[n], range(30), off=make_camera(0.01 * n))
     points, views = walk.map.points.copy(), list(walk.map.keyframes)
     walk.look(PATH[10], range(30, 60))
     assert np.array_equal(walk.map.points[:30], points)
     assert all(one is other for one, other in zip(walk.map.keyframes, views, strict=False))
 
 
-def test_of_many_views_the_oldest_hold_and_are_not_moved():
+def test_of_many_keyframes_the_oldest_are_fixed():
     """More than are adjusted at a time: ten that look at two halves, the first of them at the one alone."""
     walk = Walk()
     for n in range(10):
         walk.look(PATH[n], range(30) if n < 2 else range(60))
     held = walk.map.keyframes[:2]
-    walk.look(PATH[10], off=standing(0.02, 0.01, 0))
+    walk.look(PATH[10], off=make_camera(0.02, 0.01, 0))
     assert all(np.array_equal(a.camera, b.camera) for a, b in zip(walk.map.keyframes, held, strict=False))
     assert np.allclose(walk.map.keyframes[-1].camera, PATH[10], atol=1e-3)
 
 
-# The unit
+# Scale
 
 
 def units_along(seed, views, far):
-    """How much farther each view of a long walk takes what it sees to be than it is (views,): sights are a pixel off, every
-    pose begins where the map says, and the net sees all 30 % too far in the views `far`.
+    """Estimated over true depth of each keyframe of a long walk (views,). Observations have a pixel of noise, poses begin by
+    PnP, and the net's depth is 30 % too large in the keyframes `far`.
     """
     rng, step, count = np.random.default_rng(seed), 20, 60
     numbers = np.arange(step * views + count)
@@ -216,21 +216,21 @@ def units_along(seed, views, far):
     )
 
 
-def test_a_unit_that_a_net_got_wrong_for_a_while_comes_back_to_the_nets():
+def test_after_a_while_of_wrong_depth_the_scale_returns_to_the_nets():
     units = np.stack([units_along(seed, 60, far=range(6)) for seed in range(4)])
     assert units[:, :6].mean() == pytest.approx(1.3, abs=0.06)
     assert units[:, -20:].mean() == pytest.approx(1, abs=0.06)
 
 
-# What is forgotten
+# Removal of the oldest
 
 
-def test_beyond_so_many_views_the_oldest_go_with_what_they_alone_saw(monkeypatch):
+def test_beyond_the_limit_the_oldest_keyframes_go_with_their_own_landmarks(monkeypatch):
     monkeypatch.setattr(local_map, "MAX_KEYFRAMES", 8)
     along = CLOUD.repeat(4, axis=0) + np.column_stack((np.linspace(0, 4, 240), np.zeros((240, 2))))
     walk = Walk(along)
     for n in range(24):
-        walk.look(standing(0.15 * n, 0.01 * n), range(9 * n, 9 * n + 33))
+        walk.look(make_camera(0.15 * n, 0.01 * n), range(9 * n, 9 * n + 33))
         assert len(walk.map.keyframes) <= 8
     shown = np.unique(np.concatenate([view.landmarks for view in walk.map.keyframes]))
     assert shown.min() >= 0
@@ -253,13 +253,13 @@ def test_what_is_no_landmark_stays_none_when_views_are_forgotten(monkeypatch):
     assert [(view.landmarks == NO_LANDMARK).sum() for view in walk.map.keyframes] == [0, 2, 0, 0]
 
 
-# Saved and taken up again
+# State
 
 
 def walked(views=5):
     walk = Walk()
     for n in range(views):
-        walk.look(PATH[n], range(5 * n, 5 * n + 40), off=standing(0.01, 0, 0.01))
+        walk.look(PATH[n], range(5 * n, 5 * n + 40), off=make_camera(0.01, 0, 0.01))
     return walk
 
 

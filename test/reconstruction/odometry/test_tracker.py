@@ -1,4 +1,4 @@
-"""Poses by landmarks recognised and depth made to agree with them: exact small cases, then walks through rendered rooms."""
+"""Poses by odometry and depth made consistent with them: exact small cases, then walks through rendered rooms."""
 
 import math
 
@@ -33,19 +33,19 @@ def room():
 
 @pytest.fixture(scope="module")
 def walk(room):
-    """What the tracker is given of each."""
+    """The tracker's input of each frame."""
     return [given(frame) for frame in room[0]]
 
 
 @pytest.fixture(scope="module")
 def exact(walk):
-    """What it makes of them, the net's depth being exact."""
+    """The tracker's results at exact depth."""
     tracker = Tracker()
     return [tracker(*seen) for seen in walk]
 
 
 def given(frame, side=256):
-    """A frame as the tracker takes it: its image, depth on the net's grid, the grid's intrinsics, the grid."""
+    """The tracker's input: image, depth on the net's grid, the grid's intrinsics, the grid."""
     _, grid = fit_image(frame.image, side)
     rows = torch.arange(grid.height) * grid.scale_v + grid.offset_v
     columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
@@ -54,7 +54,7 @@ def given(frame, side=256):
 
 
 def tracked(tracker, walk, change=lambda n, depth: depth):
-    """What the tracker makes of a walk whose depth is changed."""
+    """The tracker's results of a walk whose depth is changed."""
     return [tracker(image, change(n, depth), *rest) for n, (image, depth, *rest) in enumerate(walk)]
 
 
@@ -122,7 +122,7 @@ def test_past_a_wall_every_camera_is_where_it_was_shifted_to():
     assert passed(Tracker(), range(8)) == pytest.approx([0.2 * n for n in range(8)], abs=0.02)
 
 
-def test_a_wall_whose_pattern_repeats_does_not_lead_astray(monkeypatch):
+def test_a_repeating_pattern_is_matched_near_the_predicted_pose(monkeypatch):
     """Every 96 pixels it looks the same: it is taken for what lies near where it is expected."""
     alike = np.tile(WALL[:, :96], (1, 5, 1))
     where = pytest.approx([0.2 * n for n in range(8)], abs=0.03)
@@ -143,7 +143,7 @@ def test_of_a_long_walk_the_oldest_views_are_forgotten_and_it_goes_on(monkeypatc
     assert passed(tracker, [0]) == [None]
 
 
-def test_one_who_is_lost_is_found_wherever_it_has_been_before(monkeypatch):
+def test_a_lost_camera_is_found_wherever_it_has_been_before(monkeypatch):
     """Not only near where it was last: the older views are looked through in turn."""
     monkeypatch.setattr(tracker_module, "RECENT_KEYFRAMES", 1)
     monkeypatch.setattr(tracker_module, "NEAR_KEYFRAMES", 1)
@@ -199,7 +199,7 @@ def test_a_frame_whose_net_sees_all_nearer_is_scaled_back(room, walk):
     assert (ratios < 1.35).all()
 
 
-def test_a_frame_at_a_seventh_of_the_depth_is_not_believed_and_the_next_is(room, walk):
+def test_a_frame_at_a_seventh_of_the_depth_is_not_found_and_the_next_is(room, walk):
     found = tracked(Tracker(), walk[:6], lambda n, depth: depth * (0.15 if n == 3 else 1))
     assert [t.found for t in found] == [True, True, True, False, True, True]
     assert apart(found[4:], room[1][4:]).max() < 0.04
@@ -269,7 +269,7 @@ def test_a_camera_that_stands_adds_nothing_to_the_map(walk):
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("map."))
 
 
-# Saved and taken up again
+# State
 
 
 def test_a_tracker_taken_out_and_put_back_goes_on_alike(walk):
@@ -317,7 +317,7 @@ def test_it_starts_anew_after_a_reset(walk):
     assert torch.equal(tracker(*walk[5]).pose, HERE)
 
 
-# As a placement, and in the room
+# As a pose source, and in the stage
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
