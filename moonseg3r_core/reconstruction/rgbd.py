@@ -17,10 +17,10 @@ from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 class RgbdReconstruction(Stateless):
     """Frame with depth, intrinsics and pose -> Geometry on the image's grid (replaces paper eq 1).
 
-    Depth outside [min_depth, max_depth] metres has no point. With `edge` > 0, a pixel has none either whose depth differs
-    from a direct neighbour's by more than that share (such pixels lie between two surfaces).
-    F3d: per cell of `cell` pixels, Fourier features of the world position, `octaves` wavelengths from `longest` metres
-    downwards, without learned weights. Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
+    Depth outside [min_depth, max_depth] metres has no point. With `edge` > 0, a pixel has none either whose depth
+    differs from a direct neighbour's by more than that share (such pixels lie between two surfaces). F3d: per cell of
+    `cell` pixels, Fourier features of the world position, `octaves` wavelengths from `longest` metres downwards,
+    without learned weights. Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
     """
 
     def __init__(

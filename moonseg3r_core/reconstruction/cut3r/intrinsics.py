@@ -52,8 +52,8 @@ def estimate_focal_length(points: Tensor) -> Tensor:
 class IntrinsicsEstimator:
     """Intrinsics of frames that bring none, by the running median of estimated focal lengths.
 
-    The original takes each frame's own estimate. A camera's focal length is constant, and the memory projects with it. A
-    grid of another size starts anew, because its camera may be another one.
+    The original takes each frame's own estimate. A camera's focal length is constant, and the memory projects with it.
+    A grid of another size starts anew, because its camera may be another one.
     """
 
     def __init__(self) -> None:

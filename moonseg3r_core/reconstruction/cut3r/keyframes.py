@@ -1,4 +1,4 @@
-"""Selection of key frames: the frames that change the net's state. A standing camera neither drifts nor wears the state out."""
+"""Selection of key frames: the frames that change the net's state. A standing camera changes nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class KeyframeSelector:
     """Counts key frames and keeps the last one's pose and thumbnail.
 
     A frame is due when the camera has moved from the last key frame by `translation` (share of the median depth) or
-    rotated by `rotation` (degrees), and the image has changed. The image decides too, because an updated state moves the
-    pose of a standing camera a little. With either limit at 0 every frame is due; the first always is.
+    rotated by `rotation` (degrees), and the image has changed. The image decides too, because an updated state moves
+    the pose of a standing camera a little. With either limit at 0 every frame is due; the first always is.
     """
 
     def __init__(self, translation: float, rotation: float) -> None:
@@ -32,7 +32,7 @@ class KeyframeSelector:
         self._last: tuple[Tensor, Tensor] | None = None
 
     def is_due(self, pose: Tensor, depth: float, thumbnail: Tensor) -> bool:
-        """Whether a frame at world_from_camera (4, 4) becomes a key frame; its median depth in the units of the pose."""
+        """Whether a frame at world_from_camera (4, 4) becomes a key frame; median depth in the units of the pose."""
         if self._last is None or min(self.translation, self.rotation) == 0:
             return True
         last, image = self._last

@@ -25,9 +25,9 @@ SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW = 0.1, 3, 31  # of external poses
 class PoseEstimate:
     """A frame's world_from_camera (4, 4) and the scale of its points.
 
-    scale: map units per net unit, one number or one per pixel (h, w); submap: from the net's world to the map's; held: why
-    the points cannot be placed, or None. Key frames are selected by motion_pose (4, 4), in which one net unit is
-    motion_scale.
+    scale: map units per net unit, one number or one per pixel (h, w); submap: from the net's world to the map's;
+    motion_pose (4, 4), motion_scale: the pose that selects key frames, and its units per net unit;
+    held: why the points cannot be placed, or None.
     """
 
     world_from_camera: Tensor
@@ -40,8 +40,8 @@ class PoseEstimate:
 
 @dataclass(frozen=True)
 class NetPose:
-    """The net's estimate of a frame: camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown, with the
-    grid's intrinsics (3, 3).
+    """The net's estimate of a frame: camera (4, 4) in the chained world, and depth (h, w) on a grid, 0 = unknown, with
+    the grid's intrinsics (3, 3).
     """
 
     camera: Tensor

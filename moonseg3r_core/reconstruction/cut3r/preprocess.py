@@ -17,9 +17,9 @@ _SQUARE = 224  # the one size that is the short side of a square crop
 def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
     """Image (H, W, 3) uint8 RGB -> the net's input (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
 
-    The long side (at 224 the short one) becomes `image_size`, by Lanczos when it shrinks and bicubic otherwise. The centre
-    is cropped to multiples of 16 pixels; a square image to 4:3, at 224 any image to a square (docs/cut3r_facts.md, 2).
-    Raises FrameRejected for an image without such a multiple.
+    The long side (at 224 the short one) becomes `image_size`, by Lanczos when it shrinks and bicubic otherwise. The
+    centre is cropped to multiples of 16 pixels; a square image to 4:3, at 224 any image to a square
+    (docs/cut3r_facts.md, 2). Raises FrameRejected for an image without such a multiple.
     """
     height, width = image.shape[:2]
     resized = compute_resized_size(height, width, image_size)

@@ -26,8 +26,8 @@ _MIN_SHARE = 0.01  # of the pixels with a confident point
 class ImageCheck:
     """Image -> why it is unusable: black, of one color, or blurred; empty when it is usable.
 
-    Sharpness is the variance of the Laplacian of a small copy, against the median of recent images. Blurred images count in
-    the median, so that a camera that keeps facing a plain wall is soon accepted.
+    Sharpness is the variance of the Laplacian of a small copy, against the median of recent images. Blurred images
+    count in the median, so that a camera that keeps facing a plain wall is soon accepted.
     """
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ def shrink_to_gray(image: np.ndarray, side: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """What decisions need of a frame's outputs: pose (4, 4) float64 in the net's world; depth, the median of confident pixels
-    in the net's units; fault, why the outputs are unusable, or empty.
+    """What decisions need of a frame's outputs: pose (4, 4) float64 in the net's world; depth, the median of confident
+    pixels in the net's units; fault, why the outputs are unusable, or empty.
     """
 
     pose: Tensor

@@ -42,16 +42,16 @@ class UnusableFrame(Exception):
 class Cut3rReconstruction:
     """Frame -> Geometry at the net's resolution, with the grid's place in the image (paper eq 1). Keeps CUT3R's state.
 
-    points: `world`, X_t of the world head, or `self`, the self head's points placed by the pose, which saves a dense head.
-    pose: `model`, the net's, in units of the first frames; `tracked`, by visual odometry, which corrects the net's depth
-    too; `given`, the frame's own, with points scaled to metres. The last two place self points, whatever `points` is.
+    points: `world`, X_t of the world head, or `self`, the self head's points placed by the pose, one dense head less.
+    pose: `model`, the net's, in units of the first frames; `tracked`, by visual odometry, which corrects the net's
+    depth too; `given`, the frame's own, with points scaled to metres. The last two always place self points.
     precision: of the net's numbers. attention: what A is, None for none. geometric: what F3d is (see `assemble`).
     reset_every, key_translation, key_rotation: see `Submaps` and `KeyframeSelector`; key frames change the state.
     min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.
 
     A frame with an unusable image or outputs is held: no points, the last good pose, the state unchanged, the reason in
-    `Geometry.held`. A frame of unknown scale is held too, but updates the state. Raises FrameRejected where no pose is known
-    yet, for an image that is too small, and with pose=given for a frame without a rigid pose.
+    `Geometry.held`. A frame of unknown scale is held too, but updates the state. Raises FrameRejected where no pose is
+    known yet, for an image that is too small, and with pose=given for a frame without a rigid pose.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 class OdometryScale:
     """The running median of odometry over net displacement, between frames at least `step` metres apart.
 
-    Distances do not depend on the rotation between the two worlds. The scale is known from `min_pairs` pairs on, and is the
-    median of the last `window` ones. A pair may span two submaps, because the net's poses are chained.
+    Distances do not depend on the rotation between the two worlds. The scale is known from `min_pairs` pairs on, and is
+    the median of the last `window` ones. A pair may span two submaps, because the net's poses are chained.
     """
 
     def __init__(self, step: float, min_pairs: int, window: int) -> None:

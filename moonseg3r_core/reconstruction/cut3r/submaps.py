@@ -37,7 +37,7 @@ class Similarity:
 
 
 class Submaps:
-    """The similarity of the current submap, and its number of key frames; a new one is due after `every` of them (0: never)."""
+    """The similarity of the current submap and its number of key frames; after `every` (0: never) a new one is due."""
 
     def __init__(self, every: int) -> None:
         self.every = every
@@ -90,7 +90,7 @@ def chain_similarity(before: Similarity, ratio: float, old: Tensor, new: Tensor)
 
 
 def align(before: Similarity, old: Inference, new: Inference, min_confidence: float) -> Similarity | None:
-    """Align a new submap by the boundary frame, which both states have processed. None where the new outputs are unusable.
+    """Align a new submap by the boundary frame, which both states have processed; None with unusable outputs.
 
     The scale is the median ratio of the depths that both are confident of. The demo of TTT3R aligns poses alone
     (docs/cut3r_facts.md, 11), where a submap of another scale bends the trajectory.

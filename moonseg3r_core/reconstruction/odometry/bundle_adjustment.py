@@ -28,8 +28,8 @@ class Bundle:
     """Cameras, points and the observations that connect them, all float64 (indices int64).
 
     cameras: camera_from_world (c, 4, 4); free (c,) bool: whether a camera may move; points (p, 3) in the world.
-    Observations (n,): camera_index and point_index, no pair twice; rays (n, 2), x / z and y / z; depths (n,) of the net,
-    0 = unknown; focal (n,) in pixels.
+    Observations (n,): camera_index and point_index, no pair twice; rays (n, 2), x / z and y / z; depths (n,) of the
+    net, 0 = unknown; focal (n,) in pixels.
     """
 
     cameras: np.ndarray
@@ -73,7 +73,7 @@ def optimize_robust(bundle: Bundle) -> tuple[Bundle, np.ndarray]:
 
 
 def compute_relative_sigma(bundle: Bundle) -> np.ndarray:
-    """Standard deviation of each point (p,) as a share of its distance, given the cameras; inf for an unobserved point."""
+    """Compute the standard deviation of each point (p,) over its distance; inf for an unobserved point."""
     return _Linearization(bundle).compute_relative_sigma()
 
 
@@ -84,7 +84,7 @@ def find_outliers(bundle: Bundle) -> np.ndarray:
 
 
 class _Linearization:
-    """Residuals (n, 3) of a bundle in standard deviations (right, down, log depth), their Huber weights, and the cost."""
+    """Residuals (n, 3) of a bundle in standard deviations (right, down, log depth), Huber weights, and the cost."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle

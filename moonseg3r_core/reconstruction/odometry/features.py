@@ -19,8 +19,10 @@ _MAX_SQUARED_DISTANCE = 0.5 * 255**2
 
 @dataclass(frozen=True)
 class Features:
-    """Features of an image: rays (n, 2), x / z and y / z; descriptors (n, 128) uint8; depths (n,) of the net; and the focal
-    length in pixels of the image that they were detected in.
+    """Features of an image.
+
+    rays (n, 2), x / z and y / z; descriptors (n, 128) uint8; depths (n,) of the net; focal in pixels of the image that
+    they were detected in.
     """
 
     rays: np.ndarray
@@ -65,7 +67,7 @@ def sample_depth(pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def match_descriptors(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Match descriptors (n, 128) and (k, 128): mutual nearest neighbours that pass the ratio test. Returns rows (m,) of both.
+    """Match descriptors (n, 128) and (k, 128) by mutual nearest neighbours and ratio test: rows (m,) of both.
 
     mask (n, k) bool: the pairs that may match; None for all.
     """

@@ -29,8 +29,8 @@ MAX_KEYFRAMES = 400  # beyond them the oldest quarter is removed
 class Keyframe:
     """An image in the map.
 
-    camera: camera_from_world (4, 4); landmarks (n,) int64: of each feature the landmark's row or NO_LANDMARK, no row twice;
-    duplicates (k, 2): pairs of landmarks that this image shows to be one, of which the second is kept.
+    camera: camera_from_world (4, 4); landmarks (n,) int64: of each feature the landmark's row or NO_LANDMARK, no row
+    twice; duplicates (k, 2): pairs of landmarks that this image shows to be one, of which the second is kept.
     """
 
     camera: np.ndarray
@@ -50,7 +50,7 @@ class Keyframe:
 
 
 class LocalMap:
-    """Keyframes in their order, and landmarks: points (p, 3) in the world with sigmas (p,), relative to their distance."""
+    """Keyframes in their order, and landmarks: points (p, 3) in the world, sigmas (p,) relative to their distance."""
 
     def __init__(self) -> None:
         self.reset()
@@ -83,7 +83,7 @@ class LocalMap:
         return self.keyframes[-1]
 
     def _merge_duplicates(self, duplicates: np.ndarray) -> None:
-        """Give the observations of the first landmark of each pair (k, 2) to the second; a keyframe keeps one of both."""
+        """Give the observations of the first landmark of each pair (k, 2) to the second, one per keyframe."""
         rows = np.arange(len(self.points) + 1)
         rows[duplicates[:, 0]], rows[NO_LANDMARK] = duplicates[:, 1], NO_LANDMARK
         for number, keyframe in enumerate(self.keyframes if len(duplicates) else ()):
@@ -94,7 +94,7 @@ class LocalMap:
             self.keyframes[number] = replace(keyframe, landmarks=np.where(repeated, NO_LANDMARK, landmarks))
 
     def _optimize(self) -> None:
-        """Optimize the newest keyframe and those covisible with it, and remove the outliers among their observations."""
+        """Optimize the newest keyframe and those covisible with it, and remove outlier observations."""
         free, fixed = self._select_window()
         chosen = [*free, *fixed]
         keyframes = [self.keyframes[i] for i in chosen]
@@ -155,9 +155,7 @@ class LocalMap:
         return [int(i) for i in np.argsort(-shared, kind="stable") if shared[i]]
 
     def _remove_oldest(self, count: int, landmarks: np.ndarray) -> np.ndarray:
-        """Remove the first keyframes and the landmarks that no other observes. Returns a newer keyframe's landmarks (n,),
-        renumbered.
-        """
+        """Remove the first keyframes and their unshared landmarks. Returns given landmarks (n,) renumbered."""
         self.keyframes = self.keyframes[count:]
         used = np.unique(np.concatenate([landmarks, *(keyframe.landmarks for keyframe in self.keyframes)]))
         used = used[used != NO_LANDMARK]

@@ -33,8 +33,10 @@ MAX_LOG_RATIO = 1.5  # of a landmark; beyond it the match is wrong
 
 @dataclass(frozen=True)
 class TrackedFrame:
-    """pose: world_from_camera (4, 4) float64; ratios: corrected over net depth (h, w) float32; found: False for a frame that
-    takes the last pose.
+    """The result of a frame.
+
+    pose: world_from_camera (4, 4) float64; ratios: corrected over net depth (h, w) float32; found: False for a frame
+    that takes the last pose.
     """
 
     pose: Tensor
@@ -55,7 +57,7 @@ class Tracker:
         self._camera, self._motion, self._lost = np.eye(4), np.eye(4), 0
 
     def __call__(self, image: Tensor, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
-        """Track a frame. image (H, W, 3) uint8; the net's depth (h, w) on the grid, 0 = unknown; intrinsics (3, 3) of it."""
+        """Track a frame: image (H, W, 3) uint8; the grid's depth (h, w), 0 = unknown, and intrinsics (3, 3)."""
         net_depth, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(image.cpu().numpy(), net_depth, k, grid)
         if len(self._map.keyframes) == 1 and self._lost >= MAX_LOST_FRAMES:
@@ -80,7 +82,7 @@ class Tracker:
         return Keyframe(np.eye(4), features, landmarks) if len(landmarks) >= MIN_INLIERS else None
 
     def _localize(self, features: Features) -> Keyframe | None:
-        """Localize a frame near the pose that constant motion predicts, else anywhere; None where too few matches agree."""
+        """Localize a frame near the pose of constant motion, else anywhere; None with too few inliers."""
         near = None if self._lost else self._localize_near(features, self._motion @ self._camera)
         return near or self._localize_near(features, None)
 
@@ -121,9 +123,9 @@ class Tracker:
         return (right * right + down * down < (SEARCH_PX / features.focal) ** 2) & keyframe.observed
 
     def _assign_landmarks(self, rows: np.ndarray, landmarks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Assign to each feature (count,) its most certain landmark. Returns them, and the duplicates (k, 2) that this shows.
+        """Assign to each feature (count,) its most certain landmark. Returns them with the duplicates (k, 2).
 
-        A feature matched with two landmarks shows that they are one: the less certain one comes first in the pair.
+        A feature matched with two landmarks shows that they are one. The less certain one comes first in a pair.
         """
         assigned, taken, duplicates = np.full(count, NO_LANDMARK), set(), []
         order = np.argsort(self._map.sigmas[landmarks], kind="stable")
@@ -191,9 +193,9 @@ class Tracker:
 
 
 def pnp_ransac(points: np.ndarray, rays: np.ndarray, max_error: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Estimate camera_from_world (4, 4) from world points (n, 3) and rays (n, 2), x / z and y / z. Returns it with its inliers.
+    """Estimate camera_from_world (4, 4) from world points (n, 3) and rays (n, 2). Returns it with the inliers' rows.
 
-    EPnP (Lepetit et al., 2009) in RANSAC, then Levenberg-Marquardt on the inliers, whose ray is within `max_error` of the
+    EPnP (Lepetit et al., 2009) in RANSAC, then Levenberg-Marquardt on the inliers: rays within `max_error` of their
     projection. None with too few inliers.
     """
     if len(points) < MIN_INLIERS:

@@ -26,7 +26,7 @@ class NoHook:
 
 
 class LogitMeter:
-    """Records the mean logit (B, S) of each state token over layers, heads and keys, as `q . mean(k)` without the matrix."""
+    """Records the mean logit (B, S) of each state token over layers, heads and keys, as `q . mean(k)`."""
 
     def __init__(self) -> None:
         self._means: list[Tensor] = []
@@ -77,7 +77,7 @@ class AttentionRecorder:
         return self._record if layer in self._layers else attend
 
     def _record(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Compute attention by its definition: head by head on a CPU, whose cache holds one head's weights; at once on a GPU."""
+        """Compute attention by its definition: at once on a GPU, head by head in the cache of a CPU."""
         q, heads = q * q.shape[-1] ** -0.5, range(q.shape[1])
         groups = [slice(None)] if q.is_cuda else [slice(head, head + 1) for head in heads]
         results = []

@@ -22,8 +22,8 @@ def decode(
 ) -> tuple[list[Tensor], Tensor]:
     """Decode image tokens (B, 1 + N, C), the pose token first, and state tokens (B, S, C) by pairs of blocks.
 
-    Each branch attends to the other's previous layer, with the rotations of its own heads. Returns the image tokens from
-    the embedding (0) to the last layer, and the last state tokens.
+    Each branch attends to the other's previous layer, with the rotations of its own heads. Returns the image tokens
+    from the embedding (0) to the last layer, and the last state tokens.
     """
     layers = [image]
     for number, (image_block, state_block) in enumerate(blocks):

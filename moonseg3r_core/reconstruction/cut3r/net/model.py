@@ -51,8 +51,8 @@ class OutputRequest:
 @dataclass(frozen=True)
 class Outputs:
     """A view's geometry, all float32: self_points (B, H, W, 3) in the camera's axes, world_points in the first frame's,
-    with confidences (B, H, W) of 1 and more; pose (B, 7) tx ty tz qw qx qy qz, camera to world; features F3d (B, h, w, C);
-    attention A (B, S, h, w); colors (B, H, W, 3) in (-1, 1). None for what was not requested.
+    with confidences (B, H, W) of 1 and more; pose (B, 7) tx ty tz qw qx qy qz, camera to world; features F3d
+    (B, h, w, C); attention A (B, S, h, w); colors (B, H, W, 3) in (-1, 1). None for what was not requested.
     """
 
     self_points: Tensor
@@ -67,8 +67,10 @@ class Outputs:
 
 @dataclass(frozen=True)
 class DecodedView:
-    """A view between decoder and heads: its tokens; two decoder layers (B, N, C); the last one after its norm (B, 1 + N, C),
-    the pose token first; and the state attention A (B, S, h, w) if requested.
+    """A view between decoder and heads.
+
+    Its tokens; two decoder layers (B, N, C); the last one after its norm (B, 1 + N, C), the pose token first; and the
+    state attention A (B, S, h, w) if requested.
     """
 
     tokens: Tokens
@@ -163,7 +165,7 @@ class Cut3r(nn.Module):
     def forward(
         self, view: Tensor | Tokens, state: State, request: OutputRequest = OutputRequest()
     ) -> tuple[Outputs, State]:
-        """Run one view, an image (B, 3, H, W) or its tokens. Returns outputs and the next state; the given one stays."""
+        """Run one view, an image (B, 3, H, W) or its tokens. Returns outputs and the next state."""
         tokens = view if isinstance(view, Tokens) else self.encode(view)
         decoded, following = self.advance(tokens, state, request.attention)
         return self.read_out(decoded, request), following

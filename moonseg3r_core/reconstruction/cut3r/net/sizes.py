@@ -15,9 +15,9 @@ EPS = 1e-6  # of all layer norms
 class Cut3rSizes:
     """Widths, depths and heads; the defaults are those of cut3r_512_dpt_4_64.
 
-    image_size: what `preprocess.fit_image` resizes to, the long side in pixels, or, at 224, the short side of a square crop.
-    head: dpt or linear; the `dpt_` widths apply to the former only. memory_blocks: this many read, and as many write, the
-    pose memory.
+    image_size: the long side of the input in pixels, or, at 224, the short side of a square crop.
+    head: dpt or linear; the `dpt_` widths apply to dpt only.
+    memory_blocks: of the pose memory, for reading and for writing each.
     """
 
     enc_dim: int = 1024

@@ -13,8 +13,10 @@ from moonseg3r_core.reconstruction.cut3r.net.attention import LogitMeter, NoHook
 
 @dataclass(frozen=True)
 class State:
-    """tokens (B, S, C) float32: the scene; memory (B, M, 2C) float32: predicts the next pose token; fresh (B,) bool: before the
-    first frame, whose pose token is the learned one.
+    """The state of B streams.
+
+    tokens (B, S, C) float32: the scene; memory (B, M, 2C) float32: predicts the next pose token; fresh (B,) bool:
+    before the first frame, whose pose token is the learned one.
     """
 
     tokens: Tensor
