@@ -35,7 +35,7 @@ AS_SET = "as set"
 
 def list_fusions() -> dict[str, Mapping[str, Any]]:
     """The settings of each fusion, by the name of its row: the paper's preset; its terms with thresholds and boxes that
-    suit weight-free queries; then one addition after another. Each sets all of fusion, whatever a configuration says.
+    suit weight-free queries; then one addition after another. Each sets all of fusion.
     """
     ours = {f"fusion.{name}": value for name, value in to_dict(FusionConfig()).items()}
     unmerged = {**ours, "fusion.merge": "none"}

@@ -9,16 +9,6 @@ from moonseg3r_core.synthetic.sequence import SyntheticSequence
 from moonseg3r_core.synthetic.truth import CloudAccumulator, GroundTruth
 
 __all__ = [
-    "CloudAccumulator",
-    "DepthNoise",
-    "GroundTruth",
-    "ImageNoise",
-    "MaskNoise",
-    "Renderer",
-    "Scene",
-    "SyntheticSequence",
-    "furnish",
-    "render",
-    "walk",
-    "write_scannet",
+    "CloudAccumulator", "DepthNoise", "GroundTruth", "ImageNoise", "MaskNoise", "Renderer", "Scene", "SyntheticSequence",
+    "furnish", "render", "walk", "write_scannet",
 ]  # fmt: skip

@@ -131,15 +131,8 @@ def make_ceiling_lamp(rng: np.random.Generator, palette: Palette) -> Piece:
         low = drop + 1.6 * r
     else:
         low = drop + rng.uniform(0.15, 0.25)
-        shade = make_cup(
-            0,
-            0,
-            -low,
-            -drop,
-            r,
-            r * rng.uniform(0.3, 1.0),
-            palette.pick_glow(0.9) if kind < 0.8 else palette.pick_paint(),
-        )
+        upper = r * rng.uniform(0.3, 1.0)
+        shade = make_cup(0, 0, -low, -drop, r, upper, palette.pick_glow(0.9) if kind < 0.8 else palette.pick_paint())
     solids = (make_pole(0, 0, -drop, 0, 0.008, metal), make_pole(0, 0, -0.03, 0, 0.05, metal), shade)
     return Piece("ceiling lamp", solids, (r, r), low, light=Light((0.0, 0.0, -low - 0.05), 1.0), mount="ceiling")
 

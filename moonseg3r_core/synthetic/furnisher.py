@@ -23,29 +23,11 @@ PURPOSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 WALL_EXTRAS = ("shelf", "cabinet", "sofa", "bench", "wardrobe", "desk", "floor plant", "floor lamp", "fridge", "table")
 FLOOR_EXTRAS = (
-    "bin",
-    "ball",
-    "crate",
-    "stool",
-    "floor plant",
-    "chair",
-    "suitcase",
-    "office chair",
-    "box",
-    "coffee table",
-)
+    "bin", "ball", "crate", "stool", "floor plant", "chair", "suitcase", "office chair", "box", "coffee table",
+)  # fmt: skip
 HANGING = (
-    "door",
-    "window",
-    "picture",
-    "wall shelf",
-    "wall clock",
-    "picture",
-    "whiteboard",
-    "radiator",
-    "window",
-    "picture",
-)
+    "door", "window", "picture", "wall shelf", "wall clock", "picture", "whiteboard", "radiator", "window", "picture",
+)  # fmt: skip
 MIN_WALK = 0.16  # share of the floor that must stay walkable
 
 

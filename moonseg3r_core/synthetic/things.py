@@ -280,24 +280,8 @@ def make_rug(rng: np.random.Generator, palette: Palette) -> Piece:
 
 
 THINGS: dict[str, Callable[[np.random.Generator, Palette], Piece]] = {
-    "mug": make_mug,
-    "bottle": make_bottle,
-    "bowl": make_bowl,
-    "vase": make_vase,
-    "book": make_book,
-    "books": make_books,
-    "box": make_cardboard_box,
-    "crate": make_crate,
-    "ball": make_beach_ball,
-    "bin": make_dustbin,
-    "plant": make_plant,
-    "lamp": make_lamp,
-    "monitor": make_monitor,
-    "laptop": make_laptop,
-    "pillow": make_pillow,
-    "cushion": make_cushion,
-    "clock": make_clock,
-    "toaster": make_toaster,
-    "suitcase": make_suitcase,
-    "rug": make_rug,
-}
+    "mug": make_mug, "bottle": make_bottle, "bowl": make_bowl, "vase": make_vase, "book": make_book,
+    "books": make_books, "box": make_cardboard_box, "crate": make_crate, "ball": make_beach_ball, "bin": make_dustbin,
+    "plant": make_plant, "lamp": make_lamp, "monitor": make_monitor, "laptop": make_laptop, "pillow": make_pillow,
+    "cushion": make_cushion, "clock": make_clock, "toaster": make_toaster, "suitcase": make_suitcase, "rug": make_rug,
+}  # fmt: skip

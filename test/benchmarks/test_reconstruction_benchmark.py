@@ -13,12 +13,7 @@ from scipy.spatial.transform import Rotation
 from walks import EXACT, EXACTLY
 
 from moonseg3r_core.benchmarks import reconstruction as bench_reconstruction
-from moonseg3r_core.benchmarks.reconstruction import (
-    compare_all,
-    find_sequences,
-    make_table,
-    write_rows,
-)
+from moonseg3r_core.benchmarks.reconstruction import compare_all, find_sequences, make_table, write_rows
 from moonseg3r_core.benchmarks.reconstruction_plot import plot_comparison
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
@@ -287,18 +282,8 @@ def test_from_the_command_line(rooms, tmp_path, capsys):
 
 def test_what_is_open_is_null_in_the_file_and_left_out_of_the_plot(tmp_path, capsys):
     rows, plot = tmp_path / "rows.json", tmp_path / "plot.png"
-    command = [
-        "bench",
-        "reconstruction",
-        "synthetic:3:2",
-        "--quiet",
-        "--json",
-        str(rows),
-        "--plot",
-        str(plot),
-        *EXACTLY,
-    ]
-    assert main(command) == 0
+    command = ["bench", "reconstruction", "synthetic:3:2", "--quiet", "--json", str(rows), "--plot", str(plot)]
+    assert main([*command, *EXACTLY]) == 0
     assert json.loads(rows.read_text())["sequences"][0]["ate"] is None
     assert "nan" in capsys.readouterr().out
     assert plot.stat().st_size > 0

@@ -17,15 +17,7 @@ from moonseg3r_core import synthetic
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.geometry import find_rigid_fault, invert, project, transform, unproject
-from moonseg3r_core.synthetic import (
-    DepthNoise,
-    MaskNoise,
-    Renderer,
-    SyntheticSequence,
-    render,
-    walk,
-    write_scannet,
-)
+from moonseg3r_core.synthetic import DepthNoise, MaskNoise, Renderer, SyntheticSequence, render, walk, write_scannet
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placement
 from moonseg3r_core.synthetic.pieces import (
@@ -388,22 +380,8 @@ def test_write_scannet_returns_as_it_was(tmp_path: Path) -> None:
 def test_the_command_renders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     command.add_parser(parser.add_subparsers())
-    line = [
-        "synthetic",
-        "render",
-        "--seed",
-        "2",
-        "--frames",
-        "2",
-        "-o",
-        str(tmp_path / "r"),
-        "--width",
-        "64",
-        "--height",
-        "48",
-        "--noise",
-    ]
-    args = parser.parse_args(line)
+    line = ["synthetic", "render", "--seed", "2", "--frames", "2", "--width", "64", "--height", "48", "--noise", "-o"]
+    args = parser.parse_args([*line, str(tmp_path / "r")])
     assert args.run(args) == 0
     assert "2 frames" in capsys.readouterr().out
     depth = cv2.imread(str(tmp_path / "r" / "depth" / "1.png"), cv2.IMREAD_UNCHANGED)

@@ -63,10 +63,7 @@ class Scores:
 
 
 def match_scene(
-    gt_ids: np.ndarray,
-    pred_ids: np.ndarray,
-    scores: Mapping[int, float] | None = None,
-    min_points: int = MIN_POINTS,
+    gt_ids: np.ndarray, pred_ids: np.ndarray, scores: Mapping[int, float] | None = None, min_points: int = MIN_POINTS
 ) -> SceneMatches:
     """Compare two labellings (N,) int of the same points; 0 is void in `gt_ids` and nothing in `pred_ids`.
 
