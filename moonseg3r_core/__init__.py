@@ -25,7 +25,7 @@ _PUBLIC = {
     "map_file": ("load_map", "save_map"),
     "report.overlay": ("find_outlines",),
     "report.palette": ("compute_colors",),
-    "resolve": ("RecordingFacts", "check_masks", "required_inputs", "resolve_config"),
+    "resolve": ("RecordingFacts", "check_config", "describe_resolved", "required_inputs"),
     "segmenter": ("OnlineSegmenter",),
     "settings": ("Key", "fixed_changes", "list_settings", "overlay", "value"),
     "sources": ("open_source",),

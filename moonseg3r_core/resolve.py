@@ -15,6 +15,7 @@ import torch
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.ops.spatial_keys import choose_cell
+from moonseg3r_core.settings import list_settings
 
 RGBD_INPUTS = ("depth", "intrinsics", "poses")  # what a reconstruction without a network takes from the recording
 # By reconstruction.kind. Estimated poses and depth put a surface in a slightly different place each time: voxels must be
@@ -49,9 +50,6 @@ def resolve(config: Config, recording: RecordingFacts = UNKNOWN) -> Config:
     config = _resolve_weights(_resolve_masks(config, recording.masks_folder))
     config = _resolve_refinement(_check_features(config))
     return _resolve_memory(_resolve_fusion(config), recording.grid_width)
-
-
-resolve_config = resolve  # the public name: the package has `resolve` as this module
 
 
 def choose_device(name: str) -> torch.device:
@@ -93,8 +91,15 @@ def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
         )
 
 
-def check_masks(config: Config) -> None:
-    """Raise InputError where a resolved configuration names precomputed masks that are not there."""
+def describe_resolved(config: Config, recording: RecordingFacts = UNKNOWN) -> str:
+    """Describe the settings that are resolved to another value than was requested."""
+    pairs = zip(list_settings(config), list_settings(resolve(config, recording)), strict=True)
+    return " ".join(f"{ours.name}={resolved.value}" for ours, resolved in pairs if ours.value != resolved.value)
+
+
+def check_config(config: Config) -> None:
+    """Raise ConfigError for settings that cannot go together, InputError for precomputed masks that are not there."""
+    config = resolve(config)
     if config.masks.kind == "precomputed":
         from moonseg3r_core.masks.precomputed import build
 

@@ -18,13 +18,13 @@ from moonseg3r_core import (
     FrameResult,
     InstanceMap,
     OnlineSegmenter,
+    RecordingFacts,
     build_segmenter,
     decode_frame,
-    list_settings,
+    describe_resolved,
     load_map,
     reconfigure,
     required_inputs,
-    resolve_config,
     save_map,
 )
 from moonseg3r_ros.conversions.poses import compute_map_from_world
@@ -45,6 +45,7 @@ class MapSnapshot:
 
     state: Mapping[str, Tensor]
     config: Config
+    recording: RecordingFacts
     notes: Mapping[str, str]
     size: str
 
@@ -54,7 +55,7 @@ class MapSnapshot:
 
     def save(self, path: Path) -> str:
         """Write the map; return the file's name and the map's size. Raises InputError."""
-        save_map(path, self, self.config, self.notes)
+        save_map(path, self, self.config, self.notes, self.recording)
         return f"{path}: {self.size}"
 
 
@@ -69,6 +70,7 @@ class Mapper:
     ) -> None:
         self.parameters, self.outputs, self.statistics, self.warnings = parameters, outputs, statistics, warnings
         self._config = parameters.config  # of the segmenter, which may refuse to be reconfigured
+        self._recording = RecordingFacts()  # until the first frame
         self.resolved = describe_resolved(self._config)
         self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
         self._unloaded: Mapping[str, Tensor] = {}
@@ -88,6 +90,7 @@ class Mapper:
             self.warnings.warn("frame rejected", f"image left out: {why}")
             return
         step = perf_counter() - start
+        self._recording = RecordingFacts(grid_width=result.geometry.grid.width)
         self.outputs.publish_frame(self._localize(queued, frame, result))
         if held := result.geometry.held:
             self.warnings.warn("held", f"an image adds nothing to the map, and the last good pose stands: {held}")
@@ -131,7 +134,7 @@ class Mapper:
         if self._segmenter is not None:
             self._rate.mark_changed()
             if after.config != self._config:
-                reconfigure(self._segmenter, self._config, after.config)
+                reconfigure(self._segmenter, self._config, after.config, self._recording)
         self._config, self.resolved = after.config, describe_resolved(after.config)
 
     def snapshot(self) -> MapSnapshot:
@@ -140,7 +143,7 @@ class Mapper:
         pose = self._map_from_world
         notes = {} if pose is None else {POSE_NOTE: " ".join(repr(number) for number in pose.ravel().tolist())}
         state = self._stamps.stamp_state(self._unloaded or self.segmenter.state_dict())
-        return MapSnapshot(state, self._config, notes, self.statistics.map_size)
+        return MapSnapshot(state, self._config, self._recording, notes, self.statistics.map_size)
 
     def load(self, path: Path) -> str:
         """Continue from a map; return the file's name and the map's size.
@@ -204,12 +207,6 @@ def is_map_at_first_camera(parameters: ParameterStore) -> bool:
     origin = parameters.settings.map_origin
     has_external_poses = "poses" in required_inputs(parameters.config)
     return origin == "first_camera" or (origin == "auto" and not has_external_poses)
-
-
-def describe_resolved(config: Config) -> str:
-    """Describe the settings that are resolved to another value than was requested."""
-    pairs = zip(list_settings(config), list_settings(resolve_config(config)), strict=True)
-    return " ".join(f"{ours.name}={resolved.value}" for ours, resolved in pairs if ours.value != resolved.value)
 
 
 def free_gpu() -> None:

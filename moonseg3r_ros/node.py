@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, check_masks, fixed_changes, resolve_config
+from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, check_config, fixed_changes
 from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.publisher import DiagnosticsPublisher
@@ -207,6 +207,6 @@ def _refuse(names: Iterable[str], reason: str) -> None:
 def _check_config(config: Config) -> None:
     """Raise ConfigError for settings that no segmenter can be built with, as far as that is quick to know."""
     try:
-        check_masks(resolve_config(config))
+        check_config(config)
     except InputError as error:
         raise ConfigError(str(error)) from error
