@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.learner import QueryLearner
 from moonseg3r_core.training.queries.scenes import RecordingScene, RoomScene
 
-FRAMES = 5
+FRAMES = 3
 CPU = torch.device("cpu")
 
 
@@ -24,35 +26,40 @@ def config():
     return load_config(overrides={"reconstruction.kind": "rgbd"})
 
 
-def window():
-    return RoomScene(1_000_003).read_window(0, FRAMES, 1)
+@pytest.fixture(scope="module")
+def rooms():
+    """Windows of two rooms, rendered once."""
+    windows = [RoomScene(1_000_003 + n).read_window(0, FRAMES, 1) for n in (0, 1)]
+    return [(window, list(window.frames)) for window in windows]
 
 
-def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(config):
-    clip = make_query_clip(window(), FrozenModels(config, CPU))
+def replay(room):
+    window, frames = room
+    return replace(window, frames=iter(frames))
+
+
+def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(config, rooms):
+    clip = make_query_clip(replay(rooms[0]), FrozenModels(config, CPU))
     torch.manual_seed(0)
     learner = QueryLearner(QuerySizes(clip.geometric.shape[-1], clip.semantic.shape[-1], width=16, heads=2)).eval()
     torch.nn.init.normal_(learner.net.nothing)
     batch = make_batch([clip])
     with torch.no_grad():
         trained = learner.compute_queries(concatenated(batch.geometric, batch.semantic), batch)[0]
-    for t, made in enumerate(walked(window(), config, LearnedRefinement(learner.net))):
+    for t, made in enumerate(compute_queries(replay(rooms[0]), config, LearnedRefinement(learner.net))):
         assert len(made) == int(clip.masks[t])
         assert torch.allclose(trained[t, : len(made)], made.features, atol=0.03)  # clips are kept in float16
     assert t == FRAMES - 1
 
 
 @pytest.mark.parametrize("kind", ["rgbd", "nano"])
-def test_models_are_made_once_and_see_each_clip_as_their_first(kind):
-    config = load_config(overrides={"reconstruction.kind": kind})
-    models, seen = FrozenModels(config, CPU), [RoomScene(1_000_003 + n).read_window(0, 3, 1) for n in (0, 1)]
-    made = [models.prepare(each) for each in seen]
-    assert all(made[0][room] is made[1][room] for room in NEEDED)
-    for number in (0, 1, 0):
-        clip = make_query_clip(RoomScene(1_000_003 + number).read_window(0, 3, 1), models)
-        alone = make_query_clip(RoomScene(1_000_003 + number).read_window(0, 3, 1), FrozenModels(config, CPU))
-        for name, part in vars(clip).items():  # sums of floats depend on where memory lies
-            torch.testing.assert_close(part, getattr(alone, name), atol=1e-5, rtol=0)
+def test_models_are_made_once_and_see_each_clip_as_their_first(kind, rooms):
+    models = FrozenModels(load_config(overrides={"reconstruction.kind": kind}), CPU)
+    made = [models.prepare(window) for window, _ in rooms]
+    assert all(made[0][stage] is made[1][stage] for stage in NEEDED)
+    first, _, again = (make_query_clip(replay(rooms[number]), models) for number in (0, 1, 0))
+    for name, part in vars(first).items():  # sums of floats depend on where memory lies
+        torch.testing.assert_close(part, getattr(again, name), atol=1e-5, rtol=0)
 
 
 def test_masks_that_a_scene_brings_are_its_own(tmp_path):
@@ -65,17 +72,17 @@ def test_masks_that_a_scene_brings_are_its_own(tmp_path):
     assert other is again
 
 
-def walked(seen, config, refinement):
+def compute_queries(window, config, refinement):
     """The queries of a window's frames, by the segmenter's stages, without a merge."""
     specs = specify_stages(resolve(config))
-    rooms = {name: specs[name].make() for name in NEEDED}
-    for frame in seen.frames:
-        geometry = rooms["reconstruction"](frame)
-        proposals = seen.masks(frame, geometry)
-        geometry = rooms["reconstruction"].add_features(move_world(geometry, seen.motion))
-        features, recalled = rooms["features"](frame, geometry), rooms["memory"].recall(geometry)
-        queries = refinement(rooms["lift"](proposals, geometry), features, geometry, recalled)
-        rooms["memory"].remember(queries, geometry)
+    stages = {name: specs[name].make() for name in NEEDED}
+    for frame in window.frames:
+        geometry = stages["reconstruction"](frame)
+        proposals = window.masks(frame, geometry)
+        geometry = stages["reconstruction"].add_features(move_world(geometry, window.motion))
+        features, recalled = stages["features"](frame, geometry), stages["memory"].recall(geometry)
+        queries = refinement(stages["lift"](proposals, geometry), features, geometry, recalled)
+        stages["memory"].remember(queries, geometry)
         yield queries
 
 

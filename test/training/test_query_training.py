@@ -44,14 +44,6 @@ ON_CPU = {"device": "cpu", "precision": "32-true"}
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """A folder that keeps the clips of the rooms for all tests here."""
@@ -346,12 +338,11 @@ def test_a_moved_world_is_turned_and_shifted_and_nothing_else():
 
 
 def test_owners_are_the_objects_of_the_room(rooms):
-    for seed, clip in enumerate(rooms, find_scenes([ROOMS], 1)[0].seed):
-        window = RoomScene(seed).read_window(0, FRAMES, 1)
-        assert len(clip.owners) == len(clip.shares) == int(clip.masks.sum())
-        ids = {int(n) for frame in window.frames for n in window.ids(frame.index).unique()}
-        assert set(clip.owners.tolist()) <= ids
-        assert (clip.owners > 0).float().mean() > 0.5
+    clip, window = rooms[0], find_scenes([ROOMS], 1)[0].read_window(0, FRAMES, 1)
+    assert len(clip.owners) == len(clip.shares) == int(clip.masks.sum())
+    ids = {int(n) for frame in window.frames for n in window.ids(frame.index).unique()}
+    assert set(clip.owners.tolist()) <= ids
+    assert (clip.owners > 0).float().mean() > 0.5
 
 
 def test_a_clip_says_where_queries_of_earlier_frames_are_seen(rooms):
@@ -418,11 +409,11 @@ def test_what_a_clip_depends_on_gives_it_another_file(tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(query_stream, "make_query_clip", lambda *_: made.append(1) or toy_clip([1, 1]))
     scenes = [RoomScene(1), RoomScene(2)]
-    other = replace(TOY, stack={**TOY.stack, "features.cell": 8})
-    for recipe in (TOY, replace(TOY, stride=2), other):
-        for scene, window, frames in ((scenes[0], 0, 3), (scenes[0], 1, 3), (scenes[0], 0, 4), (scenes[1], 0, 3)):
-            ClipCache(recipe, CPU, tmp_path)(scene, window, frames)
-    assert len(made) == len(list(tmp_path.iterdir())) == 12
+    for scene, window, frames in ((scenes[0], 0, 3), (scenes[0], 1, 3), (scenes[0], 0, 4), (scenes[1], 0, 3)):
+        ClipCache(TOY, CPU, tmp_path)(scene, window, frames)
+    for recipe in (replace(TOY, stride=2), replace(TOY, stack={**TOY.stack, "features.cell": 8})):
+        ClipCache(recipe, CPU, tmp_path)(scenes[0], 0, 3)
+    assert len(made) == len(list(tmp_path.iterdir())) == 6
 
 
 def test_a_cache_must_be_a_folder(tmp_path):
