@@ -101,7 +101,7 @@ def same(a, b):
 
 
 def test_a_batch_is_a_function_of_its_number_wherever_the_stream_begins():
-    recipe = replace(TOY, visits=0.5)
+    recipe = replace(TOY, visits=1.0)
     all_of_them = list(batches(recipe))
     assert [tuple(batch.views.shape) for batch in all_of_them] == [(2, 2, 3, 32, 48)] * 4 + [(2, 3, 3, 32, 48)] * 2
     assert count_entered_clips(recipe, 5) > count_entered_clips(recipe, 3) > count_entered_clips(recipe, 0)

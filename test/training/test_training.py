@@ -3,9 +3,9 @@
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
-import textwrap
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -121,7 +121,7 @@ def test_the_loss_falls(tmp_path, recipe):
     (batch,) = some_batches(TOY, 1)
     truth = Truth.from_depth(batch.depth, batch.intrinsics, batch.poses)
     before = compute_losses(run.net(batch.views), truth)["total"].item()
-    for _ in range(25):
+    for _ in range(8):
         run.advance(batch)
     assert compute_losses(run.net(batch.views), truth)["total"].item() < 0.7 * before
 
@@ -143,13 +143,10 @@ def test_a_muon_run_that_stopped_goes_on_exactly(tmp_path):
     assert train_reconstruction(recipe, tmp_path / "stopped", **CPU).read_bytes() == straight
 
 
-def test_another_seed_trains_another_net(tmp_path, whole):
-    assert train_reconstruction(replace(TOY, seed=1), tmp_path, **CPU).read_bytes() != whole
-
-
 def test_a_run_out_of_time_saves_where_it_stands(tmp_path):
     train_reconstruction(TOY, tmp_path, until=0, **CPU)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["step"] == 1
+    assert not (tmp_path / "heldout.csv").exists(), "no room is held out"
 
 
 def test_ctrl_c_saves_after_the_step_and_the_run_goes_on_from_there(tmp_path, monkeypatch, capsys, whole):
@@ -254,13 +251,8 @@ def test_the_command_trains_a_net_that_the_package_runs(tmp_path, capsys):
     assert not geometry.held
 
 
-def test_no_scores_where_nothing_is_held_out(tmp_path):
-    train_reconstruction(TOY, tmp_path, until=0, **CPU)
-    assert not (tmp_path / "heldout.csv").exists()
-
-
 TWO = """
-import sys
+import os, sys
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -269,7 +261,10 @@ from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.data.stream import ClipStream
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage
 from moonseg3r_core.training.reconstruction.train import ReconstructionRun, has_unused_parameters
+import lightning_fabric
 
+child = os.fork()  # so that torch is imported once
+os.environ |= {"RANK": str(int(not child)), "LOCAL_RANK": str(int(not child))}
 torch.set_num_threads(1)
 recipe = replace(TOY, sizes=replace(SIZES, head="dpt"), stages=(CurriculumStage(1, 1, 2), CurriculumStage(1, 2, 2)))
 out, fabric = Path(sys.argv[1]), make_fabric("cpu", "32-true", recipe.seed, has_unused_parameters(recipe))
@@ -281,26 +276,25 @@ run.train(iter(batches[1:]), None, float("inf"))
 steps.append(run.step)
 views = batches[0].views
 torch.save((views, steps, run.net.state_dict(), run.averaged.state_dict()), out / f"{fabric.global_rank}.pt")
+sys.exit(child and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
 def test_two_processes_end_together_with_equal_weights(tmp_path):
-    (tmp_path / "two.py").write_text(textwrap.dedent(TWO))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "two.py", "."]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     tests = Path(__file__).parents[1]
-    paths = os.pathsep.join(str(folder) for folder in (tests / "helpers", tests.parent))
-    environment = os.environ | {"PYTHONPATH": paths}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as both:
-        try:
-            _, said = both.communicate(timeout=300)
-        finally:
-            both.terminate()  # it ends the two that it started
-    assert both.returncode == 0, said[-3000:]
+    torchrun = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torchrun |= {"TORCHELASTIC_RUN_ID": "toy", "PYTHONPATH": f"{tests / 'helpers'}{os.pathsep}{tests.parent}"}
+    command = [sys.executable, "-c", TWO, str(tmp_path)]
+    both = subprocess.run(command, env=os.environ | torchrun, capture_output=True, text=True, timeout=300, check=False)
+    assert both.returncode == 0, both.stderr[-3000:]
     (views, steps, net, average), (other_views, other_steps, other_net, other_average) = (
         torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)
     )
     assert not torch.equal(views, other_views)
+    assert steps == other_steps == [1, 2]
     assert all(torch.equal(net[name], other_net[name]) for name in net)
     assert all(torch.equal(average[name], other_average[name]) for name in average)
-    assert steps == other_steps == [1, 2]
     assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["step"] == 2
