@@ -18,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from preloaded import Starter
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from scipy.spatial.transform import Rotation
@@ -91,7 +91,7 @@ class Graph:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.observer = rclpy.create_node("observer", context=self.context)
-        self.executor = MultiThreadedExecutor(2, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.observer)
         self.thread = threading.Thread(target=self._spin, daemon=True)
         self.thread.start()
@@ -154,12 +154,14 @@ class Graph:
         """Wait until `true()`; fails with `what`, a text or its function, and with what the programs printed."""
         end = time.monotonic() + seconds
         while not (got := true()):
-            printed = "\n".join(f"--- {p.log.name}\n{p.text[-3000:]}" for p in self.programs)
-            said = lambda: f"{what() if callable(what) else what}\n{printed}"  # noqa: B023, E731
-            assert time.monotonic() < end, f"waited {seconds:g} s in vain: {said()}"
-            assert program is None or program.process.poll() is None, f"ended before: {said()}"
+            assert time.monotonic() < end, f"waited {seconds:g} s in vain: {self._explain(what)}"
+            assert program is None or program.process.poll() is None, f"ended before: {self._explain(what)}"
             time.sleep(0.01)
         return got
+
+    def _explain(self, what):
+        printed = "\n".join(f"--- {p.log.name}\n{p.text[-3000:]}" for p in self.programs)
+        return f"{what() if callable(what) else what}\n{printed}"
 
     def listen(self, kind, topic, qos=RELIABLE, wait=True):
         """Everything that comes on a topic from now on."""

@@ -28,7 +28,7 @@ class Starter:
     def __init__(self):
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, __file__, str(theirs.fileno())]
+            command = [sys.executable, "-W", "ignore::DeprecationWarning", __file__, str(theirs.fileno())]  # of fork
             subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def start(self, words, log, kept):

@@ -30,7 +30,7 @@ RECORDED = (COLOR, DEPTH, INFO, "/tf")
 
 
 def room():
-    return SyntheticSequence(7, frames=24, height=120, width=160)
+    return SyntheticSequence(7, frames=16, height=120, width=160)
 
 
 def kitchen(frames=None):
