@@ -1,4 +1,4 @@
-"""One picture of a training's run: its losses and rate, and the scores of held-out rooms.
+"""Plot the losses of a training and its scores on held-out rooms.
 
 python tools/plot_training.py OUT FILE.png
 """
@@ -23,52 +23,52 @@ _NOT_LOSSES = {"step", "window", "batch", "rate", "total", "norm", "frames_per_s
 
 
 def main(folder: Path, file: Path) -> None:
-    """Draw OUT/steps.csv, and OUT/heldout.csv where it is there."""
-    steps = read(folder / STEPS)
-    panels = [losses, *((depth, path) if (folder / HELD_OUT).exists() else ())]
+    """Plot OUT/steps.csv, and OUT/heldout.csv where it exists."""
+    steps = read_table(folder / STEPS)
+    panels = [plot_losses, *((plot_depth, plot_path) if (folder / HELD_OUT).exists() else ())]
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), layout="constrained", squeeze=False)
     for panel, axis in zip(panels, axes[0], strict=True):
-        panel(axis, steps if panel is losses else read(folder / HELD_OUT))
-        windows(axis, steps)
+        panel(axis, steps if panel is plot_losses else read_table(folder / HELD_OUT))
+        mark_windows(axis, steps)
         axis.set(xlabel="step", xlim=(0, steps["step"][-1]))
         axis.grid(alpha=0.25)
         axis.legend(fontsize=8, framealpha=0.6)
     figure.savefig(file, dpi=110)
 
 
-def read(path: Path) -> Table:
-    """The columns of a CSV file; an empty field is NaN, and of lines of one step the last counts."""
+def read_table(path: Path) -> Table:
+    """Read the columns of a CSV file; an empty field is NaN, and of rows of one step the last counts."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = list({row["step"]: row for row in csv.DictReader(file)}.values())
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in (rows[0] if rows else ())}
 
 
-def losses(axis: Axes, steps: Table) -> None:
-    """Each loss on a scale of its own kind: those of points may be negative, for being sure is rewarded."""
+def plot_losses(axis: Axes, steps: Table) -> None:
+    """Plot each loss on a symmetric log scale: confidence makes losses of points negative."""
     for name in [name for name in steps if name not in _NOT_LOSSES]:
         axis.plot(steps["step"], steps[name], label=name)
     axis.set(title="losses")
     axis.set_yscale("symlog", linthresh=0.1)
 
 
-def depth(axis: Axes, held: Table) -> None:
-    """Depth after one scale a walk, beside the best constant depth."""
+def plot_depth(axis: Axes, held: Table) -> None:
+    """Plot the scores of depth after one scale a walk, beside the best constant depth."""
     axis.plot(held["step"], held["abs_rel"], "o-", label="abs-rel")
     axis.plot(held["step"], held["constant_abs_rel"], "--", color="gray", label="abs-rel of the best constant depth")
     axis.plot(held["step"], held["delta"], "s-", label="share within a factor 1.25")
     axis.set(title="held-out rooms: depth", ylim=(0, 1.3), yticks=np.arange(0, 1.1, 0.2))
 
 
-def path(axis: Axes, held: Table) -> None:
-    """Positions after a similarity, beside standing still."""
+def plot_path(axis: Axes, held: Table) -> None:
+    """Plot the error of positions after a similarity, beside a camera that stands still."""
     axis.plot(held["step"], held["ate_percent"], "o-", label="ATE")
     axis.plot(held["step"], held["still_percent"], "--", color="gray", label="ATE of standing still")
     axis.set(title="held-out rooms: camera path", ylabel="% of the path's length")
     axis.set_ylim(0, 1.2 * np.nanmax(held["still_percent"]))
 
 
-def windows(axis: Axes, steps: Table) -> None:
-    """A line where the windows of the curriculum become longer."""
+def mark_windows(axis: Axes, steps: Table) -> None:
+    """Mark the steps at which the windows of the curriculum change."""
     for index in np.flatnonzero(np.diff(steps["window"])):
         axis.axvline(steps["step"][index], color="black", alpha=0.25, linewidth=1, linestyle=":")
         axis.text(

@@ -1,4 +1,4 @@
-"""A contact sheet of what a training sees: clips of its stream with their looks, a row each, and the depth of one frame.
+"""A contact sheet of a training's input: augmented clips of its stream, a row each, with the depth of one frame.
 
 python tools/training_clips.py config/train_nano.yaml docs/training_clips.jpg
 """
@@ -20,21 +20,21 @@ from moonseg3r_core.training.data.stream import ClipStream
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
 
 ROWS, FRAMES = 5, 6
-FAR = 6.0  # metres, the darkest
+FAR = 6.0  # metres, drawn darkest
 
 
 def main(recipe: Path, file: Path) -> None:
-    """The first batch of a recipe's stream, of ROWS windows of FRAMES frames."""
+    """Draw the first batch of a recipe's stream, with ROWS windows of FRAMES frames."""
     shown = replace(
         read_recipe(ReconstructionRecipe, recipe), stages=(CurriculumStage(1, FRAMES, ROWS),), rooms=2 * ROWS
     )
     batch = next(iter(ClipStream(shown, torch.device("cpu"), workers=0)))
-    rows = [row(views, depth[-1]) for views, depth in zip(batch.views, batch.depth, strict=True)]
+    rows = [draw_row(views, depth[-1]) for views, depth in zip(batch.views, batch.depth, strict=True)]
     cv2.imwrite(str(file), np.vstack(rows)[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 82))
 
 
-def row(views: Tensor, depth: Tensor) -> np.ndarray:
-    """Views (T, 3, H, W) in [-1, 1] side by side, and the last one's depth (H, W): (H, (T + 1) * W, 3) uint8."""
+def draw_row(views: Tensor, depth: Tensor) -> np.ndarray:
+    """Draw views (T, 3, H, W) in [-1, 1] and the depth (H, W) of the last one side by side: (H, (T + 1) * W, 3) uint8."""
     images = ((views + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     shaded = (colormaps["viridis_r"](depth.numpy() / FAR)[..., :3] * 255).astype(np.uint8)
     return np.hstack([*images, shaded])

@@ -1,4 +1,4 @@
-"""The smallest of trainings, for the tests of it."""
+"""The smallest training, for tests."""
 
 from dataclasses import asdict, replace
 
@@ -19,6 +19,6 @@ CPU = {"device": "cpu", "precision": "32-true", "workers": 0}
 
 
 def written(path, **changes):
-    """A file of the toy recipe, some of it replaced."""
+    """Write the toy recipe with some settings replaced."""
     path.write_text(yaml.safe_dump(asdict(replace(TOY, **changes))))
     return path

@@ -1,4 +1,4 @@
-"""What a training sees: camera paths through rooms, the looks of pictures, and batches that depend on nothing but their number."""
+"""The data of a training: camera paths through rooms, augmentation, and batches that depend on their number alone."""
 
 from dataclasses import replace
 from itertools import islice
@@ -53,7 +53,7 @@ def test_a_path_is_rigid_and_smooth(rooms, seed):
     assert torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).max() < 15
 
 
-def test_equal_seeds_walk_equally_and_others_do_not(rooms):
+def test_equal_seeds_give_equal_paths_and_others_do_not(rooms):
     assert np.array_equal(wandered(rooms[0], 1), wandered(rooms[0], 1))
     assert not np.allclose(wandered(rooms[0], 1), wandered(rooms[0], 2))
 
@@ -72,7 +72,7 @@ def test_rooms_of_trainings_are_never_those_held_out():
     assert Clips(1, 3, (32, 48)).first == Clips(0, 3, (32, 48)).first + FIRST_SEED
 
 
-def test_looks_lie_in_range_and_each_clip_has_its_own():
+def test_augmented_images_lie_in_range_and_each_clip_has_its_own_numbers():
     image = torch.randint(0, 256, (1, 3, 16, 24, 3), dtype=torch.uint8).expand(4, -1, -1, -1, -1)
     views = augment(image, torch.Generator().manual_seed(0))
     assert views.shape == (4, 3, 3, 16, 24)
@@ -84,8 +84,8 @@ def test_looks_lie_in_range_and_each_clip_has_its_own():
     assert not torch.equal(views, augment(image, torch.Generator().manual_seed(1)))
 
 
-def test_a_look_leaves_things_where_they_are():
-    """Bright and dark halves stay the brighter and the darker, or the darker and the brighter, but do not move."""
+def test_augmentation_moves_nothing():
+    """A dark and a bright half keep their border, and their order."""
     image = torch.zeros(8, 1, 16, 24, 3, dtype=torch.uint8)
     image[..., 12:, :] = 255
     views = augment(image, torch.Generator().manual_seed(0)).mean((1, 2, 3))
@@ -129,8 +129,8 @@ def test_a_frame_is_seen_as_often_as_the_recipe_says():
     assert counts[-1] == recipe.rooms + int(seen / (recipe.clip * recipe.visits))
 
 
-def test_a_batch_shows_what_its_truth_says():
-    """Where a depth and a pose say that another frame sees the same point, that frame's depth agrees."""
+def test_the_frames_of_a_batch_agree_on_depth_and_pose():
+    """A point that depth and poses project into another frame has that frame's depth there."""
     recipe = replace(TOY, height=64, width=96, rooms=4)
     batch = next(batches(recipe))
     agreed = []

@@ -1,4 +1,4 @@
-"""What queries are trained by: each loss drawn on paper, its gradient, and the property that it exists for."""
+"""The losses of queries: values computed by hand, gradients, and the property that each loss is for."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_segmentation_is_the_cross_entropy_of_cells_by_how_much_they_are_seen():
     assert compute_segmentation_loss(logits, shares, seen).item() == pytest.approx(expected)
 
 
-def test_who_cannot_tell_pays_log_two():
+def test_logits_of_zero_cost_log_two():
     shares = torch.rand(2, 3, 4)
     assert compute_segmentation_loss(torch.zeros(2, 3, 4), shares, ALL.expand(2, 4)).item() == pytest.approx(
         math.log(2)
@@ -71,8 +71,8 @@ def test_segmentation_is_least_where_the_sigmoid_is_the_share():
 
 
 @pytest.mark.parametrize("size", [(17, 9), (484, 648)])
-def test_nobody_is_paid_for_being_surer_than_sure(size):
-    """Cells of an image that they do not divide differ in size; no share may be more than all."""
+def test_certain_logits_never_have_a_negative_loss(size):
+    """Cells differ in size where they do not divide the image; no share exceeds 1."""
     h, w = (-(-side // 16) for side in size)
     shares = cell_shares(torch.ones(size, dtype=torch.int32), 1, h, w)[None]
     logits = torch.where(shares < 1, torch.logit(shares), 100.0)
@@ -123,7 +123,7 @@ def test_distillation_on_paper():
     reference = torch.tensor([[[1.0, 0.0], [5.0, 0.0]]])
     across, alike = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[3.0, 4.0], [3.0, 4.0]]])
     cells = torch.ones(1, 2, dtype=torch.bool)
-    # Two of the four pairs have cosine 1 in place of 0; the other guide says what the reference says.
+    # Two of the four pairs have cosine 1 in place of 0; the other guide agrees with the reference.
     assert compute_distillation_loss(reference, across, alike, cells).item() == pytest.approx(2 / 4)
     assert compute_distillation_loss(reference, alike, across, cells).item() == pytest.approx(2 / 4)
     assert compute_distillation_loss(reference, across, across, cells).item() == pytest.approx(1)
@@ -131,12 +131,12 @@ def test_distillation_on_paper():
 
 
 def alike_guides(cells=6):
-    """Features of one Gram structure in different clothes: turned, and every cell with a length of its own."""
+    """Features with one Gram matrix: rotated, and each cell scaled."""
     features = torch.randn(1, cells, 5)
     return [(0.1 + 3 * torch.rand(1, cells, 1)) * features @ rotation(5) for _ in range(3)]
 
 
-def test_who_keeps_both_structures_pays_nothing_whatever_turn_or_length():
+def test_features_with_both_gram_matrices_cost_nothing_at_any_rotation_or_scale():
     cells = torch.ones(1, 6, dtype=torch.bool)
     reference, semantic, geometric = alike_guides()
     wider = torch.nn.functional.pad(semantic, (0, 3)) @ rotation(8)
@@ -154,7 +154,7 @@ def test_cells_that_are_not_any_do_not_count():
     torch.testing.assert_close(compute_distillation_loss(reference, semantic, geometric, cells), expected)
 
 
-def test_a_guide_says_nothing_where_it_has_no_feature():
+def test_a_guide_does_not_count_where_it_has_no_feature():
     cells = torch.ones(1, 6, dtype=torch.bool)
     reference, semantic, geometric = alike_guides()
     reference[:, 0], geometric[:, 0] = torch.randn(5), 0.0
@@ -163,7 +163,7 @@ def test_a_guide_says_nothing_where_it_has_no_feature():
     assert compute_distillation_loss(reference, semantic, geometric, cells) > 0.01
 
 
-def test_a_guide_without_channels_says_nothing():
+def test_a_guide_without_channels_does_not_count():
     cells = torch.ones(1, 6, dtype=torch.bool)
     reference, nothing = torch.randn(1, 6, 5, requires_grad=True), torch.zeros(1, 6, 0)
     semantic = torch.randn(1, 6, 5)

@@ -1,4 +1,4 @@
-"""The training of queries at toy size: its clips and their cache, the run, the file it writes, and what it cannot use."""
+"""The training of queries at toy size: clips and their cache, the run, its files, and input that it refuses."""
 
 import csv
 import logging
@@ -46,7 +46,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A folder that keeps the clips of the rooms for all tests here."""
+    """The folder that caches the clips of the rooms for all tests here."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -59,8 +59,8 @@ def whole(tmp_path_factory, cache):
 @pytest.fixture(scope="module")
 def rooms(cache):
     """The clips of the toy run's rooms."""
-    shelf = ClipCache(TOY, CPU, cache)
-    return [shelf(scene, 0, FRAMES) for scene in find_scenes([ROOMS], TOY.scenes)]
+    cache = ClipCache(TOY, CPU, cache)
+    return [cache(scene, 0, FRAMES) for scene in find_scenes([ROOMS], TOY.scenes)]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def table(path):
 
 
 def written(path, **changes):
-    """The toy recipe as a file, some of it replaced by facts of any kind."""
+    """Write the toy recipe with some settings replaced by any values."""
     path.write_text(yaml.safe_dump({**asdict(TOY), **changes}))
     return path
 
@@ -193,7 +193,7 @@ def test_without_its_loss_a_net_sees_no_context(tmp_path, cache):
 
 
 def test_a_run_in_bfloat16_learns_too(tmp_path, cache):
-    """What a GPU does by itself: the batch passes through Fabric's conversion of inputs."""
+    """The default on a GPU: Fabric converts the batch."""
     recipe = replace(TOY, epochs=1, score_every=1)
     weights = train_queries(recipe, [ROOMS], tmp_path, cache=cache, device="cpu", precision="bf16-mixed")
     assert all(tensor.isfinite().all() for tensor in read_query_net(weights).state_dict().values())
@@ -359,26 +359,26 @@ def test_a_clip_says_where_queries_of_earlier_frames_are_seen(rooms):
         assert clip.shares.max() <= 1
 
 
-# The shelf
+# The cache
 
 
 def test_clips_that_were_kept_are_those_that_are_computed(tmp_path, monkeypatch, recordings):
     (scene,) = find_scenes([str(recordings / "room_1")], 0)
-    plain_shelf, shelf = ClipCache(TOY, CPU), ClipCache(TOY, CPU, tmp_path / "new" / "cache")
-    expected = plain_shelf(scene, 0, FRAMES)
-    same_clips(shelf(scene, 0, FRAMES), expected)
+    plain_cache, cache = ClipCache(TOY, CPU), ClipCache(TOY, CPU, tmp_path / "new" / "cache")
+    expected = plain_cache(scene, 0, FRAMES)
+    same_clips(cache(scene, 0, FRAMES), expected)
     (file,) = (tmp_path / "new" / "cache").iterdir()
 
     monkeypatch.setattr(query_stream, "make_query_clip", None)
-    same_clips(shelf(scene, 0, FRAMES), expected)
+    same_clips(cache(scene, 0, FRAMES), expected)
     same_clips(ClipCache(replace(TOY, width=32, seg=3.0, seed=5), CPU, file.parent)(scene, 0, FRAMES), expected)
 
 
 @pytest.mark.parametrize("damage", ["cut", "words", "empty", "another"])
 def test_a_clip_that_is_damaged_is_computed_again(tmp_path, caplog, damage, recordings):
     (scene,) = find_scenes([str(recordings / "room_1")], 0)
-    shelf = ClipCache(TOY, CPU, tmp_path)
-    expected = shelf(scene, 0, FRAMES)
+    cache = ClipCache(TOY, CPU, tmp_path)
+    expected = cache(scene, 0, FRAMES)
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
     if damage == "another":
@@ -388,7 +388,7 @@ def test_a_clip_that_is_damaged_is_computed_again(tmp_path, caplog, damage, reco
     else:
         file.write_bytes({"cut": content[:-9], "words": b"words", "empty": b""}[damage])
     with caplog.at_level(logging.WARNING, logger="moonseg3r"):
-        same_clips(shelf(scene, 0, FRAMES), expected)
+        same_clips(cache(scene, 0, FRAMES), expected)
     assert [record.getMessage().count("is damaged") for record in caplog.records] == [1]
     assert file.read_bytes() == content
     assert len(list(tmp_path.iterdir())) == 1
@@ -425,26 +425,26 @@ def test_a_cache_must_be_a_folder(tmp_path):
 # The stream
 
 
-class Noting:
-    """A shelf that notes what it is asked for, and gives a clip of two masks, or none."""
+class RecordingCache:
+    """A cache that records its calls and returns a clip of two masks, or None."""
 
     device = CPU
 
     def __init__(self, *usable):
-        self.asked, self.usable = [], usable
+        self.calls, self.usable = [], usable
 
     def __call__(self, scene, window, frames):
-        self.asked.append((scene.seed, window, frames))
+        self.calls.append((scene.seed, window, frames))
         return toy_clip([1, 1], seed=scene.seed) if scene.seed in self.usable or not self.usable else None
 
 
-def walked(recipe, first=0, rank=0):
-    """What a stream asks for, batch by batch."""
-    shelf = Noting()
+def list_calls(recipe, first=0, rank=0):
+    """List the clips that a stream takes, batch by batch."""
+    cache = RecordingCache()
     scenes = [RoomScene(seed) for seed in range(recipe.scenes)]
-    count = sum(1 for _ in QueryStream(recipe, scenes, shelf, first, rank))
-    assert len(shelf.asked) == count * recipe.batch
-    return [tuple(shelf.asked[n : n + recipe.batch]) for n in range(0, len(shelf.asked), recipe.batch)]
+    count = sum(1 for _ in QueryStream(recipe, scenes, cache, first, rank))
+    assert len(cache.calls) == count * recipe.batch
+    return [tuple(cache.calls[n : n + recipe.batch]) for n in range(0, len(cache.calls), recipe.batch)]
 
 
 def seeds(batches):
@@ -453,39 +453,39 @@ def seeds(batches):
 
 def test_an_epoch_takes_every_scene_once_in_an_order_of_its_own():
     recipe = replace(TOY, scenes=8, epochs=3)
-    batches = walked(recipe)
+    batches = list_calls(recipe)
     epochs = [seeds(batches[n : n + 4]) for n in (0, 4, 8)]
     assert all(sorted(order) == list(range(8)) for order in epochs)
     assert len({tuple(order) for order in epochs}) == 3
-    assert walked(recipe) == batches
-    assert walked(replace(recipe, seed=1)) != batches
-    assert walked(recipe, first=5) == batches[5:]
+    assert list_calls(recipe) == batches
+    assert list_calls(replace(recipe, seed=1)) != batches
+    assert list_calls(recipe, first=5) == batches[5:]
 
 
 def test_the_last_batch_of_an_epoch_is_full_too():
-    for batches in (walked(replace(TOY, scenes=3, epochs=2)), walked(replace(TOY, scenes=1, epochs=4))):
+    for batches in (list_calls(replace(TOY, scenes=3, epochs=2)), list_calls(replace(TOY, scenes=1, epochs=4))):
         assert len(batches) == 4
-    counts = Counter(seeds(walked(replace(TOY, scenes=3, epochs=1))))
+    counts = Counter(seeds(list_calls(replace(TOY, scenes=3, epochs=1))))
     assert sorted(counts.values()) == [1, 1, 2]
 
 
 def test_epochs_take_windows_in_turn():
-    batches = walked(replace(TOY, scenes=2, epochs=5, windows=2))
+    batches = list_calls(replace(TOY, scenes=2, epochs=5, windows=2))
     assert [{window for _, window, _ in each} for each in batches] == [{0}, {1}, {0}, {1}, {0}]
 
 
 def test_processes_share_the_scenes_of_an_epoch():
     recipe = replace(TOY, scenes=8, epochs=1, processes=2)
     assert recipe.steps == 2
-    assert sorted(seeds(walked(recipe)) + seeds(walked(recipe, rank=1))) == list(range(8))
+    assert sorted(seeds(list_calls(recipe)) + seeds(list_calls(recipe, rank=1))) == list(range(8))
 
 
 def test_scenes_without_a_clip_are_left_out_of_their_batch():
     recipe, scenes = replace(TOY, scenes=2, epochs=1), [RoomScene(0), RoomScene(1)]
-    (batch,) = QueryStream(recipe, scenes, Noting(1))
+    (batch,) = QueryStream(recipe, scenes, RecordingCache(1))
     assert len(batch.shares) == 1
     with pytest.raises(InputError, match=r"rooms:\d, rooms:\d; leave them out"):
-        next(iter(QueryStream(recipe, scenes, Noting(5))))
+        next(iter(QueryStream(recipe, scenes, RecordingCache(5))))
 
 
 # Batches, and what is learned of them
@@ -521,17 +521,17 @@ def dice(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def test_a_stream_shows_masks_in_pieces_and_knows_them_whole():
+def test_a_stream_makes_queries_of_pieces_and_targets_of_whole_masks():
     recipe = replace(TOY, scenes=2, epochs=3, cut=1.0)
-    batches, again = (list(QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting())) for _ in range(2))
+    batches, again = (list(QueryStream(recipe, [RoomScene(0), RoomScene(1)], RecordingCache())) for _ in range(2))
     for batch, same in zip(batches, again, strict=True):
         assert torch.equal(batch.shown, same.shown)
         kept, off = batch.shown.chunk(2, dim=2)
         torch.testing.assert_close(kept + off, batch.shares)
         assert not torch.equal(kept, batch.shares)
-    other = next(iter(QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting(), first=1)))
+    other = next(iter(QueryStream(recipe, [RoomScene(0), RoomScene(1)], RecordingCache(), first=1)))
     assert torch.equal(other.shown, batches[1].shown)
-    whole = next(iter(QueryStream(replace(recipe, cut=0.0), [RoomScene(0), RoomScene(1)], Noting())))
+    whole = next(iter(QueryStream(replace(recipe, cut=0.0), [RoomScene(0), RoomScene(1)], RecordingCache())))
     assert torch.equal(whole.shown.chunk(2, dim=2)[0], whole.shares)
 
 
@@ -547,7 +547,7 @@ def test_a_stream_forgets_by_chance():
 
 
 def stream_of(recipe):
-    return QueryStream(recipe, [RoomScene(0), RoomScene(1)], Noting())
+    return QueryStream(recipe, [RoomScene(0), RoomScene(1)], RecordingCache())
 
 
 def test_clips_side_by_side_are_padded():
@@ -567,7 +567,7 @@ def test_clips_side_by_side_are_padded():
     assert not batch.semantic[0, :, 4:].any()
 
 
-def test_a_clip_of_no_masks_is_shown_as_it_is():
+def test_a_clip_without_masks_is_not_cut():
     assert cut_masks(toy_clip([0, 0]), 1.0, dice(0))[0].shape == (0, 4)
 
 
@@ -591,7 +591,7 @@ def test_queries_of_a_clip_are_the_same_in_any_company(context):
 
 
 @pytest.mark.parametrize("context", [True, False])
-def test_a_query_hears_of_earlier_frames_alone_and_only_with_context(context):
+def test_a_query_depends_on_earlier_frames_alone_and_only_with_context(context):
     learner, batch = toy_learner(context=context).eval(), make_batch([toy_clip([2, 2, 2])])
     features = concatenated(batch.geometric, batch.semantic)
     other = features.clone()
@@ -605,8 +605,8 @@ def test_a_query_hears_of_earlier_frames_alone_and_only_with_context(context):
     assert (difference[2] > 1e-4) == context
 
 
-def test_a_query_learns_by_what_it_is_recalled_for():
-    """The loss of what is recalled reaches the features of the frame that made the query."""
+def test_the_loss_of_a_recalled_query_trains_its_own_frame():
+    """The loss of a recalled query reaches the features of its own frame."""
     learner, batch = toy_learner(), make_batch([toy_clip([2, 2])])
     batch.geometric.requires_grad_()
     learner(batch)["xseg"].backward()
@@ -616,7 +616,7 @@ def test_a_query_learns_by_what_it_is_recalled_for():
 
 
 def test_every_parameter_takes_part(rooms):
-    """So that several processes need not look for those that do not."""
+    """So that several processes need not search for unused ones."""
     clip = rooms[0]
     torch.manual_seed(0)
     for context in (True, False):
@@ -712,7 +712,7 @@ def test_what_cannot_be_trained_is_said_in_a_line(tmp_path, capsys, data, change
     assert not (tmp_path / "out" / "last.ckpt").exists()
 
 
-def test_rooms_that_are_none_are_told_by_the_recipes_own_word():
+def test_no_rooms_are_refused_by_the_name_of_the_setting():
     with pytest.raises(InputError, match="scenes"):
         find_scenes([ROOMS], 0)
 

@@ -1,4 +1,4 @@
-"""What a training strives for: losses drawn on paper, their gradients, and the scores of rooms that are held out."""
+"""The losses of the reconstruction net: values computed by hand and gradients; its scores on held-out rooms."""
 
 import math
 from dataclasses import replace
@@ -35,8 +35,8 @@ def clip(seed=0, frames=3, height=4, width=6):
     return depth, make_intrinsics(height, width, 70.0).expand(2, 3, 3), poses
 
 
-def said(truth):
-    """What a net says that knows all and is as sure as one may be: its confidence is 1, for log 1 is 0."""
+def make_perfect_outputs(truth):
+    """The outputs of a perfect net, with confidence 1, whose log is 0."""
     one = torch.ones(truth.valid.shape)
     quaternion = torch.stack(
         [torch.linalg.eigh(_davenport(pose[:3, :3]))[1][:, -1] for pose in truth.poses.flatten(0, 1)]
@@ -145,9 +145,9 @@ def test_where_the_world_lies_changes_nothing():
     torch.testing.assert_close(here.poses, there.poses, atol=1e-5, rtol=1e-5)
 
 
-def test_who_knows_all_pays_nothing():
+def test_perfect_outputs_cost_nothing():
     truth = Truth.from_depth(*clip())
-    parts = compute_losses(said(truth), truth)
+    parts = compute_losses(make_perfect_outputs(truth), truth)
     assert parts["self"].item() == parts["world"].item() == 0
     assert parts["translation"].item() == pytest.approx(SMOOTH, rel=0.01)
     assert parts["rotation"].item() == pytest.approx(SMOOTH, rel=0.01)
@@ -162,7 +162,7 @@ def test_a_clip_in_another_unit_costs_the_same(scale):
     larger = poses.clone()
     larger[..., :3, 3] *= scale
     truth, grown = Truth.from_depth(depth, intrinsics, poses), Truth.from_depth(scale * depth, intrinsics, larger)
-    wrong = {name: value + 0.1 for name, value in said(truth).items()}
+    wrong = {name: value + 0.1 for name, value in make_perfect_outputs(truth).items()}
     wrong_grown = {name: scale * value if "points" in name else value for name, value in wrong.items()}
     wrong_grown["pose"] = torch.cat((scale * wrong["pose"][..., :3], wrong["pose"][..., 3:]), -1)
     expected = compute_losses(wrong, truth)
@@ -203,7 +203,9 @@ def test_a_clip_at_once_is_the_net_frame_by_frame():
 def test_perfect_outputs_have_perfect_scores_in_any_unit_and_world():
     (_, depth, poses), *_ = HeldOut(replace(TOY, held=1))._rooms
     truth = Truth.from_depth(depth[None], make_intrinsics(32, 48, 60.0)[None], poses[None].float())
-    outputs = {name: 2 * value[0] if "points" in name else value[0] for name, value in said(truth).items()}
+    outputs = {
+        name: 2 * value[0] if "points" in name else value[0] for name, value in make_perfect_outputs(truth).items()
+    }
     outputs["pose"][:, :3] *= 2
     scores = compute_walk_scores(Outputs(features=torch.zeros(()), **outputs), depth, poses)
     assert scores["abs_rel"] == pytest.approx(0, abs=1e-5)
@@ -221,7 +223,7 @@ def test_an_untrained_net_scores_badly_on_held_out_rooms():
 
 
 def test_the_unrolled_net_learns_through_its_state():
-    """What the first frame showed has a part in what is said of the last."""
+    """The first frame has an influence on the outputs for the last."""
     torch.manual_seed(0)
     views = torch.rand(1, 3, 3, 32, 48, requires_grad=True)
     unroll(Cut3r(SIZES), views).self_points.unflatten(0, (3, 1))[-1].sum().backward()

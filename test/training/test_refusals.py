@@ -1,4 +1,4 @@
-"""What a training cannot be made of is said in one line, before anything is rendered."""
+"""Input that a training refuses in one line, before it renders anything."""
 
 import os
 import pickle
@@ -28,10 +28,10 @@ LAST = "last.ckpt"
 
 
 def edited(tmp_path, **changes):
-    """The toy recipe as a file, with facts of any kind put in (None: taken out)."""
-    facts = {name: value for name, value in {**asdict(TOY), **changes}.items() if value is not None}
+    """Write the toy recipe with some settings replaced by any values (None: removed)."""
+    values = {name: value for name, value in {**asdict(TOY), **changes}.items() if value is not None}
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(facts))
+    path.write_text(yaml.safe_dump(values))
     return path
 
 
@@ -49,7 +49,7 @@ def test_the_recipes_that_are_shipped_are_sound(path, pytestconfig):
 
 @pytest.mark.parametrize("written", ["8e-4", "0.0008", " 8.e-4"])
 def test_numbers_may_be_written_as_text(tmp_path, written):
-    """YAML 1.1 takes 8e-4 for text, for it lacks a point."""
+    """YAML 1.1 reads 8e-4, which has no point, as text."""
     path = edited(tmp_path)
     path.write_text(path.read_text().replace("rate: 0.001", f"rate: {written}"))
     assert read_recipe(ReconstructionRecipe, path).rate == 8e-4

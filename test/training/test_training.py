@@ -1,4 +1,4 @@
-"""A training as a whole, at toy size: it learns, goes on exactly where it stood, ends when asked to, and writes a net that runs."""
+"""A whole training at toy size: the loss falls, a stopped run goes on exactly, signals end it, its net runs."""
 
 import csv
 import os
@@ -48,7 +48,7 @@ def table(path):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The weights of the toy run made at once."""
+    """The weights of the toy run without a stop."""
     return train_reconstruction(TOY, tmp_path_factory.mktemp("whole"), **CPU).read_bytes()
 
 
