@@ -22,7 +22,11 @@ from moonseg3r_core.sources.write_bag import write_bag
 FILES = {name: Path(__file__).parents[2] / "launch" / f"{name}.launch.py" for name in ("moonseg3r", "replay")}
 SHARE = FILES["replay"].parents[1]
 PROFILE = str(SHARE / "config" / "fastdds_shared_memory.xml")
-MODULES = {"moonseg3r_node": "main", "moonseg3r_container": "container", "moonseg3r_replay": "replay"}
+MODULES = {
+    "moonseg3r_node": "main",
+    "moonseg3r_container": "composition.container",
+    "moonseg3r_replay": "replay.command",
+}
 LAUNCH = """
 import sys
 sys.modules |= dict.fromkeys(("torch", "cv2", "rosbags", "safetensors"))  # ROS's own Python, which runs ros2 launch, has none
