@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """Depth (H, W) along z and intrinsics (3, 3) as camera points (H, W, 3); pixel i's centre is u = i."""
+    """Unproject depth (H, W) along z with intrinsics (3, 3) to camera points (H, W, 3); pixel i's centre is u = i."""
     height, width = depth.shape
     u = torch.arange(width, device=depth.device, dtype=depth.dtype)
     v = torch.arange(height, device=depth.device, dtype=depth.dtype)
@@ -20,13 +20,13 @@ def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
 
 
 def transform(points: Tensor, target_from_source: Tensor) -> Tensor:
-    """Points (..., 3) moved by a pose (4, 4), in the points' own dtype and device."""
+    """Transform points (..., 3) by a pose (4, 4), in the points' own dtype and device."""
     pose = target_from_source.to(points)
     return points @ pose[:3, :3].T + pose[:3, 3]
 
 
 def invert(pose: Tensor) -> Tensor:
-    """The inverse of a rigid pose (4, 4)."""
+    """Invert a rigid pose (4, 4)."""
     inverse = torch.eye(4, dtype=pose.dtype, device=pose.device)
     inverse[:3, :3] = pose[:3, :3].T
     inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
@@ -34,7 +34,7 @@ def invert(pose: Tensor) -> Tensor:
 
 
 def project(points_camera: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-    """Camera points (N, 3) as pixels (N, 2) and depths z (N,); a point at or behind the camera gets NaN pixels."""
+    """Project camera points (N, 3) to pixels (N, 2) and depths z (N,); a point at or behind the camera gets NaN pixels."""
     z = points_camera[:, 2]
     k = intrinsics.to(points_camera)
     u = k[0, 0] * points_camera[:, 0] / z + k[0, 2]
@@ -44,7 +44,7 @@ def project(points_camera: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def find_rigid_fault(pose: Tensor, tolerance: float = 1e-3) -> str | None:
-    """Why a matrix (4, 4) is no rigid pose, in words, or None when it is one."""
+    """Return why a matrix (4, 4) is no rigid pose, in words, or None when it is one."""
     pose = pose.double()
     if not bool(torch.isfinite(pose).all()):
         return "it holds NaN or infinite values"
@@ -61,7 +61,7 @@ def find_rigid_fault(pose: Tensor, tolerance: float = 1e-3) -> str | None:
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Volume IoU (A, B) of axis-aligned boxes a (A, 2, 3) and b (B, 2, 3); NaN boxes and no volume give 0."""
+    """Compute the volume IoU (A, B) of axis-aligned boxes a (A, 2, 3) and b (B, 2, 3); NaN boxes and no volume give 0."""
     low = torch.maximum(a[:, None, 0], b[None, :, 0])
     high = torch.minimum(a[:, None, 1], b[None, :, 1])
     shared = (high - low).clamp(min=0).prod(-1)
@@ -72,14 +72,15 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine similarity (A, B) of rows a (A, D) and b (B, D); a zero row is unlike everything."""
+    """Compute the cosine similarity (A, B) of rows a (A, D) and b (B, D); 0 for a zero row."""
     return torch.nn.functional.normalize(a, dim=-1) @ torch.nn.functional.normalize(b, dim=-1).T
 
 
 def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) -> tuple[float, Tensor, Tensor]:
-    """Least-squares scale, rotation (3, 3) and translation (3,) with target ~ scale * R @ source + t (Umeyama 1991).
+    """Align source to target by least squares: scale, rotation (3, 3) and translation (3,) (Umeyama 1991).
 
-    source, target (N, 3), N >= 1. Fewer than three distinct positions leave the rotation open: any best one is given.
+    target ~ scale * R @ source + t; source, target (N, 3), N >= 1. Fewer than three distinct positions leave the rotation
+    ambiguous: one of the best is returned.
     """
     source, target = source.double(), target.double()
     mean_s, mean_t = source.mean(0), target.mean(0)
@@ -94,7 +95,7 @@ def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) ->
 
 
 def quaternion_from_rotation(rotation: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) as unit quaternions (..., 4), x y z w, with w >= 0."""
+    """Convert rotation matrices (..., 3, 3) to unit quaternions (..., 4), x y z w, with w >= 0."""
     r = rotation
     xx, yy, zz = r[..., 0, 0], r[..., 1, 1], r[..., 2, 2]
     # The symmetric 4 x 4 matrix whose rows are all multiples of the quaternion: 4 q q^T; its longest row is the safest.
@@ -109,7 +110,7 @@ def quaternion_from_rotation(rotation: Tensor) -> Tensor:
 
 
 def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
-    """Quaternions (..., 4), x y z w, of any length above 0, as rotation matrices (..., 3, 3)."""
+    """Convert quaternions (..., 4), x y z w, of any length above 0, to rotation matrices (..., 3, 3)."""
     x, y, z, w = torch.nn.functional.normalize(quaternion, dim=-1).unbind(-1)
     rows = (
         (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
@@ -120,6 +121,6 @@ def rotation_from_quaternion(quaternion: Tensor) -> Tensor:
 
 
 def compute_rotation_angle(a: Tensor, b: Tensor) -> float:
-    """Degrees between the rotations of two poses (4, 4), by the chord, which is exact for small angles as well."""
+    """Compute the degrees between the rotations of two poses (4, 4), by the chord, which is exact for small angles too."""
     chord = float((a[:3, :3] - b[:3, :3]).norm()) / math.sqrt(8)
     return math.degrees(2 * math.asin(min(chord, 1.0)))

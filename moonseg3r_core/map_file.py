@@ -1,4 +1,4 @@
-"""A map on disk: all that a segmenter remembers, in one safetensors file that is whole or not there."""
+"""A map on disk: the whole state of a segmenter in one safetensors file, written atomically."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def save_map(
     """
     state = segmenter.state_dict()
     facts = {
-        _FORMAT: FORMAT, _PACKAGE: __version__, _CHECKSUM: _checksum(state),
+        _FORMAT: FORMAT, _PACKAGE: __version__, _CHECKSUM: _compute_checksum(state),
         _CONFIG: json.dumps(to_dict(resolve(config, recording))), _REQUESTED: json.dumps(to_dict(config)),
         _NOTES: json.dumps(dict(notes or {})),
     }  # fmt: skip
@@ -56,37 +56,37 @@ def save_map(
 
 
 def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str, str]:
-    """Give a segmenter of this configuration what a file holds, and return the notes in it.
+    """Load a file into a segmenter of this configuration, and return the notes in it.
 
-    Raises InputError for a file that is missing, damaged, of another format or made with other settings; the segmenter
-    goes on unchanged then.
+    Raises InputError for a file that is missing, damaged, of another format or made with other settings; the segmenter is
+    unchanged then.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give a file that save_map wrote.") from error
-    facts = _facts(data)
+    facts = _read_header(data)
     if facts.get(_FORMAT) != FORMAT:
-        raise InputError(_wrong_file(path, facts))
+        raise InputError(_describe_wrong_file(path, facts))
     try:
         saved = flatten(read_json(facts.get(_REQUESTED, facts[_CONFIG])))
         notes = dict(read_json(facts[_NOTES]))
         state = safetensors.torch.load(data)
-        whole = facts[_CHECKSUM] == _checksum(state)
+        whole = facts[_CHECKSUM] == _compute_checksum(state)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(_damaged(path, str(error))) from error
+        raise InputError(_describe_damage(path, str(error))) from error
     if not whole:
-        raise InputError(_damaged(path, "other numbers than were written"))
+        raise InputError(_describe_damage(path, "other numbers than were written"))
     _check_settings(path, saved, config)
     try:
         segmenter.load_state_dict(state)
     except InputError as error:
-        raise InputError(_damaged(path, str(error))) from error
+        raise InputError(_describe_damage(path, str(error))) from error
     return notes
 
 
-def _facts(data: bytes) -> dict[str, str]:
-    """What stands in the header of a safetensors file beside its tensors; nothing where there is no header."""
+def _read_header(data: bytes) -> dict[str, str]:
+    """Read the metadata in the header of a safetensors file; empty where there is no header."""
     try:
         header = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return dict(header["__metadata__"])
@@ -95,7 +95,7 @@ def _facts(data: bytes) -> dict[str, str]:
 
 
 def _check_settings(path: str | Path, saved: Mapping[str, object], config: Config) -> None:
-    """Raise InputError where a setting that a map depends on differs, as it was asked for and as it was resolved."""
+    """Raise InputError where a setting that a map depends on differs both as requested and as resolved."""
     requested = {k.name: saved[k.name] for k in list_settings(config) if k.name in saved and k.name not in _ANYWHERE}
     there = {key.name: key.value for key in list_settings(resolve(overlay(Config(), requested)))}
     differ = [
@@ -110,15 +110,15 @@ def _check_settings(path: str | Path, saved: Mapping[str, object], config: Confi
         )
 
 
-def _checksum(state: Mapping[str, Tensor]) -> str:
-    """CRC-32 of all tensors in the order of their names: safetensors itself would not notice a changed number."""
+def _compute_checksum(state: Mapping[str, Tensor]) -> str:
+    """Compute the CRC-32 of all tensors in the order of their names; safetensors itself has no checksum."""
     checksum = 0
     for name in sorted(state):
         checksum = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
     return f"{checksum:08x}"
 
 
-def _wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:
+def _describe_wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:
     if _FORMAT in facts:
         return (
             f"{path} must be a map of format {FORMAT}, got format {facts[_FORMAT]} of version "
@@ -127,5 +127,5 @@ def _wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:
     return f"{path} must be a map that save_map wrote, got another file or the beginning of one; give another file."
 
 
-def _damaged(path: str | Path, found: str) -> str:
+def _describe_damage(path: str | Path, found: str) -> str:
     return f"{path} must be a whole map, got a damaged one: {found.rstrip('.')}; save it again, or map anew."

@@ -71,7 +71,7 @@ class OnlineSegmenter:
         recalled = stage.memory.recall(geometry)
         queries = stage.refinement(stage.lift(proposals, geometry), features, geometry, recalled)
         queries = stage.merge(queries, frame, geometry)
-        overlap = stage.store.overlap(queries, geometry)
+        overlap = stage.store.measure_overlap(queries, geometry)
         assignment = stage.match(queries, stage.store.instances, overlap)
         assignment = stage.store.update(frame, geometry, queries, assignment, overlap)
         stage.memory.remember(queries, geometry)

@@ -1,7 +1,7 @@
-"""Settings as frozen dataclasses, addressed by dotted names (`masks.regions.scale`): declared, listed, changed, read.
+"""Settings as frozen dataclasses with dotted names (`masks.regions.scale`): declare, list, change and read them.
 
-Each value says what it is in `help`, and what it may be in `choices`, `low` and `high`. `live` ones may change while a
-map exists, the others not.
+A field's metadata has a `help` text, and `choices` or the bounds `low` and `high`. A `live` setting may change while a map
+exists, the others may not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRECISION = "numbers inside the net; what comes out is float32"
 WEIGHTS = "installed weights (moonseg3r weights list), or a folder with config.json and model.safetensors"
 
 C = TypeVar("C")
-_SHOWN = 80  # characters of what was given that an error shows
+_MAX_QUOTED = 80  # characters of a value in an error line
 
 
 def value(
@@ -35,17 +35,17 @@ def value(
     high: float | None = None,
     live: bool = False,
 ) -> Any:
-    """A field with what a user must know of it: `help`, the `choices` or the range (inclusive) of its values, `live`."""
+    """Declare a field with its `help`, the `choices` or the inclusive range of its values, and whether it is `live`."""
     return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high, "live": live})
 
 
 def live(default: Any, help: str, **facts: Any) -> Any:
-    """A `value` that may change while a map exists: what is remembered does not depend on it."""
+    """Declare a `value` that may change while a map exists, because no saved state depends on it."""
     return value(default, help, live=True, **facts)
 
 
 def section(cls: type) -> Any:
-    """A field that holds a nested section."""
+    """Declare a field that holds a nested section."""
     return field(default_factory=cls)
 
 
@@ -79,7 +79,7 @@ class Key:
 
 
 def list_settings(config: Any, prefix: str = "") -> Iterator[Key]:
-    """Every setting of a configuration in the order of its definition."""
+    """List every setting of a configuration in the order of its definition."""
     hints = get_type_hints(type(config))
     for f in fields(config):
         item = getattr(config, f.name)
@@ -90,13 +90,13 @@ def list_settings(config: Any, prefix: str = "") -> Iterator[Key]:
 
 
 def fixed_changes(old: C, new: C) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ and may not while a map exists: name -> old and new value."""
+    """Return the settings that differ and may not while a map exists: name -> old and new value."""
     pairs = zip(list_settings(old), list_settings(new), strict=True)
     return {a.name: (a.value, b.value) for a, b in pairs if a.value != b.value and not a.live}
 
 
 def overlay(config: C, settings: Mapping[str, Any], origin: str = "settings") -> C:
-    """A copy of `config` with dotted `settings` put in; text is read as the setting's own type."""
+    """Return a copy of `config` with dotted `settings` replaced; text is converted to the setting's own type."""
     known = {key.name: key for key in list_settings(config)}
     for name, given in settings.items():
         if name not in known:
@@ -126,7 +126,7 @@ def make_settings(kind: type[C], values: Any, origin: str, prefix: str = "") -> 
 
 
 def parse_set(items: list[str]) -> dict[str, Any]:
-    """`["masks.kind=regions"]` as settings. Raises ConfigError for an item without `=`."""
+    """Parse `["masks.kind=regions"]` to settings. Raises ConfigError for an item without `=`."""
     pairs = [item.partition("=") for item in items]
     for name, equals, _ in pairs:
         if not equals:
@@ -135,7 +135,7 @@ def parse_set(items: list[str]) -> dict[str, Any]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"masks": {"kind": "regions"}}` as `{"masks.kind": "regions"}`; dotted keys may be mixed in."""
+    """Flatten `{"masks": {"kind": "regions"}}` to `{"masks.kind": "regions"}`; dotted keys may be mixed in."""
     flat: dict[str, Any] = {}
     for name, item in nested.items():
         flat |= flatten(item, f"{prefix}{name}.") if isinstance(item, Mapping) else {f"{prefix}{name}": item}
@@ -143,12 +143,12 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The nested plain values, ready for YAML or JSON."""
+    """Return the nested plain values, ready for YAML or JSON."""
     return dataclasses.asdict(config)
 
 
 def read_yaml(path: Path) -> Mapping[str, Any]:
-    """The keys and values of a YAML file. Raises ConfigError for a file that holds none; an empty one has none."""
+    """Read the keys and values of a YAML file. Raises ConfigError for another file; an empty one has none."""
     try:
         content = plain_text.read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -170,14 +170,14 @@ def _replace(config: Any, path: list[str], new: Any) -> Any:
 
 
 def _make_value(key: Key, origin: str) -> Any:
-    """The value of a field of any type, read from `key.value`."""
+    """Make the value of a field of any type from `key.value`."""
     if is_dataclass(key.type):
         return make_settings(key.type, key.value, origin, f"{key.name}.")
     if get_origin(key.type) is dict:
         return dict(_require_mapping(key.value, origin, key.name))
     if get_origin(key.type) is tuple:
         if not isinstance(key.value, list):
-            raise ConfigError(f"{origin}: {key.name} must be a list, got {key.value!r:.{_SHOWN}}.")
+            raise ConfigError(f"{origin}: {key.name} must be a list, got {key.value!r:.{_MAX_QUOTED}}.")
         item = dataclasses.replace(key, type=get_args(key.type)[0])
         items = [dataclasses.replace(item, name=f"{key.name}[{n}]", value=v) for n, v in enumerate(key.value)]
         return tuple(_make_value(item, origin) for item in items)
@@ -185,44 +185,44 @@ def _make_value(key: Key, origin: str) -> Any:
 
 
 def _find_facts(kind: type, name: str) -> Mapping[str, Any]:
-    """The metadata of a field, from the first class that has any; of a plain field, none."""
+    """Find the metadata of a field in the first class that has any; a plain field has none."""
     declared = [f for base in kind.__mro__ if is_dataclass(base) for f in fields(base) if f.name == name and f.metadata]
     return declared[0].metadata if declared else value(None, name).metadata
 
 
 def _require_mapping(given: Any, origin: str, name: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{origin}: {name} must be keys and values, got {given!r:.{_SHOWN}}.")
+        raise ConfigError(f"{origin}: {name} must be keys and values, got {given!r:.{_MAX_QUOTED}}.")
     return given
 
 
 def _describe_unknown(name: str, known: Iterable[str], prefix: str = "") -> str:
-    near = difflib.get_close_matches(name[:_SHOWN], known, n=1, cutoff=0.0)
-    return f"unknown key '{prefix}{name[:_SHOWN]}'; did you mean '{prefix}{near[0]}'?"
+    near = difflib.get_close_matches(name[:_MAX_QUOTED], known, n=1, cutoff=0.0)
+    return f"unknown key '{prefix}{name[:_MAX_QUOTED]}'; did you mean '{prefix}{near[0]}'?"
 
 
 def _convert(key: Key, given: Any, origin: str) -> Any:
-    wanted = f"{origin}: {key.name} must be {_words(key)}, got {given!r:.{_SHOWN}}"
+    wanted = f"{origin}: {key.name} must be {_describe_values(key)}, got {given!r:.{_MAX_QUOTED}}"
     try:
-        converted = _as_type(key.type, given)
+        converted = _convert_type(key.type, given)
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{wanted}.") from error
     if key.choices and converted not in key.choices:
-        near = difflib.get_close_matches(str(given)[:_SHOWN], key.choices, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(str(given)[:_MAX_QUOTED], key.choices, n=1, cutoff=0.5)
         raise ConfigError(f"{wanted}; did you mean {near[0]!r}?" if near else f"{wanted}.")
-    if key.type in (int, float) and not _in_range(converted, key):
+    if key.type in (int, float) and not _is_in_range(converted, key):
         raise ConfigError(f"{wanted}.")
     return converted
 
 
-def _in_range(number: float, key: Key) -> bool:
-    """True for a finite number that 64 bits hold, within the key's bounds; NaN never is."""
+def _is_in_range(number: float, key: Key) -> bool:
+    """Return whether a number is within the key's bounds and those of 64 bits; NaN never is."""
     low = -(2.0**63) if key.low is None else key.low
     high = math.nextafter(2.0**63, 0) if key.high is None else key.high
     return low <= number <= high
 
 
-def _as_type(wanted: type, given: Any) -> Any:
+def _convert_type(wanted: type, given: Any) -> Any:
     if wanted is bool:
         return (
             {"true": True, "false": False}[str(given).lower()] if str(given).lower() in ("true", "false") else _fail()
@@ -238,7 +238,7 @@ def _fail() -> Any:
     raise ValueError
 
 
-def _words(key: Key) -> str:
+def _describe_values(key: Key) -> str:
     if key.choices:
         return "one of " + ", ".join(key.choices)
     kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[key.type]

@@ -1,6 +1,6 @@
-"""The data that passes between the rooms: frozen dataclasses of torch tensors.
+"""The data that passes between the stages: frozen dataclasses of torch tensors.
 
-Checked once, when made, by shape and dtype and never by value (no device sync).
+They are checked once, when made, by shape and dtype and never by value (no device sync).
 One letter means one thing: `H W` image, `h w` feature grid, `M` masks in a frame, `K` instances,
 `Q` recalled queries, `S` state tokens, `D` query width, `V` visible keys, `N` points.
 Metres, seconds, RGB uint8. Poses are `world_from_camera` (4, 4) float64, OpenCV camera axes
@@ -21,9 +21,9 @@ Size = int | str  # a number is that size, a letter is any size but the same one
 
 
 def check(name: str, tensor: object, shape: Sequence[Size], dtype: torch.dtype, sizes: dict[str, int]) -> None:
-    """Hold one tensor to its shape and dtype; letters met for the first time are bound in `sizes`.
+    """Check the shape and dtype of one tensor; letters met for the first time are bound in `sizes`.
 
-    Raises ValueError: what was expected, what came, what to do.
+    Raises ValueError.
     """
     wanted = tuple(sizes.get(s, s) if isinstance(s, str) else s for s in shape)
     words = "(" + ", ".join(str(s) for s in wanted) + ")"
@@ -79,7 +79,7 @@ class Frame:
         return self.image.cpu().numpy()
 
     def to(self, device: torch.device | str) -> Frame:
-        """The same frame on a device; the pose stays where it is."""
+        """Return the same frame on a device; the pose stays on its own."""
         if self.image.device == torch.device(device):
             return self
         depth, intrinsics = (None if t is None else t.to(device) for t in (self.depth, self.intrinsics))
@@ -90,7 +90,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Where the pixels of a geometry lie in the input image: u_image = scale_u * u + offset_u, and so for v.
+    """The place of a geometry's pixels in the input image: u_image = scale_u * u + offset_u, and so for v.
 
     A reconstruction that resizes and crops (CUT3R) returns points on its own grid; RGB-D's grid is the image's.
     """
@@ -103,7 +103,7 @@ class PixelGrid:
     offset_v: float = 0.0
 
     def is_image(self, size: tuple[int, int]) -> bool:
-        """True when this grid is the image's own, of `size` (H, W)."""
+        """Return whether this grid is the image's own, of `size` (H, W)."""
         return self == PixelGrid(*size)
 
 
@@ -121,13 +121,13 @@ class FeatureMap:
 
     @classmethod
     def empty(cls, h: int = 0, w: int = 0, device: torch.device | str = "cpu") -> FeatureMap:
-        """A map of no channels."""
+        """Make a map without channels."""
         return cls(torch.zeros(h, w, 0, device=device))
 
 
 @dataclass(frozen=True)
 class Held:
-    """Why a frame brings no points of its own: a text by which frames are counted, and what differs from frame to frame."""
+    """Why a frame has no points of its own: a reason by which frames are counted, and the detail of this frame."""
 
     reason: str
     detail: str = ""
@@ -138,13 +138,13 @@ class Held:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What reconstruction knows of a frame (paper eq 1): X_t, P_t, F3d_t, A_t.
+    """The reconstruction of a frame (paper eq 1): X_t, P_t, F3d_t, A_t.
 
     points (H, W, 3) float32 world metres; confidence (H, W) float32, 0 = no point there; depth (H, W) float32 metres
     along the camera's z, 0 = none; world_from_camera (4, 4) float64; intrinsics (3, 3) float32 of this grid;
     features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise;
-    image_features (h, w, C), what the reconstruction's own encoder made of the image alone, likewise.
-    `held` says why a frame brings no points of its own and the last good pose stands in; None for all others.
+    image_features (h, w, C) of the reconstruction's own image encoder, likewise.
+    `held` is the reason why a frame has no points of its own and keeps the last good pose; None for all others.
     """
 
     points: Tensor
@@ -179,7 +179,7 @@ class Geometry:
 
     @classmethod
     def empty(cls, height: int = 0, width: int = 0, device: torch.device | str = "cpu") -> Geometry:
-        """A frame in which nothing was measured, at the world's origin."""
+        """Make a frame without points, at the world's origin."""
         zeros = torch.zeros(height, width, device=device)
         return cls(
             torch.zeros(height, width, 3, device=device), zeros, zeros, torch.eye(4, dtype=torch.float64),
@@ -204,7 +204,7 @@ class MaskProposals:
 
     @classmethod
     def empty(cls, height: int, width: int, device: torch.device | str = "cpu") -> MaskProposals:
-        """No mask at all."""
+        """Make proposals without masks."""
         return cls(torch.zeros(0, height, width, dtype=torch.bool, device=device), torch.zeros(0, device=device))
 
 
@@ -231,7 +231,7 @@ class Recalled:
 
     @classmethod
     def empty(cls, width: int = 0, size: tuple[int, int] = (0, 0), device: torch.device | str = "cpu") -> Recalled:
-        """Nothing is remembered: zero queries of `width`, an index map of -1."""
+        """Make a recall without queries: zero queries of `width`, an index map of -1."""
         return cls(
             torch.zeros(0, width, device=device),
             torch.full(size, -1, dtype=torch.int32, device=device),
@@ -242,7 +242,7 @@ class Recalled:
 
 @dataclass(frozen=True)
 class Queries:
-    """A frame's partial 3D masks, each with its query: what fusion merges and matches.
+    """A frame's partial 3D masks, each with its query; fusion merges and matches them.
 
     features (M, D) float32 (eq 2-4); labels (H, W) int32 on the geometry's grid, 0 = none, m + 1 = row m;
     areas (M,) int64, pixels with a point; boxes (M, 2, 3) float32 world min and max, NaN where a mask has no point;
@@ -271,7 +271,7 @@ class Queries:
 
     @classmethod
     def empty(cls, height: int = 0, width: int = 0, channels: int = 0, device: torch.device | str = "cpu") -> Queries:
-        """A frame without masks."""
+        """Make the queries of a frame without masks."""
         return cls(
             torch.zeros(0, channels, device=device),
             torch.zeros(height, width, dtype=torch.int32, device=device),
@@ -283,8 +283,8 @@ class Queries:
 
 @dataclass(frozen=True)
 class Assignment:
-    """Which instance each query belongs to: instance_ids (M,) int64, always >= 1 (new ids are given here);
-    is_new (M,) bool; similarity (M,) float32 of the match, 0 for a new one.
+    """The instance of each query: instance_ids (M,) int64 >= 1, new ids included; is_new (M,) bool;
+    similarity (M,) float32 of the match, 0 for a new one.
     """
 
     instance_ids: Tensor
@@ -301,20 +301,20 @@ class Assignment:
         return self.instance_ids.shape[0]
 
     def ids_of(self, labels: Tensor) -> Tensor:
-        """The instance ids (H, W) int64 of labels (H, W) int32 as in `Queries`, 0 = none."""
+        """Return the instance ids (H, W) int64 of labels (H, W) int32 as in `Queries`, 0 = none."""
         ids = torch.cat((self.instance_ids.new_zeros(1), self.instance_ids))
         return ids.index_select(0, labels.flatten()).view(labels.shape)
 
     @classmethod
     def empty(cls) -> Assignment:
-        """Nothing to assign."""
+        """Make an assignment of no queries."""
         return cls(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool), torch.zeros(0))
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What one step returns: instance_ids (H, W) int32 at the image's size, the geometry, who was matched,
-    and the milliseconds each room took.
+    """The result of one step: instance_ids (H, W) int32 at the image's size, the geometry, the assignment,
+    and the milliseconds of each stage.
     """
 
     index: int
@@ -346,7 +346,7 @@ class Instance:
 @dataclass(frozen=True)
 class InstanceMap:
     """The labelled map: points (N, 3) float32, colors (N, 3) uint8 RGB, instance_ids (N,) int32, confidence (N,)
-    float32 in [0, 1] (share of the observations that agree), and all instances, also those outvoted everywhere;
+    float32 in [0, 1] (share of the observations that agree), and all instances, also those without points;
     descriptors: the query (D,) float32 by instance id, of those still in matching.
     """
 
@@ -368,12 +368,12 @@ class InstanceMap:
         return self.points.shape[0]
 
     def published(self, min_observations: int, min_points: int) -> tuple[Instance, ...]:
-        """The instances to show: seen often enough and holding enough of the map, not outvoted by others."""
+        """Return the instances with enough observations and points to be published."""
         return tuple(i for i in self.instances if i.observations >= min_observations and i.points >= min_points)
 
     @classmethod
     def empty(cls) -> InstanceMap:
-        """A map of nothing."""
+        """Make an empty map."""
         return cls(
             torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int32), torch.zeros(0)
         )

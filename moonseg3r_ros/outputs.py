@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
-from moonseg3r_core import Frame, FrameResult, InstanceMap, frame_cloud
+from moonseg3r_core import Frame, FrameResult, InstanceMap, make_frame_cloud
 from moonseg3r_ros.conversions.clouds import choose_rows, make_map_cloud
 from moonseg3r_ros.conversions.images import make_overlay_message, make_segmentation_message
 from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
@@ -128,7 +128,7 @@ class Outputs:
         if not localized.is_held:
             self._extend_path(pose)
         if self._has_subscriber("~/cloud") and not localized.is_held:
-            scene = frame_cloud(localized.frame, localized.result, settings.cloud_points)
+            scene = make_frame_cloud(localized.frame, localized.result, settings.cloud_points)
             self.publish("~/cloud", make_map_cloud(in_map, scene, localized.map_from_world, settings.map_colors))
 
     def publish_map(

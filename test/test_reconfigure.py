@@ -1,4 +1,4 @@
-"""Settings that change while a map exists: only the rooms that read them get new stages, and nothing is forgotten."""
+"""Settings that change while a map exists: only the stages that read them are replaced, and nothing is forgotten."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The data between rooms: held to shape and dtype, never to value; every type has an empty form."""
+"""The data between stages: held to shape and dtype, never to value; every type has an empty form."""
 
 import pytest
 import torch

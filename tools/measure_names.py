@@ -18,7 +18,7 @@ VERBS = frozenset(
     associate attach attend augment average await backproject begin bind blend blur bring
     broadcast build calibrate call cancel can carry cast center check choose claim clamp classify clean clear clip
     clone close cluster collapse collect combine compact compare compensate compile complete compose compress
-    compute concatenate configure confirm connect consume contain contains convert convolve copy correct count cover
+    compute concatenate configure confirm connect consume contain contains contract convert convolve copy correct count cover
     create crop cull cut deactivate decide declare decode decompose decrease deduplicate degrade delete deliver denoise
     derive deserialize describe destroy detach detect determine diagnose discard discover disconnect dispatch
     display distort divide do download drain draw drop dump emit enable encode end enlarge ensure enter enumerate erase
@@ -26,18 +26,18 @@ VERBS = frozenset(
     fail feed fetch fill filter find finish fit fix flatten flip flush fold follow forget format forward free freeze fuse
     gather generate get give group grow guess guard handle has hide hold hook import include increase infer
     inform initialize insert inspect install integrate interleave interpolate interrupt intersect invalidate invert is
-    iterate join jump keep kill launch lay learn leave lift limit link list listen load localize locate lock
+    iterate join jump keep kill label launch lay learn leave lift limit link list listen load localize locate lock
     log look lookup lower make mark match may measure merge mirror mix modulate move multiply mutate
-    normalize note notify observe obtain offer open optimize order overlay pack pad paint parse partition pass patch pause
+    normalize note notify observe obtain offer open optimize order overlay pack pad paint pair parse partition pass patch pause
     permute persist pick plan play plot pool pop post predict prefetch prepare preprocess print probe process
     produce project propagate propose prune publish pull push put quit raise rank rasterize reach read reason
     rebuild recall receive recognize recompute reconfigure reconstruct record recover reduce refine refit refresh refuse
-    register reject relabel relax release relocalize remap remember remove rename render repeat replace replay report
+    register reject relabel relax release relocalize remap remember remove rename render renumber repeat replace replay report
     request require resample reserve reset reshape resize resolve respond restart restore restrict resume retire retrieve
     retry return reuse reverse revert rewind rewrite rotate round run sample save say scan scatter schedule
     search seek segment select send separate serialize serve set settle shift should show shrink shuffle shut
     sign simplify simulate skip sleep slice smooth solve sort spawn spin split spread start step stop
-    store strip subdivide submit subscribe substitute subtract suggest sum summarize supervise suppress swap
+    store strip subdivide submit subsample subscribe substitute subtract suggest sum summarize supervise suppress swap
     switch synchronize take tell test thin throttle total trace track train transfer transform
     translate transpose traverse triangulate trim turn unbind uninstall unite unload unlock unpack unproject unregister
     unroll unsubscribe unwrap update upsample use validate verify voxelize wait wake walk wander warm warn warp

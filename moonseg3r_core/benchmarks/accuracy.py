@@ -25,7 +25,7 @@ from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, av
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.fusion.config import FusionConfig
-from moonseg3r_core.fusion.lifting import label_image
+from moonseg3r_core.fusion.lifting import make_label_image
 from moonseg3r_core.settings import overlay, to_dict
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
@@ -168,7 +168,7 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     for frame in open_source(str(path)):
         with suppress(FrameRejected):  # such a frame has no masks and no view
             geometry = reconstruction(frame)
-            labels = label_image(masks(frame, geometry), geometry)
+            labels = make_label_image(masks(frame, geometry), geometry)
             cv2.imwrite(str(folder / f"{frame.index}.png"), labels.cpu().numpy().astype(np.uint16))
 
 

@@ -1,4 +1,4 @@
-"""2D features without learned weights (F2d): color and texture per grid cell. They know no semantics."""
+"""2D features without learned weights (F2d): color and texture per grid cell, without semantics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ LAB_CENTER = np.array([50.0, 0.0, 0.0], np.float32)
 
 
 class HandcraftedFeatures:
-    """Frame -> F2d (h, w, C), h = ceil(H / cell), of what the pixels look like, not of what they mean.
+    """Frame -> F2d (h, w, C), h = ceil(H / cell), of appearance: a red chair and a red box are alike.
 
-    A red chair and a red box are alike to it, two sides of a bicolored box are not: it holds the place of a learned
-    model (DINOv3 in the paper) where no weights are to be had.
-
-    Color: Fourier features of the cell's L*a*b* samples, a soft histogram centered on zero, so that the cosine of two
-    masks' averages is the overlap of their color distributions; `color_range` (L*a*b* units) is the longest wavelength,
+    Color: Fourier features of the cell's L*a*b* samples, a soft histogram centered on zero. The cosine of two masks'
+    averages is the overlap of their color distributions. `color_range` (L*a*b* units) is the longest wavelength;
     `lightness` scales L* against chroma, since light changes with the view and paint does not.
     Texture: mean gradient at the doubled and quadrupled angle (zero without a preferred direction) and contrast,
     scaled by `texture` against color.
@@ -33,13 +30,13 @@ class HandcraftedFeatures:
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
         image = frame.host_image
         h, w = (-(-size // self.cell) for size in frame.size)
-        color = color_features(image, h, w, self.color_range, self.lightness)
-        texture = torch.from_numpy(texture_features(image, h, w)) * self.texture
+        color = compute_color_features(image, h, w, self.color_range, self.lightness)
+        texture = torch.from_numpy(compute_texture_features(image, h, w)) * self.texture
         return FeatureMap(torch.cat((color, texture), dim=-1).to(frame.image.device), frame.size)
 
 
-def color_features(image: np.ndarray, h: int, w: int, color_range: float, lightness: float) -> Tensor:
-    """Mean Fourier features (h, w, 72) of 4 x 4 area samples of L*a*b* per cell; image (H, W, 3) uint8 RGB."""
+def compute_color_features(image: np.ndarray, h: int, w: int, color_range: float, lightness: float) -> Tensor:
+    """Compute mean Fourier features (h, w, 72) of 4 x 4 area samples of L*a*b* per cell; image (H, W, 3) uint8 RGB."""
     small = cv2.resize(image, (w * SAMPLES, h * SAMPLES), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab) - LAB_CENTER
     lab[..., 0] *= lightness
@@ -47,8 +44,8 @@ def color_features(image: np.ndarray, h: int, w: int, color_range: float, lightn
     return encoded.view(h, SAMPLES, w, SAMPLES, -1).mean((1, 3))
 
 
-def texture_features(image: np.ndarray, h: int, w: int) -> np.ndarray:
-    """Per cell (h, w, 5) float32: gradient at 2x and 4x its angle over its mean strength, and the log contrast."""
+def compute_texture_features(image: np.ndarray, h: int, w: int) -> np.ndarray:
+    """Compute per cell (h, w, 5) float32 the gradient at 2x and 4x its angle over its mean strength, and log contrast."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     gx = cv2.Sobel(gray, cv2.CV_32F, 1, 0)
     gy = cv2.Sobel(gray, cv2.CV_32F, 0, 1)

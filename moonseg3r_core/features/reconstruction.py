@@ -1,4 +1,4 @@
-"""2D features (F2d) that are there already: what the reconstruction's own encoder makes of the image."""
+"""2D features (F2d) taken from the reconstruction's own image encoder."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from moonseg3r_core.types import FeatureMap, Frame, Geometry
 
 
 class ReconstructionFeatures:
-    """Geometry -> F2d (h, w, C), the tokens of the image encoder, laid over the geometry's grid; no net runs for it."""
+    """Geometry -> F2d (h, w, C), the tokens of the image encoder, laid over the geometry's grid; no network runs."""
 
     def __call__(self, frame: Frame, geometry: Geometry) -> FeatureMap:
-        assert geometry.image_features is not None, "chosen for a reconstruction with an encoder alone"
+        assert geometry.image_features is not None, "resolve() allows this only for a reconstruction with an encoder"
         return geometry.image_features

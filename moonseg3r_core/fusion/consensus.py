@@ -1,4 +1,4 @@
-"""Instances that masks keep showing as one become one (view consensus). Not in the paper."""
+"""View consensus: two instances that masks repeatedly cover together become one. Not in the paper."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from moonseg3r_core.fusion.instances import Instances
 from moonseg3r_core.fusion.overlap import Overlap
 from moonseg3r_core.runtime.state import State, are_within, read_tensor, require
 
-_MIN_PIXELS = 20  # of an instance in view, for a frame to count
+_MIN_PIXELS = 20  # of an instance that are in view and enter the map, for a frame to count
 
 
 class ViewConsensus:
-    """Counts, for pairs of instances in view, the frames whose masks show them as one and as two; joins the former.
+    """Counts the frames in which one mask covers both instances of a pair, and joins the pair.
 
-    An instance is shown by a mask that covers more than `cover` of its pixels in view, of which there must be `pixels`
-    of those that enter the map. A pair joins once at least
-    `views` frames showed it as one and these are at least `rate` of all frames that showed both.
+    A mask covers an instance when it has more than `cover` of its pixels in view. A pair joins once one mask covered both
+    in at least `views` frames, and in at least the share `rate` of all frames in which both were covered.
     """
 
     def __init__(self, cover: float, views: int, rate: float) -> None:
@@ -29,10 +28,10 @@ class ViewConsensus:
     def reset(self) -> None:
         """Forget all views."""
         self._together: Counter[tuple[int, int]] = Counter()
-        self._shown: Counter[tuple[int, int]] = Counter()
+        self._both: Counter[tuple[int, int]] = Counter()
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]:
-        """The joins {old id: id it goes by} that this frame's evidence completes."""
+        """Return the joins {old id: new id} that this frame's evidence completes."""
         if not overlap.shared.numel():
             return {}
         cover, mask = overlap.cover.max(1)
@@ -41,40 +40,41 @@ class ViewConsensus:
         joins: dict[int, int] = {}
         for i, (a, mask_a) in enumerate(zip(ids, masks, strict=True)):
             for b, mask_b in zip(ids[i + 1 :], masks[i + 1 :], strict=True):
-                self._shown[a, b] += 1
+                self._both[a, b] += 1
                 self._together[a, b] += mask_a == mask_b
-                if self._agreed(a, b):
-                    joins = _joined(joins, a, b)
+                if self._should_join(a, b):
+                    joins = _add_join(joins, a, b)
         if joins:
-            self._together, self._shown = (_renamed(counts, joins) for counts in (self._together, self._shown))
+            self._together, self._both = (_rename_pairs(counts, joins) for counts in (self._together, self._both))
         return joins
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every pair in view at some time: id, other id, frames that showed both, frames that showed them as one."""
-        pairs = [(a, b, shown, self._together[a, b]) for (a, b), shown in self._shown.items()]
+        """Return every pair that was covered: id, other id, frames that covered both, frames where one mask did."""
+        pairs = [(a, b, both, self._together[a, b]) for (a, b), both in self._both.items()]
         return {"pairs": torch.tensor(pairs, dtype=torch.int64).view(-1, 4)}
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore saved counts. Raises InputError for an incomplete state."""
         pairs = read_tensor(state, "pairs", ("pairs", 4))
         require(are_within(pairs, 0, 1 << 31), "pairs must be of ids and counts")
-        self._shown = Counter({(a, b): shown for a, b, shown, _ in pairs.tolist()})
+        self._both = Counter({(a, b): both for a, b, both, _ in pairs.tolist()})
         self._together = Counter({(a, b): together for a, b, _, together in pairs.tolist()})
 
-    def _agreed(self, a: int, b: int) -> bool:
+    def _should_join(self, a: int, b: int) -> bool:
         together = self._together[a, b]
-        return together >= self.views and together >= self.rate * self._shown[a, b]
+        return together >= self.views and together >= self.rate * self._both[a, b]
 
 
-def _joined(joins: dict[int, int], a: int, b: int) -> dict[int, int]:
-    """Joins {old: new} with a and b, and all that go by their names, under the least of the ids."""
+def _add_join(joins: dict[int, int], a: int, b: int) -> dict[int, int]:
+    """Add the join of a and b, and of all that were joined to either, to joins {old: new}; the least id stays."""
     a, b = sorted(joins.get(id, id) for id in (a, b))
     return joins if a == b else {old: a if new == b else new for old, new in joins.items()} | {b: a}
 
 
-def _renamed(counts: Counter[tuple[int, int]], joins: dict[int, int]) -> Counter[tuple[int, int]]:
-    """Counts of pairs by the names that they go by now. Pairs that became one count the frames of the one that had
-    more: adding them up would count a frame twice.
+def _rename_pairs(counts: Counter[tuple[int, int]], joins: dict[int, int]) -> Counter[tuple[int, int]]:
+    """Rename counts of pairs by joins {old: new}.
+
+    Pairs that become one have the frames of the one that had more: a sum would count a frame twice.
     """
     renamed: Counter[tuple[int, int]] = Counter()
     for (a, b), frames in counts.items():
@@ -85,7 +85,7 @@ def _renamed(counts: Counter[tuple[int, int]], joins: dict[int, int]) -> Counter
 
 
 class NoConsensus:
-    """Instances stay apart for good, as in the paper."""
+    """Joins nothing, as in the paper."""
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]:
         return {}

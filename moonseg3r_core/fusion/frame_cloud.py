@@ -1,4 +1,4 @@
-"""What one frame adds to the map, as a labelled cloud of its own: for viewers, not for fusion."""
+"""One frame as a labelled cloud, for viewers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from moonseg3r_core.ops.grids import resample_to_grid
 from moonseg3r_core.types import Frame, FrameResult, InstanceMap
 
 
-def frame_cloud(frame: Frame, result: FrameResult, most: int) -> InstanceMap:
-    """The points of a frame that `step` took, at a step over the pixels that gives at most `most` of them, on the CPU.
+def make_frame_cloud(frame: Frame, result: FrameResult, most: int) -> InstanceMap:
+    """Make a cloud of at most `most` points of a processed frame, evenly over its pixels, on the CPU.
 
-    Confidence is the reconstruction's own. Instances are not described.
+    Confidence is the reconstruction's own. The list of instances is empty.
     """
     geometry = result.geometry
     step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / most)))

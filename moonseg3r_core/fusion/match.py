@@ -1,4 +1,4 @@
-"""Cross-frame bipartite match (paper eq 12): which instance each mask of the frame belongs to."""
+"""Cross-frame bipartite match of a frame's masks to instances (paper eq 12)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAPER_TERMS = 3
 
 
 def build_match(match: str, match_threshold: float, parts: str, parts_share: float) -> Match:
-    """Build eq 12, with the term and the rule for left-over parts that the configuration adds."""
+    """Build the match of eq 12 with the configured term of overlap and rule for unmatched parts."""
     terms: list[Term] = [QuerySimilarity(), StateSimilarity(), BoxSimilarity()]
     if match == "overlap":
         terms.append(OverlapSimilarity())
@@ -29,7 +29,7 @@ def build_match(match: str, match_threshold: float, parts: str, parts_share: flo
 
 
 class Term(Protocol):
-    """One summand of eq 12: the likeness (K, M) of instances and queries, or None where it is not known."""
+    """One summand of eq 12: the similarity (K, M) of instances and queries, or None where it is not known."""
 
     def __call__(self, queries: Queries, instances: Instances, overlap: Overlap) -> Tensor | None: ...
 
@@ -42,7 +42,7 @@ class QuerySimilarity:
 
 
 class StateSimilarity:
-    """Cosine of the state distribution tokens, in [0, 1]; not known where the reconstruction has no state."""
+    """Cosine of the state distribution tokens, in [0, 1]; None where the reconstruction has no state."""
 
     def __call__(self, queries: Queries, instances: Instances, overlap: Overlap) -> Tensor | None:
         if queries.state_tokens is None or instances.state_tokens is None:
@@ -58,16 +58,16 @@ class BoxSimilarity:
 
 
 class OverlapSimilarity:
-    """IoU of the masks with the map's labels as they are seen in this frame, in [0, 1]. Not in the paper."""
+    """IoU of the masks with the map's labels in view, in [0, 1]. Not in the paper."""
 
     def __call__(self, queries: Queries, instances: Instances, overlap: Overlap) -> Tensor | None:
         return overlap.iou
 
 
 class BipartiteMatch:
-    """The one-to-one match of most pairs above the threshold, of these the greatest summed similarity; the rest is new.
+    """Matches one to one as many pairs above the threshold as possible, with the greatest sum; other masks are new.
 
-    `threshold` is for the paper's three terms; with more or fewer present it scales by their number (docs/decisions.md, 9).
+    `threshold` is for the paper's three terms and scales with the number of terms that are known (docs/decisions.md, 9).
     """
 
     def __init__(self, threshold: float, terms: Sequence[Term]) -> None:
@@ -77,37 +77,37 @@ class BipartiteMatch:
         ids = torch.zeros(len(queries), dtype=torch.int64, device=queries.features.device)
         similarity = torch.zeros(len(queries), device=ids.device)
         if len(queries) and len(instances):
-            likeness, present = self._likeness(queries, instances, overlap)
-            rows, columns = solve(likeness, self.threshold * present / _PAPER_TERMS)
+            likeness, present = self._sum_terms(queries, instances, overlap)
+            rows, columns = solve_assignment(likeness, self.threshold * present / _PAPER_TERMS)
             ids[columns] = instances.ids[rows]
             similarity[columns] = likeness[rows, columns].clamp(min=0) / present
-        return with_new_ids(ids, similarity, instances.next_id)
+        return assign_new_ids(ids, similarity, instances.next_id)
 
-    def _likeness(self, queries: Queries, instances: Instances, overlap: Overlap) -> tuple[Tensor, int]:
+    def _sum_terms(self, queries: Queries, instances: Instances, overlap: Overlap) -> tuple[Tensor, int]:
         known = [values for term in self.terms if (values := term(queries, instances, overlap)) is not None]
         return torch.stack(known).sum(0), len(known)
 
 
-def solve(likeness: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the best one-to-one assignment in likeness (K, M), without pairs below the threshold."""
+def solve_assignment(likeness: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Solve for rows and columns of the best one-to-one assignment in likeness (K, M), without pairs below the threshold."""
     kept = torch.nan_to_num(likeness, nan=-_PRUNED) >= threshold
     cost = torch.where(kept, -likeness, _PRUNED).cpu().numpy()
     rows, columns = (torch.from_numpy(side).to(likeness.device) for side in linear_sum_assignment(cost))
-    held = kept[rows, columns]
-    return rows[held], columns[held]
+    accepted = kept[rows, columns]
+    return rows[accepted], columns[accepted]
 
 
-def with_new_ids(ids: Tensor, similarity: Tensor, next_id: int) -> Assignment:
-    """An assignment in which ids (M,) of 0 are given new ids from `next_id` on, in the order of the masks."""
+def assign_new_ids(ids: Tensor, similarity: Tensor, next_id: int) -> Assignment:
+    """Replace ids (M,) of 0 by new ids from `next_id` on, in the order of the masks."""
     new = ids == 0
     return Assignment(torch.where(new, next_id - 1 + new.long().cumsum(0), ids), new, similarity)
 
 
 class JoinContained:
-    """After another match: a mask left over that lies in an instance, by more than `share`, is a part of it.
+    """Adds a mask that `match` left new to the instance that contains more than `share` of it.
 
-    The bipartite match gives an instance one mask a frame, so that the other pieces of a split object would each
-    become an instance. Not in the paper.
+    The bipartite match gives an instance one mask a frame; the other pieces of a split object would each become an
+    instance. Not in the paper.
     """
 
     def __init__(self, match: BipartiteMatch, share: float) -> None:
@@ -120,4 +120,4 @@ class JoinContained:
         best, row = overlap.share.max(0)
         part = first.is_new & (best > self.share)
         ids = torch.where(part, instances.ids[row], torch.where(first.is_new, 0, first.instance_ids))
-        return with_new_ids(ids, torch.where(part, best, first.similarity), instances.next_id)
+        return assign_new_ids(ids, torch.where(part, best, first.similarity), instances.next_id)

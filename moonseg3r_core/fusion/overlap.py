@@ -1,4 +1,4 @@
-"""How the masks of a frame lie on the map's labels as they are seen from its camera."""
+"""Overlap of a frame's masks with the map's labels in view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels counted in one frame: shared (K, M) of instance k under mask m, of_instance (K,) in view,
+    """Pixel counts of one frame: shared (K, M) of instance k under mask m, of_instance (K,) in view,
     of_mask (M,) on the map's labels, mask_pixels (M,) with a point at all. All float32.
     """
 
@@ -37,7 +37,7 @@ class Overlap:
 
 
 def count_overlap(rows: Tensor, labels: Tensor, instances: int, masks: int) -> Overlap:
-    """Overlap of rows (N,) int64, an instance's row + 1 or 0, and labels (N,) int64, a mask's row + 1 or 0."""
+    """Count the overlap of rows (N,) int64, an instance's row + 1 or 0, and labels (N,) int64, a mask's row + 1 or 0."""
     table = torch.bincount(rows * (masks + 1) + labels, minlength=(instances + 1) * (masks + 1))
     table = table.view(instances + 1, masks + 1).float()
     return Overlap(table[1:, 1:], table[1:].sum(1), table[1:, 1:].sum(0), table[:, 1:].sum(0))

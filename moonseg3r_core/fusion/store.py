@@ -1,4 +1,4 @@
-"""The instance store: the objects, the labelled map they live in, and which of them turned out to be one."""
+"""The instance store: instances, the labelled map, and joins of instances."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
+from moonseg3r_core.fusion.map_cache import MapCache
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
-from moonseg3r_core.fusion.plain import descriptors, from_tables, in_plain_numbers, to_tables
-from moonseg3r_core.fusion.shown import Shown
+from moonseg3r_core.fusion.tables import describe_instances, get_descriptors, pack_tables, unpack_tables
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.ops.grids import resample_to_grid
@@ -57,7 +57,7 @@ def build_store(
 
 
 class Consensus(Stateful, Protocol):
-    """Which instances are one after all: {old id: id it goes by}."""
+    """Decides which instances are one: {old id: new id}."""
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]: ...
 
@@ -65,10 +65,10 @@ class Consensus(Stateful, Protocol):
 
 
 class InstanceStore:
-    """All that fusion remembers.
+    """The state of fusion: instances, map and votes.
 
-    A frame enters with at most `samples` pixels: the map, for people and robots, at `voxel` metres, and votes at
-    `overlap_voxel`, coarse enough that the next view of a surface meets the same voxels.
+    At most `samples` pixels of a frame are added. The map has voxels of `voxel` metres. The votes for overlap have voxels
+    of `overlap_voxel`, coarse enough that the next view of a surface meets the same ones.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class InstanceStore:
     def reset(self) -> None:
         """Forget everything; ids start from 1 again."""
         self.map = VoxelMap(self.voxel, self.device)
-        self.shown = Shown(self.map)
+        self.cache = MapCache(self.map)
         self.votes = VoteGrid(self.overlap_voxel, self.device)
         self.instances = Instances.empty(self.device)
         self.retired: list[Instance] = []
@@ -95,25 +95,25 @@ class InstanceStore:
         self.consensus.reset()
         self._updates = self._retired_before = 0
 
-    def overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
-        """How the frame's masks lie on the map as it was before this frame."""
-        points, labels = self._sampled(geometry, geometry.points, queries.labels)
-        ids = self.votes.ids_at(points)
-        rows = torch.where(ids > 0, self.instances.rows(ids) + 1, 0)
+    def measure_overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
+        """Measure the overlap of the frame's masks with the map before this frame."""
+        points, labels = self._sample(geometry, geometry.points, queries.labels)
+        ids = self.votes.find_ids(points)
+        rows = torch.where(ids > 0, self.instances.find_rows(ids) + 1, 0)
         return count_overlap(rows, labels, len(self.instances), len(queries))
 
     def update(
         self, frame: Frame, geometry: Geometry, queries: Queries, assignment: Assignment, overlap: Overlap
     ) -> Assignment:
-        """Take a frame in: average into the matched, append the new, vote in the map, join what is one.
+        """Update by a frame: average into matched instances, append new ones, vote in the map, join instances.
 
-        Returns the assignment by the ids that the instances go by now.
+        Returns the assignment with the ids after joins.
         """
-        updated = self.instances.updated(queries, assignment, frame.index, self.average)
+        updated = self.instances.update(queries, assignment, frame.index, self.average)
         joins = self.consensus(self.instances, overlap)
-        self.instances = updated.joined(joins)
+        self.instances = updated.join(joins)
         ids = assignment.ids_of(queries.labels)
-        points, colors, ids = self._sampled(geometry, geometry.points, resample_to_grid(frame.image, geometry), ids)
+        points, colors, ids = self._sample(geometry, geometry.points, resample_to_grid(frame.image, geometry), ids)
         self.map.observe(points, colors, ids)
         self.votes.observe(points, ids)
         for old, new in joins.items():
@@ -123,59 +123,57 @@ class InstanceStore:
         self._updates += 1
         if self._updates % RETIRE_EVERY == 0:
             self._retire(frame.index)
-        return replace(assignment, instance_ids=self._final()[assignment.instance_ids])
+        return replace(assignment, instance_ids=self._resolve_ids()[assignment.instance_ids])
 
     def extend(self, frame: Frame, geometry: Geometry) -> Tensor:
-        """Take in a frame without masks: its points enter the map, and nothing is voted. The ids (H, W) int64 that the
-        map had there.
-        """
+        """Add a frame without masks to the map, without votes. Returns the ids (H, W) int64 that the map had there."""
         ids = torch.zeros(geometry.valid.shape, dtype=torch.int64, device=geometry.device)
-        ids[geometry.valid] = self.votes.ids_at(geometry.points[geometry.valid])
-        self.map.extend(*self._sampled(geometry, geometry.points, resample_to_grid(frame.image, geometry)))
+        ids[geometry.valid] = self.votes.find_ids(geometry.points[geometry.valid])
+        self.map.extend(*self._sample(geometry, geometry.points, resample_to_grid(frame.image, geometry)))
         return ids
 
     def _retire(self, frame: int) -> None:
-        """Take instances out of matching that lead no voxel and were not seen since the last time: masks that erred.
+        """Retire spurious instances from matching: they win no voxel and were not seen since the last call.
 
-        Their ids stay in the files and are never given again; without this, every error ever made would be matched.
+        Their ids stay in the files and are not reused; without this, every spurious mask would be matched for ever.
         """
-        leading = torch.cat([grid.leaders(slice(len(grid)))[0].unique() for grid in (self.map.votes, self.votes)])
-        ghosts = ~torch.isin(self.instances.ids, leading) & (self.instances.last_frame < self._retired_before)
-        self.retired += in_plain_numbers(self.instances.kept(ghosts))
+        winners = torch.cat([grid.find_winners(slice(len(grid)))[0].unique() for grid in (self.map.votes, self.votes)])
+        spurious = ~torch.isin(self.instances.ids, winners) & (self.instances.last_frame < self._retired_before)
+        self.retired += describe_instances(self.instances.select(spurious))
         for grid in (self.map.votes, self.votes):
-            grid.strike(self.instances.ids[ghosts])
-        self.instances = self.instances.kept(~ghosts)
+            grid.remove_votes(self.instances.ids[spurious])
+        self.instances = self.instances.select(~spurious)
         self._retired_before = frame
 
     def snapshot(self) -> InstanceMap:
-        """The labelled map and every instance, those seen once included, on the CPU."""
-        shown, ids = self.shown, self.instances.ids
-        shown.refresh(self.instances.next_id)
-        plain = in_plain_numbers(self.instances, shown.counts[ids], shown.centroids[ids], shown.boxes[ids])
+        """Return the labelled map and every instance, those seen once included, on the CPU."""
+        cache, ids = self.cache, self.instances.ids
+        cache.refresh(self.instances.next_id)
+        plain = describe_instances(self.instances, cache.counts[ids], cache.centroids[ids], cache.boxes[ids])
         points, colors, labels, confidence = (
-            values.cpu() for values in (shown.points, shown.colors, shown.labels, shown.confidence)
+            values.cpu() for values in (cache.points, cache.colors, cache.labels, cache.confidence)
         )
-        return InstanceMap(points, colors, labels, confidence, (*plain, *self.retired), descriptors(self.instances))
+        return InstanceMap(points, colors, labels, confidence, (*plain, *self.retired), get_descriptors(self.instances))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All that fusion remembers: the map, the votes, the instances, those retired, joins and evidence for joins."""
+        """Return map, votes, instances, retired instances, joins and evidence for joins."""
         counters = {"updates": self._updates, "retired_before": self._retired_before}
         joins = torch.tensor(list(self.final_ids.items()), dtype=torch.int64).view(-1, 2)
         parts = {name: getattr(self, name).state_dict() for name in ("map", "votes", "instances", "consensus")}
         return {
-            **prefix_states(**parts, retired=to_tables(self.retired)),
+            **prefix_states(**parts, retired=pack_tables(self.retired)),
             "final_ids": joins,
             **{name: torch.tensor(count) for name, count in counters.items()},
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore a saved store. Raises InputError for an incomplete one."""
         load_parts(state, map=self.map, votes=self.votes, consensus=self.consensus)
-        self.shown = Shown(self.map)
+        self.cache = MapCache(self.map)
         with error_prefix("instances"):
             self.instances = Instances.from_state(sub_state(state, "instances"), self.device)
         with error_prefix("retired"):
-            self.retired = from_tables(sub_state(state, "retired"))
+            self.retired = unpack_tables(sub_state(state, "retired"))
         joins, ids = read_tensor(state, "final_ids", ("joins", 2)), self.instances.ids
         require(are_within(joins, 1, self.instances.next_id), "final_ids must be ids below instances.next_id")
         require(self.votes.has_only(ids) and self.map.votes.has_only(ids), "votes must be for ids of instances")
@@ -184,15 +182,15 @@ class InstanceStore:
             int(read_tensor(state, name, ())) for name in ("updates", "retired_before")
         )
 
-    def _final(self) -> Tensor:
-        """The id that each id goes by, (next id,) int64."""
+    def _resolve_ids(self) -> Tensor:
+        """Resolve joins: the id (next id,) int64 that each id has now."""
         final = torch.arange(self.instances.next_id, device=self.device)
         if self.final_ids:
             final[list(self.final_ids)] = torch.tensor(list(self.final_ids.values()), device=self.device)
         return final
 
-    def _sampled(self, geometry: Geometry, *images: Tensor) -> tuple[Tensor, ...]:
-        """The pixels of images (H, W, ...) that have a point, at a step that gives at most `samples` of them."""
+    def _sample(self, geometry: Geometry, *images: Tensor) -> tuple[Tensor, ...]:
+        """Sample at most `samples` pixels with a point from images (H, W, ...), on a regular grid."""
         step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
         valid = torch.nonzero(geometry.valid[::step, ::step].flatten())[:, 0]
         return tuple(image[::step, ::step].flatten(0, 1).index_select(0, valid) for image in images)

@@ -1,4 +1,4 @@
-"""Votes of instance ids per voxel: the id most often observed there, ties to the newest (docs/decisions.md, 12)."""
+"""Votes of instance ids per voxel; the most frequent id wins, of equals the newest (docs/decisions.md, 12)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _CANDIDATES = 4  # ids with votes that a voxel keeps
 
 
 class VoteGrid:
-    """Counts of ids per voxel of edge `voxel` metres; grows with the space seen, not with time.
+    """Counts of ids per voxel of edge `voxel` metres; memory grows with the space seen, not with time.
 
-    A voxel counts up to `candidates` ids; one more takes the place of the least voted, so that masks that err
-    for hours cost no memory.
+    A voxel counts up to `_CANDIDATES` ids; one more replaces the id with the fewest votes.
     """
 
     def __init__(self, voxel: float, device: torch.device | str) -> None:
@@ -33,23 +32,23 @@ class VoteGrid:
     def __len__(self) -> int:
         return len(self._voxels)
 
-    def ids_at(self, points: Tensor) -> Tensor:
-        """The leading id (N,) int64 at points (N, 3); 0 where nothing, or nothing labelled, was seen before."""
+    def find_ids(self, points: Tensor) -> Tensor:
+        """Find the winning id (N,) int64 at points (N, 3); 0 where nothing, or nothing labelled, was seen before."""
         rows = self._voxels.find(compute_voxel_keys(points, self.voxel))
         ids = torch.zeros_like(rows)
         known = rows >= 0
-        ids[known] = self.leaders(rows[known])[0]
+        ids[known] = self.find_winners(rows[known])[0]
         return ids
 
-    def leaders(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """The leading id of voxel rows (N,), 0 where none voted, and its votes; both (N,) int64."""
-        ids, votes, seen = (counted[: len(self)][rows] for counted in (self._ids, self._votes, self._seen))
+    def find_winners(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Find the winning id of voxel rows (N,), 0 without votes, and its votes; both (N,) int64."""
+        ids, votes, seen = (column[: len(self)][rows] for column in (self._ids, self._votes, self._seen))
         rank = votes << 32 | seen
         best = rank.amax(1, keepdim=True)
         return torch.where(rank == best, ids, 0).amax(1), best[:, 0] >> 32
 
     def observe(self, points: Tensor, ids: Tensor) -> Tensor:
-        """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled; the voxel rows (N,) of the points."""
+        """Count one frame's ids (N,) int64 at points (N, 3), 0 = unlabelled. Returns the voxel rows (N,) of the points."""
         self._time += 1
         rows = self._voxels.insert(compute_voxel_keys(points, self.voxel))
         self._ids, self._votes, self._seen = (grow_rows(t, len(self)) for t in (self._ids, self._votes, self._seen))
@@ -61,10 +60,12 @@ class VoteGrid:
         nth = torch.arange(len(pairs), device=pairs.device) - torch.searchsorted(voxels, voxels)
         for n in range(int(nth.max()) + 1 if len(nth) else 0):
             turn = nth == n  # one id per voxel at a time
-            self._vote(voxels[turn], pairs[turn] % MOST_IDS, counts[turn], torch.full_like(counts[turn], self._time))
+            self._add_votes(
+                voxels[turn], pairs[turn] % MOST_IDS, counts[turn], torch.full_like(counts[turn], self._time)
+            )
         return rows
 
-    def _vote(self, voxels: Tensor, ids: Tensor, votes: Tensor, seen: Tensor) -> None:
+    def _add_votes(self, voxels: Tensor, ids: Tensor, votes: Tensor, seen: Tensor) -> None:
         """Add votes (n,) of ids (n,), the newest of frame seen (n,), in distinct voxels (n,)."""
         before, last = self._votes[voxels], self._seen[voxels]
         same = self._ids[voxels] == ids[:, None]
@@ -77,13 +78,13 @@ class VoteGrid:
         self._seen[voxels, place] = torch.maximum(seen, torch.where(known, last[own], 0))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The voxels and their counts, row by row, and how many frames were counted."""
+        """Return the voxels, their counts row by row, and the number of frames."""
         counts = {"ids": self._ids, "votes": self._votes, "seen": self._seen}
         rows = {name: cpu_copy(values[: len(self)]) for name, values in counts.items()}
         return {**prefix_states(voxels=self._voxels.state_dict()), **rows, "time": torch.tensor(self._time)}
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore saved votes. Raises InputError for an incomplete state."""
         load_parts(state, voxels=self._voxels)
         shape = (len(self._voxels), self._ids.shape[1])
         ids, votes, seen = (read_tensor(state, name, shape, device=self.device) for name in ("ids", "votes", "seen"))
@@ -95,26 +96,26 @@ class VoteGrid:
         self._changed = torch.ones(len(self), dtype=torch.bool, device=self.device)
 
     def has_only(self, ids: Tensor) -> bool:
-        """Whether all votes are for ids (n,)."""
+        """Return whether all votes are for ids (n,)."""
         return bool(torch.isin(self._ids[self._votes > 0], ids).all())
 
     def take_changed(self) -> Tensor:
-        """The voxel rows (n,), rising, that were observed or renamed since this was asked last."""
+        """Return the voxel rows (n,), rising, that were observed or renamed since the last call."""
         rows = torch.nonzero(self._changed)[:, 0]
         self._changed[rows] = False
         return rows
 
     def rename(self, old: int, new: int) -> None:
-        """The votes of `old` are votes of `new` from now on."""
+        """Turn the votes of `old` into votes of `new`."""
         voxels, place = torch.nonzero(self._ids == old, as_tuple=True)
         self._changed[voxels] = True
         votes, seen = self._votes[voxels, place], self._seen[voxels, place]
-        for counted in (self._ids, self._votes, self._seen):
-            counted[voxels, place] = 0
-        self._vote(voxels, torch.full_like(voxels, new), votes, seen)
+        for column in (self._ids, self._votes, self._seen):
+            column[voxels, place] = 0
+        self._add_votes(voxels, torch.full_like(voxels, new), votes, seen)
 
-    def strike(self, ids: Tensor) -> None:
-        """Take back the votes of ids (n,) that lead nowhere, so that no tie lets them lead later."""
-        struck = torch.isin(self._ids, ids)
-        for counted in (self._ids, self._votes, self._seen):
-            counted[struck] = 0
+    def remove_votes(self, ids: Tensor) -> None:
+        """Remove the votes of ids (n,) that win nowhere, so that no tie lets them win later."""
+        removed = torch.isin(self._ids, ids)
+        for column in (self._ids, self._votes, self._seen):
+            column[removed] = 0

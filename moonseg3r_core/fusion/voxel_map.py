@@ -1,4 +1,4 @@
-"""The labelled map that is shown and saved: per voxel a mean point, a mean color and the votes of ids."""
+"""The labelled map: per voxel a mean point, a mean color and the votes of ids."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class VoxelMap:
 
     def __init__(self, voxel: float, device: torch.device | str) -> None:
         self.votes = VoteGrid(voxel, device)
-        # x y z r g b, observations, of them without a vote to give; in float64, for sums over hours in float32 would creep
+        # x y z r g b, observations, observations without a vote; float64, for sums over hours drift in float32
         self._sums = torch.zeros(0, 8, dtype=torch.float64, device=device)
 
     def __len__(self) -> int:
         return len(self.votes)
 
     def observe(self, points: Tensor, colors: Tensor, ids: Tensor) -> None:
-        """Take in one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled."""
+        """Add one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled."""
         self._add(self.votes.observe(points, ids), points, colors, 0.0)
 
     def extend(self, points: Tensor, colors: Tensor) -> None:
-        """Take in points and colors of a frame that was not looked at for masks: they vote neither for an id nor for none."""
+        """Add points and colors of a frame without masks: they vote neither for an id nor for none."""
         ids = torch.zeros(len(points), dtype=torch.int64, device=points.device)
         self._add(self.votes.observe(points, ids), points, colors, 1.0)
 
@@ -39,11 +39,11 @@ class VoxelMap:
         self._sums.index_add_(0, rows, torch.cat((points, colors.to(points), one, voteless * one), dim=1).double())
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The votes, and the sums of what was seen in each voxel."""
+        """Return the votes, and the sums of observations in each voxel."""
         return {**prefix_states(votes=self.votes.state_dict()), "sums": cpu_copy(self._sums[: len(self)])}
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore a saved map. Raises InputError for an incomplete state."""
         load_parts(state, votes=self.votes)
         sums = read_tensor(state, "sums", (len(self), 8), torch.float64, device=self._sums.device)
         observed, voteless = sums[:, 6], sums[:, 7]
@@ -56,16 +56,17 @@ class VoxelMap:
         )
         self._sums = sums
 
-    def points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
-        """Mean positions (N, 3) float32 and mean colors (N, 3) uint8 of voxel rows."""
+    def get_points(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
+        """Return mean positions (N, 3) float32 and mean colors (N, 3) uint8 of voxel rows."""
         sums = self._sums[: len(self)][rows]
         means = sums[:, :6] / sums[:, 6:7].clamp(min=1)
         return means[:, :3].float(), means[:, 3:].round().to(torch.uint8)
 
-    def labels(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
-        """The id (N,) int32 of voxel rows and the share (N,) float32 of its observations with a vote that voted for it (one
-        may be missing where more ids than `VoteGrid` counts contend).
+    def get_labels(self, rows: Tensor | slice = _ALL) -> tuple[Tensor, Tensor]:
+        """Return the winning id (N,) int32 of voxel rows, and its share (N,) float32 of the observations with a vote.
+
+        The share may be too small where a voxel saw more ids than `VoteGrid` counts.
         """
-        ids, votes = self.votes.leaders(rows)
+        ids, votes = self.votes.find_winners(rows)
         observed, voteless = self._sums[: len(self), 6:][rows].unbind(1)
         return ids.int(), (votes / (observed - voteless).clamp(min=1)).float()

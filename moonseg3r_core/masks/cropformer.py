@@ -1,4 +1,4 @@
-"""Masks by CropFormer (Qi et al. 2023; CC BY-NC 4.0, no commercial use): as its script wrote them, or live."""
+"""Masks by CropFormer (Qi et al. 2023; CC BY-NC 4.0, no commercial use), from its script's files or live."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Predictor = Callable[[np.ndarray], Mapping[str, Any]]
 def build(
     folder: str, project: str, net: str, weights: str, confidence: float, device: torch.device, min_area: int
 ) -> MaskModel:
-    """Build the model of `masks.cropformer`: the masks in `folder` where one is given, else the live network.
+    """Build the model of `masks.cropformer`: it reads `folder` where one is given, else it runs the network.
 
     Raises WeightsError for weights that are missing or incomplete, InputError for a folder without masks,
     MissingDependency without detectron2 or the authors' own code.
@@ -46,11 +46,11 @@ def build(
 class CropFormerFolder(PrecomputedMasks):
     """Frame, Geometry -> the masks that CropFormer's script wrote of that frame, largest first, every score 1.
 
-    The layout is that of MaskClustering's mask_predict.py, which runs CropFormer for the systems of this field. Relied
-    on: `output/mask/` in the scene's folder (in `<scene>/<scene>/` for Matterport3D); one gray PNG per image, named as
-    the image (`10.png`, `frame_000010.png`), at its size; 0 is none, ids count from 1 in the order of rising scores,
-    later over earlier, so each pixel is its best mask's already; masks under 400 pixels and under a score of 0.5 were
-    left out, and scores are not kept. The script runs on every tenth image: the other frames have no masks.
+    The layout is that of MaskClustering's mask_predict.py: `output/mask/` in the scene's folder (in `<scene>/<scene>/`
+    for Matterport3D) with one gray PNG per image, named as the image (`10.png`, `frame_000010.png`) and of its size.
+    0 is none. Ids count from 1 by rising score, later over earlier, so each pixel is its best mask's already. Masks
+    under 400 pixels or a score of 0.5 are left out; scores are not kept. The script runs on every tenth image: the
+    other frames have no masks.
     """
 
     def __init__(self, files: Mapping[int, Path], min_area: int) -> None:
@@ -59,10 +59,10 @@ class CropFormerFolder(PrecomputedMasks):
 
 
 class CropFormerMasks:
-    """Frame, Geometry -> disjoint entities, largest first; the geometry is not looked at.
+    """Frame, Geometry -> disjoint entities, largest first; the geometry is not used.
 
-    predictor: its authors' CropFormerPredictor, or what is called and answers as detectron2's DefaultPredictor does: an
-    image (H, W, 3) uint8 in the order blue, green, red to `instances` with pred_masks (M, H, W) and scores (M,).
+    predictor: its authors' CropFormerPredictor, or any callable like detectron2's DefaultPredictor. It takes an image
+    (H, W, 3) uint8 in the order blue, green, red and returns `instances` with pred_masks (M, H, W) and scores (M,).
     """
 
     def __init__(self, predictor: Predictor, min_area: int, confidence: float) -> None:
@@ -71,12 +71,12 @@ class CropFormerMasks:
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         found = self.predictor(np.ascontiguousarray(frame.host_image[..., ::-1]))["instances"]
         scores = found.scores.to(frame.image.device, torch.float32)
-        sure = scores >= self.confidence
-        return self.filter(MaskProposals(found.pred_masks.to(frame.image.device)[sure] > 0, scores[sure]))
+        confident = scores >= self.confidence
+        return self.filter(MaskProposals(found.pred_masks.to(frame.image.device)[confident] > 0, scores[confident]))
 
 
 def find_written_masks(folder: Path) -> dict[int, Path]:
-    """Frame number -> label PNG, of a scene's folder or the folder of masks itself; the number ends the file's name.
+    """Map frame numbers to label PNGs in a scene's folder or the folder of masks; the number ends the file's name.
 
     Raises InputError for a folder that is missing, holds no masks, or two of the same number.
     """
@@ -95,22 +95,22 @@ def find_written_masks(folder: Path) -> dict[int, Path]:
 
 @dataclass(frozen=True)
 class CropFormerCode:
-    """What the authors' code brings: their folder, their predictor, and detectron2's settings with theirs added."""
+    """The authors' code: its folder, its predictor class, and a factory of detectron2's settings with theirs added."""
 
     project: Path
     predictor: Callable[[Any], Predictor]
-    settings: Callable[[], Any]
+    make_settings: Callable[[], Any]
 
 
 def import_cropformer(project: str) -> CropFormerCode:
-    """detectron2 and the authors' own code in their folder. Raises MissingDependency where one of them is not there."""
+    """Import detectron2 and the authors' code in their folder. Raises MissingDependency where one of them is missing."""
     folder = Path(project).expanduser()
     try:
         if not project or not (folder / PREDICTOR).is_file():
             raise ImportError(f"masks.cropformer.project is '{project}', no folder with {PREDICTOR}")
         get_cfg = importlib.import_module("detectron2.config").get_cfg
         extend = [importlib.import_module("detectron2.projects.deeplab").add_deeplab_config]
-        with _on_path(folder):
+        with _extend_path(folder):
             extend.append(importlib.import_module("mask2former").add_maskformer2_config)
             predictor = _run_file(folder / PREDICTOR).CropFormerPredictor
     except (ImportError, AttributeError) as error:
@@ -120,27 +120,27 @@ def import_cropformer(project: str) -> CropFormerCode:
             "masks.cropformer.project to that folder; or set masks.cropformer.folder to masks that its script wrote."
         ) from error
 
-    def settings() -> Any:
+    def make_settings() -> Any:
         made = get_cfg()
         for add in extend:
             add(made)
         return made
 
-    return CropFormerCode(folder, predictor, settings)
+    return CropFormerCode(folder, predictor, make_settings)
 
 
 def load_predictor(code: CropFormerCode, net: str, file: Path, device: torch.device) -> Predictor:
-    """The authors' predictor with one of their nets; their code unpickles the weights: give it none you do not trust.
+    """Load the authors' predictor with one of their nets. Their code unpickles the weights: use trusted files only.
 
     Raises InputError for a net that the project does not describe, or weights that it cannot read.
     """
-    described = code.project / NETS / f"{net}.yaml"
-    if not described.is_file():
-        nets = ", ".join(sorted(path.stem for path in described.parent.glob("*.yaml"))) or "none"
-        raise InputError(f"masks.cropformer.net must be one of {nets} in {described.parent}, got '{net}'.")
+    description = code.project / NETS / f"{net}.yaml"
+    if not description.is_file():
+        nets = ", ".join(sorted(path.stem for path in description.parent.glob("*.yaml"))) or "none"
+        raise InputError(f"masks.cropformer.net must be one of {nets} in {description.parent}, got '{net}'.")
     try:
-        settings = code.settings()
-        settings.merge_from_file(str(described))
+        settings = code.make_settings()
+        settings.merge_from_file(str(description))
         settings.MODEL.WEIGHTS, settings.MODEL.DEVICE = str(file), str(device)
         return code.predictor(settings)
     except Exception as error:  # the packages' own
@@ -149,7 +149,7 @@ def load_predictor(code: CropFormerCode, net: str, file: Path, device: torch.dev
 
 
 def _run_file(path: Path) -> Any:
-    """The module of a file that belongs to no package."""
+    """Import the module of a file that belongs to no package."""
     spec = importlib.util.spec_from_file_location("cropformer_predictor", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be run")
@@ -159,8 +159,8 @@ def _run_file(path: Path) -> Any:
 
 
 @contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
-    """A folder of packages that can be imported meanwhile."""
+def _extend_path(folder: Path) -> Iterator[None]:
+    """Make the packages in a folder importable within the context."""
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -35,10 +35,10 @@ def build(
 
 
 class FastSamMasks:
-    """Frame, Geometry -> disjoint masks, largest first; the geometry is not looked at.
+    """Frame, Geometry -> disjoint masks, largest first; the geometry is not used.
 
-    model: an ultralytics.FastSAM, or what is called and answers as it does. The image is looked at with `long_side`
-    pixels along its longer side; `confidence` and `box_overlap` (IoU) are what it leaves masks out by.
+    model: an ultralytics.FastSAM, or any callable like it. The network gets the image with `long_side` pixels along its
+    longer side, and drops masks by `confidence` and `box_overlap` (IoU).
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class FastSamMasks:
         self.long_side, self.confidence, self.box_overlap = long_side, confidence, box_overlap
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        found = self._ask(frame.host_image)
+        found = self._predict(frame.host_image)
         if found.masks is None:
             return MaskProposals.empty(*frame.size, frame.image.device)
-        masks = at_size(found.masks.data.to(frame.image.device), frame.size)
+        masks = resize_masks(found.masks.data.to(frame.image.device), frame.size)
         return self.filter(MaskProposals(masks, found.boxes.conf.to(frame.image.device, torch.float32)))
 
-    def _ask(self, image: np.ndarray) -> Any:
-        """What ultralytics says of an image (H, W, 3) uint8 RGB; it takes arrays in the order blue, green, red."""
+    def _predict(self, image: np.ndarray) -> Any:
+        """Run ultralytics on an image (H, W, 3) uint8 RGB; it takes arrays in the order blue, green, red."""
         return self.model(
             np.ascontiguousarray(image[..., ::-1]),
             retina_masks=True,  # masks at the image's size
@@ -73,15 +73,15 @@ class FastSamMasks:
         )[0]
 
 
-def at_size(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Masks (M, h, w) of any type as bool ones at `size` (H, W), nearest."""
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize masks (M, h, w) of any type to bool ones of `size` (H, W), nearest."""
     if masks.shape[1:] == size:
         return masks > 0
     return F.interpolate(masks[:, None].float(), size, mode="nearest-exact")[:, 0] > 0
 
 
 def import_ultralytics(what: str) -> Any:
-    """The ultralytics package. Raises MissingDependency with its licence and the command that installs it."""
+    """Import the ultralytics package. Raises MissingDependency with its licence and the command that installs it."""
     try:
         return importlib.import_module("ultralytics")
     except ImportError as error:
@@ -92,9 +92,9 @@ def import_ultralytics(what: str) -> Any:
 
 
 def load_fastsam(ultralytics: Any, file: Path) -> Model:
-    """The model of a file of weights, which ultralytics unpickles: give it none that you do not trust.
+    """Load the model of a file of weights. ultralytics unpickles it: use trusted files only.
 
-    Raises InputError where it cannot read them.
+    Raises InputError where it cannot be read.
     """
     try:
         return ultralytics.FastSAM(str(file))

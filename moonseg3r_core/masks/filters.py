@@ -1,4 +1,4 @@
-"""What all mask models share: order, minimum area, label images; overlaps as `pooling.to_labels` settles them."""
+"""Disjoint masks in order of area, from overlapping proposals or from label images."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class MaskFilter:
         self.min_area = min_area
 
     def __call__(self, proposals: MaskProposals) -> MaskProposals:
-        return from_labels(paint_labels(proposals), self.min_area, proposals.scores)
+        return make_proposals(paint_labels(proposals), self.min_area, proposals.scores)
 
 
-def from_labels(labels: Tensor, min_area: int = 1, scores: Tensor | None = None) -> MaskProposals:
-    """A label image (H, W) of any integer type (0 = none) as disjoint masks, largest first, ties by label.
+def make_proposals(labels: Tensor, min_area: int = 1, scores: Tensor | None = None) -> MaskProposals:
+    """Make disjoint masks, largest first, ties by label, from labels (H, W) of any integer type (0 = none).
 
     Masks under `min_area` pixels are left out. `scores` (L,): label l has scores[l - 1]; without it every score is 1.
-    Memory grows with the largest label, so labels belong to a 16-bit image or a count.
+    Memory grows with the largest label: labels count from 1, or come from a 16-bit image.
     """
     labels = labels.int().clamp(min=0)
     areas = torch.bincount(labels.flatten(), minlength=1)

@@ -1,4 +1,4 @@
-"""A small U-Net (Ronneberger et al. 2015) that says of pairs of pixels whether they lie on one object."""
+"""A small U-Net (Ronneberger et al. 2015) that predicts whether pairs of pixels lie on one object."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from moonseg3r_core.io.safetensors import read_net, write_net
 from moonseg3r_core.masks.affinities import OFFSETS
 
 _KIND = "mask_net"
-_SMALL = 0.2  # of what a block adds at first, against He's initialization
+_RESIDUAL_GAIN = 0.2  # initial weights of a block's last convolution, relative to He's initialization
 
 
 class MaskNet(nn.Module):
-    """Images (B, 3, H, W) in [-1, 1] -> logits (B, C, H, W): that a pixel and the one OFFSETS[c] away are one object.
+    """Images (B, 3, H, W) in [-1, 1] -> logits (B, C, H, W) that a pixel and the one OFFSETS[c] away are one object.
 
-    widths: channels at 1/2, 1/4, ... of the picture's resolution. H and W are multiples of `step`.
+    widths: channels at 1/2, 1/4, ... of the image's resolution. H and W are multiples of `step`.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 96, 128, 160)) -> None:
@@ -35,29 +35,29 @@ class MaskNet(nn.Module):
 
     @property
     def step(self) -> int:
-        """What the sides of a picture are multiples of."""
+        """The sides of an image are multiples of this."""
         return 2 ** len(self.widths)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.down[0](self.stem(F.pixel_unshuffle(images, 2)))
-        passed = []
+        skipped = []
         for block in self.down[1:]:
-            passed.append(x)
+            skipped.append(x)
             x = block(F.max_pool2d(x, 2))
         for block in reversed(self.up):
-            x = block(torch.cat((F.interpolate(x, scale_factor=2), passed.pop()), 1))
+            x = block(torch.cat((F.interpolate(x, scale_factor=2), skipped.pop()), 1))
         return F.pixel_shuffle(self.head(F.relu(x)), 2)
 
 
 class Block(nn.Module):
-    """Two convolutions beside a way past them, without normalization: what they add begins small."""
+    """A residual block of two convolutions without normalization; its residual is small at first."""
 
     def __init__(self, inside: int, outside: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inside, outside, 3, padding=1)
         self.second = nn.Conv2d(outside, outside, 3, padding=1)
         self.past = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
-        for conv, gain in ((self.first, 1.0), (self.second, _SMALL)):
+        for conv, gain in ((self.first, 1.0), (self.second, _RESIDUAL_GAIN)):
             nn.init.normal_(conv.weight, std=gain * (2 / (9 * conv.in_channels)) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ class Block(nn.Module):
 
 
 def write_mask_net(path: Path, net: MaskNet) -> None:
-    """A net's file, its widths in the header. Raises OutputError."""
+    """Write a net to a file, its widths in the header. Raises OutputError."""
     write_net(path, _KIND, net, {"widths": net.widths})
 
 
 def read_mask_net(path: Path) -> MaskNet:
-    """The net of a file. Raises InputError for a file that is none of a mask net."""
+    """Read a net from a file. Raises InputError for a file that holds no mask net."""
     return read_net(path, _KIND, lambda facts: MaskNet(facts["widths"]), "moonseg3r train masks")

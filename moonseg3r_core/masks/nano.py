@@ -1,4 +1,4 @@
-"""Masks by a small net of our own: affinities between pixels, from color alone, and the regions that they agree on."""
+"""Masks by the small network of the package: affinities between pixels from color alone, joined to regions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.masks.affinities import labels_of
-from moonseg3r_core.masks.filters import from_labels
+from moonseg3r_core.masks.affinities import label_regions
+from moonseg3r_core.masks.filters import make_proposals
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 from moonseg3r_core.weights import find
@@ -21,9 +21,9 @@ def build(weights: str, device: torch.device, min_area: int, long_side: int, smo
 
 
 class NanoMasks:
-    """Frame, Geometry -> disjoint regions, largest first, every score 1; the geometry is not looked at.
+    """Frame, Geometry -> disjoint regions, largest first, every score 1; the geometry is not used.
 
-    The image is looked at with `long_side` pixels along its longer side. `smooth`, `join`: as `labels_of`.
+    The network's input has `long_side` pixels along its longer side. `smooth`, `join`: as in `label_regions`.
     """
 
     def __init__(self, net: MaskNet, min_area: int, long_side: int, smooth: float, join: float) -> None:
@@ -32,21 +32,21 @@ class NanoMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         height, width = frame.size
-        labels = labels_of(self.affinities(torch.from_numpy(frame.host_image)), self.smooth, self.join)
+        labels = label_regions(self.predict_affinities(torch.from_numpy(frame.host_image)), self.smooth, self.join)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
+        return make_proposals(torch.from_numpy(full).to(frame.image.device), self.min_area)
 
     @torch.no_grad()
-    def affinities(self, image: Tensor) -> np.ndarray:
-        """(C, h, w) float32 in [0, 1] of an image (H, W, 3) uint8, at the size that the net looks at."""
-        size = inner_size(image.shape[0], image.shape[1], self.long_side, self.net.step)
+    def predict_affinities(self, image: Tensor) -> np.ndarray:
+        """Predict affinities (C, h, w) float32 in [0, 1] of an image (H, W, 3) uint8, at the network's size."""
+        size = choose_network_size(image.shape[0], image.shape[1], self.long_side, self.net.step)
         small = cv2.resize(image.cpu().numpy(), size[::-1], interpolation=cv2.INTER_AREA)
-        views = torch.from_numpy(small).to(next(self.net.parameters()).device).permute(2, 0, 1)[None]
-        return self.net(views.float() / 127.5 - 1)[0].sigmoid().cpu().numpy()
+        pixels = torch.from_numpy(small).to(next(self.net.parameters()).device).permute(2, 0, 1)[None]
+        return self.net(pixels.float() / 127.5 - 1)[0].sigmoid().cpu().numpy()
 
 
-def inner_size(height: int, width: int, long_side: int, step: int) -> tuple[int, int]:
-    """Height and width, in multiples of `step`, of a picture shrunk or grown to about `long_side`."""
+def choose_network_size(height: int, width: int, long_side: int, step: int) -> tuple[int, int]:
+    """Choose the height and width, in multiples of `step`, of an image resized to about `long_side`."""
     scale = long_side / max(height, width)
     rows, columns = (max(int(side * scale / step + 0.5), 1) * step for side in (height, width))
     return rows, columns

@@ -11,7 +11,7 @@ import torch
 
 from moonseg3r_core.errors import ConfigError, FrameRejected, InputError
 from moonseg3r_core.io.images import decode_file
-from moonseg3r_core.masks.filters import MaskFilter, from_labels
+from moonseg3r_core.masks.filters import MaskFilter, make_proposals
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 log = logging.getLogger("moonseg3r")
@@ -34,11 +34,12 @@ def build(folder: str, min_area: int) -> PrecomputedMasks:
 
 
 class PrecomputedMasks:
-    """Masks by frame number: `folder/N.png` (8- or 16-bit labels, 0 = none), or a folder `folder/N/` of binary PNGs,
-    one mask per file, as SAM-style exporters write them. N may be padded with zeros.
+    """Frame, Geometry -> the masks in a folder by frame number, largest first, every score 1.
 
-    A frame without a file has no masks: counted in `missing`, said once. Masks of another size are resized (nearest)
-    when their aspect ratio is the image's to 1 %, said once.
+    `folder/N.png` holds 8- or 16-bit labels (0 = none); a folder `folder/N/` holds binary PNGs, one mask per file, as
+    SAM-style exporters write them. N may be padded with zeros. A frame without a file has no masks; `missing` counts
+    these, and the first is logged. Masks of another size are resized (nearest) when their aspect ratio is the image's
+    to 1 %; the first is logged.
     Raises InputError where the folder is missing or holds no masks; FrameRejected for a file that cannot be used.
     """
 
@@ -47,18 +48,18 @@ class PrecomputedMasks:
         self.min_area = min_area
         self.missing = 0
         self._files: dict[int, Path] | None = None
-        self._told_size = False
+        self._logged_size = False
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         if self._files is None:
             self._files = find_masks(self.folder)
         path = self._files.get(frame.index)
         if path is None:
-            return self._none(frame)
+            return self._handle_missing(frame)
         proposals = self._read_folder(path, frame) if path.is_dir() else self._read_labels(path, frame)
         return MaskProposals(proposals.masks.to(frame.image.device), proposals.scores.to(frame.image.device))
 
-    def _none(self, frame: Frame) -> MaskProposals:
+    def _handle_missing(self, frame: Frame) -> MaskProposals:
         self.missing += 1
         if self.missing == 1:
             log.warning(
@@ -76,7 +77,7 @@ class PrecomputedMasks:
                 )
             image = image[..., 0]
         labels = torch.from_numpy(self._fit(image, path, frame).astype(np.int32))
-        return from_labels(labels, self.min_area)
+        return make_proposals(labels, self.min_area)
 
     def _read_folder(self, path: Path, frame: Frame) -> MaskProposals:
         files = sorted(path.glob("*.png"))
@@ -84,12 +85,12 @@ class PrecomputedMasks:
             raise FrameRejected(
                 "no masks", f"{path} must hold one binary PNG per mask, got none; write them or delete the folder."
             )
-        masks = [self._fit(_foreground(_read(file)), file, frame) > 0 for file in files]
+        masks = [self._fit(_find_foreground(_read(file)), file, frame) > 0 for file in files]
         stacked = torch.from_numpy(np.stack(masks))
         return MaskFilter(self.min_area)(MaskProposals(stacked, torch.ones(len(masks))))
 
     def _fit(self, image: np.ndarray, path: Path, frame: Frame) -> np.ndarray:
-        """The mask image at the frame's size. Raises FrameRejected where the aspect ratio is another."""
+        """Resize a mask image to the frame's size. Raises FrameRejected where the aspect ratio is another."""
         height, width = frame.size
         if image.shape == (height, width):
             return image
@@ -100,8 +101,8 @@ class PrecomputedMasks:
                 f"{path} must be {width} x {height} like the image, got {image.shape[1]} x {image.shape[0]}; "
                 "make the masks from the same images as the recording's.",
             )
-        if not self._told_size:
-            self._told_size = True
+        if not self._logged_size:
+            self._logged_size = True
             log.warning(
                 "masks are %d x %d, images %d x %d: resized (nearest).", image.shape[1], image.shape[0], width, height
             )
@@ -109,7 +110,7 @@ class PrecomputedMasks:
 
 
 def find_masks(folder: Path) -> dict[int, Path]:
-    """Frame number -> label PNG or folder of binary PNGs; the PNG where a frame has both.
+    """Map frame numbers to label PNGs or folders of binary PNGs; the PNG where a frame has both.
 
     Raises InputError where the folder is missing or holds no masks.
     """
@@ -128,7 +129,7 @@ def find_masks(folder: Path) -> dict[int, Path]:
 
 
 def _read(path: Path) -> np.ndarray:
-    """A PNG as it is stored, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded."""
+    """Read a PNG as it is stored, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded."""
     try:
         return decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
     except (OSError, FrameRejected) as error:
@@ -138,6 +139,6 @@ def _read(path: Path) -> np.ndarray:
         ) from error
 
 
-def _foreground(image: np.ndarray) -> np.ndarray:
-    """Where a binary PNG is not black, (H, W) uint8; an alpha channel does not count."""
+def _find_foreground(image: np.ndarray) -> np.ndarray:
+    """Find the pixels (H, W) uint8 of a binary PNG that are not black; an alpha channel does not count."""
     return (image if image.ndim == 2 else image[..., :3].max(-1)).astype(bool).astype(np.uint8)

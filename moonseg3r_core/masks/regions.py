@@ -1,4 +1,4 @@
-"""Masks without learned weights: graph-based regions over color and surface, merged where neither says otherwise."""
+"""Masks without learned weights: graph-based regions over color and surface, merged where both are alike."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from skimage.segmentation import felzenszwalb
 
-from moonseg3r_core.masks.filters import from_labels
-from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions
-from moonseg3r_core.masks.surface import Surface, nearest_valid, steps, surface_of
+from moonseg3r_core.masks.filters import make_proposals
+from moonseg3r_core.masks.region_merging import MergeRule, RegionGraph, group_borders, merge_regions
+from moonseg3r_core.masks.surface import Surface, compute_steps, compute_surface, find_nearest_valid
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 
 class RegionMasks:
     """Frame, Geometry -> disjoint regions, largest first, every score 1.
 
-    Graph-based segmentation (Felzenszwalb & Huttenlocher 2004) of color, surface normals and depth, `width` pixels
-    wide; then adjacent regions are merged while their colors differ by less than about `color` (L*a*b* units) and the
-    surface goes on smoothly or convexly between them. Without valid points color alone decides.
+    Color, surface normals and depth are segmented at `width` pixels (Felzenszwalb & Huttenlocher 2004). Adjacent regions
+    are merged while their colors differ by less than about `color` (L*a*b* units) and the surface between them is smooth
+    or convex. Without valid points color alone decides.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class RegionMasks:
         height, width = frame.size
         w = min(self.width, width)
         h = max(round(height * w / width), 1)
-        lab = _lab(frame.host_image, h, w, self.sigma, self.lightness)
-        surface = surface_of(geometry, frame.size, h, w, reach=4)
-        labels = self._merged(self._regions(lab, surface), lab, surface)
+        lab = _convert_to_lab(frame.host_image, h, w, self.sigma, self.lightness)
+        surface = compute_surface(geometry, frame.size, h, w, reach=4)
+        labels = self._merge(self._segment(lab, surface), lab, surface)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        return from_labels(torch.from_numpy(full).to(frame.image.device), self.min_area)
+        return make_proposals(torch.from_numpy(full).to(frame.image.device), self.min_area)
 
-    def _regions(self, lab: np.ndarray, surface: Surface) -> np.ndarray:
-        """The graph-based segmentation (h, w), numbered from 0."""
-        known = nearest_valid(surface.valid)
+    def _segment(self, lab: np.ndarray, surface: Surface) -> np.ndarray:
+        """Segment color and surface into labels (h, w), numbered from 0."""
+        known = find_nearest_valid(surface.valid)
         depth = surface.points[..., 2].ravel()[known]
         distance = np.log(np.maximum(depth, 1e-3))[..., None] * self.depth
         layers = np.concatenate((lab, surface.normals.reshape(-1, 3)[known] * self.normals, distance), axis=-1) / 100
@@ -63,9 +63,9 @@ class RegionMasks:
             warnings.filterwarnings("ignore", message="Got image with third dimension")
             return felzenszwalb(layers, scale=self.scale, sigma=0, min_size=10, channel_axis=-1)
 
-    def _merged(self, labels: np.ndarray, lab: np.ndarray, surface: Surface) -> np.ndarray:
+    def _merge(self, labels: np.ndarray, lab: np.ndarray, surface: Surface) -> np.ndarray:
         flat, regions = labels.ravel(), int(labels.max()) + 1
-        found = steps(lab, surface, self.jump, self.convex)
+        found = compute_steps(lab, surface, self.jump, self.convex)
         values = np.stack((np.ones(len(found.start)), found.contrast, found.edge, found.known), axis=1)
         first, second, sums = group_borders(flat[found.start], flat[found.end], values, regions)
         color_sums = np.stack([np.bincount(flat, c, regions) for c in lab.reshape(-1, 3).T], axis=1)
@@ -73,8 +73,8 @@ class RegionMasks:
         return merge_regions(graph, self.rule)[labels]
 
 
-def _lab(image: np.ndarray, h: int, w: int, sigma: float, lightness: float) -> np.ndarray:
-    """The image (H, W, 3) uint8 RGB as smoothed L*a*b* (h, w, 3) float32, lightness scaled."""
+def _convert_to_lab(image: np.ndarray, h: int, w: int, sigma: float, lightness: float) -> np.ndarray:
+    """Convert an image (H, W, 3) uint8 RGB to smoothed L*a*b* (h, w, 3) float32, lightness scaled."""
     small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     lab = lab * np.array([lightness, 1.0, 1.0], np.float32)

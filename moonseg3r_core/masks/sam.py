@@ -1,4 +1,4 @@
-"""Automatic masks by SAM and SAM 2: the net is asked what lies under each point of a grid over the image."""
+"""Automatic masks by SAM and SAM 2, prompted with each point of a grid over the image."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch.nn.functional import interpolate, pad
 
 from moonseg3r_core.io.huggingface import load_model
 from moonseg3r_core.masks.automatic import (
-    box_ious,
-    boxes_of,
-    mask_ious,
-    point_grid,
-    stability,
+    compute_box_ious,
+    compute_boxes,
+    compute_mask_ious,
+    compute_stability,
+    make_point_grid,
+    remove_small_regions,
     suppress,
-    without_crumbs,
 )
 from moonseg3r_core.masks.filters import MaskFilter
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 from moonseg3r_core.weights import find
 
-_AT_ONCE = 32  # masks brought to the image's size at once
+_MASKS_AT_ONCE = 32  # enlarged to the image's size at once
 _POINTS_AT_ONCE = 48
 
 
@@ -56,55 +56,54 @@ def _build(
 
 
 class Fit(Protocol):
-    """How an image lies in the square of `side` pixels that a net looks at."""
+    """The mapping between an image and the square of `side` pixels that is the network's input."""
 
     side: int
 
-    def inner(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(height, width) that an image of `size` (H, W) takes of the square, from its upper left corner."""
+    def compute_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Compute the (height, width) that an image of `size` (H, W) takes of the square, from its upper left corner."""
         ...
 
     def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits (N, 1, h, w) over the square, as logits (N, 1, H, W) over the image."""
+        """Resample logits (N, 1, h, w) over the square to logits (N, 1, H, W) over the image."""
         ...
 
 
 class Padded:
-    """SAM: the longer side takes the whole square, what is left below or beside the image stays empty."""
+    """SAM: the image's longer side fills the square; the rest below or beside it stays empty."""
 
     def __init__(self, side: int) -> None:
         self.side = side
 
-    def inner(self, size: tuple[int, int]) -> tuple[int, int]:
+    def compute_size(self, size: tuple[int, int]) -> tuple[int, int]:
         scale = self.side / max(size)
         height, width = (max(int(length * scale + 0.5), 1) for length in size)
         return height, width
 
     def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        height, width = self.inner(size)
-        square = _resized(logits, (self.side, self.side))
-        return _resized(square[..., :height, :width], size)
+        height, width = self.compute_size(size)
+        square = _resize(logits, (self.side, self.side))
+        return _resize(square[..., :height, :width], size)
 
 
 class Stretched:
-    """SAM 2: the image takes the whole square, whatever its aspect ratio."""
+    """SAM 2: the image is stretched to the whole square."""
 
     def __init__(self, side: int) -> None:
         self.side = side
 
-    def inner(self, size: tuple[int, int]) -> tuple[int, int]:
+    def compute_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return self.side, self.side
 
     def enlarge(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
-        return _resized(logits, size)
+        return _resize(logits, size)
 
 
 class AutomaticMasks:
-    """Frame, Geometry -> disjoint masks, largest first, scored by the IoU that the net predicts; the geometry is not
-    looked at.
+    """Frame, Geometry -> disjoint masks, largest first, scored by the predicted IoU; the geometry is not used.
 
-    Each point of the grid gets three masks. They pass `predicted_iou` and `stability`, then of masks whose boxes
-    overlap by more than `box_overlap` the best stays (Kirillov et al. 2023, Segment Anything, section 5); holes and
+    Each point of the grid gets three masks. Those above `predicted_iou` and `stability` pass. Of masks whose boxes
+    overlap by more than `box_overlap` the best stays (Kirillov et al. 2023, Segment Anything, section 5). Holes and
     islands under `small_regions` pixels go, and so does a mask whose IoU with a better one is above `mask_overlap`.
     """
 
@@ -122,7 +121,7 @@ class AutomaticMasks:
         small_regions: int,
     ) -> None:
         self.net, self.fit, self.filter = net, fit, MaskFilter(min_area)
-        self.grid, self.points_per_batch = point_grid(points_per_side), points_per_batch
+        self.grid, self.points_per_batch = make_point_grid(points_per_side), points_per_batch
         self.predicted_iou, self.stability = predicted_iou, stability
         self.box_overlap, self.mask_overlap, self.small_regions = box_overlap, mask_overlap, small_regions
 
@@ -130,56 +129,60 @@ class AutomaticMasks:
         device = frame.image.device
         if 0 in frame.size:
             return MaskProposals.empty(*frame.size, device)
-        found = self.filter(self.distinct(self.propose(frame.image.to(self.net.device))))
+        found = self.filter(self.remove_duplicates(self.propose(frame.image.to(self.net.device))))
         return MaskProposals(found.masks.to(device), found.scores.to(device))
 
     @torch.no_grad()
     def propose(self, image: Tensor) -> MaskProposals:
-        """All masks of an image (H, W, 3) uint8 that the net is sure of, overlapping, in the order of the points."""
+        """Propose all confident masks of an image (H, W, 3) uint8, overlapping, in the order of the points."""
         size = (image.shape[0], image.shape[1])
-        height, width = self.fit.inner(size)
-        pixels = prepared(image, (height, width), self.fit.side)
+        height, width = self.fit.compute_size(size)
+        pixels = prepare_image(image, (height, width), self.fit.side)
         embeddings = self.net.get_image_embeddings(pixels.to(self.net.dtype))
         points = (self.grid * torch.tensor([width, height])).to(image.device)
         batches = points.split(self.points_per_batch)
-        return joined([self.sure(*predict(self.net, embeddings, batch), size) for batch in batches])
+        return join_proposals([self.select_confident(*predict(self.net, embeddings, batch), size) for batch in batches])
 
-    def sure(self, logits: Tensor, ious: Tensor, size: tuple[int, int]) -> MaskProposals:
-        """Of masks with logits (N, h, w) over the square and predicted IoU (N,) those that the net is sure of."""
-        trusted = ious > self.predicted_iou
-        parts = zip(logits[trusted].split(_AT_ONCE), ious[trusted].split(_AT_ONCE), strict=True)
-        return joined([self._stable(self.fit.enlarge(part[:, None].float(), size)[:, 0], iou) for part, iou in parts])
+    def select_confident(self, logits: Tensor, ious: Tensor, size: tuple[int, int]) -> MaskProposals:
+        """Select the confident and stable masks, from logits (N, h, w) over the square and predicted IoU (N,)."""
+        confident = ious > self.predicted_iou
+        parts = zip(logits[confident].split(_MASKS_AT_ONCE), ious[confident].split(_MASKS_AT_ONCE), strict=True)
+        return join_proposals(
+            [self._select_stable(self.fit.enlarge(part[:, None].float(), size)[:, 0], iou) for part, iou in parts]
+        )
 
-    def _stable(self, logits: Tensor, ious: Tensor) -> MaskProposals:
-        kept = stability(logits) > self.stability
+    def _select_stable(self, logits: Tensor, ious: Tensor) -> MaskProposals:
+        kept = compute_stability(logits) > self.stability
         return MaskProposals(logits[kept] > 0, ious[kept])
 
-    def distinct(self, found: MaskProposals) -> MaskProposals:
-        """The best of masks that mean the same, without their crumbs, best first."""
-        found = suppress(found, box_ious(boxes_of(found.masks)), self.box_overlap)
-        found = MaskProposals(without_crumbs(found.masks, self.small_regions), found.scores)
-        return suppress(found, mask_ious(found.masks), self.mask_overlap)
+    def remove_duplicates(self, found: MaskProposals) -> MaskProposals:
+        """Remove duplicate masks and their small regions; the best masks come first."""
+        found = suppress(found, compute_box_ious(compute_boxes(found.masks)), self.box_overlap)
+        found = MaskProposals(remove_small_regions(found.masks, self.small_regions), found.scores)
+        return suppress(found, compute_mask_ious(found.masks), self.mask_overlap)
 
 
-def prepared(image: Tensor, inner: tuple[int, int], side: int) -> Tensor:
-    """An image (H, W, 3) uint8 as the nets take it, (1, 3, side, side) float32: resized to `inner` (height, width),
-    normalized, zeros below and beside it.
+def prepare_image(image: Tensor, inner: tuple[int, int], side: int) -> Tensor:
+    """Prepare an image (H, W, 3) uint8 as the network's input (1, 3, side, side) float32.
+
+    It is resized to `inner` (height, width), normalized, and padded with zeros below and beside.
     """
     return pad(normalize_image(image, *inner), (0, side - inner[1], 0, side - inner[0]))
 
 
 def predict(net: Any, embeddings: Any, points: Tensor) -> tuple[Tensor, Tensor]:
-    """What the net sees at each of the points (P, 2), (x, y) pixels of its square: logits (3 P, h, w) and predicted IoU
-    (3 P,) float32, of three masks to a point.
+    """Predict three masks at each of points (P, 2), (x, y) pixels of the square.
+
+    Returns logits (3 P, h, w) and predicted IoU (3 P,) float32.
     """
-    seen = net(image_embeddings=embeddings, input_points=points[None, :, None], multimask_output=True)
-    return seen.pred_masks[0].flatten(0, 1), seen.iou_scores[0].flatten().float()
+    output = net(image_embeddings=embeddings, input_points=points[None, :, None], multimask_output=True)
+    return output.pred_masks[0].flatten(0, 1), output.iou_scores[0].flatten().float()
 
 
-def joined(parts: list[MaskProposals]) -> MaskProposals:
-    """The masks of all parts, of which there is one at least, in their order."""
+def join_proposals(parts: list[MaskProposals]) -> MaskProposals:
+    """Join the masks of one part or more, in their order."""
     return MaskProposals(torch.cat([part.masks for part in parts]), torch.cat([part.scores for part in parts]))
 
 
-def _resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(logits, size, mode="bilinear", align_corners=False)

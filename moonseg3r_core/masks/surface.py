@@ -1,4 +1,4 @@
-"""The visible surface on a small pixel grid: points, normals, and what a step from one pixel to the next crosses."""
+"""The visible surface on a small pixel grid: points, normals, and edges between neighbouring pixels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Surface:
 @dataclass(frozen=True)
 class Steps:
     """Steps between neighbouring pixels: start, end (L,) flat pixel indices; contrast (L,) of color across the step;
-    edge (L,) in [0, 1], how little the surface goes on smoothly, 0 where unknown; known (L,) bool.
+    edge (L,) in [0, 1], the strength of a depth jump or crease, 0 where unknown; known (L,) bool.
     """
 
     start: np.ndarray
@@ -34,8 +34,8 @@ class Steps:
     known: np.ndarray
 
 
-def surface_of(geometry: Geometry, image_size: tuple[int, int], h: int, w: int, reach: int) -> Surface:
-    """The geometry's surface on a grid (h, w) laid over the image, whatever grid the geometry has of its own.
+def compute_surface(geometry: Geometry, image_size: tuple[int, int], h: int, w: int, reach: int) -> Surface:
+    """Compute the geometry's surface on a grid (h, w) laid evenly over the image.
 
     A normal is the cross product of two differences over `reach` pixels, each taken to the side where depth changes
     less, so that it stays clean next to an edge.
@@ -43,26 +43,26 @@ def surface_of(geometry: Geometry, image_size: tuple[int, int], h: int, w: int, 
     depth, rays = _sample(geometry, image_size, h, w)
     points = rays * depth[..., None]
     valid = depth > 0
-    right, known_right = _tangent(points, valid, reach, axis=1)
-    down, known_down = _tangent(points, valid, reach, axis=0)
+    right, known_right = _compute_tangent(points, valid, reach, axis=1)
+    down, known_down = _compute_tangent(points, valid, reach, axis=0)
     valid = valid & known_right & known_down
-    normals = cv2.blur(_unit(np.cross(down, right)) * valid[..., None], (3, 3))
-    return Surface(points, _unit(normals), valid)
+    normals = cv2.blur(_normalize(np.cross(down, right)) * valid[..., None], (3, 3))
+    return Surface(points, _normalize(normals), valid)
 
 
-def steps(lab: np.ndarray, surface: Surface, jump: float, convex: float) -> Steps:
-    """All steps to the right and down, color (h, w, 3) and surface compared two pixels on either side.
+def compute_steps(lab: np.ndarray, surface: Surface, jump: float, convex: float) -> Steps:
+    """Compute all steps to the right and down; color (h, w, 3) and surface are compared two pixels on either side.
 
-    `jump`: a surface that leaves the other's plane by that share of its distance is another one (edge 1). A concave
-    crease is an edge in full at 45 degrees, a convex one counts `convex` times as much: objects are convex, contacts
-    concave (Stein et al. 2014, locally convex connected patches).
+    A surface that leaves the other's plane by the share `jump` of its depth has edge 1. A concave crease has edge 1 from
+    45 degrees on. A convex one counts `convex` times as much: objects are convex, contacts concave (Stein et al. 2014,
+    locally convex connected patches).
     """
-    parts = [_steps_along(lab, surface, axis, jump, convex) for axis in (0, 1)]
+    parts = [_compute_steps_along(lab, surface, axis, jump, convex) for axis in (0, 1)]
     return Steps(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def nearest_valid(valid: np.ndarray) -> np.ndarray:
-    """For every pixel of (h, w) bool the flat index of the nearest True one, about; its own index where none is."""
+def find_nearest_valid(valid: np.ndarray) -> np.ndarray:
+    """Find for every pixel of (h, w) bool the flat index of the nearest True one, about; its own where none is."""
     own = np.arange(valid.size).reshape(valid.shape)
     if valid.all() or not valid.any():
         return own
@@ -74,7 +74,7 @@ def nearest_valid(valid: np.ndarray) -> np.ndarray:
     return member[group]
 
 
-def _steps_along(
+def _compute_steps_along(
     lab: np.ndarray, surface: Surface, axis: int, jump: float, convex: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     h, w = surface.valid.shape
@@ -82,15 +82,15 @@ def _steps_along(
     here = np.arange(size - 1)
     start, end = np.maximum(here - 1, 0), np.minimum(here + 2, size - 1)
 
-    def pair(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def take_pair(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         channels = image.reshape(h, w, -1)
         a, b = channels.take(start, axis), channels.take(end, axis)
         return a.reshape(-1, channels.shape[-1]), b.reshape(-1, channels.shape[-1])
 
-    lab_a, lab_b = pair(lab)
+    lab_a, lab_b = take_pair(lab)
     contrast = np.sqrt(np.square(lab_a - lab_b).sum(1))
-    (point_a, point_b), (normal_a, normal_b) = pair(surface.points), pair(surface.normals)
-    valid_a, valid_b = pair(surface.valid)
+    (point_a, point_b), (normal_a, normal_b) = take_pair(surface.points), take_pair(surface.normals)
+    valid_a, valid_b = take_pair(surface.valid)
     known = (valid_a & valid_b)[:, 0]
     away = point_b - point_a
     off_plane = np.minimum(np.abs(_dot(normal_a, away)), np.abs(_dot(normal_b, away)))
@@ -103,7 +103,7 @@ def _steps_along(
 
 
 def _sample(geometry: Geometry, image_size: tuple[int, int], h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
-    """Median-filtered depth (h, w) and rays (h, w, 3) with z = 1 at the grid's pixel centres; 0 depth outside."""
+    """Sample median-filtered depth (h, w) and rays (h, w, 3) with z = 1 at the grid's pixel centres; 0 depth outside."""
     grid, height, width = geometry.grid, *image_size
     u = (((np.arange(w) + 0.5) * width / w - 0.5 - grid.offset_u) / grid.scale_u).round().astype(int)
     v = (((np.arange(h) + 0.5) * height / h - 0.5 - grid.offset_v) / grid.scale_v).round().astype(int)
@@ -119,8 +119,8 @@ def _sample(geometry: Geometry, image_size: tuple[int, int], h: int, w: int) -> 
     return cv2.medianBlur(depth.astype(np.float32), 5), rays
 
 
-def _tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Difference along an axis, forward or backward, whichever has the smaller change of depth; and where it is known."""
+def _compute_tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the difference along an axis, to the side of the smaller change of depth, and where it is known."""
     size = points.shape[axis]
     ahead, behind = np.minimum(np.arange(size) + reach, size - 1), np.maximum(np.arange(size) - reach, 0)
     forward, backward = points.take(ahead, axis) - points, points - points.take(behind, axis)
@@ -133,7 +133,7 @@ def _tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tu
     return chosen, can_forward | can_backward
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def _normalize(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.sqrt(np.square(vectors).sum(-1, keepdims=True)), 1e-12)
 
 

@@ -1,7 +1,7 @@
 """The query index map (paper eq 8; supplement "Map Update"): spatial keys, each with the indices of its queries.
 
-Sparse and on the CPU, whatever device the frames are on: a key holds its own short list, and keys are found through a
-spatial hash, so an update costs O(new keys), not O(stored keys).
+It is sparse and on the CPU on any device of the frames. A key has its own short list of queries, and a spatial hash finds
+keys, so an update costs O(new keys), not O(stored keys).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
-from moonseg3r_core.memory.neighbor_hash import NeighborHash, spread
+from moonseg3r_core.memory.neighbor_hash import NeighborHash, expand_ranges
 from moonseg3r_core.runtime.state import read_tensor, require
 
 
@@ -31,9 +31,9 @@ class NewKeys:
 
 
 class QueryIndexMap:
-    """Keys and their queries; `update` is `paper` or `grid`, 0 is no limit.
+    """Spatial keys and their queries; `update` is `paper` or `grid`.
 
-    queries_per_key: the newest are kept. max_keys: the least recently seen go.
+    queries_per_key: the newest are kept. max_keys: the least recently seen go. 0 is no limit.
     """
 
     def __init__(self, merge_distance: float, update: str, queries_per_key: int, max_keys: int) -> None:
@@ -49,7 +49,7 @@ class QueryIndexMap:
         """Forget all keys."""
         self._hash = NeighborHash(self.merge_distance)
         self._positions = np.full((0, 3), np.nan, dtype=np.float32)
-        self._seen = np.zeros(0, dtype=np.int64)  # the update that saw the key last; -1: the slot is free
+        self._seen = np.zeros(0, dtype=np.int64)  # number of the last update that saw the key; -1: the slot is free
         self._queries: list[array[int]] = []
         self._free: list[int] = []
         self._updates = 0
@@ -59,28 +59,30 @@ class QueryIndexMap:
 
     @property
     def positions(self) -> Tensor:
-        """World positions (slots, 3) float32 of the keys by slot; NaN where a slot is free."""
+        """Return world positions (slots, 3) float32 of the keys by slot; NaN where a slot is free."""
         return torch.from_numpy(self._positions[: len(self._queries)])
 
-    def queries(self, slots: Tensor, oldest: int = 0) -> tuple[Tensor, Tensor]:
-        """Query indices of keys: those of slots[v] are members[offsets[v]:offsets[v + 1]], none below `oldest`."""
-        held = [self._queries[slot] for slot in slots.tolist()]
-        members = torch.frombuffer(bytearray(b"".join(held)), dtype=torch.int64) if any(held) else torch.zeros(0).long()
-        key = torch.repeat_interleave(torch.tensor([len(h) for h in held], dtype=torch.int64))
+    def get_queries(self, slots: Tensor, oldest: int = 0) -> tuple[Tensor, Tensor]:
+        """Return the queries of keys: slots[v] has members[offsets[v]:offsets[v + 1]], none below `oldest`."""
+        lists = [self._queries[slot] for slot in slots.tolist()]
+        members = (
+            torch.frombuffer(bytearray(b"".join(lists)), dtype=torch.int64) if any(lists) else torch.zeros(0).long()
+        )
+        key = torch.repeat_interleave(torch.tensor([len(each) for each in lists], dtype=torch.int64))
         kept = members >= oldest
-        counts = torch.bincount(key[kept], minlength=len(held))
+        counts = torch.bincount(key[kept], minlength=len(lists))
         return torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))), members[kept]
 
     def update(self, positions: NDArray, queries: NDArray, oldest: int = 0) -> None:
-        """Take in new keys (n, 3) metres with the query index (n,) of each, -1 for none; none below `oldest` is kept.
+        """Add new keys (n, 3) metres with the query index (n,) of each, -1 for none; none below `oldest` is kept.
 
         An existing key within `merge_distance` of new ones moves to their centroid and takes the union of their
-        queries; new keys near none are appended. Keys that the move brings to the very same place are one from then
-        on: they would share all that follows, and the rasteriser would show one and hide the queries of the others.
+        queries; new keys near none are appended. Keys that move to the very same place become one: they would share all
+        later updates, and the rasteriser would draw one and hide the queries of the others.
         """
         rows = np.flatnonzero(queries >= oldest)
         new = self._merge_new(NewKeys(positions, rows, queries[rows]), self.merge_distance)
-        row, slot = self._near(new.positions)
+        row, slot = self._find_near(new.positions)
         unmatched = np.setdiff1d(np.arange(len(new.positions)), row)
         slot = self._move(slot, new.positions[row])
         appended = self._append(new.positions[unmatched])
@@ -91,16 +93,16 @@ class QueryIndexMap:
         if self.max_keys and len(self) > self.max_keys:
             self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
 
-    def _near(self, positions: NDArray) -> tuple[NDArray, NDArray]:
-        """Pairs (new row, existing slot) no farther apart than `merge_distance`."""
-        row, slot = self._hash.candidates(positions)
+    def _find_near(self, positions: NDArray) -> tuple[NDArray, NDArray]:
+        """Find pairs (new row, existing slot) no farther apart than `merge_distance`."""
+        row, slot = self._hash.find_candidates(positions)
         offset = positions[row].astype(np.float64) - self._positions[slot]
         near = np.einsum("pi,pi->p", offset, offset) <= self.merge_distance**2
         return row[near], slot[near]
 
     def _move(self, slots: NDArray, positions: NDArray) -> NDArray:
-        """Move each slot to the centroid of the positions paired with it; the slots that the pairs belong to then."""
-        moved, centroids = _centroids(slots, positions)
+        """Move each slot to the centroid of its paired positions, and return the slots of the pairs after that."""
+        moved, centroids = _compute_centroids(slots, positions)
         _, first, place = np.unique(centroids, axis=0, return_index=True, return_inverse=True)
         stays = moved[first][place.reshape(-1)]
         twin = stays != moved
@@ -108,45 +110,45 @@ class QueryIndexMap:
             self._queries[slot] = array("q", sorted({*self._queries[slot], *self._queries[other]}))
         self._release(moved[twin])
         kept, centroids = moved[~twin], centroids[~twin]
-        codes = self._hash.codes(centroids)
-        left = codes != self._hash.codes(self._positions[kept])
+        codes = self._hash.compute_codes(centroids)
+        left = codes != self._hash.compute_codes(self._positions[kept])
         self._hash.remove(kept[left])
         self._hash.insert(kept[left], codes[left])
         self._positions[kept] = centroids
         return stays[np.searchsorted(moved, slots)]
 
     def _append(self, positions: NDArray) -> NDArray:
-        """New keys in free slots first, then in new ones; their slots (n,)."""
+        """Append keys, in free slots first, and return their slots (n,)."""
         reused = min(len(self._free), len(positions))
         slots = self._free[len(self._free) - reused :]
         del self._free[len(self._free) - reused :]
         slots += range(len(self._queries), len(self._queries) + len(positions) - reused)
         self._queries += (array("q") for _ in range(len(positions) - reused))
-        self._make_room()
+        self._reserve()
         filled = np.array(slots, dtype=np.int64)
         self._positions[filled] = positions
-        self._hash.insert(filled, self._hash.codes(positions))
+        self._hash.insert(filled, self._hash.compute_codes(positions))
         return filled
 
     def _join(self, rows: NDArray, slots: NDArray, new: NewKeys, oldest: int) -> None:
-        """Unite each slot's queries with those of the new keys paired with it; the oldest go beyond the limit.
+        """Add the queries of the new keys to their paired slots; the oldest go beyond the limit.
 
-        New queries are newer than all stored ones, so a key's list stays sorted and holds none twice.
+        New queries are newer than all stored ones, so a key's list stays sorted and without duplicates.
         """
         order = np.argsort(new.rows, kind="stable")
         counts = np.bincount(new.rows, minlength=len(new.positions))
-        pair, place = spread(np.cumsum(counts) - counts, counts, rows)
+        pair, place = expand_ranges(np.cumsum(counts) - counts, counts, rows)
         span = int(new.queries.max(initial=0)) + 1
-        for joined in np.unique(slots[pair] * span + new.queries[order][place]).tolist():
-            self._queries[joined // span].append(joined % span)
+        for code in np.unique(slots[pair] * span + new.queries[order][place]).tolist():
+            self._queries[code // span].append(code % span)
         for slot in np.unique(slots).tolist():
-            held = self._queries[slot]
-            del held[: bisect_left(held, oldest)]
+            members = self._queries[slot]
+            del members[: bisect_left(members, oldest)]
             if self.queries_per_key:
-                del held[: -self.queries_per_key]
+                del members[: -self.queries_per_key]
 
     def _forget(self, surplus: int) -> None:
-        """Drop the keys seen longest ago, of those the ones in the lowest slots."""
+        """Forget the least recently seen keys, of equals those in the lowest slots."""
         if surplus <= 0:
             return
         used = np.flatnonzero(self._seen >= 0)
@@ -155,28 +157,26 @@ class QueryIndexMap:
         self._release(gone)
 
     def _release(self, gone: NDArray) -> None:
-        """Forget the keys in these slots."""
+        """Free the slots of keys."""
         self._hash.remove(gone)
         self._positions[gone], self._seen[gone] = np.nan, -1
         for slot in gone.tolist():
             self._queries[slot] = array("q")
         self._free += gone.tolist()
 
-    def _make_room(self) -> None:
-        """Grow the arrays by doubling."""
-        size, grown = len(self._positions), max(1024, 2 * len(self._positions), len(self._queries))
+    def _reserve(self) -> None:
+        """Reserve slots by doubling the arrays."""
+        size, larger = len(self._positions), max(1024, 2 * len(self._positions), len(self._queries))
         if size >= len(self._queries):
             return
-        self._positions = np.concatenate((self._positions, np.full((grown - size, 3), np.nan, dtype=np.float32)))
-        self._seen = np.concatenate((self._seen, np.full(grown - size, -1, dtype=np.int64)))
-        self._hash.reserve(grown)
+        self._positions = np.concatenate((self._positions, np.full((larger - size, 3), np.nan, dtype=np.float32)))
+        self._seen = np.concatenate((self._seen, np.full(larger - size, -1, dtype=np.int64)))
+        self._hash.reserve(larger)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The keys as plain tensors: their slots and those that are free, the last to be freed last; positions, the
-        update that saw each last, and their queries.
-        """
+        """Return the keys as plain tensors: used and free slots, positions, last updates, and queries."""
         used = torch.from_numpy(np.flatnonzero(self._seen >= 0))
-        offsets, members = self.queries(used)
+        offsets, members = self.get_queries(used)
         return {
             "slots": used, "free": torch.tensor(self._free, dtype=torch.int64), "positions": self.positions[used],
             "seen": torch.from_numpy(self._seen)[used], "offsets": offsets, "members": members,
@@ -201,9 +201,9 @@ class QueryIndexMap:
         require(seen.min(initial=0) >= 0 and seen.max(initial=0) < _LATEST, f"seen must be from 0 to {_LATEST - 1}")
         self.reset()
         self._free, self._queries = free.tolist(), [array("q") for _ in range(len(slots) + len(free))]
-        self._make_room()
+        self._reserve()
         self._positions[slots], self._seen[slots] = positions, seen
-        self._hash.insert(slots, self._hash.codes(positions))
+        self._hash.insert(slots, self._hash.compute_codes(positions))
         for slot, begin, end in zip(slots.tolist(), bounds, bounds[1:], strict=False):
             self._queries[slot].frombytes(members[begin:end][-self.queries_per_key :].tobytes())
         self._updates = int(seen.max(initial=-1)) + 1
@@ -211,8 +211,8 @@ class QueryIndexMap:
             self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
 
 
-def _centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
-    """The distinct groups (g,) and the mean (g, 3) float32 of the positions of each."""
+def _compute_centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
+    """Compute the distinct groups (g,) and the mean position (g, 3) float32 of each."""
     distinct, place = np.unique(groups, return_inverse=True)
     counts = np.bincount(place, minlength=len(distinct))
     sums = [np.bincount(place, weights=axis, minlength=len(distinct)) for axis in positions.T]
@@ -220,14 +220,14 @@ def _centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _keep_new(new: NewKeys, _: float) -> NewKeys:
-    """`paper`: new keys are not merged with one another."""
+    """`paper`: keep new keys as they are."""
     return new
 
 
-def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
-    """`grid`: the new keys in one cell of the hash are one key, at their centroid, with the queries of all."""
-    _, cell_of = np.unique(NeighborHash(merge_distance).codes(new.positions), return_inverse=True)
-    _, centroids = _centroids(cell_of, new.positions)
+def _merge_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
+    """`grid`: merge the new keys in one cell of the hash to one key, at their centroid, with the queries of all."""
+    _, cell_of = np.unique(NeighborHash(merge_distance).compute_codes(new.positions), return_inverse=True)
+    _, centroids = _compute_centroids(cell_of, new.positions)
     edges = np.unique(np.stack((cell_of[new.rows], new.queries), axis=1), axis=0)
     return NewKeys(centroids, edges[:, 0], edges[:, 1])
 
@@ -235,4 +235,4 @@ def _one_per_cell(new: NewKeys, merge_distance: float) -> NewKeys:
 _FAR = 1e9  # metres; no key lies as far
 _LATEST = 1 << 31  # of the updates
 _SLOTS = {"slots": ("n",), "free": ("f",), "seen": ("n",)}
-_MERGES: dict[str, Callable[[NewKeys, float], NewKeys]] = {"paper": _keep_new, "grid": _one_per_cell}
+_MERGES: dict[str, Callable[[NewKeys, float], NewKeys]] = {"paper": _keep_new, "grid": _merge_per_cell}

@@ -1,4 +1,4 @@
-"""The query index memory (paper 3.4): what was remembered before a frame is recalled from the frame's pose."""
+"""The query index memory (paper section 3.4): past queries visible from a frame's pose are recalled."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ from moonseg3r_core.runtime.state import (
 )
 from moonseg3r_core.types import Geometry, Queries, Recalled
 
-_MARGIN = (
-    0.3  # metres: what lies so far behind a measured depth is hidden, twice as far off a cell's median no part of it
-)
+# Metres. A key this far behind a measured depth is hidden; a point twice as far off its cell's median is left out.
+_MARGIN = 0.3
 
 
 class IndexMemory:
@@ -54,20 +53,20 @@ class IndexMemory:
             )
         self.merge_distance, self.max_radius, self.max_recalled = merge_distance, max_radius, max_recalled
         self.cell, self.stride = cell, stride
-        self._hidden = _OCCLUSIONS[occlusion]
+        self._is_hidden = _OCCLUSIONS[occlusion]
         self._rasterize = make_rasterizer(rasterizer)
         self.bank = QueryBank(max_queries)
         self.map = QueryIndexMap(merge_distance, update, queries_per_key, max_keys)
 
     def recall(self, geometry: Geometry) -> Recalled:
-        """The past queries visible from the frame's pose, and where they are seen (eq 9)."""
-        slots, raster = self._look(geometry)
+        """Recall the past queries visible from the frame's pose, and where each is visible (eq 9)."""
+        slots, raster = self._render_keys(geometry)
         keys, pixels = torch.unique(slots[raster.index[raster.index >= 0].long()].cpu(), return_counts=True)
-        offsets, members = self.map.queries(keys, self.bank.first)
-        kept, offsets, members = most_seen(offsets, members, pixels, self.max_recalled)
+        offsets, members = self.map.get_queries(keys, self.bank.first)
+        kept, offsets, members = select_most_seen(offsets, members, pixels, self.max_recalled)
         return Recalled(
             self.bank.gather(kept).to(geometry.device),
-            self._index_map(slots, raster, keys, offsets, geometry),
+            self._make_index_map(slots, raster, keys, offsets, geometry),
             *_drop_empty(offsets, members, geometry.device),
         )
 
@@ -89,32 +88,32 @@ class IndexMemory:
         self.map.reset()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything remembered, as plain CPU tensors by dotted name."""
+        """Return bank and map as plain CPU tensors by dotted name."""
         return prefix_states(bank=self.bank.state_dict(), map=self.map.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state_dict` gave, within this memory's own limits. Raises InputError where a part is missing."""
+        """Restore a saved memory within this one's limits. Raises InputError for an incomplete one."""
         load_parts(state, bank=self.bank, map=self.map)
         members = read_tensor(sub_state(state, "map"), "members", ("m",))
         require(are_within(members, 0, self.bank.end), "map.members must be of the queries in the bank")
 
-    def _look(self, geometry: Geometry) -> tuple[Tensor, Raster]:
-        """The slots (n,) of the keys in view, and which of those (0..n-1) each sample of the index map shows."""
+    def _render_keys(self, geometry: Geometry) -> tuple[Tensor, Raster]:
+        """Render the keys in view: their slots (n,), and the one of them (0..n-1) at each sample of the index map."""
         positions = self.map.positions.to(geometry.device)
         points = transform(positions, invert(geometry.world_from_camera))
         slots = (points[:, 2] > NEAR).nonzero()[:, 0]
-        slots = slots[~self._key_hidden(points[slots], geometry)]
+        slots = slots[~self._are_keys_hidden(points[slots], geometry)]
         points = points[slots]
-        k, depth = samples(geometry, self.stride)
+        k, depth = subsample_geometry(geometry, self.stride)
         half_spacing = geometry.intrinsics[0, 0] * (self.merge_distance / 2) / points[:, 2]
         # At 3/4 of a sample every key in view covers the centre of one, however far it is.
         radius = half_spacing.clamp(max=self.max_radius).clamp(min=0.75 * self.stride) / self.stride
         raster = self._rasterize(points, k, depth.shape[0], depth.shape[1], radius)
-        hidden = self._hidden(raster.depth, depth, _MARGIN)
+        hidden = self._is_hidden(raster.depth, depth, _MARGIN)
         return slots, Raster(raster.index.masked_fill(hidden, -1), raster.depth)
 
-    def _key_hidden(self, points: Tensor, geometry: Geometry) -> Tensor:
-        """Whether each key (n, 3) in camera metres lies behind what its own pixel shows now; not so outside the image."""
+    def _are_keys_hidden(self, points: Tensor, geometry: Geometry) -> Tensor:
+        """Return whether each key (n, 3) in camera metres is behind the depth at its own pixel; False outside the image."""
         pixels, z = project(points, geometry.intrinsics)
         height, width = geometry.depth.shape
         size = torch.tensor([width, height], device=pixels.device)
@@ -122,22 +121,24 @@ class IndexMemory:
         u, v = torch.where(inside[:, None], pixels, 0.0).round().long().unbind(-1)
         depth = geometry.depth.new_zeros(len(points))
         depth[inside] = geometry.depth[v[inside], u[inside]]
-        return self._hidden(z, depth, _MARGIN)
+        return self._is_hidden(z, depth, _MARGIN)
 
-    def _index_map(self, slots: Tensor, raster: Raster, keys: Tensor, offsets: Tensor, geometry: Geometry) -> Tensor:
-        """Rows (H, W) int32 of the visible keys that have queries, every sample spread over its pixels."""
+    def _make_index_map(
+        self, slots: Tensor, raster: Raster, keys: Tensor, offsets: Tensor, geometry: Geometry
+    ) -> Tensor:
+        """Make the index map (H, W) int32 of visible keys that have queries; a sample covers `stride` x `stride` pixels."""
         row_of_slot = torch.full((len(self.map.positions) + 1,), -1, dtype=torch.int32)
         holding = keys[offsets[1:] > offsets[:-1]]
         row_of_slot[holding] = torch.arange(len(holding), dtype=torch.int32)
         nothing = torch.full((1,), len(row_of_slot) - 1, device=slots.device)
         rows = row_of_slot.to(slots.device)[torch.cat((slots, nothing))][raster.index.long()]
-        spread = rows.repeat_interleave(self.stride, 0).repeat_interleave(self.stride, 1)
-        return spread[: geometry.grid.height, : geometry.grid.width].contiguous()
+        index_map = rows.repeat_interleave(self.stride, 0).repeat_interleave(self.stride, 1)
+        return index_map[: geometry.grid.height, : geometry.grid.width].contiguous()
 
 
 @dataclass(frozen=True)
 class NoMemory(Stateless):
-    """Remembers nothing (`memory.kind: none`)."""
+    """A memory that stores and recalls nothing (`memory.kind: none`)."""
 
     def recall(self, geometry: Geometry) -> Recalled:
         return Recalled.empty(0, (geometry.grid.height, geometry.grid.width), geometry.device)
@@ -146,8 +147,8 @@ class NoMemory(Stateless):
         pass
 
 
-def samples(geometry: Geometry, stride: int) -> tuple[Tensor, Tensor]:
-    """Intrinsics and depth (h, w) of an image of which each pixel stands for `stride` x `stride` of the geometry's."""
+def subsample_geometry(geometry: Geometry, stride: int) -> tuple[Tensor, Tensor]:
+    """Compute intrinsics and depth (h, w) of an image with one pixel for `stride` x `stride` of the geometry's."""
     k = geometry.intrinsics.clone()
     k[:2] /= stride
     k[:2, 2] -= (stride - 1) / (2 * stride)
@@ -158,11 +159,11 @@ def samples(geometry: Geometry, stride: int) -> tuple[Tensor, Tensor]:
     return k, geometry.depth[v[:, None], u[None, :]]
 
 
-def most_seen(offsets: Tensor, members: Tensor, pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distinct queries kept (Q,), and the keys' members as columns of those: offsets (V + 1,), members (m,).
+def select_most_seen(offsets: Tensor, members: Tensor, pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Select at most `most` distinct queries (Q,), those at the most pixels, of equals the newest.
 
-    Given each visible key's query indices and its pixels (V,). Beyond `most`, the queries seen at the most pixels are
-    kept, of equals the newest.
+    offsets (V + 1,), members (m,): the query indices of each visible key; pixels (V,): its pixels. Returns the queries,
+    and offsets and members in which queries are columns of the selection.
     """
     key = torch.repeat_interleave(offsets.diff())
     queries, column = torch.unique(members, return_inverse=True)
@@ -177,18 +178,18 @@ def most_seen(offsets: Tensor, members: Tensor, pixels: Tensor, most: int) -> tu
 
 
 def _drop_empty(offsets: Tensor, members: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The lists without the empty ones."""
+    """Drop the empty lists."""
     return torch.cat((offsets[:1], offsets[1:][offsets[1:] > offsets[:-1]])).to(device), members.to(device)
 
 
-def behind(z: Tensor, depth: Tensor, margin: float) -> Tensor:
-    """`depth`: what lies more than `margin` metres behind a measured depth is hidden."""
+def is_behind(z: Tensor, depth: Tensor, margin: float) -> Tensor:
+    """`depth`: return whether z lies more than `margin` metres behind a measured depth."""
     return (depth > 0) & (z > depth + margin)
 
 
-def never(z: Tensor, depth: Tensor, margin: float) -> Tensor:
-    """`nearest`: only nearer keys hide, which is the rasteriser's own rule."""
+def is_never_hidden(z: Tensor, depth: Tensor, margin: float) -> Tensor:
+    """`nearest`: return False: only nearer keys hide others, which the rasteriser does."""
     return torch.zeros_like(z, dtype=torch.bool)
 
 
-_OCCLUSIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"depth": behind, "nearest": never}
+_OCCLUSIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"depth": is_behind, "nearest": is_never_hidden}

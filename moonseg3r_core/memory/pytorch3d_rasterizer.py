@@ -1,4 +1,4 @@
-"""PyTorch3D's point rasteriser behind the interface of `rasterizer.Rasterizer` (optional package), and the choice."""
+"""PyTorch3D's point rasteriser as a `Rasterizer` (optional package), and the choice between the two."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pytorch3dRasterizer:
 
 
 def make_rasterizer(name: str) -> Rasterizer:
-    """The rasteriser of a name: `torch`, or `pytorch3d`, which raises MissingDependency where it is not installed."""
+    """Make the rasteriser `torch` or `pytorch3d`. Raises MissingDependency where the latter is not installed."""
     if name not in ("torch", "pytorch3d"):
         raise ConfigError(f"memory.index.rasterizer must be one of torch, pytorch3d, got {name!r}; choose one.")
     return Pytorch3dRasterizer() if name == "pytorch3d" else rasterize

@@ -1,4 +1,4 @@
-"""Fourier features: positions (in space, in color...) encoded so that cosine similarity falls with distance."""
+"""Fourier features of positions in space or color; their cosine similarity falls with distance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def spread_directions(count: int) -> Tensor:
-    """`count` unit vectors (count, 3) spread evenly over a half sphere (Fibonacci lattice)."""
+    """Spread `count` unit vectors (count, 3) evenly over a half sphere (Fibonacci lattice)."""
     index = torch.arange(count, dtype=torch.float64) + 0.5
     z = index / count
     angle = index * math.pi * (3 - math.sqrt(5))
@@ -18,12 +18,12 @@ def spread_directions(count: int) -> Tensor:
 
 
 def encode_fourier(points: Tensor, longest: float, octaves: int, count: int = 16) -> Tensor:
-    """Points (..., 3) as unit vectors (..., 2 * count * octaves): sines and cosines of the positions along `count`
-    directions at the wavelengths longest, longest / 2, ... (`octaves` of them).
+    """Encode points (..., 3) as unit vectors (..., 2 * count * octaves).
 
-    The dot product of two encodings is close to the mean of sinc(2 r / wavelength) over the wavelengths, r their
-    distance: 1 at r = 0, near 0 beyond `longest`, whatever the direction (Rahimi & Recht 2007; the mean of many
-    encodings is a kernel mean embedding, its cosine the overlap of two point sets).
+    These are sines and cosines of the positions along `count` directions at the wavelengths longest, longest / 2, ...
+    (`octaves` of them). The dot product of two encodings at distance r is close to the mean of sinc(2 r / wavelength)
+    over the wavelengths: 1 at r = 0, near 0 beyond `longest`, in any direction (Rahimi & Recht 2007). The mean of many
+    encodings is a kernel mean embedding; the cosine of two such means is the overlap of two point sets.
     """
     angles = points @ spread_directions(count).to(points).T * (2 * math.pi / longest)
     sine, cosine = angles.sin(), angles.cos()
@@ -35,9 +35,9 @@ def encode_fourier(points: Tensor, longest: float, octaves: int, count: int = 16
 
 
 def encode_positions(points: Tensor, valid: Tensor, cell: int, longest: float, octaves: int) -> Tensor:
-    """F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), four along each edge of a cell.
+    """Encode F3d (h, w, C): the mean encoding of a cell's valid points (H, W, 3), four along each edge of a cell.
 
-    h = ceil(H / cell); the grid is laid evenly over the image. A cell without a point is zero.
+    h = ceil(H / cell); the grid lies evenly over the image. A cell without a point is zero.
     """
     height, width = valid.shape
     h, w = -(-height // cell), -(-width // cell)

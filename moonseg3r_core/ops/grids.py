@@ -1,4 +1,4 @@
-"""Between the pixels of an image and those of a geometry, which may have been resized and cropped."""
+"""Resampling between an image and a geometry's grid, which may be resized and cropped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moonseg3r_core.types import FeatureMap, Geometry
 
 
 def resample_to_grid(image: Tensor, geometry: Geometry) -> Tensor:
-    """An image (H, W) sampled at the pixels of the geometry's grid, nearest."""
+    """Resample an image (H, W) at the pixels of the geometry's grid, nearest."""
     grid = geometry.grid
     if grid.is_image((image.shape[0], image.shape[1])):
         return image
@@ -20,7 +20,7 @@ def resample_to_grid(image: Tensor, geometry: Geometry) -> Tensor:
 
 
 def resample_to_image(labels: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:
-    """Labels on the geometry's grid brought back to an image of `size` (H, W); 0 outside of the grid."""
+    """Resample labels on the geometry's grid to an image of `size` (H, W), nearest; 0 outside of the grid."""
     grid = geometry.grid
     if grid.is_image(size):
         return labels
@@ -32,8 +32,9 @@ def resample_to_image(labels: Tensor, geometry: Geometry, size: tuple[int, int])
 
 
 def sample_cells(features: FeatureMap, geometry: Geometry, h: int, w: int) -> Tensor:
-    """Features (h, w, C) at the centres of h x w cells laid evenly over the geometry's pixels, bilinear between the
-    map's own; what lies outside of the map takes its border's.
+    """Sample features (h, w, C) at the centres of h x w cells that lie evenly over the geometry's pixels.
+
+    Sampling is bilinear; outside of the map its border is repeated.
     """
     grid, size = geometry.grid, features.size
     if features.features.shape[:2] == (h, w) and (size is None or grid.is_image(size)):

@@ -1,4 +1,4 @@
-"""Images as published nets take them: resized, and normalized by ImageNet's mean and deviation."""
+"""Input images of published networks: resized, and normalized by ImageNet's mean and deviation."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in
 
 
 def resize_image(image: Tensor, height: int, width: int) -> Tensor:
-    """An image (H, W, 3) uint8 as (3, height, width) float32 in [0, 1], bilinear, smoothed where it shrinks."""
+    """Resize an image (H, W, 3) uint8 to (3, height, width) float32 in [0, 1], bilinear with antialiasing."""
     planes = image.permute(2, 0, 1)[None].float() / 255
     return interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def normalize_image(image: Tensor, height: int, width: int) -> Tensor:
-    """As `resized`, less ImageNet's mean and in units of its deviation: (1, 3, height, width) float32."""
+    """Resize an image (H, W, 3) uint8 and normalize it by ImageNet's statistics: (1, 3, height, width) float32."""
     colors = resize_image(image, height, width)
     mean, std = (colors.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     return ((colors - mean) / std)[None]

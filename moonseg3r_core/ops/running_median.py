@@ -1,4 +1,4 @@
-"""The median of the last numbers: outliers do not move it, and it follows a lasting change."""
+"""A running median, which ignores outliers and follows lasting changes."""
 
 from __future__ import annotations
 

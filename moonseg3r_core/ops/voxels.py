@@ -1,4 +1,4 @@
-"""A hash of voxels in torch: integer keys to rows, on CPU and CUDA, at a cost that does not grow with what is stored."""
+"""A hash of voxels in torch, from integer keys to rows, on CPU and CUDA; its cost does not grow with its size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the orig
 
 
 def compute_voxel_keys(points: Tensor, size: float) -> Tensor:
-    """Points (N, 3) in metres as the int64 keys (N,) of their voxels of edge `size`; >= 0 always.
+    """Compute the int64 keys (N,) >= 0 of the voxels of edge `size` that points (N, 3) in metres lie in.
 
     Coordinates beyond 2^20 voxels from the origin (21 km at 2 cm) are clamped to that border.
     """
@@ -32,24 +32,24 @@ class VoxelHash:
         return self._count
 
     def find(self, keys: Tensor) -> Tensor:
-        """The rows (N,) of int64 keys (N,), -1 where a key is unknown."""
-        slots = self._slots(keys)
-        held = self._keys.index_select(0, slots)
-        found = torch.where(held == keys, self._rows.index_select(0, slots), _EMPTY)
-        elsewhere = (held != keys) & (held != _EMPTY)  # few: most lie where they are looked for first
+        """Find the rows (N,) of int64 keys (N,), -1 where a key is unknown."""
+        slots = self._compute_slots(keys)
+        stored = self._keys.index_select(0, slots)
+        found = torch.where(stored == keys, self._rows.index_select(0, slots), _EMPTY)
+        elsewhere = (stored != keys) & (stored != _EMPTY)  # few: most are in their first slot
         pending = torch.nonzero(elsewhere)[:, 0]
         slots = slots[pending]
         while len(pending):
-            slots = self._next(slots)
-            held = self._keys[slots]
-            hit = held == keys[pending]
+            slots = self._advance(slots)
+            stored = self._keys[slots]
+            hit = stored == keys[pending]
             found[pending[hit]] = self._rows[slots[hit]]
-            on = ~hit & (held != _EMPTY)
+            on = ~hit & (stored != _EMPTY)
             pending, slots = pending[on], slots[on]
         return found
 
     def insert(self, keys: Tensor) -> Tensor:
-        """The rows (N,) of keys (N,) >= 0; unknown keys are added, their rows in ascending order of the key."""
+        """Insert unknown keys of (N,) >= 0, in ascending order, and return the rows (N,) of all."""
         rows = self.find(keys)
         new = torch.unique(keys[rows < 0])
         if not len(new):
@@ -62,14 +62,14 @@ class VoxelHash:
         return rows
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The keys in the order of their rows."""
+        """Return the keys in the order of their rows."""
         used = self._keys != _EMPTY
         keys = torch.empty(self._count, dtype=torch.int64, device=self._keys.device)
         keys[self._rows[used]] = self._keys[used]
         return {"keys": cpu_copy(keys)}
 
     def load_state_dict(self, state: State) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore a saved hash. Raises InputError for an incomplete state."""
         keys = read_tensor(state, "keys", ("N",), device=self._keys.device)
         require(len(keys.unique()) == len(keys) and not bool((keys < 0).any()), "keys must be >= 0, none twice")
         self._keys.fill_(_EMPTY)
@@ -78,14 +78,14 @@ class VoxelHash:
         self._count = len(keys)
 
     def _put(self, keys: Tensor, rows: Tensor) -> None:
-        """Store distinct, absent keys: each round every pending key claims its slot, and those that lost go on."""
-        slots = self._slots(keys)
+        """Store distinct, absent keys. Each round every pending key claims its slot; those that lost go to the next."""
+        slots = self._compute_slots(keys)
         while len(keys):
             free = self._keys[slots] == _EMPTY
             self._keys[slots[free]] = keys[free]
             won = free & (self._keys[slots] == keys)
             self._rows[slots[won]] = rows[won]
-            keys, rows, slots = keys[~won], rows[~won], self._next(slots[~won])
+            keys, rows, slots = keys[~won], rows[~won], self._advance(slots[~won])
 
     def _reserve(self, count: int) -> None:
         if 2 * count <= len(self._keys):
@@ -97,17 +97,17 @@ class VoxelHash:
         self._rows = torch.full_like(self._keys, _EMPTY)
         self._put(keys, rows)
 
-    def _slots(self, keys: Tensor) -> Tensor:
+    def _compute_slots(self, keys: Tensor) -> Tensor:
         mixed = keys ^ (keys >> 31)
         mixed = mixed * -7046029254386353131  # 2^64 / golden ratio, as a signed number
         return (mixed ^ (mixed >> 29)) & (len(self._keys) - 1)
 
-    def _next(self, slots: Tensor) -> Tensor:
+    def _advance(self, slots: Tensor) -> Tensor:
         return (slots + 1) & (len(self._keys) - 1)
 
 
 def grow_rows(store: Tensor, rows: int) -> Tensor:
-    """`store` with space for `rows` rows: itself, or a copy of twice the length with zeros behind."""
+    """Grow `store` to `rows` rows: returns itself, or a copy of at least twice the length with zeros behind."""
     if rows <= len(store):
         return store
     larger = torch.zeros((max(rows, 2 * len(store)), *store.shape[1:]), dtype=store.dtype, device=store.device)

@@ -1,7 +1,7 @@
-"""From masks to discriminative 3D queries, in reading order (paper sections 3.1 to 3.3, eq 2 to 4).
+"""Discriminative 3D queries from masks, in reading order (paper sections 3.1 to 3.3, eq 2 to 4).
 
-Beside the letters of `types`: `B` frames side by side, `N` = h w cells of the feature grid, `C` channels of F. A row of
-masks that covers no cell stands for no mask: it pads a frame to the masks of the others, and nobody looks at it.
+Beside the letters of `types`: `B` frames of a batch, `N` = h w cells of the feature grid, `C` channels of F. A mask that
+covers no cell is padding: no attention reads it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _KIND = "query_net"
 
 @dataclasses.dataclass(frozen=True)
 class QuerySizes:
-    """A query net's: channels of F3d and F2d, width D of the queries, heads of its attentions, decoder layers, and the
-    width of their feed-forwards in multiples of D. context: whether it was trained to look at recalled queries; without,
-    it looks at none.
+    """Sizes of a query net.
+
+    geometric, semantic: channels of F3d and F2d. width: D of the queries. heads: of every attention. layers: of the
+    decoder. hidden: width of the feed-forwards in multiples of D. context: whether recalled queries are attended to.
     """
 
     geometric: int
@@ -51,7 +52,7 @@ def build(weights: str, device: torch.device) -> LearnedRefinement:
 
 
 class LearnedRefinement:
-    """Lifted masks become queries (eq 2-4) by a trained net, which the memory's recalled queries inform."""
+    """Lifted masks, features, geometry, recalled queries -> queries (eq 2-4) by a trained net."""
 
     def __init__(self, net: QueryNet) -> None:
         self.net = net
@@ -59,13 +60,13 @@ class LearnedRefinement:
     @torch.no_grad()
     def __call__(self, queries: Queries, features: FeatureMap, geometry: Geometry, recalled: Recalled) -> Queries:
         """Raises InputError for features or remembered queries of other widths than the net was trained on."""
-        cells = frame_features(features, geometry)
+        cells = align_features(features, geometry)
         self._check(cells, recalled)
-        seen = concatenated(cells.geometric, cells.semantic)[None]
-        shares = cell_shares(queries.labels, len(queries), *cells.size)[None]
+        cell_features = concatenate_features(cells.geometric, cells.semantic)[None]
+        shares = compute_cell_shares(queries.labels, len(queries), *cells.size)[None]
         context = recalled.queries.view(1, len(recalled), self.net.sizes.width)
         known = torch.ones(context.shape[:2], dtype=torch.bool, device=context.device)
-        return dataclasses.replace(queries, features=self.net(seen, shares, context, known)[0])
+        return dataclasses.replace(queries, features=self.net(cell_features, shares, context, known)[0])
 
     def _check(self, cells: FrameFeatures, recalled: Recalled) -> None:
         sizes = self.net.sizes
@@ -91,27 +92,27 @@ class FrameFeatures:
     size: tuple[int, int]
 
 
-def frame_features(features: FeatureMap, geometry: Geometry) -> FrameFeatures:
-    """Both feature maps cell by cell; F3d has no channels where the reconstruction brings none."""
+def align_features(features: FeatureMap, geometry: Geometry) -> FrameFeatures:
+    """Sample both feature maps on one grid; F3d has no channels where the reconstruction gives none."""
     geometric = geometry.features or FeatureMap.empty(1, 1, geometry.device)
     h, w = (max(sides) for sides in zip(features.features.shape[:2], geometric.features.shape[:2], strict=True))
     f3d, f2d = (sample_cells(each, geometry, h, w).flatten(0, 1) for each in (geometric, features))
     return FrameFeatures(f3d, f2d, (h, w))
 
 
-def concatenated(geometric: Tensor, semantic: Tensor) -> Tensor:
-    """F (..., C) = [F3d, F2d] (eq 2), each of mean square 1, so that neither drowns the other; no feature stays zero."""
+def concatenate_features(geometric: Tensor, semantic: Tensor) -> Tensor:
+    """Concatenate F (..., C) = [F3d, F2d] (eq 2), each scaled to mean square 1 so that both weigh the same."""
     parts = (geometric, semantic)
     return torch.cat([F.normalize(part, dim=-1) * part.shape[-1] ** 0.5 for part in parts], dim=-1)
 
 
-def cell_shares(labels: Tensor, masks: int, h: int, w: int) -> Tensor:
-    """The share (M, h w) of each cell's pixels that is each mask's; labels (H, W) as in `Queries`."""
+def compute_cell_shares(labels: Tensor, masks: int, h: int, w: int) -> Tensor:
+    """Compute the share (M, h w) of each cell's pixels that each mask has; labels (H, W) as in `Queries`."""
     return (count_cell_pixels(labels, masks, h, w) * (h * w / max(labels.numel(), 1))).clamp(max=1)
 
 
 class QueryNet(nn.Module):
-    """eta and phi: prototypes of the masks (eq 2), refined by three decoder layers (eq 3, 4)."""
+    """eta and phi: prototypes of the masks (eq 2), refined by decoder layers (eq 3, 4)."""
 
     def __init__(self, sizes: QuerySizes) -> None:
         super().__init__()
@@ -121,10 +122,10 @@ class QueryNet(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(1, 1, sizes.width))
         self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.width)
-        self._begin_with_prototypes()
+        self._initialize()
 
-    def _begin_with_prototypes(self) -> None:
-        """An untrained net gives prototypes whose cosines are near those of F: layers add nothing yet, eta turns F only."""
+    def _initialize(self) -> None:
+        """Initialize layers to add nothing and eta to rotate: cosines of an untrained net's queries are near those of F."""
         nn.init.orthogonal_(self.project.weight)
         nn.init.zeros_(self.project.bias)
         for name, parameter in self.layers.named_parameters():
@@ -132,28 +133,31 @@ class QueryNet(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, features: Tensor, shares: Tensor, context: Tensor, known: Tensor) -> Tensor:
-        """Queries (B, M, D), normed, of features (B, N, C), the masks' shares (B, M, N) of the cells, and
-        context (B, Q, D), of which `known` (B, Q) bool are recalled queries and the others pad.
+        """Return normed queries (B, M, D) of features (B, N, C), the masks' shares (B, M, N) of the cells, and context.
+
+        context (B, Q, D): rows that are `known` (B, Q) bool are recalled queries, the others are padding.
         """
-        queries = self.project(prototypes(features, shares))
+        queries = self.project(compute_prototypes(features, shares))
         cells = self.embed(features)
         if not self.sizes.context:
             context, known = context[:, :0], known[:, :0]
         context = torch.cat((self.nothing.expand(len(context), 1, -1), context), dim=1)
-        inside, recalled, present = looks(shares, known)
+        inside, recalled, present = make_attention_masks(shares, known)
         for layer in self.layers:
             queries = layer(queries, cells, inside, context, recalled, present)
         return self.norm(queries)
 
 
-def prototypes(features: Tensor, shares: Tensor) -> Tensor:
-    """Eq 2 before eta: features (B, N, C) averaged under shares (B, M, N), weighted by pixels (docs/decisions.md, 2): (B, M, C)."""
+def compute_prototypes(features: Tensor, shares: Tensor) -> Tensor:
+    """Average features (B, N, C) under shares (B, M, N), weighted by pixels: (B, M, C). Eq 2 before eta (docs/decisions.md, 2)."""
     return shares @ features / shares.sum(-1, keepdim=True).clamp(min=1e-6)
 
 
-def looks(shares: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is added to attention's logits: a query looks at cells by its mask's share of them (B, M, N), at the context
-    that is known, and at nothing, which is always there (B, 1, 1 + Q), and at the frame's masks that are any (B, 1, M).
+def make_attention_masks(shares: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Make what is added to the logits of the three attentions.
+
+    To cells (B, M, N): the log share that the mask has of the cell. To the context (B, 1, 1 + Q): 0 for known rows and
+    for the learned "nothing" before them. To masks (B, 1, M): 0 for those that are no padding. All else is -inf.
     """
     masks = shares.sum(-1) > 0
     inside = torch.where(masks[..., None], shares.log(), 0.0)
@@ -164,8 +168,9 @@ def looks(shares: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class DecoderLayer(nn.Module):
-    """Two cross-attentions, to the frame within the mask (eq 3) and to what is recalled (eq 4), a self-attention among
-    the frame's masks, and a feed-forward; each normed first and added (section 4.1).
+    """Cross-attention to the frame within the mask (eq 3) and to recalled queries (eq 4), self-attention, feed-forward.
+
+    Each is a pre-norm residual (section 4.1).
     """
 
     def __init__(self, sizes: QuerySizes) -> None:
@@ -177,7 +182,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self, queries: Tensor, cells: Tensor, inside: Tensor, context: Tensor, recalled: Tensor, present: Tensor
     ) -> Tensor:
-        """Queries (B, M, D) after cells (B, N, D) and context (B, 1 + Q, D), each with its look of `looks`."""
+        """Refine queries (B, M, D) by cells (B, N, D) and context (B, 1 + Q, D), with masks of `make_attention_masks`."""
         queries = queries + self.to_frame(queries, cells, inside)
         queries = queries + self.to_context(queries, context, recalled)
         queries = queries + self.to_masks(queries, queries, present)
@@ -185,7 +190,7 @@ class DecoderLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries (B, M, D) to tokens (B, L, D), both normed, `look` (B, M or 1, L) added to logits."""
+    """Multi-head attention of queries (B, M, D) to tokens (B, L, D), both normed; `mask` (B, M or 1, L) adds to logits."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -194,18 +199,16 @@ class Attention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.out = nn.Linear(width, width)
 
-    def forward(self, queries: Tensor, tokens: Tensor, look: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
         tokens = self.norm_tokens(tokens)
         q, k, v = self.query(self.norm_queries(queries)), self.key(tokens), self.value(tokens)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        seen = F.scaled_dot_product_attention(q, k, v, look[:, None].to(q.dtype))
-        return self.out(seen.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(q, k, v, mask[:, None].to(q.dtype))
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 class ReferenceNet(nn.Module):
-    """psi: reference features (..., N, D) of features (..., N, C), which queries are held against (eq 5, 6). It is for
-    training alone.
-    """
+    """psi: features (..., N, C) -> reference features (..., N, D) that queries are compared with in training (eq 5, 6)."""
 
     def __init__(self, sizes: QuerySizes) -> None:
         super().__init__()
@@ -216,17 +219,17 @@ class ReferenceNet(nn.Module):
 
 
 def write_query_net(path: Path, net: QueryNet) -> None:
-    """A net's file, its sizes in the header. Raises OutputError."""
+    """Write a net to a file, its sizes in the header. Raises OutputError."""
     write_net(path, _KIND, net, dataclasses.asdict(net.sizes))
 
 
 def read_query_net(path: Path) -> QueryNet:
-    """The net of a file. Raises InputError for a file that is none of a query net."""
+    """Read a net from a file. Raises InputError for a file that holds no query net."""
     return read_net(path, _KIND, lambda facts: QueryNet(QuerySizes(**facts)), "moonseg3r train queries")
 
 
 def mlp(*widths: int) -> nn.Sequential:
-    """Linear layers from width to width, GELU between them."""
+    """Make linear layers from width to width, with GELU between them."""
     layers: list[nn.Module] = []
     for inside, outside in pairwise(widths):
         layers += [nn.Linear(inside, outside), nn.GELU()]

@@ -15,7 +15,7 @@ from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.metrics.average_precision import Scores, average_scenes
-from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, frame_features, write_query_net
+from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, align_features, write_query_net
 from moonseg3r_core.settings import overlay
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
@@ -52,7 +52,7 @@ def same_maps(found, expected):
 def query_file(path, replay, seed=0, **changes):
     """A file of random queries for the features of a replay."""
     torch.manual_seed(seed)
-    cells = frame_features(replay.outputs[0].features, replay.outputs[0].geometry)
+    cells = align_features(replay.outputs[0].features, replay.outputs[0].geometry)
     sizes = QuerySizes(cells.geometric.shape[-1], cells.semantic.shape[-1], width=16, heads=2, layers=1)
     write_query_net(path, QueryNet(dataclasses.replace(sizes, **changes)))
     return path

@@ -1,4 +1,4 @@
-"""DINOv3 and DINOv2 as feature rooms, real classes at small random size: every token lies where its patch does."""
+"""DINOv3 and DINOv2 as stages, real classes at small random size: every token lies where its patch does."""
 
 import json
 from contextlib import nullcontext
@@ -10,7 +10,7 @@ import torch
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.features.dino import DinoFeatures, build_dinov2, build_dinov3, covered, patches
+from moonseg3r_core.features.dino import DinoFeatures, build_dinov2, build_dinov3, count_patches, crop_to_grid
 from moonseg3r_core.ops.grids import sample_cells
 from moonseg3r_core.ops.images import resize_image
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
@@ -65,10 +65,10 @@ def noise(height, width, seed=0):
     return torch.randint(256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
-def tokens(room, image, grid=None):
-    """The room's map (h, w, C) of an image, over a geometry of that grid or of the image's own."""
+def tokens(model, image, grid=None):
+    """The model's map (h, w, C) of an image, over a geometry of that grid or of the image's own."""
     grid = grid or PixelGrid(*image.shape[:2])
-    return room(Frame(0, 0.0, image), geometry_on(grid)).features
+    return model(Frame(0, 0.0, image), geometry_on(grid)).features
 
 
 def geometry_on(grid):
@@ -87,8 +87,8 @@ def place_of_largest(change):
 @pytest.mark.parametrize("size", [(48, 48), (64, 40), (40, 96)])
 def test_it_equals_the_librarys_own_forward_on_what_was_loaded(folders, name, size):
     image = noise(*size)
-    room = MAKERS[name.split()[0]](str(folders[name]), "float32", 0, CPU)
-    found = tokens(room, image)
+    model = MAKERS[name.split()[0]](str(folders[name]), "float32", 0, CPU)
+    found = tokens(model, image)
     net, (h, w) = tiny(name), (size[0] // 8, size[1] // 8)
     pixels = (image.numpy() / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     with torch.no_grad():
@@ -105,15 +105,15 @@ def test_the_token_of_the_patch_that_changed_changes_most(net, patch):
     image, (row, column) = noise(40, 72), patch
     other = image.clone()
     other[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] = noise(8, 8, seed=1)
-    room = DinoFeatures(net, long_side=0)
-    assert place_of_largest(tokens(room, other) - tokens(room, image)) == patch
+    model = DinoFeatures(net, long_side=0)
+    assert place_of_largest(tokens(model, other) - tokens(model, image)) == patch
 
 
 def test_where_the_left_half_differs_tokens_on_the_left_change_most(net):
     image, other = noise(40, 160), noise(40, 160)
     other[:, :80] = noise(40, 80, seed=1)
-    room = DinoFeatures(net, long_side=80)
-    change = (tokens(room, other) - tokens(room, image)).norm(dim=-1)
+    model = DinoFeatures(net, long_side=80)
+    change = (tokens(model, other) - tokens(model, image)).norm(dim=-1)
     assert change.shape == (3, 10)  # 20 rows of pixels are two and a half patches
     assert change[:, :5].min() > change[:, 5:].max()
 
@@ -140,12 +140,12 @@ def test_positions_of_dinov3_tell_right_from_below(name):
 
 
 def test_a_grid_that_covers_a_part_gives_what_that_part_alone_gives(net):
-    image, room = noise(60, 100), DinoFeatures(net, long_side=64)
+    image, model = noise(60, 100), DinoFeatures(net, long_side=64)
     inside = PixelGrid(20, 32, scale_u=2.0, scale_v=2.0, offset_u=10.5, offset_v=8.5)  # pixels 10..73 and 8..47
-    assert covered(image, inside).equal(image[8:48, 10:74])
-    alone = tokens(room, image[8:48, 10:74].contiguous())
-    assert tokens(room, image, inside).equal(alone)
-    assert not torch.allclose(tokens(room, image)[: alone.shape[0], : alone.shape[1]], alone, atol=0.1)
+    assert crop_to_grid(image, inside).equal(image[8:48, 10:74])
+    alone = tokens(model, image[8:48, 10:74].contiguous())
+    assert tokens(model, image, inside).equal(alone)
+    assert not torch.allclose(tokens(model, image)[: alone.shape[0], : alone.shape[1]], alone, atol=0.1)
 
 
 SEEN = {
@@ -163,8 +163,8 @@ def test_features_lie_where_the_geometry_sees_the_same(net, seen):
     image = noise(*size)
     other = image.clone()
     other[v - 6 : v + 7, u - 6 : u + 7] = 255 - other[v - 6 : v + 7, u - 6 : u + 7]
-    room, geometry = DinoFeatures(net, long_side=max(grid.height, grid.width)), geometry_on(grid)
-    before, after = (room(Frame(0, 0.0, each), geometry) for each in (image, other))
+    model, geometry = DinoFeatures(net, long_side=max(grid.height, grid.width)), geometry_on(grid)
+    before, after = (model(Frame(0, 0.0, each), geometry) for each in (image, other))
     h, w = grid.height // 8, grid.width // 8
     assert before.features.shape[:2] == (h, w)  # cell by cell
     row, column = place_of_largest(sample_cells(after, geometry, h, w) - sample_cells(before, geometry, h, w))
@@ -178,7 +178,7 @@ def test_features_lie_where_the_geometry_sees_the_same(net, seen):
      ((1080, 1920), 512, (18, 32)), ((5, 500), 512, (1, 32)), ((7, 3), 0, (1, 1))],
 )  # fmt: skip
 def test_the_net_sees_whole_patches(side, long_side, expected):
-    assert patches(*side, long_side, 16) == expected
+    assert count_patches(*side, long_side, 16) == expected
 
 
 def test_what_shrinks_is_smoothed_and_what_is_plain_stays():
@@ -195,9 +195,9 @@ def test_what_shrinks_is_smoothed_and_what_is_plain_stays():
 def test_half_precision_is_within_and_float32_comes_out(folders, name, precision):
     image = noise(40, 64)
     make = MAKERS[name.split()[0]]
-    room = make(str(folders[name]), precision, 0, CPU)
-    assert room.net.dtype == getattr(torch, precision)
-    whole, half = (tokens(each, image) for each in (make(str(folders[name]), "float32", 0, CPU), room))
+    model = make(str(folders[name]), precision, 0, CPU)
+    assert model.net.dtype == getattr(torch, precision)
+    whole, half = (tokens(each, image) for each in (make(str(folders[name]), "float32", 0, CPU), model))
     assert half.dtype == torch.float32
     assert 0 < (whole - half).abs().max() < 0.3
     assert torch.cosine_similarity(whole, half, dim=-1).min() > 0.99

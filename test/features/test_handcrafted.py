@@ -7,7 +7,7 @@ import pytest
 import torch
 from defaults import make_handcrafted
 
-from moonseg3r_core.features.handcrafted import color_features, texture_features
+from moonseg3r_core.features.handcrafted import compute_color_features, compute_texture_features
 from moonseg3r_core.geometry import cosine_similarity
 from moonseg3r_core.types import Frame, Geometry
 
@@ -51,8 +51,8 @@ def test_every_cell_of_a_plain_image_is_the_same():
 def test_a_cell_sees_its_own_pixels_alone_in_color():
     image = plain((128, 128, 128), 32, 48)
     image[:16, 16:32] = (200, 30, 30)
-    found = color_features(image, 2, 3, 200.0, 0.5)
-    red, gray = color_features(plain((200, 30, 30)), 2, 2, 200.0, 0.5)[0, 0], found[1, 0]
+    found = compute_color_features(image, 2, 3, 200.0, 0.5)
+    red, gray = compute_color_features(plain((200, 30, 30)), 2, 2, 200.0, 0.5)[0, 0], found[1, 0]
     assert torch.allclose(found[0, 1], red, atol=1e-4)
     assert torch.allclose(found[1, 2], gray, atol=1e-4)
     assert float((red - gray).abs().max()) > 0.01
@@ -68,10 +68,10 @@ def test_unlike_colors_are_unlike_and_a_change_of_light_is_not():
 
 
 def test_stripes_have_a_direction_and_a_blank_wall_has_none():
-    across, along = texture_features(stripes(True), 4, 4), texture_features(stripes(False), 4, 4)
+    across, along = compute_texture_features(stripes(True), 4, 4), compute_texture_features(stripes(False), 4, 4)
     assert across[1:3, 1:3, 0].min() > 0.7  # gradients along x: cos(2 * 0) = 1
     assert along[1:3, 1:3, 0].max() < -0.7  # gradients along y: cos(2 * 90 degrees) = -1
-    blank = texture_features(plain((90, 90, 90)), 2, 2)
+    blank = compute_texture_features(plain((90, 90, 90)), 2, 2)
     assert np.abs(blank[..., :4]).max() < 1e-3
     assert blank[..., 4].max() < across[..., 4].min()
     assert alike(stripes(True), stripes(False)) < alike(stripes(True), np.roll(stripes(True), 5, axis=1)) - 0.05

@@ -7,16 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.fusion.borders import borders
+from moonseg3r_core.fusion.borders import measure_borders
 from moonseg3r_core.fusion.consensus import ViewConsensus
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
 from moonseg3r_core.fusion.lifting import (
     KeyBoxes,
     Lift,
     PointBoxes,
-    percentile_boxes,
-    percentile_boxes_plain,
-    state_distribution_tokens,
+    compute_percentile_boxes,
+    compute_percentile_boxes_plain,
+    compute_state_tokens,
 )
 from moonseg3r_core.fusion.match import (
     BipartiteMatch,
@@ -25,7 +25,7 @@ from moonseg3r_core.fusion.match import (
     OverlapSimilarity,
     QuerySimilarity,
     StateSimilarity,
-    solve,
+    solve_assignment,
 )
 from moonseg3r_core.fusion.merge import BorderMerge, NoMerge, SimilarityMerge, merge_groups
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
@@ -87,7 +87,7 @@ def stored(q, ids=None, observations=1):
     assignment = Assignment(ids, torch.ones(len(q), dtype=torch.bool), torch.zeros(len(q)))
     instances = Instances.empty()
     for _ in range(observations):
-        instances = instances.updated(q, assignment, 0, RunningMean())
+        instances = instances.update(q, assignment, 0, RunningMean())
     return instances
 
 
@@ -102,18 +102,18 @@ def test_boxes_at_once_are_those_mask_by_mask(points, masks, samples, seed, offs
     random = torch.Generator().manual_seed(seed)
     cloud = torch.randn(points, 3, generator=random).round(decimals=1) + offset
     labels = torch.randint(0, masks + 1, (points,), generator=random) ** 2 // max(masks, 1)
-    expected = percentile_boxes_plain(cloud, labels, masks, samples)
+    expected = compute_percentile_boxes_plain(cloud, labels, masks, samples)
     torch.testing.assert_close(
-        percentile_boxes(cloud, labels, masks, samples), expected, rtol=0, atol=0, equal_nan=True
+        compute_percentile_boxes(cloud, labels, masks, samples), expected, rtol=0, atol=0, equal_nan=True
     )
 
 
 def test_boxes_of_more_masks_than_are_done_at_once():
     cloud, labels = torch.rand(3000, 3), torch.arange(3000) % 700
     labels[labels == 650] = 0
-    expected = percentile_boxes_plain(cloud, labels, 710)
+    expected = compute_percentile_boxes_plain(cloud, labels, 710)
     assert expected.isnan().all(dim=(1, 2)).nonzero().flatten().tolist() == [649, *range(699, 710)]
-    torch.testing.assert_close(percentile_boxes(cloud, labels, 710), expected, rtol=0, atol=0, equal_nan=True)
+    torch.testing.assert_close(compute_percentile_boxes(cloud, labels, 710), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_lift_by_hand():
@@ -192,9 +192,9 @@ def test_state_token_by_hand():
     """Eq 11: two state tokens, four patches of one pixel each; a mask over the first two patches."""
     attention = torch.tensor([[[0.1, 0.2, 0.3, 0.4]], [[0.4, 0.3, 0.2, 0.1]]])
     labels = torch.tensor([[1, 1, 0, 2]], dtype=torch.int32)
-    tokens = state_distribution_tokens(attention, labels, 2)
+    tokens = compute_state_tokens(attention, labels, 2)
     torch.testing.assert_close(tokens, torch.tensor([[0.3, 0.7], [0.4, 0.1]]))
-    assert state_distribution_tokens(None, labels, 2) is None
+    assert compute_state_tokens(None, labels, 2) is None
 
 
 # merge
@@ -238,7 +238,7 @@ def side_by_side(width=50, height=40):
 
 def test_the_change_across_a_border_and_its_length():
     image, labels = side_by_side()
-    change, pixels = borders(image, labels, 3)
+    change, pixels = measure_borders(image, labels, 3)
     step = 150 // 50
     assert pixels[0, 1] == pixels[1, 0] == step * 40, "a step from each of the columns before the border"
     assert change[0, 1] == 0
@@ -250,22 +250,22 @@ def test_the_change_across_a_border_and_its_length():
 def test_borders_leap_over_gaps_of_a_fiftieth_of_the_width():
     image, labels = side_by_side()
     labels[:, 48:50] = 0
-    assert borders(image, labels, 3)[1][0, 1] == 40, "three across, two of them in the gap"
+    assert measure_borders(image, labels, 3)[1][0, 1] == 40, "three across, two of them in the gap"
     labels[:, 47:50] = 0
-    assert borders(image, labels, 3)[1][0, 1] == 0
+    assert measure_borders(image, labels, 3)[1][0, 1] == 0
 
 
 def test_borders_of_a_frame_turned_on_its_side():
     image, labels = side_by_side(width=60, height=180)
-    change, pixels = borders(image, labels, 3)
-    turned, count = borders(image.transpose(0, 1).contiguous(), labels.T.contiguous(), 3)
+    change, pixels = measure_borders(image, labels, 3)
+    turned, count = measure_borders(image.transpose(0, 1).contiguous(), labels.T.contiguous(), 3)
     torch.testing.assert_close((turned, count), (change, pixels))
 
 
 def test_borders_of_nothing():
     for height, width, masks in ((4, 6, 0), (4, 6, 2), (1, 1, 1), (3, 500, 2)):
         labels = torch.zeros(height, width, dtype=torch.int32)
-        change, pixels = borders(torch.zeros(height, width, 3, dtype=torch.uint8), labels, masks)
+        change, pixels = measure_borders(torch.zeros(height, width, 3, dtype=torch.uint8), labels, masks)
         assert change.shape == pixels.shape == (masks, masks)
         assert not change.any()
         assert not pixels.any()
@@ -356,7 +356,7 @@ def test_with_the_state_all_three_terms_count():
 
 def test_the_whole_is_better_than_the_greedy_choice():
     likeness = torch.tensor([[3.0, 2.9], [2.8, 0.5]])
-    rows, columns = solve(likeness, 1.8)
+    rows, columns = solve_assignment(likeness, 1.8)
     assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (1, 0)]
 
 
@@ -365,7 +365,7 @@ def test_the_whole_is_better_than_the_greedy_choice():
 def test_a_pruned_pair_is_never_assigned_and_never_fails_the_solver(k, m, seed, threshold):
     likeness = torch.rand(k, m, generator=torch.Generator().manual_seed(seed))
     likeness[likeness < 0.1] = torch.nan
-    rows, columns = solve(likeness, threshold)
+    rows, columns = solve_assignment(likeness, threshold)
     assert (likeness[rows, columns] >= threshold).all()
     assert len(set(rows.tolist())) == len(rows)
     if threshold < 0 and not likeness.isnan().any():
@@ -410,7 +410,7 @@ def test_running_mean_counts_all_observations_alike():
     instances = Instances.empty()
     for step, x in enumerate([3.0, 6.0, 9.0]):
         q = queries([[x]], tokens=[[2 * x]])
-        instances = instances.updated(
+        instances = instances.update(
             q, Assignment(torch.tensor([1]), torch.tensor([False]), torch.tensor([0.5])), step, RunningMean()
         )
     assert instances.features.tolist() == [[6.0]]
@@ -423,7 +423,7 @@ def test_running_mean_counts_all_observations_alike():
 def test_pairwise_mean_forgets_by_halves():
     instances = Instances.empty()
     for x in (4.0, 8.0, 0.0):
-        instances = instances.updated(
+        instances = instances.update(
             queries([[x]]), Assignment(torch.tensor([1]), torch.tensor([False]), torch.zeros(1)), 0, PairwiseMean()
         )
     assert instances.features.tolist() == [[3.0]]
@@ -431,7 +431,7 @@ def test_pairwise_mean_forgets_by_halves():
 
 def test_two_masks_of_one_instance_are_one_observation():
     q = queries([[1.0], [3.0]], areas=[1, 3])
-    instances = Instances.empty().updated(
+    instances = Instances.empty().update(
         q, Assignment(torch.tensor([1, 1]), torch.tensor([True, False]), torch.tensor([0.0, 0.6])), 0, RunningMean()
     )
     assert len(instances) == 1
@@ -443,14 +443,14 @@ def test_two_masks_of_one_instance_are_one_observation():
 def test_ids_are_never_reused():
     instances = stored(queries([[1.0], [2.0], [3.0]]))
     assert instances.next_id == 4
-    without = instances.joined({3: 1})
+    without = instances.join({3: 1})
     assert without.ids.tolist() == [1, 2]
     assert without.next_id == 4
     assert without.features[0].tolist() == [2.0]
 
 
 def test_joins_may_chain():
-    instances = stored(queries([[1.0], [2.0], [3.0]])).joined({3: 1, 2: 1})
+    instances = stored(queries([[1.0], [2.0], [3.0]])).join({3: 1, 2: 1})
     assert instances.ids.tolist() == [1]
     assert instances.boxes[0].tolist() == [[0, 0, 0], [21, 21, 21]]
 
@@ -498,7 +498,7 @@ def test_consensus_joins_whole_groups_by_the_oldest_id():
     consensus, instances = ViewConsensus(cover=0.7, views=1, rate=0.6), stored(queries([[1.0], [2.0], [3.0]]))
     joins = consensus(instances, overlap)
     assert joins == {2: 1, 3: 1}
-    assert len(instances.joined(joins)) == 1
+    assert len(instances.join(joins)) == 1
 
 
 def test_a_frame_counts_once_after_a_join():
@@ -508,7 +508,7 @@ def test_a_frame_counts_once_after_a_join():
     for _ in range(2):
         assert consensus(instances, Overlap(apart, torch.full((3,), 100.0), apart.sum(0), apart.sum(0))) == {}
     assert consensus(instances, Overlap(apart, torch.full((3,), 100.0), apart.sum(0), apart.sum(0))) == {3: 2}
-    assert consensus._shown[1, 2] == 3
+    assert consensus._both[1, 2] == 3
 
 
 def test_consensus_of_nothing():

@@ -18,19 +18,19 @@ def observe(map_, x, ids, color=(0, 0, 0)):
 
 
 def labels(map_):
-    return map_.labels()
+    return map_.get_labels()
 
 
 def test_one_voxel_by_hand():
     m = VoxelMap(0.02, "cpu")
     observe(m, [0.004, 0.008, 0.012], [3, 3, 5], (30, 60, 90))
-    points, colors = m.points()
+    points, colors = m.get_points()
     torch.testing.assert_close(points, torch.tensor([[0.008, 0.005, 0.005]]))
     assert colors.tolist() == [[30, 60, 90]]
     ids, confidence = labels(m)
     assert ids.tolist() == [3]
     assert confidence.tolist() == pytest.approx([2 / 3])
-    assert m.votes.ids_at(points).tolist() == [3]
+    assert m.votes.find_ids(points).tolist() == [3]
 
 
 def test_ties_go_to_the_newest():
@@ -38,7 +38,7 @@ def test_ties_go_to_the_newest():
     observe(m, [0.01], [9])
     observe(m, [0.01], [4])
     assert labels(m)[0].tolist() == [4]
-    assert m.votes.ids_at(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [4]
+    assert m.votes.find_ids(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [4]
 
 
 def test_unlabelled_points_have_a_voxel_and_no_vote():
@@ -55,7 +55,7 @@ def test_points_without_a_vote_to_give_count_for_the_place_alone():
     m = VoxelMap(0.02, "cpu")
     observe(m, [0.004, 0.008], [3, 0], (30, 60, 90))
     m.extend(torch.tensor([[0.012, 0.005, 0.005], [0.05, 0.005, 0.005]]), torch.full((2, 3), 90, dtype=torch.uint8))
-    points, colors = m.points()
+    points, colors = m.get_points()
     torch.testing.assert_close(points[:, 0], torch.tensor([0.008, 0.05]))
     assert colors.tolist() == [[50, 70, 90], [90, 90, 90]]
     ids, confidence = labels(m)
@@ -65,7 +65,7 @@ def test_points_without_a_vote_to_give_count_for_the_place_alone():
 
 def test_nothing_is_known_of_an_empty_map():
     m = VoxelMap(0.02, "cpu")
-    assert m.votes.ids_at(torch.rand(3, 3)).tolist() == [0, 0, 0]
+    assert m.votes.find_ids(torch.rand(3, 3)).tolist() == [0, 0, 0]
     observe(m, [], [])
     assert len(m) == 0
     assert labels(m)[0].shape == (0,)
@@ -89,14 +89,14 @@ def test_a_renamed_id_takes_its_place_where_the_other_never_was():
     observe(m, [0.01, 0.05], [2, 5])
     m.votes.rename(2, 1)
     assert sorted(labels(m)[0].tolist()) == [1, 5]
-    assert m.votes.ids_at(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [1]
+    assert m.votes.find_ids(torch.tensor([[0.01, 0.005, 0.005]])).tolist() == [1]
 
 
 def test_an_id_struck_out_never_leads_again():
     m = VoxelMap(0.02, "cpu")
     observe(m, [0.01, 0.01], [5, 7])  # as many votes in the same frame: the greater id leads
     assert labels(m)[0].tolist() == [7]
-    m.votes.strike(torch.tensor([5]))
+    m.votes.remove_votes(torch.tensor([5]))
     m.votes.rename(7, 2)  # without the strike 5 would lead now
     ids, confidence = labels(m)
     assert ids.tolist() == [2]
@@ -170,8 +170,10 @@ def test_votes_are_counted_as_a_counter_would(frames):
         observe(m, [0.01 + 0.02 * x for x, _ in frame], [id for _, id in frame])
         truth.update(frame)
         newest |= dict.fromkeys(frame, time)
-    x = ((m.points()[0][:, 0] - 0.01) / 0.02).round().int().tolist()
-    for voxel, label, leading in zip(x, labels(m)[0].tolist(), m.votes.ids_at(m.points()[0]).tolist(), strict=True):
+    x = ((m.get_points()[0][:, 0] - 0.01) / 0.02).round().int().tolist()
+    for voxel, label, leading in zip(
+        x, labels(m)[0].tolist(), m.votes.find_ids(m.get_points()[0]).tolist(), strict=True
+    ):
         votes = {id: (n, newest[v, id]) for (v, id), n in truth.items() if v == voxel}
         assert votes[label] == max(votes.values())
         assert votes[leading][0] == max(votes.values())[0]
@@ -182,4 +184,4 @@ def test_a_mean_does_not_creep():
     m = VoxelMap(0.02, "cpu")
     for _ in range(100):
         observe(m, [50.013] * 1000, [1] * 1000)
-    assert m.points()[0][0, 0].item() == pytest.approx(50.013, abs=1e-5)
+    assert m.get_points()[0][0, 0].item() == pytest.approx(50.013, abs=1e-5)

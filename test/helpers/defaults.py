@@ -2,18 +2,23 @@
 
 from dataclasses import asdict
 
+import torch
+
 from moonseg3r_core.features.config import HandcraftedConfig
 from moonseg3r_core.features.handcrafted import HandcraftedFeatures
 from moonseg3r_core.masks.config import FastSamConfig, Mask2FormerConfig, NanoMasksConfig, RegionsConfig, SamConfig
 from moonseg3r_core.masks.fastsam import build as build_fastsam
 from moonseg3r_core.masks.mask2former import Mask2FormerMasks
+from moonseg3r_core.masks.mask2former import build as build_mask2former
 from moonseg3r_core.masks.nano import NanoMasks
+from moonseg3r_core.masks.nano import build as build_nano
 from moonseg3r_core.masks.regions import RegionMasks
 from moonseg3r_core.masks.sam import AutomaticMasks
 from moonseg3r_core.memory.config import IndexMemoryConfig
 from moonseg3r_core.memory.memory import IndexMemory
 
 MIN_AREA = {"min_area": 50}
+CPU = torch.device("cpu")
 
 
 def settings(config, *left_out):
@@ -37,8 +42,17 @@ def make_mask2former(net, **changes):
     return Mask2FormerMasks(net, **(MIN_AREA | settings(Mask2FormerConfig(), "weights", "precision") | changes))
 
 
-def make_fastsam(weights, device, **changes):
-    return build_fastsam(**(MIN_AREA | settings(FastSamConfig()) | {"weights": weights, "device": device} | changes))
+def load_nano_masks(weights, **changes):
+    return build_nano(**(MIN_AREA | settings(NanoMasksConfig()) | {"weights": str(weights), "device": CPU} | changes))
+
+
+def load_mask2former(weights, **changes):
+    own = MIN_AREA | settings(Mask2FormerConfig()) | {"weights": str(weights), "device": CPU}
+    return build_mask2former(**(own | changes))
+
+
+def load_fastsam(weights, **changes):
+    return build_fastsam(**(MIN_AREA | settings(FastSamConfig()) | {"weights": str(weights), "device": CPU} | changes))
 
 
 def make_automatic(net, fit, **changes):

@@ -9,13 +9,13 @@ from scipy import ndimage
 from torch.nn.functional import interpolate
 
 from moonseg3r_core.masks.automatic import (
-    box_ious,
-    boxes_of,
-    mask_ious,
-    point_grid,
-    stability,
+    compute_box_ious,
+    compute_boxes,
+    compute_mask_ious,
+    compute_stability,
+    make_point_grid,
+    remove_small_regions,
     suppress,
-    without_crumbs,
 )
 from moonseg3r_core.types import MaskProposals
 
@@ -49,33 +49,33 @@ def by_a_plain_loop(ious, scores, limit):
 
 
 def test_points_are_the_centres_of_equal_cells_row_by_row():
-    assert point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
-    assert point_grid(1).tolist() == [[0.5, 0.5]]
+    assert make_point_grid(2).tolist() == [[0.25, 0.25], [0.75, 0.25], [0.25, 0.75], [0.75, 0.75]]
+    assert make_point_grid(1).tolist() == [[0.5, 0.5]]
 
 
 def test_a_mask_is_stable_when_the_cutoff_does_not_matter():
     logits = torch.tensor([[[9.0, 9.0, -9.0]], [[9.0, 0.5, -0.5]], [[-9.0, -9.0, -9.0]]])
-    assert stability(logits)[:2].tolist() == pytest.approx([1, 1 / 3])
-    assert stability(logits)[2].isnan()
-    assert stability(logits, offset=0.4)[1] == pytest.approx(2 / 2)
+    assert compute_stability(logits)[:2].tolist() == pytest.approx([1, 1 / 3])
+    assert compute_stability(logits)[2].isnan()
+    assert compute_stability(logits, offset=0.4)[1] == pytest.approx(2 / 2)
 
 
 def test_boxes_hold_the_first_and_last_column_and_row():
-    assert boxes_of(drawn("..../.##./.#..", "#.../..../...#")).tolist() == [[1, 1, 2, 2], [0, 0, 3, 2]]
-    assert boxes_of(torch.zeros(0, 4, 5, dtype=torch.bool)).shape == (0, 4)
+    assert compute_boxes(drawn("..../.##./.#..", "#.../..../...#")).tolist() == [[1, 1, 2, 2], [0, 0, 3, 2]]
+    assert compute_boxes(torch.zeros(0, 4, 5, dtype=torch.bool)).shape == (0, 4)
 
 
 def test_overlaps_of_boxes_and_masks():
     boxes = torch.tensor([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [4, 4, 4, 9]])
-    assert box_ious(boxes)[0].tolist() == pytest.approx([1, 1 / 3, 0, 0])
-    assert box_ious(boxes)[3, 3].isnan()  # a line has no area, and stands for no other
-    assert mask_ious(drawn("###.", ".###", "...#"))[0].tolist() == pytest.approx([1, 2 / 4, 0])
+    assert compute_box_ious(boxes)[0].tolist() == pytest.approx([1, 1 / 3, 0, 0])
+    assert compute_box_ious(boxes)[3, 3].isnan()  # a line has no area, and stands for no other
+    assert compute_mask_ious(drawn("###.", ".###", "...#"))[0].tolist() == pytest.approx([1, 2 / 4, 0])
 
 
 def test_overlaps_of_masks_larger_than_what_is_compared_at_once():
     masks = torch.rand(3, 300, 500, generator=torch.manual_seed(0)) > 0.5
     plain = [[float((a & b).sum() / (a | b).sum()) for b in masks] for a in masks]
-    assert mask_ious(masks).tolist() == pytest.approx(torch.tensor(plain), abs=1e-6)
+    assert compute_mask_ious(masks).tolist() == pytest.approx(torch.tensor(plain), abs=1e-6)
 
 
 def test_the_best_of_a_chain_frees_those_that_only_the_second_would_stand_for():
@@ -91,7 +91,7 @@ def test_the_best_of_a_chain_frees_those_that_only_the_second_would_stand_for():
 def test_suppression_equals_a_plain_loop(seed, count, limit):
     generator = torch.manual_seed(seed)
     corner, extent = (torch.randint(0, 6, (count, 2), generator=generator) for _ in range(2))
-    ious = box_ious(torch.cat((corner, corner + extent), dim=1).float())
+    ious = compute_box_ious(torch.cat((corner, corner + extent), dim=1).float())
     scores = (torch.randint(0, 5, (count,), generator=generator) / 4).tolist()
     assert rows_of(suppress(numbered(scores), ious, limit)) == by_a_plain_loop(ious.tolist(), scores, limit)
 
@@ -116,7 +116,7 @@ SCATTERED = "##.....#./##......./..#....../......##."
     ],
 )
 def test_small_holes_are_filled_and_small_islands_go(area, before, after):
-    assert picture(without_crumbs(drawn(before), area)[0]) == after
+    assert picture(remove_small_regions(drawn(before), area)[0]) == after
 
 
 @settings(max_examples=60, deadline=None)
@@ -126,7 +126,9 @@ def test_a_look_around_each_mask_equals_a_look_at_the_whole_image(seed, area, sh
     masks = interpolate(torch.rand(4, 1, 5, 6), (12, 15))[:, 0] < share
     masks &= box_mask(12, 15) & (torch.rand(4, 12, 15) < 0.95)
     masks = masks[masks.any(2).any(1)]
-    assert without_crumbs(masks, area).tolist() == [by_whole_images(mask.numpy(), area).tolist() for mask in masks]
+    assert remove_small_regions(masks, area).tolist() == [
+        by_whole_images(mask.numpy(), area).tolist() for mask in masks
+    ]
 
 
 def box_mask(height, width):
@@ -147,7 +149,9 @@ def by_whole_images(mask, area):
 
 def test_nothing_in_nothing_out():
     none = MaskProposals.empty(4, 5)
-    assert without_crumbs(none.masks, 9).shape == (0, 4, 5)
+    assert remove_small_regions(none.masks, 9).shape == (0, 4, 5)
     assert (
-        len(suppress(none, mask_ious(none.masks), 0.5)) == len(suppress(none, box_ious(boxes_of(none.masks)), 0.5)) == 0
+        len(suppress(none, compute_mask_ious(none.masks), 0.5))
+        == len(suppress(none, compute_box_ious(compute_boxes(none.masks)), 0.5))
+        == 0
     )

@@ -14,16 +14,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from defaults import make_fastsam, make_mask2former
+from defaults import CPU, load_fastsam, load_mask2former, make_mask2former
 
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency
 from moonseg3r_core.masks.cropformer import build as build_cropformer
-from moonseg3r_core.masks.mask2former import build as build_mask2former
-from moonseg3r_core.masks.mask2former import entities, inner_size
+from moonseg3r_core.masks.mask2former import choose_network_size, select_entities
 from moonseg3r_core.ops.images import normalize_image
 from moonseg3r_core.types import Frame, Geometry
 
-CPU = torch.device("cpu")
 NOTHING = Geometry.empty()
 
 
@@ -69,14 +67,14 @@ def processor(**settings):
 )
 def test_the_net_looks_at_the_size_that_was_published(size):
     theirs = processor()(np.zeros((*size, 3), np.uint8), return_tensors="pt")["pixel_values"]
-    assert inner_size(*size, 800, 1333) == tuple(theirs.shape[2:])
+    assert choose_network_size(*size, 800, 1333) == tuple(theirs.shape[2:])
 
 
 @pytest.mark.parametrize("size", [(96, 128), (320, 240)])
 def test_pixels_are_those_of_transformers_own_preprocessing(size):
     image = cv2.GaussianBlur(frame(*size).image.numpy(), (0, 0), 2)
     theirs = processor(size={"shortest_edge": 160, "longest_edge": 300})(image, return_tensors="pt")["pixel_values"]
-    ours = normalize_image(torch.from_numpy(image), *inner_size(*size, 160, 300))
+    ours = normalize_image(torch.from_numpy(image), *choose_network_size(*size, 160, 300))
     assert ours.shape == theirs.shape
     assert float((ours - theirs).abs().max()) < 1.01 / 255 / 0.224  # theirs are rounded to whole colors in between
 
@@ -85,13 +83,13 @@ def test_pixels_are_those_of_transformers_own_preprocessing(size):
 def test_our_forward_is_transformers_own(tmp_path, labels):
     net = small_net(labels)
     net.save_pretrained(tmp_path)
-    room = build_mask2former(str(tmp_path), "float32", CPU, min_area=1, short_side=64, long_side=96)
+    model = load_mask2former(tmp_path, min_area=1, short_side=64, long_side=96)
     given = frame(90, 130)
-    pixels = normalize_image(given.image, *inner_size(90, 130, 64, 96))
+    pixels = normalize_image(given.image, *choose_network_size(90, 130, 64, 96))
     assert pixels.shape == (1, 3, 64, 96)
     with torch.no_grad():
         theirs = net(pixel_values=pixels)
-    classes, masks = room.logits(given.image)
+    classes, masks = model.predict_logits(given.image)
     assert classes.shape == (12, labels + 1)
     torch.testing.assert_close(classes, theirs.class_queries_logits[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(masks, theirs.masks_queries_logits[0], atol=1e-5, rtol=0)
@@ -104,12 +102,16 @@ def test_the_entities_are_those_of_transformers_post_processing(seed):
         said = small_net(seed=seed)(
             pixel_values=torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(seed))
         )
-    every = entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), 0.0).scores.sort().values
+    every = (
+        select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), 0.0)
+        .scores.sort()
+        .values
+    )
     threshold = float(every[5:7].mean())  # so that some are left out, and none is near it
     theirs = processor().post_process_instance_segmentation(
         said, threshold=threshold, target_sizes=[(384, 384)], return_binary_maps=True
     )[0]
-    ours = entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), threshold)
+    ours = select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), threshold)
     scores = [segment["score"] for segment in theirs["segments_info"]]
     assert len(scores) == 6
     order = torch.tensor(scores).argsort(descending=True), ours.scores.argsort(descending=True)
@@ -124,31 +126,31 @@ def logits(*probabilities):
 def test_a_score_is_any_object_times_the_mean_probability_in_the_mask():
     classes = torch.tensor([[0.3, 0.6, 0.1], [0.05, 0.05, 0.9], [0.45, 0.0, 0.55]]).log()  # the last is no object
     masks = logits([[0.9, 0.7], [0.2, 0.4]], [[0.9, 0.9], [0.9, 0.9]], [[0.9, 0.9], [0.9, 0.9]])
-    out = entities(classes, masks, (2, 2), confidence=0.4)
+    out = select_entities(classes, masks, (2, 2), confidence=0.4)
     assert out.masks.tolist() == [[[True, True], [False, False]], [[True, True], [True, True]]]
     assert out.scores.tolist() == pytest.approx([0.9 * 0.8, 0.45 * 0.9])
-    assert entities(classes, masks, (2, 2), confidence=0.41).scores.tolist() == pytest.approx([0.72])
-    smaller = entities(classes, masks, (2, 2), confidence=0.4, threshold=0.8)
+    assert select_entities(classes, masks, (2, 2), confidence=0.41).scores.tolist() == pytest.approx([0.72])
+    smaller = select_entities(classes, masks, (2, 2), confidence=0.4, threshold=0.8)
     assert smaller.masks[0].tolist() == [[True, False], [False, False]]
     assert float(smaller.scores[0]) == pytest.approx(0.9 * 0.9)
 
 
 def test_masks_come_at_the_size_of_the_image():
     masks = logits([[0.9, 0.1]])
-    out = entities(torch.tensor([[0.9, 0.1]]).log(), masks, (3, 8))
+    out = select_entities(torch.tensor([[0.9, 0.1]]).log(), masks, (3, 8))
     assert out.masks.tolist() == [[[True] * 4 + [False] * 4] * 3]
 
 
 def test_nothing_found_is_no_mask(tmp_path):
-    assert entities(logits([0.1, 0.9]), torch.zeros(1, 2, 2), (4, 6), confidence=0.99).masks.shape == (0, 4, 6)
-    room = make_mask2former(small_net(), confidence=1.0, short_side=32)
-    assert room(frame(20, 30), NOTHING).masks.shape == (0, 20, 30)
+    assert select_entities(logits([0.1, 0.9]), torch.zeros(1, 2, 2), (4, 6), confidence=0.99).masks.shape == (0, 4, 6)
+    model = make_mask2former(small_net(), confidence=1.0, short_side=32)
+    assert model(frame(20, 30), NOTHING).masks.shape == (0, 20, 30)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (37, 211), (1, 1)])
 def test_a_frame_becomes_disjoint_masks_largest_first(size):
-    room = make_mask2former(small_net(), min_area=1, short_side=64, long_side=128, confidence=0.2)
-    out = room(frame(*size), NOTHING)
+    model = make_mask2former(small_net(), min_area=1, short_side=64, long_side=128, confidence=0.2)
+    out = model(frame(*size), NOTHING)
     assert out.masks.shape[1:] == size
     assert disjoint_and_ordered(out)
     assert len(out) > 1 or size == (1, 1)
@@ -159,19 +161,19 @@ def test_a_frame_becomes_disjoint_masks_largest_first(size):
 def test_half_precision_says_about_the_same(tmp_path, precision):
     small_net().save_pretrained(tmp_path)
     full, half = (
-        build_mask2former(str(tmp_path), numbers, CPU, min_area=1, short_side=64, confidence=0.2)
+        load_mask2former(tmp_path, precision=numbers, min_area=1, short_side=64, confidence=0.2)
         for numbers in ("float32", precision)
     )
     assert next(half.net.parameters()).dtype == getattr(torch, precision)
     given = frame()
-    assert float((full.logits(given.image)[0] - half.logits(given.image)[0]).abs().max()) < 0.2
+    assert float((full.predict_logits(given.image)[0] - half.predict_logits(given.image)[0]).abs().max()) < 0.2
     assert disjoint_and_ordered(half(given, NOTHING))
 
 
 def test_transformers_that_is_not_here_is_named_with_the_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingDependency, match='python -m pip install "transformers'):
-        build_mask2former(str(tmp_path), "float32", CPU)
+        load_mask2former(tmp_path)
 
 
 # --- FastSAM
@@ -206,11 +208,11 @@ class FakeFastSam:
 
 @pytest.fixture
 def fastsam(monkeypatch, tmp_path):
-    """Makes the room with the given settings; ultralytics is the stand-in."""
+    """Makes the stage with the given settings; ultralytics is the stand-in."""
     monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(FastSAM=FakeFastSam))
     weights = tmp_path / "FastSAM-s.pt"
     weights.write_bytes(b"weights")
-    return lambda **room: make_fastsam(str(weights), CPU, **room)
+    return lambda **settings: load_fastsam(weights, **settings)
 
 
 def flags():
@@ -222,8 +224,8 @@ def flags():
 
 
 def test_fastsam_gets_blue_green_red_and_gives_masks_largest_first(fastsam, tmp_path):
-    room = fastsam(min_area=1)
-    out = room(flags(), NOTHING)
+    model = fastsam(min_area=1)
+    out = model(flags(), NOTHING)
     assert [int(mask.sum()) for mask in out.masks] == [180, 24]
     assert bool(out.masks[1, 2:6, 3:9].all())  # the red one, which a picture in another order would call blue
     assert out.scores.tolist() == pytest.approx([0.7, 0.9])
@@ -231,10 +233,10 @@ def test_fastsam_gets_blue_green_red_and_gives_masks_largest_first(fastsam, tmp_
 
 
 def test_fastsam_gets_the_settings(fastsam):
-    room = fastsam(min_area=30, long_side=640, confidence=0.8, box_overlap=0.6)
-    assert len(room(flags(), NOTHING)) == 0  # the blue one is not sure enough, the red one too small
+    model = fastsam(min_area=30, long_side=640, confidence=0.8, box_overlap=0.6)
+    assert len(model(flags(), NOTHING)) == 0  # the blue one is not sure enough, the red one too small
     asked = {"retina_masks": True, "imgsz": 640, "conf": 0.8, "iou": 0.6, "device": CPU, "verbose": False}
-    assert room.model.settings == asked
+    assert model.model.settings == asked
 
 
 def test_fastsam_that_finds_nothing_gives_no_mask(fastsam):
@@ -251,20 +253,20 @@ def test_masks_of_another_size_are_brought_to_the_images(fastsam, monkeypatch):
 def test_ultralytics_that_is_not_here_is_named_with_its_licence_and_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "ultralytics", None)
     with pytest.raises(MissingDependency, match=r"AGPL-3\.0.*run python -m pip install ultralytics$"):
-        make_fastsam("fastsam-s", CPU)
+        load_fastsam("fastsam-s")
 
 
 def test_weights_that_ultralytics_cannot_read_are_one_clear_line(fastsam, tmp_path):
     (tmp_path / "net.pth").write_bytes(b"")
     with pytest.raises(InputError, match="must hold FastSAM's weights"):
-        make_fastsam(str(tmp_path / "net.pth"), CPU)
+        load_fastsam(tmp_path / "net.pth")
 
 
 def test_a_folder_holds_one_file_of_weights(fastsam, tmp_path):
-    assert make_fastsam(str(tmp_path), CPU)
+    assert load_fastsam(tmp_path)
     (tmp_path / "FastSAM-x.pt").write_bytes(b"weights")
     with pytest.raises(InputError, match="must hold one file of weights"):
-        make_fastsam(str(tmp_path), CPU)
+        load_fastsam(tmp_path)
 
 
 # --- CropFormer, as its script wrote it
@@ -297,9 +299,9 @@ def test_the_folder_of_its_script_is_read(tmp_path, inner):
 
 def test_frames_are_known_by_the_number_that_ends_the_name(tmp_path):
     write_scene(tmp_path, names=("frame_000000", "frame_000010"))
-    room = written(tmp_path)
-    assert [len(room(frame(12, 16, index=i), NOTHING)) for i in (0, 1, 10)] == [2, 0, 2]
-    assert room.missing == 1  # its script looks at every tenth image
+    model = written(tmp_path)
+    assert [len(model(frame(12, 16, index=i), NOTHING)) for i in (0, 1, 10)] == [2, 0, 2]
+    assert model.missing == 1  # its script looks at every tenth image
 
 
 def test_masks_of_other_pictures_are_rejected(tmp_path):
@@ -382,11 +384,11 @@ def live(project, net="cropformer_hornet_3x", weights="model.pth", confidence=0.
 
 
 def test_cropformer_runs_live_through_its_authors_predictor(project):
-    room = live(project)
-    out = room(flags(), NOTHING)
+    model = live(project)
+    out = model(flags(), NOTHING)
     assert [int(mask.sum()) for mask in out.masks] == [180, 24]
     assert out.scores.tolist() == pytest.approx([0.7, 0.9])
-    config = room.predictor.config
+    config = model.predictor.config
     assert config.MODEL.WEIGHTS.endswith("/model.pth")
     assert config.MODEL.DEVICE == "cpu"
     assert config.added == ["deeplab", "mask2former"]

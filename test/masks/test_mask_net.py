@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 import torch
 from damage import damaged
-from defaults import make_nano_masks
+from defaults import load_nano_masks, make_nano_masks
 from hypothesis import given, settings
 from safetensors.torch import save_file
 from torch import nn
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import ConfigError, InputError, OutputError
-from moonseg3r_core.masks.affinities import OFFSETS, boundaries, joined, labels_of, pairs, views
+from moonseg3r_core.masks.affinities import (
+    OFFSETS,
+    compute_boundaries,
+    join_regions,
+    label_regions,
+    list_border_pairs,
+    pair_pixels,
+)
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
-from moonseg3r_core.masks.nano import build as build_nano
-from moonseg3r_core.masks.nano import inner_size
+from moonseg3r_core.masks.nano import choose_network_size
 from moonseg3r_core.types import Frame, Geometry
 
 pytest.importorskip("lightning_fabric")
@@ -46,7 +52,7 @@ def truth(ids):
     """The affinities that a net sure of `ids` would give."""
     found = np.ones((len(OFFSETS), *ids.shape), np.float32)
     for channel, (down, right) in zip(found, OFFSETS, strict=True):
-        here, there = views(ids, down, right)
+        here, there = pair_pixels(ids, down, right)
         channel[: here.shape[0], : here.shape[1]] = here == there
     return found
 
@@ -64,12 +70,12 @@ def drawn(*rows, times=4):
 
 def test_regions_are_those_that_the_affinities_tell_of():
     for ids in (drawn("aab", "aab"), drawn("aaaa", "abba", "abba", "aaaa"), drawn("aaaaaaaaaa", times=5)):
-        assert same_regions(labels_of(truth(ids)), ids)
+        assert same_regions(label_regions(truth(ids)), ids)
 
 
 def test_where_three_regions_meet_no_more_than_a_pixel_is_in_doubt():
     ids = drawn("aab", "aab", "ccb")
-    labels = labels_of(truth(ids))
+    labels = label_regions(truth(ids))
     assert len(np.unique(labels)) == 3
     wrong = sum((ids[labels == label] != np.bincount(ids[labels == label]).argmax()).sum() for label in range(3))
     assert wrong <= 1
@@ -77,34 +83,36 @@ def test_where_three_regions_meet_no_more_than_a_pixel_is_in_doubt():
 
 def test_far_pairs_join_what_something_thin_hides():
     ids = drawn("aabaa", "aabaa", "aabaa")
-    assert same_regions(labels_of(truth(ids)), ids)
+    assert same_regions(label_regions(truth(ids)), ids)
     near = truth(ids)
     near[2:] = 0.5  # only neighbours are sure
-    assert len(np.unique(labels_of(near))) == 3
+    assert len(np.unique(label_regions(near))) == 3
 
 
 def test_the_names_of_ids_do_not_matter():
     ids = drawn("aab", "cab")
-    np.testing.assert_array_equal(labels_of(truth(ids)), labels_of(truth(200 - ids)))
+    np.testing.assert_array_equal(label_regions(truth(ids)), label_regions(truth(200 - ids)))
 
 
 def test_boundaries_stand_on_both_sides_of_a_border():
     expected = [[0, 1, 1, 0], [0, 1, 1, 0]]
-    np.testing.assert_array_equal(boundaries(truth(drawn("aabb", "aabb", times=1))), expected)
+    np.testing.assert_array_equal(compute_boundaries(truth(drawn("aabb", "aabb", times=1))), expected)
 
 
 def test_pairs_are_counted_between_regions_only():
-    first, second, affinity = pairs(np.full((len(OFFSETS), 1, 4), 0.25, np.float32), np.array([[0, 0, 1, 1]]))
+    first, second, affinity = list_border_pairs(
+        np.full((len(OFFSETS), 1, 4), 0.25, np.float32), np.array([[0, 0, 1, 1]])
+    )
     assert list(zip(first, second, affinity, strict=True)) == [(0, 1, 0.25), (0, 1, 0.25)]  # 1 and 3 pixels apart
 
 
 def test_the_surest_regions_join_first_and_their_means_decide_the_rest():
     first, second = np.array([0, 0, 1]), np.array([1, 2, 2])
     sums = np.array([[1, 0.9], [3, 0.3], [1, 0.6]])  # 0-1 0.9, 0-2 0.1, 1-2 0.6: (0.3 + 0.6) / 4 in the end
-    np.testing.assert_array_equal(joined(first, second, sums, 0.5, 3), [0, 0, 1])
-    np.testing.assert_array_equal(joined(first, second, sums, 0.2, 3), [0, 0, 0])
-    np.testing.assert_array_equal(joined(first, second, sums, 0.95, 3), [0, 1, 2])
-    np.testing.assert_array_equal(joined(first[:0], second[:0], sums[:0], 0.5, 2), [0, 1])
+    np.testing.assert_array_equal(join_regions(first, second, sums, 0.5, 3), [0, 0, 1])
+    np.testing.assert_array_equal(join_regions(first, second, sums, 0.2, 3), [0, 0, 0])
+    np.testing.assert_array_equal(join_regions(first, second, sums, 0.95, 3), [0, 1, 2])
+    np.testing.assert_array_equal(join_regions(first[:0], second[:0], sums[:0], 0.5, 2), [0, 1])
 
 
 class Telling(nn.Module):
@@ -119,7 +127,7 @@ class Telling(nn.Module):
     def forward(self, images):
         logits = torch.zeros(len(images), len(OFFSETS), *images.shape[2:])
         for channel, (down, right) in enumerate(OFFSETS):
-            here, there = views(images[0].permute(1, 2, 0).numpy(), down, right)
+            here, there = pair_pixels(images[0].permute(1, 2, 0).numpy(), down, right)
             same = torch.from_numpy((here == there).all(-1)).float()
             logits[0, channel, : same.shape[0], : same.shape[1]] = 16 * same - 8
         return logits
@@ -130,7 +138,7 @@ def frame_of(ids):
     return Frame(0, 0.0, image)
 
 
-def test_the_room_gives_disjoint_masks_largest_first():
+def test_the_stage_gives_disjoint_masks_largest_first():
     ids = drawn("aaabb", "acabb", "aaabb")
     frame = frame_of(ids)
     found = make_nano_masks(Telling(), min_area=1, long_side=20)(frame, Geometry.empty(*frame.size))
@@ -149,9 +157,9 @@ def test_pictures_of_any_size_bring_masks_of_that_size(size):
 
 
 def test_the_inner_size_keeps_the_shape_of_the_picture():
-    assert inner_size(240, 320, 256, 32) == (192, 256)
-    assert inner_size(640, 360, 256, 32) == (256, 160)
-    assert inner_size(1, 1000, 256, 32) == (32, 256)
+    assert choose_network_size(240, 320, 256, 32) == (192, 256)
+    assert choose_network_size(640, 360, 256, 32) == (256, 160)
+    assert choose_network_size(1, 1000, 256, 32) == (32, 256)
 
 
 def test_the_net_says_something_of_every_pixel():
@@ -167,8 +175,8 @@ def test_a_file_holds_the_net(tmp_path):
     assert again.widths == net.widths
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
-    room = build_nano(str(file), torch.device("cpu"), min_area=7)
-    assert (room.min_area, room.net.widths) == (7, (8, 16))
+    model = load_nano_masks(file, min_area=7)
+    assert (model.min_area, model.net.widths) == (7, (8, 16))
 
 
 def test_a_file_of_something_else_is_an_error_in_one_line(tmp_path):

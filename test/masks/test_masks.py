@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
-from moonseg3r_core.masks.filters import MaskFilter, from_labels, paint_labels
-from moonseg3r_core.masks.merging import MergeRule, RegionGraph, group_borders, merge_regions, mutual_best
+from moonseg3r_core.masks.filters import MaskFilter, make_proposals, paint_labels
 from moonseg3r_core.masks.precomputed import PrecomputedMasks
-from moonseg3r_core.masks.surface import surface_of
+from moonseg3r_core.masks.region_merging import MergeRule, RegionGraph, find_mutual_best, group_borders, merge_regions
+from moonseg3r_core.masks.surface import compute_surface
 from moonseg3r_core.types import Frame, Geometry, MaskProposals, PixelGrid
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -54,17 +54,17 @@ def test_equal_scores_leave_the_overlap_to_the_smaller_mask_then_to_the_earlier_
 
 def test_masks_come_out_largest_first_without_the_small_ones():
     labels = torch.tensor([[7, 7, 0, 2], [7, 5, 5, 2]])
-    out = from_labels(labels, min_area=2)
+    out = make_proposals(labels, min_area=2)
     assert picture(paint_labels(out)) == [
         "1102",
         "1332",
     ]  # 7 has three pixels; 2 and 5 two each, in the order of labels
-    assert len(from_labels(labels, min_area=3)) == 1
-    assert len(from_labels(labels, min_area=4)) == 0
+    assert len(make_proposals(labels, min_area=3)) == 1
+    assert len(make_proposals(labels, min_area=4)) == 0
 
 
 def test_scores_follow_their_labels_and_negative_labels_are_no_mask():
-    out = from_labels(torch.tensor([[-1, 1, 2, 2]]), scores=torch.tensor([0.25, 0.75]))
+    out = make_proposals(torch.tensor([[-1, 1, 2, 2]]), scores=torch.tensor([0.25, 0.75]))
     assert out.scores.tolist() == [0.75, 0.25]
     assert picture(paint_labels(out)) == ["0211"]
 
@@ -78,7 +78,7 @@ def test_the_filter_counts_what_the_overlap_leaves():
 def test_nothing_in_nothing_out():
     out = MaskFilter(10)(MaskProposals.empty(4, 5))
     assert out.masks.shape == (0, 4, 5)
-    assert from_labels(torch.zeros(4, 5, dtype=torch.int32)).masks.shape == (0, 4, 5)
+    assert make_proposals(torch.zeros(4, 5, dtype=torch.int32)).masks.shape == (0, 4, 5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -100,9 +100,9 @@ def test_other_names_for_the_labels_give_the_same_masks(seed):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 5, (6, 7), generator=generator)
     names = torch.cat((torch.zeros(1, dtype=torch.int64), torch.randperm(40000, generator=generator)[:4] + 1))
-    a, b = from_labels(labels), from_labels(names[labels])
+    a, b = make_proposals(labels), make_proposals(names[labels])
     assert {mask.numpy().tobytes() for mask in a.masks} == {mask.numpy().tobytes() for mask in b.masks}
-    assert torch.equal(from_labels(paint_labels(a)).masks, a.masks)
+    assert torch.equal(make_proposals(paint_labels(a)).masks, a.masks)
 
 
 # --- precomputed
@@ -253,7 +253,7 @@ def test_borders_are_grouped_without_order():
 
 
 def test_only_borders_that_are_cheapest_of_both_sides_are_chosen():
-    chosen = mutual_best(np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2.0, 1.0, 3.0]), 4)
+    chosen = find_mutual_best(np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([2.0, 1.0, 3.0]), 4)
     assert chosen.tolist() == [1]
 
 
@@ -338,7 +338,7 @@ def test_normals_of_a_slanted_plane():
     height_normal = np.array([0, -1, -1]) / np.sqrt(2)
     _, geometry = seen(image, depth.copy())
     geometry.intrinsics[0, 0] = geometry.intrinsics[1, 1] = k
-    surface = surface_of(geometry, (height, width), height, width, reach=4)
+    surface = compute_surface(geometry, (height, width), height, width, reach=4)
     assert surface.valid[5:-5, 5:-5].all()
     np.testing.assert_allclose(surface.normals[8:-8, 8:-8], np.broadcast_to(height_normal, (44, 64, 3)), atol=0.02)
 

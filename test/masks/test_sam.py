@@ -14,8 +14,8 @@ from torch.nn.functional import interpolate
 from moonseg3r_core.build import build_segmenter, make_stage
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.masks.automatic import point_grid
-from moonseg3r_core.masks.sam import Padded, Stretched, predict, prepared
+from moonseg3r_core.masks.automatic import make_point_grid
+from moonseg3r_core.masks.sam import Padded, Stretched, predict, prepare_image
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
@@ -39,7 +39,7 @@ def frame_of(image):
     return Frame(0, 0.0, image)
 
 
-def room_of(kind, net=None, **settings):
+def masks_of(kind, net=None, **settings):
     return make_automatic(
         net or NETS[kind](), FITS[kind], points_per_side=5, points_per_batch=7, **(LENIENT | settings)
     )
@@ -61,7 +61,7 @@ def raw(points=40, seed=0):
 @pytest.mark.parametrize("kind", NETS)
 def test_masks_in_batches_are_those_of_the_library_at_once(kind, monkeypatch):
     net = NETS[kind]()
-    pixels, points = torch.randn(1, 3, SIDE, SIDE, generator=torch.manual_seed(1)), point_grid(5) * SIDE
+    pixels, points = torch.randn(1, 3, SIDE, SIDE, generator=torch.manual_seed(1)), make_point_grid(5) * SIDE
     with torch.no_grad():
         theirs = net(pixel_values=pixels, input_points=points[None, :, None], multimask_output=True)
         embeddings = net.get_image_embeddings(pixels)
@@ -77,15 +77,15 @@ def test_masks_in_batches_are_those_of_the_library_at_once(kind, monkeypatch):
 def test_the_image_is_encoded_once_a_frame(kind):
     net, seen = NETS[kind](), []
     net.vision_encoder.register_forward_hook(lambda *_: seen.append(1))
-    assert len(room_of(kind, net)(frame_of(picture()), NOWHERE)) > 1
+    assert len(masks_of(kind, net)(frame_of(picture()), NOWHERE)) > 1
     assert len(seen) == 1
 
 
 def test_a_net_of_the_hub_that_tracks_in_videos_gives_its_image_model(tmp_path):
     """The published folders of SAM 2.1 hold it."""
     video = sam2_video()
-    room = built("sam2", saved(video, tmp_path))
-    for name, tensor in room.net.state_dict().items():
+    model = built("sam2", saved(video, tmp_path))
+    for name, tensor in model.net.state_dict().items():
         assert tensor.equal(video.state_dict()[name]), name
 
 
@@ -99,13 +99,13 @@ def test_pixels_are_those_of_the_library(size):
     processor = processing.SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE})
     image = picture(size)
     theirs = processor(images=image.numpy(), return_tensors="pt")
-    inner = FITS["sam"].inner(size)
+    inner = FITS["sam"].compute_size(size)
     assert inner == tuple(theirs["reshaped_input_sizes"][0].tolist())
-    ours = prepared(image, inner, SIDE)
+    ours = prepare_image(image, inner, SIDE)
     assert ours.shape == (1, 3, SIDE, SIDE)
     torch.testing.assert_close(ours, theirs["pixel_values"], rtol=0, atol=1.01 / 255 / 0.224)
     _, points, _, _ = processor.generate_crop_boxes(image.numpy(), SIDE, points_per_crop=5)
-    grid = point_grid(5) * torch.tensor(inner[::-1])
+    grid = make_point_grid(5) * torch.tensor(inner[::-1])
     torch.testing.assert_close(grid, points[0, :, 0].float(), rtol=1e-5, atol=1e-5)
 
 
@@ -114,7 +114,7 @@ def test_sam2_sees_the_image_stretched(size):
     image = picture(size)
     theirs = np.asarray(Image.fromarray(image.numpy()).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) / 255
     theirs = torch.from_numpy((theirs - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)).permute(2, 0, 1)[None].float()
-    ours = prepared(image, FITS["sam2"].inner(size), SIDE)
+    ours = prepare_image(image, FITS["sam2"].compute_size(size), SIDE)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1.01 / 255 / 0.224)
 
 
@@ -151,7 +151,7 @@ def theirs_of(processing, kind, logits, ious, size):
     processor = processing.SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE})
     grouped = logits.reshape(1, -1, 3, *logits.shape[-2:])
     if kind == "sam":
-        (full,) = processor.post_process_masks(grouped, [size], [FITS["sam"].inner(size)], binarize=False)
+        (full,) = processor.post_process_masks(grouped, [size], [FITS["sam"].compute_size(size)], binarize=False)
     else:
         full = interpolate(grouped[0], size, mode="bilinear")  # all that Sam2ImageProcessor does here
     whole = torch.tensor([0.0, 0.0, size[1], size[0]])
@@ -165,16 +165,18 @@ def theirs_of(processing, kind, logits, ious, size):
 @pytest.mark.parametrize("kind", NETS)
 def test_what_comes_after_the_net_equals_the_pipeline(pipeline, kind, size, seed):
     logits, ious = raw(seed=seed)
-    room = room_of(kind, object(), predicted_iou=0.5, stability=0.8, box_overlap=0.7, mask_overlap=1.0, small_regions=0)
-    sure = room.sure(logits, ious, size)
-    ours = room.distinct(sure)
+    model = masks_of(
+        kind, object(), predicted_iou=0.5, stability=0.8, box_overlap=0.7, mask_overlap=1.0, small_regions=0
+    )
+    sure = model.select_confident(logits, ious, size)
+    ours = model.remove_duplicates(sure)
     masks, scores = theirs_of(pipeline, kind, logits, ious, size)
     assert 5 < len(ours) < len(sure) < len(ious)
     assert ours.masks.equal(masks)
     assert ours.scores.equal(scores)
 
 
-def test_all_that_the_room_proposes_is_what_the_pipeline_proposes(pipeline):
+def test_all_that_the_stage_proposes_is_what_the_pipeline_proposes(pipeline):
     """From the image on; at the net's own size no resize rounds."""
     net, image = NETS["sam"](), picture((48, 64))
     processor = pipeline.SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE})
@@ -182,18 +184,18 @@ def test_all_that_the_room_proposes_is_what_the_pipeline_proposes(pipeline):
     with torch.no_grad():
         parts = theirs.preprocess(Image.fromarray(image.numpy()), points_per_crop=5, points_per_batch=10)
         outputs = [theirs._forward(dict(part), 0.2, 0.3) for part in parts]
-    ours = room_of("sam", net, predicted_iou=0.2, stability=0.3).propose(image)
+    ours = masks_of("sam", net, predicted_iou=0.2, stability=0.3).propose(image)
     masks = torch.from_numpy(np.stack([pipeline._rle_to_mask(rle) for part in outputs for rle in part["masks"]]))
     assert 3 < len(ours) < 75
     assert (ours.masks != masks).float().mean() < 1e-5
     torch.testing.assert_close(ours.scores, torch.cat([part["iou_scores"] for part in outputs]), rtol=1e-5, atol=1e-5)
 
 
-# --- the room
+# --- the stage
 
 
 def built(kind, folder, **settings):
-    """The room as a configuration makes it."""
+    """The stage as a configuration makes it."""
     given = {"masks.kind": kind, f"masks.{kind}.weights": str(folder), "reconstruction.kind": "rgbd", "device": "cpu"}
     given |= {f"masks.{kind}.{name}": value for name, value in settings.items()}
     return make_stage("masks", load_config(overrides=given))
@@ -202,7 +204,7 @@ def built(kind, folder, **settings):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", NETS)
 def test_masks_are_disjoint_and_largest_first(kind, size):
-    found = room_of(kind, min_area=9)(frame_of(picture(size)), NOWHERE)
+    found = masks_of(kind, min_area=9)(frame_of(picture(size)), NOWHERE)
     areas = found.masks.sum((1, 2)).tolist()
     assert len(found) > 1
     assert found.masks.shape[1:] == size
@@ -216,16 +218,16 @@ def test_masks_are_disjoint_and_largest_first(kind, size):
 @pytest.mark.parametrize("limits", [{"predicted_iou": 999.0}, {"stability": 1.0}, {"min_area": 9999}])
 def test_no_mask_that_is_good_enough_is_no_error(kind, limits):
     net = NETS[kind]()
-    found = room_of(kind, net, **limits)(frame_of(picture()), NOWHERE)
+    found = masks_of(kind, net, **limits)(frame_of(picture()), NOWHERE)
     assert found.masks.shape == (0, 48, 64)
 
 
 @pytest.mark.parametrize("kind", NETS)
 def test_near_duplicates_leave_the_better_one(kind):
-    many = room_of(kind, mask_overlap=1.0)
-    few = room_of(kind, many.net, mask_overlap=0.5)
+    many = masks_of(kind, mask_overlap=1.0)
+    few = masks_of(kind, many.net, mask_overlap=0.5)
     found = many.propose(picture())
-    assert 0 < len(few.distinct(found)) < len(many.distinct(found))
+    assert 0 < len(few.remove_duplicates(found)) < len(many.remove_duplicates(found))
 
 
 def test_masks_that_only_crumbs_tell_apart_are_one():
@@ -234,8 +236,8 @@ def test_masks_that_only_crumbs_tell_apart_are_one():
     masks[0, 6:8, 6:8], masks[0, 18, 18] = False, True
     found = MaskProposals(masks, torch.tensor([0.9, 0.8]))
     limits = {"box_overlap": 0.9, "mask_overlap": 0.95}
-    assert len(room_of("sam", object(), small_regions=0, **limits).distinct(found)) == 2
-    kept = room_of("sam", object(), small_regions=5, **limits).distinct(found)
+    assert len(masks_of("sam", object(), small_regions=0, **limits).remove_duplicates(found)) == 2
+    kept = masks_of("sam", object(), small_regions=5, **limits).remove_duplicates(found)
     assert kept.masks.equal(masks[1:])
     assert kept.scores.equal(found.scores[:1])
 
@@ -246,8 +248,8 @@ def test_half_precision_inside_and_float32_decisions(kind, tmp_path):
     half, full = (built(kind, folder, points_per_side=5, precision=p, **LENIENT) for p in ("bfloat16", "float32"))
     assert half.net.dtype == torch.bfloat16
     with torch.no_grad():
-        embeddings = half.net.get_image_embeddings(prepared(picture(), (48, 64), SIDE).bfloat16())
-        _, ious = predict(half.net, embeddings, point_grid(5) * SIDE)
+        embeddings = half.net.get_image_embeddings(prepare_image(picture(), (48, 64), SIDE).bfloat16())
+        _, ious = predict(half.net, embeddings, make_point_grid(5) * SIDE)
     found, exact = half.propose(picture()), full.propose(picture())
     assert ious.dtype == found.scores.dtype == torch.float32
     assert len(found) > 1
@@ -259,9 +261,9 @@ def test_presets_and_settings_build_the_model(tmp_path):
     folder = saved(sam2(), tmp_path)
     assert len(built("sam2", folder).grid) == 144
     assert len(built("sam2", folder, preset="published").grid) == 1024
-    room = built("sam2", folder, points_per_side=3, stability=0.5)
-    assert (len(room.grid), room.stability, room.predicted_iou, room.fit.side) == (9, 0.5, 0.8, SIDE)
-    assert not any(parameter.requires_grad for parameter in room.net.parameters())
+    model = built("sam2", folder, points_per_side=3, stability=0.5)
+    assert (len(model.grid), model.stability, model.predicted_iou, model.fit.side) == (9, 0.5, 0.8, SIDE)
+    assert not any(parameter.requires_grad for parameter in model.net.parameters())
 
 
 def test_another_net_is_refused_in_one_line(tmp_path):
@@ -287,7 +289,7 @@ def test_sam2_tiny_at_its_real_size(tmp_path):
     stages = {"blocks": (1, 2, 7, 2), "windows": (8, 4, 14, 7), "everywhere": (5, 7, 9)}
     net = sam2(0.1, side=1024, width=96, hidden=256, **stages)
     assert 31e6 < sum(parameter.numel() for parameter in net.parameters()) < 32e6
-    room = built("sam2", saved(net, tmp_path), points_per_side=3, **LENIENT)
-    found = room(frame_of(picture((480, 640))), NOWHERE)
+    model = built("sam2", saved(net, tmp_path), points_per_side=3, **LENIENT)
+    found = model(frame_of(picture((480, 640))), NOWHERE)
     assert found.masks.shape[1:] == (480, 640)
     assert len(found) > 1

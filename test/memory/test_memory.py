@@ -13,7 +13,7 @@ from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.memory.bank import QueryBank
 from moonseg3r_core.memory.index_map import QueryIndexMap
-from moonseg3r_core.memory.memory import NoMemory, most_seen
+from moonseg3r_core.memory.memory import NoMemory, select_most_seen
 from moonseg3r_core.memory.neighbor_hash import NeighborHash
 from moonseg3r_core.ops.spatial_keys import compute_spatial_keys
 from moonseg3r_core.types import Geometry, PixelGrid, Queries
@@ -45,8 +45,8 @@ def halves(left=1, right=2):
     return labels
 
 
-def memory(**settings):
-    return make_memory(**({"cell": CELL, "stride": 1} | settings))
+def small_memory(**settings):
+    return make_memory(**({"cell": CELL, "stride": 1, "merge_distance": 0.3} | settings))
 
 
 def told(recalled):
@@ -150,7 +150,7 @@ def positions(*rows):
 def held(index):
     """The map as {rounded position: its queries}."""
     slots = torch.arange(len(index.positions))
-    offsets, members = index.queries(slots)
+    offsets, members = index.get_queries(slots)
     return {
         tuple(round(x, 3) for x in p): members[offsets[i] : offsets[i + 1]].tolist()
         for i, p in enumerate(index.positions.tolist())
@@ -193,13 +193,13 @@ def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
         new = generator.uniform(-extent, extent, (len(slots), 3))
         if slots.max() >= len(table._next):
             table.reserve(int(slots.max()) + 1)
-        table.insert(slots, table.codes(new))
+        table.insert(slots, table.compute_codes(new))
         places |= dict(zip(slots.tolist(), new, strict=True))
         gone = generator.permutation(list(places))[: len(places) // 3]
         table.remove(gone)
         places = {slot: place for slot, place in places.items() if slot not in gone}
         asked = generator.uniform(-extent, extent, (20, 3))
-        rows, found = table.candidates(asked)
+        rows, found = table.find_candidates(asked)
         cells = {slot: np.floor(place / 0.3) for slot, place in places.items()}
         near = [[s for s, c in cells.items() if np.abs(c - np.floor(a / 0.3)).max() <= 1] for a in asked]
         assert [sorted(found[rows == row].tolist()) for row in range(20)] == [sorted(n) for n in near]
@@ -263,8 +263,8 @@ def test_grid_bounds_the_density_that_paper_does_not():
 
 
 def test_the_first_frame_recalls_nothing():
-    for room in (memory(), memory(occlusion="nearest"), NoMemory()):
-        recalled = room.recall(view(2.0))
+    for memory in (small_memory(), small_memory(occlusion="nearest"), NoMemory()):
+        recalled = memory.recall(view(2.0))
         assert len(recalled) == 0
         assert recalled.index_map.equal(torch.full((H, W), -1, dtype=torch.int32))
         assert recalled.offsets.tolist() == [0]
@@ -273,11 +273,11 @@ def test_the_first_frame_recalls_nothing():
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("update", ["paper", "grid"])
 def test_what_was_remembered_is_recalled_from_the_same_pose(update, stride):
-    room, geometry, labels = memory(update=update, stride=stride), view(2.0), halves()
+    memory, geometry, labels = small_memory(update=update, stride=stride), view(2.0), halves()
     labels[16:32, 16:32] = 3
     labels[40:44, 40:44] = 4  # smaller than half a cell: no key lies in it
-    room.remember(queries(labels), geometry)
-    recalled = room.recall(geometry)
+    memory.remember(queries(labels), geometry)
+    recalled = memory.recall(geometry)
     assert told(recalled) == [0, 1, 2]
     assert recalled.index_map.shape == (H, W)
     centre = int(recalled.index_map[H // 2, 4])
@@ -285,10 +285,10 @@ def test_what_was_remembered_is_recalled_from_the_same_pose(update, stride):
 
 
 def test_every_row_of_the_index_map_holds_queries():
-    room, geometry = memory(), view(2.0)
+    memory, geometry = small_memory(), view(2.0)
     labels = halves(left=0, right=1)
-    room.remember(queries(labels), geometry)
-    recalled = room.recall(geometry)
+    memory.remember(queries(labels), geometry)
+    recalled = memory.recall(geometry)
     rows = recalled.index_map.unique()
     assert rows.tolist() == [-1, *range(len(recalled.offsets) - 1)]
     assert (recalled.offsets.diff() > 0).all()
@@ -296,16 +296,16 @@ def test_every_row_of_the_index_map_holds_queries():
 
 
 def test_a_query_out_of_view_is_not_recalled():
-    room = memory()
-    room.remember(queries(halves()), view(2.0))
-    assert len(room.recall(view(2.0, turn(180)))) == 0
-    assert told(room.recall(view(2.0, turn(50)))) == [1]
+    memory = small_memory()
+    memory.remember(queries(halves()), view(2.0))
+    assert len(memory.recall(view(2.0, turn(180)))) == 0
+    assert told(memory.recall(view(2.0, turn(50)))) == [1]
 
 
 def test_a_query_behind_a_wall_is_hidden_by_what_is_seen_now():
-    seen, blind = memory(), memory(occlusion="nearest")
-    for room in (seen, blind):
-        room.remember(queries(halves(), width=2), view(3.0))
+    seen, blind = small_memory(), small_memory(occlusion="nearest")
+    for memory in (seen, blind):
+        memory.remember(queries(halves(), width=2), view(3.0))
     wall = torch.full((H, W), 3.0)
     wall[:, : W // 2] = 1.0  # before the left half
     assert told(seen.recall(view(wall))) == [1]
@@ -316,10 +316,10 @@ def test_a_query_behind_a_wall_is_hidden_by_what_is_seen_now():
 
 
 def test_a_key_of_the_wall_hides_those_behind_it():
-    room = memory(occlusion="nearest")
-    room.remember(queries(halves(1, 1)), view(3.0))
-    room.remember(queries(halves(1, 1), start=1.0), view(1.0))
-    recalled = room.recall(view(0.0))
+    memory = small_memory(occlusion="nearest")
+    memory.remember(queries(halves(1, 1)), view(3.0))
+    memory.remember(queries(halves(1, 1), start=1.0), view(1.0))
+    recalled = memory.recall(view(0.0))
     seen = recalled.members[recalled.offsets[recalled.index_map[10:38, 10:54].long().unique()]]
     assert recalled.queries[seen, 0].unique().tolist() == [1.0]
 
@@ -330,10 +330,10 @@ def test_moving_world_and_camera_together_changes_nothing():
     motion = turn(73, 1.7, -2.3, 0.9)
     found = []
     for world in (torch.eye(4, dtype=torch.float64), motion):
-        room = memory()
-        room.remember(queries(labels), view(depth, world))
-        room.remember(queries(labels, start=2.0), view(depth, world @ pose))
-        found.append(room.recall(view(depth, world @ turn(9, 0.05, 0, 0.1))))
+        memory = small_memory()
+        memory.remember(queries(labels), view(depth, world))
+        memory.remember(queries(labels, start=2.0), view(depth, world @ pose))
+        found.append(memory.recall(view(depth, world @ turn(9, 0.05, 0, 0.1))))
     here, there = found
     assert here.queries.equal(there.queries)
     assert len(here) == 4
@@ -343,80 +343,80 @@ def test_moving_world_and_camera_together_changes_nothing():
 def test_the_most_seen_queries_are_kept():
     """Three keys at 5, 3 and 1 pixels with queries {7, 9}, {8, 9} and {6}: 9 is seen at 8 pixels, 7 at 5, 8 at 3."""
     offsets, members, pixels = torch.tensor([0, 2, 4, 5]), torch.tensor([7, 9, 8, 9, 6]), torch.tensor([5, 3, 1])
-    kept, offsets, members = most_seen(offsets, members, pixels, 2)
+    kept, offsets, members = select_most_seen(offsets, members, pixels, 2)
     assert kept.tolist() == [7, 9]
     assert offsets.tolist() == [0, 2, 3, 3]
     assert members.tolist() == [0, 1, 1]
-    kept, _, _ = most_seen(torch.tensor([0, 3]), torch.tensor([1, 2, 3]), torch.tensor([4]), 2)
+    kept, _, _ = select_most_seen(torch.tensor([0, 3]), torch.tensor([1, 2, 3]), torch.tensor([4]), 2)
     assert kept.tolist() == [2, 3], "of equals the newest"
 
 
 def test_a_frame_may_recall_no_more_than_the_limit():
-    room, geometry = memory(max_recalled=3), view(2.0)
+    memory, geometry = small_memory(max_recalled=3), view(2.0)
     for start in range(10):
-        room.remember(queries(halves(), start=2.0 * start), geometry)
-    recalled = room.recall(geometry)
+        memory.remember(queries(halves(), start=2.0 * start), geometry)
+    recalled = memory.recall(geometry)
     assert len(recalled) == 3
     assert set(recalled.members.tolist()) == {0, 1, 2}
 
 
 def test_frames_without_masks_depth_or_pixels_flow_through():
-    room, geometry = memory(), view(2.0)
-    room.remember(Queries.empty(H, W, 4), geometry)
-    room.remember(queries(halves()), view(0.0))
-    room.remember(Queries.empty(0, 0, 4), Geometry.empty())
-    assert len(room.recall(Geometry.empty())) == 0
-    assert len(room.recall(geometry)) == 0
-    room.remember(queries(halves(), start=5.0), geometry)
-    assert told(room.recall(geometry)) == [5, 6]
+    memory, geometry = small_memory(), view(2.0)
+    memory.remember(Queries.empty(H, W, 4), geometry)
+    memory.remember(queries(halves()), view(0.0))
+    memory.remember(Queries.empty(0, 0, 4), Geometry.empty())
+    assert len(memory.recall(Geometry.empty())) == 0
+    assert len(memory.recall(geometry)) == 0
+    memory.remember(queries(halves(), start=5.0), geometry)
+    assert told(memory.recall(geometry)) == [5, 6]
 
 
 def test_a_query_that_left_the_bank_is_never_recalled():
-    room, geometry = memory(max_queries=4, queries_per_key=0), view(2.0)
+    memory, geometry = small_memory(max_queries=4, queries_per_key=0), view(2.0)
     for start in range(0, 20, 2):
-        room.remember(queries(halves(), start=float(start)), geometry)
-        assert min(told(room.recall(geometry))) >= start - 2
+        memory.remember(queries(halves(), start=float(start)), geometry)
+        assert min(told(memory.recall(geometry))) >= start - 2
     away = view(2.0, turn(180))
     for start in range(100, 106, 2):
-        room.remember(queries(halves(), start=float(start)), away)
-    assert len(room.recall(geometry)) == 0, "the keys outlive their queries and recall none"
-    room.remember(queries(halves(), count=9, start=200.0), geometry)
-    assert set(told(room.recall(geometry))) <= {205.0, 206.0, 207.0, 208.0}
+        memory.remember(queries(halves(), start=float(start)), away)
+    assert len(memory.recall(geometry)) == 0, "the keys outlive their queries and recall none"
+    memory.remember(queries(halves(), count=9, start=200.0), geometry)
+    assert set(told(memory.recall(geometry))) <= {205.0, 206.0, 207.0, 208.0}
 
 
 def test_the_limits_hold_over_a_long_walk():
-    room = memory(max_keys=200, max_queries=50, queries_per_key=4)
+    memory = small_memory(max_keys=200, max_queries=50, queries_per_key=4)
     for step in range(120):
-        room.remember(queries(halves(), start=2.0 * step), view(2.0, turn(7 * step, 0.01 * step, 0, 0)))
-        assert len(room.map) <= 200
-        assert len(room.bank) <= 50
-    assert len(room.map.positions) <= 200 + (H // CELL) * (W // CELL), "freed slots are used again"
-    _, members = room.map.queries(torch.arange(len(room.map.positions)), 0)
+        memory.remember(queries(halves(), start=2.0 * step), view(2.0, turn(7 * step, 0.01 * step, 0, 0)))
+        assert len(memory.map) <= 200
+        assert len(memory.bank) <= 50
+    assert len(memory.map.positions) <= 200 + (H // CELL) * (W // CELL), "freed slots are used again"
+    _, members = memory.map.get_queries(torch.arange(len(memory.map.positions)), 0)
     assert len(members) <= 4 * 200
 
 
 def test_reset_forgets_even_the_width():
-    room, geometry = memory(), view(2.0)
-    room.remember(queries(halves(), width=4), geometry)
-    room.reset()
-    assert len(room.recall(geometry)) == 0
-    room.remember(queries(halves(), width=6), geometry)
-    assert room.recall(geometry).queries.shape == (2, 6)
+    memory, geometry = small_memory(), view(2.0)
+    memory.remember(queries(halves(), width=4), geometry)
+    memory.reset()
+    assert len(memory.recall(geometry)) == 0
+    memory.remember(queries(halves(), width=6), geometry)
+    assert memory.recall(geometry).queries.shape == (2, 6)
 
 
 @pytest.mark.parametrize("limits", [{}, {"max_queries": 7, "queries_per_key": 2, "max_keys": 60}])
 def test_a_saved_memory_goes_on_where_it_was(limits):
-    one, geometry = memory(**limits), view(2.0)
+    one, geometry = small_memory(**limits), view(2.0)
     for step in range(6):
         one.remember(queries(halves(), start=2.0 * step), view(2.0, turn(15 * step)))
-    two = memory(**limits)
+    two = small_memory(**limits)
     two.load_state_dict(one.state_dict())
     for step in range(3):
         a, b = one.recall(geometry), two.recall(geometry)
         assert told(a) == told(b)
         assert (a.index_map < 0).equal(b.index_map < 0)
-        for room in (one, two):
-            room.remember(queries(halves(), start=100.0 + step), geometry)
+        for memory in (one, two):
+            memory.remember(queries(halves(), start=100.0 + step), geometry)
     assert {n: t.nan_to_num().tolist() for n, t in one.state_dict().items()} == {
         n: t.nan_to_num().tolist() for n, t in two.state_dict().items()
     }
@@ -425,18 +425,18 @@ def test_a_saved_memory_goes_on_where_it_was(limits):
 
 
 def test_bad_input_is_refused_and_nothing_is_lost():
-    room, geometry = memory(), view(2.0)
-    room.remember(queries(halves()), geometry)
+    memory, geometry = small_memory(), view(2.0)
+    memory.remember(queries(halves()), geometry)
     with pytest.raises(ValueError, match=r"labels must be \(48, 64\), got \(5, 5\)"):
-        room.remember(queries(torch.ones(5, 5)), geometry)
+        memory.remember(queries(torch.ones(5, 5)), geometry)
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.1, .*got 1\.\.2"):
-        room.remember(queries(halves(), count=1), geometry)
+        memory.remember(queries(halves(), count=1), geometry)
     with pytest.raises(ValueError, match=r"features must be \(M, 4\), got \(2, 9\)"):
-        room.remember(queries(halves(), width=9), geometry)
-    assert told(room.recall(geometry)) == [0, 1]
+        memory.remember(queries(halves(), width=9), geometry)
+    assert told(memory.recall(geometry)) == [0, 1]
     for wrong in ({"occlusion": "x"}, {"update": "x"}, {"rasterizer": "x"}):
         with pytest.raises(ConfigError, match=rf"memory.index.{next(iter(wrong))} must be one of"):
-            memory(**wrong)
+            small_memory(**wrong)
 
 
 def test_the_settings_are_those_of_the_configuration():
@@ -450,7 +450,7 @@ def test_the_settings_are_those_of_the_configuration():
 @pytest.mark.parametrize("update", ["paper", "grid"])
 def test_a_kitchen_walk_recalls_what_is_in_view(update):
     cv2 = pytest.importorskip("cv2")
-    room = make_memory(update=update)
+    memory = make_memory(update=update)
     k = torch.from_numpy(np.loadtxt(KITCHEN / "intrinsic" / "intrinsic_depth.txt")[:3, :3]).float()
     frames = sorted(int(file.stem) for file in (KITCHEN / "depth").glob("*.png"))[:60:6]
     for start, number in enumerate(frames):
@@ -459,7 +459,7 @@ def test_a_kitchen_walk_recalls_what_is_in_view(update):
         pose = torch.from_numpy(np.loadtxt(KITCHEN / "pose" / f"{number}.txt"))
         points = transform(unproject(depth, k), pose)
         geometry = Geometry(points, (depth > 0).float(), depth, pose, k, PixelGrid(*depth.shape))
-        recalled = room.recall(geometry)
+        recalled = memory.recall(geometry)
         assert start == 0 or told(recalled)[-1] == start - 1, f"frame {number} must recall the frame before"
         labels = torch.ones(depth.shape, dtype=torch.int32)
-        room.remember(queries(labels, start=float(start)), geometry)
+        memory.remember(queries(labels, start=float(start)), geometry)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from moonseg3r_core.errors import ConfigError, MissingDependency
 from moonseg3r_core.memory.pytorch3d_rasterizer import make_rasterizer
-from moonseg3r_core.memory.rasterizer import centers, rasterize, rasterize_plain
+from moonseg3r_core.memory.rasterizer import compute_centers, rasterize, rasterize_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT.parent / "shared" / "parity" / "rasterizer"
@@ -140,8 +140,8 @@ def test_pytorch3d_gets_device_coordinates(monkeypatch):
     def rasterize_points(cloud, image_size, radius, points_per_pixel):
         height, width = image_size
         assert (points_per_pixel, radius.shape) == (1, (1, len(cloud)))
-        x = centers(torch.arange(width).float(), width, height)
-        y = centers(torch.arange(height).float(), height, width)
+        x = compute_centers(torch.arange(width).float(), width, height)
+        y = compute_centers(torch.arange(height).float(), height, width)
         distance = (x[None, :, None] - cloud[:, 0]) ** 2 + (y[:, None, None] - cloud[:, 1]) ** 2
         z = torch.where(distance < radius[0] ** 2, cloud[:, 2], torch.inf)
         best = z.min(-1)
@@ -166,8 +166,8 @@ def test_pytorch3d_gets_device_coordinates(monkeypatch):
 
 
 def test_device_coordinates_of_pixel_centres():
-    assert centers(torch.arange(4.0), 4, 8).tolist() == [0.75, 0.25, -0.25, -0.75]
-    assert centers(torch.arange(8.0), 8, 4).tolist() == [1.75, 1.25, 0.75, 0.25, -0.25, -0.75, -1.25, -1.75]
+    assert compute_centers(torch.arange(4.0), 4, 8).tolist() == [0.75, 0.25, -0.25, -0.75]
+    assert compute_centers(torch.arange(8.0), 8, 4).tolist() == [1.75, 1.25, 0.75, 0.25, -0.25, -0.75, -1.25, -1.75]
 
 
 # Golden cases.

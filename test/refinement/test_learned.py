@@ -1,4 +1,4 @@
-"""The learned queries: the net's properties, its file, and what the room makes of a frame."""
+"""The learned queries: the net's properties, its file, and what the stage makes of a frame."""
 
 import dataclasses
 
@@ -10,17 +10,17 @@ from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.io.safetensors import write_net
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
 from moonseg3r_core.ops.grids import sample_cells
-from moonseg3r_core.refinement.average import masked_average
+from moonseg3r_core.refinement.average import average_under_masks
 from moonseg3r_core.refinement.learned import (
     LearnedRefinement,
     QueryNet,
     QuerySizes,
     ReferenceNet,
+    align_features,
     build,
-    cell_shares,
-    concatenated,
-    frame_features,
-    prototypes,
+    compute_cell_shares,
+    compute_prototypes,
+    concatenate_features,
     read_query_net,
     write_query_net,
 )
@@ -167,22 +167,22 @@ def test_gradients_are_finite_beside_padding():
 def test_prototypes_are_those_of_masked_average_pooling():
     labels = torch.randint(0, 4, (12, 8), dtype=torch.int32)
     features = torch.randn(3, 4, 5)
-    found = prototypes(features.reshape(1, 12, 5), cell_shares(labels, 4, 3, 4)[None])[0]
-    close(found, masked_average(features, labels, 4))
+    found = compute_prototypes(features.reshape(1, 12, 5), compute_cell_shares(labels, 4, 3, 4)[None])[0]
+    close(found, average_under_masks(features, labels, 4))
     assert not found[3].any(), "a mask without a pixel"
 
 
 def test_shares_of_cells_on_paper():
     labels = torch.tensor([[1, 1, 2, 0], [1, 2, 2, 0]], dtype=torch.int32)
-    assert cell_shares(labels, 2, 1, 2).tolist() == [[0.75, 0.0], [0.25, 0.5]]
+    assert compute_cell_shares(labels, 2, 1, 2).tolist() == [[0.75, 0.0], [0.25, 0.5]]
 
 
 def test_a_feature_counts_by_its_direction_and_none_stays_none():
     geometric, semantic = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[0.0, 7.0, 0.0], [1.0, 1.0, 1.0]])
     root2, root3 = 2**0.5, 3**0.5
     expected = torch.tensor([[0.6 * root2, 0.8 * root2, 0, root3, 0], [0, 0, 1, 1, 1]])
-    close(concatenated(geometric, semantic), expected)
-    close(concatenated(geometric[:, :0], semantic), expected[:, 2:])
+    close(concatenate_features(geometric, semantic), expected)
+    close(concatenate_features(geometric[:, :0], semantic), expected[:, 2:])
 
 
 def test_the_reference_net_gives_queries_width():
@@ -250,7 +250,7 @@ def test_each_kind_of_reconstruction_has_its_own_weights(tmp_path):
     assert len(str(refused.value).splitlines()) == 1
 
 
-# The room
+# The stage
 
 
 def lifted(labels, masks):
@@ -275,11 +275,11 @@ def remembered(queries):
     return dataclasses.replace(Recalled.empty(0, (8, 12)), queries=queries)
 
 
-def test_the_room_gives_lifted_masks_their_queries(net):
+def test_the_stage_gives_lifted_masks_their_queries(net):
     queries, features, geometry = scene()
     recalled = torch.randn(4, SIZES.width)
     found = LearnedRefinement(net)(queries, features, geometry, remembered(recalled))
-    cells = concatenated(geometry.features.features.reshape(6, 3), features.features.reshape(6, 5))
+    cells = concatenate_features(geometry.features.features.reshape(6, 3), features.features.reshape(6, 5))
     shares = torch.zeros(1, 2, 6)
     shares[0, 0, [0, 3]] = shares[0, 1, [1, 4]] = 0.75
     close(found.features[None], net(cells[None], shares, recalled[None], torch.ones(1, 4, dtype=torch.bool)))
@@ -299,8 +299,8 @@ def test_no_masks_have_no_queries(net):
 
 
 def test_a_reconstruction_may_bring_no_features():
-    room = LearnedRefinement(query_net(geometric=0))
-    assert room(*scene(geometric=0), Recalled.empty()).features.shape == (2, SIZES.width)
+    model = LearnedRefinement(query_net(geometric=0))
+    assert model(*scene(geometric=0), Recalled.empty()).features.shape == (2, SIZES.width)
 
 
 @pytest.mark.parametrize("channels", [(4, 5), (3, 6), (0, 5), (5, 3)])
@@ -323,19 +323,19 @@ def test_a_memory_of_other_queries_is_refused(net):
 def test_both_features_come_on_the_finer_grid():
     fine, coarse = torch.randn(4, 6, 5), torch.randn(2, 3, 3)
     geometry = dataclasses.replace(Geometry.empty(8, 12), features=FeatureMap(coarse))
-    cells = frame_features(FeatureMap(fine, (8, 12)), geometry)
+    cells = align_features(FeatureMap(fine, (8, 12)), geometry)
     assert cells.size == (4, 6)
     assert torch.equal(cells.semantic, fine.reshape(24, 5))
     close(cells.geometric, sample_cells(FeatureMap(coarse), geometry, 4, 6).reshape(24, 3))
     geometry = dataclasses.replace(geometry, features=FeatureMap(fine))
-    cells = frame_features(FeatureMap(coarse), geometry)
+    cells = align_features(FeatureMap(coarse), geometry)
     assert torch.equal(cells.geometric, fine.reshape(24, 5))
     assert cells.semantic.shape == (24, 3)
 
 
 @pytest.mark.parametrize("size", [None, (8, 12)])
 def test_without_f3d_it_has_no_channels(size):
-    cells = frame_features(FeatureMap(torch.randn(2, 3, 5), size), Geometry.empty(8, 12))
+    cells = align_features(FeatureMap(torch.randn(2, 3, 5), size), Geometry.empty(8, 12))
     assert cells.geometric.shape == (6, 0)
     assert cells.semantic.shape == (6, 5)
 
@@ -396,5 +396,5 @@ def test_an_untrained_net_gives_prototypes():
     features, shares, context, known = looked_at()
     with torch.no_grad():
         queries = net(features, shares, context, known)
-        turned = torch.nn.functional.layer_norm(net.project(prototypes(features, shares)), (SIZES.width,))
+        turned = torch.nn.functional.layer_norm(net.project(compute_prototypes(features, shares)), (SIZES.width,))
     torch.testing.assert_close(queries, turned)

@@ -10,7 +10,7 @@ from walks import EAGER, make_segmenter, split, walk
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.fusion import store
 from moonseg3r_core.fusion.instances import Instances
-from moonseg3r_core.fusion.plain import renumber_frames
+from moonseg3r_core.fusion.tables import renumber_frames
 
 PATH = [(0.01 * t - 0.1, 0.0, 0.0) for t in range(18)]
 TWICE = {"fusion.consensus_views": 2, "fusion.consensus_rate": 0.3}  # halves join at the second whole, in frame 2

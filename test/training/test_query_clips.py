@@ -9,7 +9,7 @@ import torch
 
 from moonseg3r_core.build import specify_stages
 from moonseg3r_core.config import load_config
-from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenated
+from moonseg3r_core.refinement.learned import LearnedRefinement, QuerySizes, concatenate_features
 from moonseg3r_core.resolve import resolve
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 from moonseg3r_core.training.queries.clips import make_batch, make_query_clip, move_world
@@ -45,7 +45,7 @@ def test_queries_of_a_clip_are_those_that_the_segmenter_makes_of_its_frames(conf
     torch.nn.init.normal_(learner.net.nothing)
     batch = make_batch([clip])
     with torch.no_grad():
-        trained = learner.compute_queries(concatenated(batch.geometric, batch.semantic), batch)[0]
+        trained = learner.compute_queries(concatenate_features(batch.geometric, batch.semantic), batch)[0]
     for t, made in enumerate(compute_queries(replay(rooms[0]), config, LearnedRefinement(learner.net))):
         assert len(made) == int(clip.masks[t])
         assert torch.allclose(trained[t, : len(made)], made.features, atol=0.03)  # clips are kept in float16

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from moonseg3r_core.refinement.learned import cell_shares
+from moonseg3r_core.refinement.learned import compute_cell_shares
 from moonseg3r_core.training.queries.clips import compute_context
 from moonseg3r_core.training.queries.losses import (
     compute_context_map,
@@ -74,7 +74,7 @@ def test_segmentation_is_least_where_the_sigmoid_is_the_share():
 def test_certain_logits_never_have_a_negative_loss(size):
     """Cells differ in size where they do not divide the image; no share exceeds 1."""
     h, w = (-(-side // 16) for side in size)
-    shares = cell_shares(torch.ones(size, dtype=torch.int32), 1, h, w)[None]
+    shares = compute_cell_shares(torch.ones(size, dtype=torch.int32), 1, h, w)[None]
     logits = torch.where(shares < 1, torch.logit(shares), 100.0)
     assert compute_segmentation_loss(logits, shares, torch.ones(1, h * w)) >= 0
 

@@ -16,7 +16,7 @@ from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import ConfigError, InputError, MoonSeg3RError, OutputError, SourceError
-from moonseg3r_core.refinement.learned import QuerySizes, concatenated, read_query_net
+from moonseg3r_core.refinement.learned import QuerySizes, concatenate_features, read_query_net
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence, write_scannet
 
@@ -582,10 +582,10 @@ def test_queries_of_a_clip_are_the_same_in_any_company(context):
     clips, learner = [toy_clip([2, 0, 1]), toy_clip([1, 3, 2], cells=6, seed=1)], toy_learner(context=context).eval()
     together = make_batch(clips)
     with torch.no_grad():
-        found = learner.compute_queries(concatenated(together.geometric, together.semantic), together)
+        found = learner.compute_queries(concatenate_features(together.geometric, together.semantic), together)
         for row, clip in enumerate(clips):
             alone = make_batch([clip])
-            expected = learner.compute_queries(concatenated(alone.geometric, alone.semantic), alone)[0]
+            expected = learner.compute_queries(concatenate_features(alone.geometric, alone.semantic), alone)[0]
             for t, count in enumerate(clip.masks.tolist()):
                 torch.testing.assert_close(found[row, t, :count], expected[t, :count], atol=1e-5, rtol=0)
 
@@ -593,7 +593,7 @@ def test_queries_of_a_clip_are_the_same_in_any_company(context):
 @pytest.mark.parametrize("context", [True, False])
 def test_a_query_depends_on_earlier_frames_alone_and_only_with_context(context):
     learner, batch = toy_learner(context=context).eval(), make_batch([toy_clip([2, 2, 2])])
-    features = concatenated(batch.geometric, batch.semantic)
+    features = concatenate_features(batch.geometric, batch.semantic)
     other = features.clone()
     other[:, 1] += torch.randn(other[:, 1].shape)
     with torch.no_grad():

@@ -20,7 +20,7 @@ from moonseg3r_core.evaluation.metrics.queries import find_owners
 from moonseg3r_core.geometry import transform
 from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.ops.pooling import count_cell_pixels
-from moonseg3r_core.refinement.learned import cell_shares, frame_features
+from moonseg3r_core.refinement.learned import align_features, compute_cell_shares
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.scenes import Window
 from moonseg3r_core.types import Frame, Geometry, Queries, Recalled
@@ -109,7 +109,7 @@ class _FrameOutputs:
         queries = stages["lift"](proposals, geometry)
         numbers = torch.arange(len(queries), dtype=torch.float32) + memory.bank.end
         memory.remember(dataclasses.replace(queries, features=numbers[:, None].to(frame.image.device)), geometry)
-        return cls(frame, geometry, queries, recalled, frame_features(stages["features"](frame, geometry), geometry))
+        return cls(frame, geometry, queries, recalled, align_features(stages["features"](frame, geometry), geometry))
 
 
 def move_world(geometry: Geometry, motion: Tensor) -> Geometry:
@@ -143,7 +143,7 @@ def _assemble_clip(outputs: Sequence[_FrameOutputs], window: Window) -> QueryCli
         )
     h, w = sizes.pop()
     rows = [_list_context(output, t, h, w) for t, output in enumerate(outputs)]
-    shares = [cell_shares(output.queries.labels, len(output.queries), h, w) for output in outputs]
+    shares = [compute_cell_shares(output.queries.labels, len(output.queries), h, w) for output in outputs]
     cast = {
         "geometric": torch.stack([output.features.geometric for output in outputs]).half(),
         "semantic": torch.stack([output.features.semantic for output in outputs]).half(),

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, ReferenceNet, concatenated
+from moonseg3r_core.refinement.learned import QueryNet, QuerySizes, ReferenceNet, concatenate_features
 from moonseg3r_core.training.queries.clips import QueryBatch
 from moonseg3r_core.training.queries.losses import (
     compute_context_map,
@@ -32,7 +32,7 @@ class QueryLearner(nn.Module):
         self.offset = nn.Parameter(torch.full((2,), _OFFSET))
 
     def forward(self, batch: QueryBatch) -> dict[str, Tensor]:
-        features = concatenated(batch.geometric, batch.semantic)
+        features = concatenate_features(batch.geometric, batch.semantic)
         queries, reference = self.compute_queries(features, batch), self.reference(features)
         cells = batch.cells[:, None].expand(batch.seen.shape)
         pieces = batch.shown.shape[2] // max(batch.shares.shape[2], 1)

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.io.atomic import write_atomically
-from moonseg3r_core.refinement.learned import concatenated
+from moonseg3r_core.refinement.learned import concatenate_features
 from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.training.queries.clips import QueryClip, make_batch
 from moonseg3r_core.training.queries.learner import QueryLearner
@@ -31,7 +31,7 @@ def draw_picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
     """
     device = learner.offset.device
     batch = make_batch([clip]).to(device)
-    features = concatenated(batch.geometric, batch.semantic)
+    features = concatenate_features(batch.geometric, batch.semantic)
     reference = learner.reference(features)[0]
     queries, shares = learner.compute_queries(features, batch)[0], batch.shares[0]
     frames = torch.linspace(0, len(clip) - 1, _COLUMNS).long().unique().tolist()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import cosine_similarity
-from moonseg3r_core.refinement.learned import concatenated
+from moonseg3r_core.refinement.learned import concatenate_features
 from moonseg3r_core.training.queries.clips import QueryBatch
 from moonseg3r_core.training.queries.learner import QueryLearner
 
@@ -26,7 +26,7 @@ class HeldOutQueries:
         rows: list[dict[str, float]] = []
         for batch in self.batches:
             losses = {name: float(loss) for name, loss in learner(batch).items()}
-            queries = learner.compute_queries(concatenated(batch.geometric, batch.semantic), batch)
+            queries = learner.compute_queries(concatenate_features(batch.geometric, batch.semantic), batch)
             rows += [losses | compute_query_scores(*clip) for clip in zip(queries, batch.owners, strict=True)]
         learner.train()
         return {

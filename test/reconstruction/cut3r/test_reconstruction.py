@@ -24,14 +24,14 @@ from walks import make_segmenter
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
-from moonseg3r_core.fusion.lifting import label_image, state_distribution_tokens
+from moonseg3r_core.fusion.lifting import compute_state_tokens, make_label_image
 from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
 from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
-from moonseg3r_core.refinement.average import AverageRefinement, masked_average
+from moonseg3r_core.refinement.average import AverageRefinement, average_under_masks
 from moonseg3r_core.types import FeatureMap, MaskProposals
 
 PATH = [camera(x=0.1 * i, y=0.03 * i * i, z=-0.05 * i, turn=3.0 * i) for i in range(20)]
@@ -138,17 +138,17 @@ def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
     corner[: height * 3 // 8, : width * 3 // 8] = True
     seen.image[corner] = torch.tensor([255, 0, 204], dtype=torch.uint8)
     geometry = stage(seen)
-    labels = label_image(MaskProposals(corner[None], torch.ones(1)), geometry)
+    labels = make_label_image(MaskProposals(corner[None], torch.ones(1)), geometry)
     assert geometry.features.features.shape[:2] == (geometry.grid.height // 16, geometry.grid.width // 16)
     inner = labels.clone()  # without the cells that the mask covers in part
     cells = torch.nn.functional.avg_pool2d((labels == 1).float()[None], 16)[0]
     inner[(cells < 1).repeat_interleave(16, 0).repeat_interleave(16, 1)] = 0
     assert int((inner == 1).sum()) >= 256
-    color = masked_average(geometry.features.features, inner, 1)[0]
+    color = average_under_masks(geometry.features.features, inner, 1)[0]
     assert torch.allclose(color, torch.tensor([1.0, -1.0, 0.6]), atol=0.05)  # a smoothing filter rings
     whole = int((inner == 1).sum()) / 256
     assert torch.allclose(
-        state_distribution_tokens(geometry.state_attention, inner, 1), torch.full((1, 4), whole), atol=0.02
+        compute_state_tokens(geometry.state_attention, inner, 1), torch.full((1, 4), whole), atol=0.02
     )
 
 

@@ -1,4 +1,4 @@
-"""Instances in plain numbers: as they are shown and written to files, and how those that left matching are kept."""
+"""Instances as plain numbers for output, and as tensors for saved states."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from moonseg3r_core.runtime.state import State, cpu_copy, read_tensor
 from moonseg3r_core.types import Instance
 
 
-def in_plain_numbers(
+def describe_instances(
     instances: Instances, count: Tensor | None = None, centroids: Tensor | None = None, boxes: Tensor | None = None
 ) -> list[Instance]:
-    """Instances as they are saved; one that holds no point of the map has the box of its own observations."""
+    """Describe instances in plain numbers; one without points of the map has the box of its own observations."""
     count = torch.zeros_like(instances.ids) if count is None else count
     some = (count > 0)[:, None]
     middle = instances.boxes.mean(1) if centroids is None else torch.where(some, centroids, instances.boxes.mean(1))
@@ -25,16 +25,16 @@ def in_plain_numbers(
         instances.first_frame, instances.last_frame, instances.observations.long(),
     )  # fmt: skip
     rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [Instance(i, n, tuple(c), tuple(a), tuple(b), s, *seen) for i, n, c, a, b, s, *seen in rows]
+    return [Instance(i, n, tuple(c), tuple(a), tuple(b), s, *history) for i, n, c, a, b, s, *history in rows]
 
 
-def descriptors(instances: Instances) -> dict[int, Tensor]:
-    """The query (D,) of each id, on the CPU."""
+def get_descriptors(instances: Instances) -> dict[int, Tensor]:
+    """Return the query (D,) of each id, on the CPU."""
     return dict(zip(instances.ids.tolist(), cpu_copy(instances.features), strict=True))
 
 
-def to_tables(instances: list[Instance]) -> dict[str, Tensor]:
-    """Plain instances as tensors that hold them to the last bit: whole numbers (n, 5) and real ones (n, 10)."""
+def pack_tables(instances: list[Instance]) -> dict[str, Tensor]:
+    """Pack plain instances into tensors without loss: whole numbers (n, 5) and real ones (n, 10)."""
     whole = [(i.id, i.points, i.first_frame, i.last_frame, i.observations) for i in instances]
     real = [(*i.centroid, *i.box_min, *i.box_max, i.score) for i in instances]
     return {
@@ -54,12 +54,12 @@ def renumber_frames(state: State, renumber: Callable[[Tensor], Tensor]) -> dict[
     return {**state, **changed}
 
 
-def from_tables(state: State) -> list[Instance]:
-    """What `to_tables` was given."""
+def unpack_tables(state: State) -> list[Instance]:
+    """Unpack the instances of `pack_tables`. Raises InputError for an incomplete state."""
     sizes: dict[str, int] = {}
     whole = read_tensor(state, "whole", ("n", 5), sizes=sizes).tolist()
     real = read_tensor(state, "real", ("n", 10), torch.float64, sizes, finite=False).tolist()
     return [
-        Instance(id, points, tuple(r[:3]), tuple(r[3:6]), tuple(r[6:9]), r[9], *seen)
-        for (id, points, *seen), r in zip(whole, real, strict=True)
+        Instance(id, points, tuple(r[:3]), tuple(r[3:6]), tuple(r[6:9]), r[9], *history)
+        for (id, points, *history), r in zip(whole, real, strict=True)
     ]

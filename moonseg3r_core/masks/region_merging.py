@@ -22,11 +22,11 @@ class RegionGraph:
 
 @dataclass(frozen=True)
 class MergeRule:
-    """When two adjacent regions are one: their cost is below 1.
+    """RegionGraph -> the cost (E,) of merging across each border; adjacent regions are one below 1.
 
     cost = (color difference / color)^2 + edge / crease, times sqrt(smaller area / small_area) below that area.
-    Color difference is the smaller of that of the means and that across the border: shading changes slowly, texture
-    keeps its mean.
+    The color difference is that of the means or that across the border, whichever is smaller: shading changes slowly,
+    and texture keeps its mean.
     """
 
     color: float
@@ -44,14 +44,14 @@ class MergeRule:
 
 
 def merge_regions(graph: RegionGraph, rule: MergeRule) -> np.ndarray:
-    """The new region (R,) of each region, numbered from 0.
+    """Return the new region (R,) of each region, numbered from 0.
 
-    In each round every pair whose border is the cheapest of both is merged, until no such border costs below 1.
+    Each round merges every pair whose border is the cheapest of both, until no such border costs below 1.
     """
     assigned = np.arange(len(graph.areas))
     while len(graph.first):
         costs = rule(graph)
-        pairs = mutual_best(graph.first, graph.second, costs, len(graph.areas))
+        pairs = find_mutual_best(graph.first, graph.second, costs, len(graph.areas))
         pairs = pairs[costs[pairs] < 1]
         if not len(pairs):
             break
@@ -63,8 +63,8 @@ def merge_regions(graph: RegionGraph, rule: MergeRule) -> np.ndarray:
     return assigned
 
 
-def mutual_best(first: np.ndarray, second: np.ndarray, costs: np.ndarray, regions: int) -> np.ndarray:
-    """The borders (indices) that are the cheapest of both their regions; ties go to the earlier border."""
+def find_mutual_best(first: np.ndarray, second: np.ndarray, costs: np.ndarray, regions: int) -> np.ndarray:
+    """Find the borders (indices) that are the cheapest of both their regions; ties go to the earlier border."""
     least, earliest, borders = np.full(regions, np.inf), np.full(regions, len(costs)), np.arange(len(costs))
     for side in (first, second):
         np.minimum.at(least, side, costs)
@@ -75,7 +75,7 @@ def mutual_best(first: np.ndarray, second: np.ndarray, costs: np.ndarray, region
 
 
 def contract(graph: RegionGraph, target: np.ndarray) -> RegionGraph:
-    """The graph after every region r became region target[r] (0..): sums added, inner borders gone."""
+    """Contract the graph: region r becomes region target[r] (0..), sums add up, inner borders go."""
     regions = int(target.max()) + 1
     areas = np.bincount(target, graph.areas, regions)
     color_sums = np.stack([np.bincount(target, c, regions) for c in graph.color_sums.T], axis=1)
@@ -86,7 +86,10 @@ def contract(graph: RegionGraph, target: np.ndarray) -> RegionGraph:
 def group_borders(
     a: np.ndarray, b: np.ndarray, values: np.ndarray, regions: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps or borders between regions a and b (L,), values (L, C), as one row per unordered pair: first, second, sums."""
+    """Sum steps or borders between regions a and b (L,), values (L, C), to one row per unordered pair.
+
+    Returns first, second (E,) and sums (E, C).
+    """
     keep = a != b
     low, high = np.minimum(a, b)[keep], np.maximum(a, b)[keep]
     keys, inverse = np.unique(low.astype(np.int64) * regions + high, return_inverse=True)
