@@ -58,9 +58,6 @@ def query_file(path, replay, seed=0, **changes):
     return path
 
 
-# Frozen models replayed
-
-
 def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
     config = load_config(overrides=EXACT)
     recording = opened(room, config, tmp_path)
@@ -94,9 +91,6 @@ def test_a_replay_of_no_usable_frame_has_blank_maps(tmp_path):
     replay = Replay.from_recording(opened(folder, config, tmp_path), config)
     assert replay.outputs == ()
     assert not any(ids.any() for ids in replay.predict_id_maps(config))
-
-
-# The table
 
 
 def scores(ap, ap25=1.0):
@@ -180,9 +174,6 @@ def test_runs_that_were_made_are_not_made_again(tmp_path, capsys):
     assert make_trainer(tmp_path)(recipe, "run") == weights
     assert weights.stat().st_mtime_ns == before
     assert "has made all 1 steps" in capsys.readouterr().out
-
-
-# What queries do
 
 
 def test_repairs_are_counted_in_recordings_with_exact_ids(room, tmp_path):

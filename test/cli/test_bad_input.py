@@ -42,9 +42,6 @@ def moonseg3r(capsys, *words: object) -> tuple[int, str, str]:
     return status, shown.out, shown.err
 
 
-# Refused at once: exit status 2, one line on stderr, nothing touched
-
-
 def drop(*parts: str) -> Callable[[Path], None]:
     """The recording without these folders."""
 
@@ -92,9 +89,6 @@ REFUSED = {
     "unknown key": (nothing, "run {scene} -o {out} --set masks.min_are=9", "unknown key 'masks.min_are'; did you mean 'masks.min_area'?"),
     "unknown kind": (nothing, "run {scene} -o {out} --set masks.kind=region", "cropformer, got 'region'; did you mean 'regions'?"),
     "bad value": (nothing, "run {scene} -o {out} --set map.voxel=tiny", "map.voxel must be a number >= 0.001, got 'tiny'"),
-    "value out of range": (nothing, "run {scene} -o {out} --set map.voxel=0", "map.voxel must be a number >= 0.001, got '0'"),
-    "infinite value": (nothing, "run {scene} -o {out} --set map.voxel=inf", "map.voxel must be a number >= 0.001, got 'inf'"),
-    "number without end": (nothing, "run {scene} -o {out} --set seed=1" + 30 * "0", "seed must be a whole number >= 0"),
     "unknown key in file": (put("c.yaml", b"fusion: {merg: none}"), "run {scene} -o {out} --config {scene}/c.yaml", "c.yaml: unknown key 'fusion.merg'; did you mean 'fusion.merge'?"),
     "no YAML": (put("c.yaml", b"a: [b"), "run {scene} -o {out} --config {scene}/c.yaml", "is not valid YAML"),
     "no config file": (nothing, "run {scene} -o {out} --config {scene}/c.yaml", "cannot read "),
@@ -135,16 +129,9 @@ def test_refused_in_one_line_and_nothing_is_touched(tmp_path, capsys, damage, wo
     assert not out.exists() or not any(out.iterdir())
 
 
-# Frames that cannot be used: left out, counted in summary.json, said once; the rest goes on
-
-
 def spoil(file: str, content: Callable[[Path], None], frames: tuple[int, ...]) -> Callable[[Path], None]:
     """`content` done to the file of some frames."""
     return lambda scene: [content(next(scene.glob(file.format(n)))) for n in frames] and None
-
-
-def matrix(values: np.ndarray) -> Callable[[Path], None]:
-    return lambda file: np.savetxt(file, values)
 
 
 def picture(values: np.ndarray) -> Callable[[Path], None]:
@@ -160,21 +147,20 @@ LEFT_OUT = {
     "no pose": ("pose/{}.*", Path.unlink, "no pose", "add pose/N.txt"),
     "no depth file": ("depth/{}.*", Path.unlink, "no depth", "add depth/N.png"),
     "pose of words": ("pose/{}.*", lambda file: file.write_text("lost"), "unreadable pose", ".txt"),
-    "NaN pose": ("pose/{}.*", matrix(np.full((4, 4), np.nan)), "unusable pose", "NaN or infinite"),
-    "lost pose": ("pose/{}.*", matrix(np.full((4, 4), -np.inf)), "unusable pose", "NaN or infinite"),
-    "scaled pose": ("pose/{}.*", matrix(np.diag([2.0, 2, 2, 1])), "unusable pose", "off orthonormal"),
-    "mirrored pose": ("pose/{}.*", matrix(np.diag([-1.0, 1, 1, 1])), "unusable pose", "mirrors"),
+    "lost pose": ("pose/{}.*", lambda file: np.savetxt(file, np.full((4, 4), -np.inf)), "unusable pose", "NaN or infinite"),
     "blank depth": ("depth/{}.*", picture(np.zeros((60, 80), np.uint16)), "no depth in range", "got none; check the depth's unit"),
     "masks of another shape": ("masks/{}.*", picture(np.ones((60, 60), np.uint16)), "masks of another shape", "must be 80 x 60 like the image, got 60 x 60"),
     "truncated masks": ("masks/{}.*", cut, "unreadable masks", "must be a readable PNG"),
 }  # fmt: skip
-ALL_REFUSED = ("no pose", "no depth file")  # where no frame has one, the recording is refused (above)
 
 
 @pytest.mark.parametrize(
     ("frames", "file", "content", "reason", "detail"),
     [pytest.param(SOME, *row, id=f"{name}, some") for name, row in LEFT_OUT.items()]
-    + [pytest.param(ALL, *row, id=f"{name}, all") for name, row in LEFT_OUT.items() if name not in ALL_REFUSED],
+    + [
+        pytest.param(ALL, *LEFT_OUT[name], id=f"{name}, all")
+        for name in ("truncated image", "lost pose", "blank depth")
+    ],
 )
 def test_frames_that_cannot_be_used_are_left_out_counted_and_said_once(
     tmp_path, capsys, frames, file, content, reason, detail
@@ -197,9 +183,6 @@ def test_frames_that_cannot_be_used_are_left_out_counted_and_said_once(
     assert reason in (out / "report.html").read_text()
 
 
-# Not exact, and good enough: taken, said once where it matters
-
-
 def test_masks_of_half_the_size_are_resized_and_said_once(tmp_path, capsys):
     scene = export(tmp_path / "scene")
     for n in ALL:
@@ -216,9 +199,6 @@ def test_a_frame_without_a_mask_file_goes_without_masks(tmp_path, capsys):
     assert (status, "4 instances from 4 frames" in shown, errors.count("\n")) == (0, True, 1)
     assert "no masks for frame 2" in errors
     is_whole(tmp_path / "out", list(ALL))
-
-
-# Nothing found: the run says why it thinks so
 
 
 @pytest.mark.parametrize(
@@ -241,9 +221,6 @@ def test_a_run_without_an_instance_says_why(tmp_path, capsys, labels, options, s
     assert said in is_whole(out, [0] if options else list(ALL))["verdict"]
 
 
-# A bag that ends in the middle
-
-
 def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys):
     bag, out = tmp_path / "walk.mcap", tmp_path / "out"
     write_bag((billboards.frame(n, (0.002 * n, 0.0, 0.0))[0] for n in range(50)), bag, "raw")
@@ -254,9 +231,6 @@ def test_a_truncated_bag_is_run_as_far_as_it_goes(tmp_path, capsys):
     assert 2 < len(frames) <= 5
     assert is_whole(out, frames)["skipped"] == {"damaged bag": 1}
     assert sum("damaged bag: read as far as it goes" in line for line in errors.splitlines()) == 1
-
-
-# An earlier result, and other people's files
 
 
 @pytest.fixture(scope="module")
@@ -301,10 +275,8 @@ def test_a_folder_that_may_not_be_written_is_one_line(tmp_path, capsys):
     assert (status, errors.count("\n"), "cannot write" in errors) == (2, 1, True)
 
 
-# Ctrl-C in the middle, as a shell sends it
-
-
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_in_the_middle_leaves_a_complete_result(tmp_path, number):
     scene, out = export(tmp_path / "scene"), tmp_path / "out"
     for file in [file for name in ("color", "depth", "pose", "masks") for file in (scene / name).iterdir()]:

@@ -94,10 +94,7 @@ def run_fakes(folder, source=None, segmenter=None):
     return run(source or FakeSource(), segmenter or FakeSegmenter(), Config(), out, quiet=True)
 
 
-# A run to its end
-
-
-def test_out_holds_exactly_what_is_listed(tmp_path):
+def test_out_holds_exactly_what_is_listed_and_final_ids(tmp_path):
     summary = run_fakes(tmp_path)
     is_whole(tmp_path, list(range(10, 16)))
     assert (summary.frames, summary.instances, summary.verdict, summary.interrupted) == (6, 2, "ok", False)
@@ -105,10 +102,6 @@ def test_out_holds_exactly_what_is_listed(tmp_path):
     assert written["stage_ms"] == {"masks": 2.0, "lift": 3.5}
     assert [written[name]["masks"]["kind"] for name in ("requested", "config")] == ["auto", "nano"]
     assert written["peak_memory_mib"] > 10
-
-
-def test_frames_hold_final_ids(tmp_path):
-    run_fakes(tmp_path)
     for index in range(10, 16):
         ids = OutputFolder(tmp_path).read_frame(index)
         assert (ids[20, 10], ids[20, 40], ids[0, 0]) == (1, 2, 0)
@@ -117,24 +110,14 @@ def test_frames_hold_final_ids(tmp_path):
 def test_a_rejected_frame_is_left_out_counted_and_said_once_per_reason(tmp_path, caplog):
     source = FakeSource()
     source.rejected["image is truncated"] = 2
-    summary = run_fakes(
-        tmp_path, source, FakeSegmenter(reject={11: ("no depth",), 13: ("no depth",), 14: ("bad pose",)})
-    )
+    reject = {11: ("no depth", "add depth/11.png"), 13: ("no depth", "add depth/13.png"), 14: ("bad pose",)}
+    summary = run_fakes(tmp_path, source, FakeSegmenter(reject=reject))
     is_whole(tmp_path, [10, 12, 15])
     assert summary.skipped == {"no depth": 2, "bad pose": 1, "image is truncated": 2}
-    assert [record.getMessage()[:24] for record in caplog.records] == [
-        "frame 11 skipped: no dep",
-        "frame 14 skipped: bad po",
-    ]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("frame 11 skipped: no depth: add depth/11.png")
+    assert second.startswith("frame 14 skipped: bad pose")
     assert "image is truncated" in (tmp_path / "report.html").read_text()
-
-
-def test_frames_are_counted_by_reason_and_the_log_has_the_first_detail(tmp_path, caplog):
-    reject = {k: ("no pose", f"add pose/{k}.txt") for k in (10, 11)} | {12: ("masks are void",)}
-    summary = run_fakes(tmp_path, segmenter=FakeSegmenter(reject=reject))
-    assert summary.skipped == {"no pose": 2, "masks are void": 1}
-    assert len(caplog.records) == 2
-    assert caplog.records[0].getMessage().startswith("frame 10 skipped: no pose: add pose/10.txt")
 
 
 def test_a_stage_that_rests_in_most_frames_has_the_median_of_its_work():
@@ -144,9 +127,6 @@ def test_a_stage_that_rests_in_most_frames_has_the_median_of_its_work():
 
 def test_frames_without_depth_are_counted(tmp_path):
     assert "6 without depth" in run_fakes(tmp_path, segmenter=FakeSegmenter(valid=False, masks=False)).verdict
-
-
-# Cut short
 
 
 def test_ctrl_c_in_the_source_leaves_a_whole_result(tmp_path):
@@ -185,9 +165,6 @@ def test_a_kill_leaves_a_folder_that_the_next_run_may_replace(tmp_path):
     assert "killed" in out.read_summary()["verdict"]
 
 
-# Its parts
-
-
 def test_reading_ahead_changes_neither_order_nor_end():
     assert list(read_ahead(range(5))) == [0, 1, 2, 3, 4]
     assert list(read_ahead([])) == []
@@ -222,9 +199,6 @@ def test_a_source_is_closed_in_the_thread_that_read_it():
     assert threads[0] == threads[1] != threading.get_ident()
 
 
-# The command on real files
-
-
 def run_exactly(scene, out, *options):
     return cli.main(["run", str(scene), "-o", str(out), "--quiet", *options, *EXACTLY])
 
@@ -251,18 +225,6 @@ def test_stride_and_max_frames_and_a_second_run_into_the_same_folder(tmp_path):
     is_whole(out, [0])
 
 
-@pytest.mark.parametrize("words", [["weights", "path"], ["evaluate", "."]])
-def test_a_name_that_no_system_takes_is_one_line(words, capsys):
-    assert cli.main([*words, "a" * 5000]) == 2
-    error = capsys.readouterr().err
-    assert error.endswith("File name too long; give another.\n")
-    assert error.count("\n") == 1
-    assert len(error) < 400
-
-
-# The small commands
-
-
 def test_help_is_light():
     code = (
         "import sys, moonseg3r_core.cli as c\n"
@@ -273,11 +235,6 @@ def test_help_is_light():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     assert all(f"\n    {name}" in out for name in cli.COMMANDS)
-
-
-def test_the_module_runs_as_the_command_does():
-    done = subprocess.run([sys.executable, "-m", "moonseg3r_core.cli", "--version"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "moonseg3r 0.1.0\n")
 
 
 def test_a_reader_that_goes_away_is_no_error():
@@ -303,11 +260,6 @@ def test_config_show_is_a_config_file_with_help(tmp_path, capsys):
     assert "map.voxel: 0.05" in said
 
 
-def test_config_check_refuses_a_wrong_value(capsys):
-    assert cli.main(["config", "check", "--set", "map.voxel=tiny"]) == 2
-    assert "map.voxel must be a number" in capsys.readouterr().err
-
-
 def test_topics_are_read():
     assert parse_topics([]) is None
     assert parse_topics(["color=/a", "world=map"]).color == "/a"
@@ -324,9 +276,6 @@ def test_view_without_open3d_gives_the_command_that_installs_it(tmp_path, monkey
         import_open3d()
     assert cli.main(["view", str(tmp_path)]) == 2
     assert 'python -m pip install "open3d>=0.18"' in capsys.readouterr().err
-
-
-# The demo
 
 
 @pytest.mark.usefixtures("stand_in")
@@ -354,9 +303,6 @@ def test_the_demo_touches_no_folder_of_other_things(tmp_path, capsys):
     assert cli.main(["demo", "-o", str(tmp_path), "--frames", "2", "--quiet"]) == 2
     assert "not empty" in capsys.readouterr().err
     assert (tmp_path / "scene" / "mine.txt").read_text() == "mine"
-
-
-# The viewer
 
 
 class FakeShape:

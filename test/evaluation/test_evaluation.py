@@ -3,14 +3,12 @@
 import json
 import math
 import runpy
-from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from damage import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +16,6 @@ from moonseg3r_core.benchmarks.baselines import assign_new_ids, assign_overlappi
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
-from moonseg3r_core.evaluation.ground_truth import read_ground_truth
 from moonseg3r_core.evaluation.metrics.average_precision import (
     THRESHOLDS,
     average_precision,
@@ -43,9 +40,6 @@ def runs(*pairs):
 
 def score(gt, pred, scores=None):
     return average_precision([match_scene(gt, pred, scores)])
-
-
-# average precision
 
 
 def test_a_perfect_prediction_scores_one():
@@ -238,9 +232,6 @@ def test_ids_of_another_size_than_the_depth_are_refused():
         ProjectProtocol(wall(), 0.05).add(np.ones((15, 20), np.int32), flat(2.0), K, EYE)
 
 
-# protocol nearest
-
-
 def test_a_scaled_and_turned_map_is_laid_over_the_truth():
     truth = wall()
     centres = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
@@ -311,9 +302,6 @@ def test_frames_without_masks_or_depth_flow_through(fusion):
     assert (first == 0).all()
     assert second.shape == third.shape == (30, 40)
     assert len(np.unique(third)) == 2
-
-
-# folders and the command
 
 
 def poses(count):
@@ -439,115 +427,34 @@ def test_the_command_prints_json(output, recording, capsys):
     assert answer["rows"][0]["pooled"] == {"ap": 1.0, "ap50": 1.0, "ap25": 1.0}
 
 
-def break_frames(output, recording):
-    for file in (output / "frames").iterdir():
-        file.unlink()
+def save_truth(recording, **arrays):
+    """Write gt.npz; None leaves an array out."""
+    arrays = {"points": wall(), "instance_ids": np.ones(1200, np.int32)} | arrays
+    np.savez(recording / "gt.npz", **{name: values for name, values in arrays.items() if values is not None})
 
 
-def shrink_ids(output, recording):
-    cv2.imwrite(str(output / "frames/0.png"), np.ones((15, 20), np.uint16))
+ONLY_LABELS = lambda o, r: ((r / "gt.npz").unlink(), (r / "labels").mkdir())  # noqa: E731
+NAN_SCORES = lambda f: f.write_text(f.read_text().replace("0.55", "NaN"))  # noqa: E731
+FAULTS = [  # what is done to the result and the recording; what the line must say
+    (lambda o, r: [file.unlink() for file in (o / "frames").iterdir()], "must hold frames/N.png"),
+    (lambda o, r: cv2.imwrite(str(o / "frames/0.png"), np.ones((15, 20), np.uint16)), "must be 40x30 like the recording's images, got 20x15"),
+    (lambda o, r: (o / "frames/0.png").write_bytes(b""), "must be a uint16 image of ids"),
+    (lambda o, r: [f.rename(f.with_stem(f"10{f.stem}")) for f in (o / "frames").iterdir()], "frames in common, got numbers 100 to 103 against 0 to 3"),
+    (lambda o, r: (r / "gt.npz").unlink(), "ground truth must be a ScanNet-export folder with gt.npz"),
+    (ONLY_LABELS, "with 2D labels only"),
+    (lambda o, r: (r / "gt.npz").write_bytes(b"PK nothing"), "cannot read"),
+    (lambda o, r: save_truth(r, instance_ids=np.zeros(1200, np.int32)), "must hold an object of 100 points"),
+    (lambda o, r: save_truth(r, points=None), "must hold points (N, 3) and instance_ids (N,), got instance_ids"),
+    (lambda o, r: save_truth(r, instance_ids=np.ones(7, np.int32)), "must hold float points"),
+    (lambda o, r: save_truth(r, points=wall() * np.nan), "points must be finite"),
+    (lambda o, r: (r / "pose").rename(r / "no_pose"), "got no pose/"),
+    (lambda o, r: [file.write_text("nan\n") for file in (r / "pose").iterdir()], "must give depth, intrinsics and a rigid pose"),
+    (lambda o, r: (o / "instances.json").unlink(), "instances.json"),
+    (lambda o, r: NAN_SCORES(o / "instances.json"), "must give finite scores"),
+]  # fmt: skip
 
 
-def truncate_ids(output, recording):
-    (output / "frames/0.png").write_bytes(b"")
-
-
-def renumber(output, recording):
-    for k in range(4):
-        (output / f"frames/{k}.png").rename(output / f"frames/{k + 100}.png")
-
-
-def drop_truth(output, recording):
-    (recording / "gt.npz").unlink()
-
-
-def only_labels(output, recording):
-    drop_truth(output, recording)
-    (recording / "labels").mkdir()
-
-
-def damage_truth(output, recording):
-    (recording / "gt.npz").write_bytes(b"PK nothing")
-
-
-def empty_truth(output, recording):
-    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.zeros(1200, np.int32))
-
-
-def truth_without_points(output, recording):
-    np.savez(recording / "gt.npz", instance_ids=np.ones(1200, np.int32))
-
-
-def truth_of_two_lengths(output, recording):
-    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.ones(7, np.int32))
-
-
-def truth_with_nan(output, recording):
-    np.savez(recording / "gt.npz", points=wall() * np.nan, instance_ids=np.ones(1200, np.int32))
-
-
-def truth_far_away(output, recording):
-    np.savez(recording / "gt.npz", points=wall() * 1e300, instance_ids=np.ones(1200, np.int32))
-
-
-def truth_of_long_ids(output, recording):
-    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.full(1200, 2**32 + 1))
-
-
-def truth_of_named_structure(output, recording):
-    np.savez(recording / "gt.npz", points=wall(), instance_ids=np.ones(1200, np.int32), structure_ids=["wall"])
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.data())
-def test_damaged_truth_is_read_or_refused_in_a_line(tmp_path_factory, data):
-    file = tmp_path_factory.getbasetemp() / "gt.npz"
-    np.savez(file, points=wall(), instance_ids=np.ones(1200, np.int32), structure_ids=[1])
-    file.write_bytes(data.draw(damaged(file.read_bytes())))
-    with suppress(InputError):
-        assert np.isfinite(read_ground_truth(file).points).all()
-
-
-def drop_poses(output, recording):
-    (recording / "pose").rename(recording / "no_pose")
-
-
-def spoil_poses(output, recording):
-    for file in (recording / "pose").iterdir():
-        file.write_text("nan\n")
-
-
-def drop_instances(output, recording):
-    (output / "instances.json").unlink()
-
-
-def score_nan(output, recording):
-    (output / "instances.json").write_text((output / "instances.json").read_text().replace("0.55", "NaN"))
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (break_frames, "must hold frames/N.png"),
-        (shrink_ids, "must be 40x30 like the recording's images, got 20x15"),
-        (truncate_ids, "must be a uint16 image of ids"),
-        (renumber, "frames in common, got numbers 100 to 103 against 0 to 3"),
-        (drop_truth, "ground truth must be a ScanNet-export folder with gt.npz"),
-        (only_labels, "with 2D labels only"),
-        (damage_truth, "cannot read"),
-        (empty_truth, "must hold an object of 100 points"),
-        (truth_without_points, "must hold points (N, 3) and instance_ids (N,), got instance_ids"),
-        (truth_of_two_lengths, "must hold float points"),
-        (truth_with_nan, "points must be finite"),
-        (truth_far_away, "points must be finite and near"),
-        (truth_of_long_ids, "ids of 32 bits"),
-        (truth_of_named_structure, "structure_ids"),
-        (drop_poses, "got no pose/"),
-        (spoil_poses, "must give depth, intrinsics and a rigid pose"),
-        (drop_instances, "instances.json"),
-        (score_nan, "must give finite scores"),
-    ],
-)
+@pytest.mark.parametrize(("damage", "words"), FAULTS, ids=[words for _, words in FAULTS])
 def test_bad_input_is_one_line_and_status_2(output, recording, capsys, damage, words):
     damage(output, recording)
     assert main(["evaluate", str(output), str(recording)]) == 2
@@ -578,9 +485,6 @@ def test_a_map_without_its_trajectory_is_one_line(output, recording):
 def test_bad_usage_is_one_line_and_status_2(capsys, arguments, words):
     assert main(["evaluate", *arguments]) == 2
     assert words in capsys.readouterr().err
-
-
-# one real use
 
 
 @pytest.mark.skipif(not (SHARED / "data/kitchen/gt.npz").is_file(), reason="needs the shared recordings")

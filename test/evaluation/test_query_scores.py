@@ -26,9 +26,6 @@ def booleans(*values):
     return torch.tensor(values, dtype=torch.bool)
 
 
-# In training
-
-
 def test_area_is_the_share_of_pairs_in_order():
     values = torch.tensor([0.9, 0.8, 0.7, 0.1])
     assert compute_auc(values, booleans(1, 1, 0, 0)) == 1
@@ -41,15 +38,6 @@ def test_area_is_the_share_of_pairs_in_order():
 @pytest.mark.parametrize("positive", [(), (1, 1), (0, 0)])
 def test_area_without_pairs_is_unknown(positive):
     assert math.isnan(compute_auc(torch.zeros(len(positive)), booleans(*positive)))
-
-
-def test_area_is_as_counted_pair_by_pair():
-    generator = torch.Generator().manual_seed(0)
-    values = torch.randint(0, 12, (60,), generator=generator).float()
-    positive = torch.rand(60, generator=generator) < 0.3
-    differences = values[positive][:, None] - values[~positive][None]
-    expected = (differences > 0).float().mean() + 0.5 * (differences == 0).float().mean()
-    assert compute_auc(values, positive) == pytest.approx(expected.item())
 
 
 def test_nearest_is_the_share_of_those_that_can_be_found_which_are():
@@ -141,24 +129,11 @@ def test_held_out_clips_have_losses_and_scores():
     assert HeldOutQueries([]).compute_scores(learner) == {}
 
 
-@pytest.mark.filterwarnings("error")
-def test_scores_that_no_clip_has_are_unknown_without_a_word():
-    torch.manual_seed(0)
-    learner, empty = QueryLearner(QuerySizes(3, 5, width=16, heads=2, layers=1)), batch()
-    empty.owners[:] = 0
-    scores = HeldOutQueries([empty]).compute_scores(learner)
-    assert math.isnan(scores["again"])
-    assert math.isfinite(scores["seg"])
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_scores_on_a_gpu_are_the_same():
     torch.manual_seed(0)
     queries, shown = torch.randn(5, 6, 4), torch.randint(0, 4, (5, 6))
     assert compute_query_scores(queries.cuda(), shown.cuda()) == pytest.approx(compute_query_scores(queries, shown))
-
-
-# In the pipeline
 
 
 def test_the_owner_of_a_mask_is_the_object_of_most_of_its_pixels():
@@ -191,10 +166,6 @@ def test_repairs_on_paper(owner, group, expected):
     assert counted(owner, group) == expected
 
 
-def test_repairs_of_frames_add_up():
-    assert counted([1, 1], [1, 1]) + counted([1, 2], [1, 1]) == Repairs(objects=3, split=1, whole=1, wrong=1)
-
-
 def seen_as(line):
     """Frames from a line of ids of object 1, a point where it is out of view; object 2 is there all the time."""
     return [({1: int(word)} if word != "." else {}) | {2: 99} for word in line]
@@ -222,7 +193,3 @@ def seen_as(line):
 )
 def test_returns_on_paper(line, expected):
     assert find_returns(seen_as(line), away=3, shown=2) == expected
-
-
-def test_nothing_returns_to_no_frames():
-    assert find_returns([]) == []

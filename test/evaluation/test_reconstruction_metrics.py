@@ -74,13 +74,6 @@ def test_the_constant_guess_leans_to_the_near():
 
 
 @settings(max_examples=25)
-@given(DEPTHS, st.floats(0.1, 12))
-def test_no_other_constant_is_better(true, other):
-    best = compute_abs_rel(np.full_like(true, fit_constant_depth(true)), true)
-    assert best <= compute_abs_rel(np.full_like(true, other), true) + 1e-12
-
-
-@settings(max_examples=25)
 @given(DEPTHS, st.floats(0.01, 100))
 def test_the_unit_of_a_prediction_does_not_matter(true, unit):
     predicted = true * np.linspace(0.8, 1.3, len(true))
@@ -114,10 +107,6 @@ def test_steps_are_compared_in_the_camera_they_start_from():
     turned = poses([(0, 0, 0), (0, 0, 1), (0, 0, 2)], [0, 30, 30])
     chord = 2 * math.sin(math.radians(15))
     assert compute_rpe(turned, straight) == (pytest.approx(chord / math.sqrt(2)), pytest.approx(30 / math.sqrt(2)))
-
-
-def test_one_pose_makes_no_step():
-    assert all(math.isnan(error) for error in compute_rpe(SQUARE[:1], SQUARE[:1]))
 
 
 @settings(max_examples=25)

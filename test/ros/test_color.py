@@ -44,20 +44,9 @@ def test_the_first_image_waits_for_a_camera_info_and_later_ones_take_the_newest(
     assert robot.focal_lengths() == ["60.0", "60.0"]
 
 
-def test_a_robot_without_odometry_is_placed_by_its_root(graph):
-    robot = Robot(graph)
-    robot.mount()
-    stamp = robot.send()
-    robot.pass_time()
-    np.testing.assert_allclose(robot.pose(stamp), in_map(stamp), atol=1e-9)
-    assert list(robot.edges(stamp)) == ["base"]
-    np.testing.assert_allclose(robot.edges(stamp)["base"] @ MOUNTED, in_map(stamp), atol=1e-9)
-
-
-@pytest.mark.parametrize("odom_frame", ["", "odom"])
-def test_the_map_is_put_above_a_robots_odometry(graph, odom_frame):
+def test_the_map_is_put_above_a_robots_odometry(graph):
     """REP-105: the robot says odom -> base -> camera, the node map -> odom, and the chain is the estimated pose."""
-    robot = Robot(graph, odom_frame=odom_frame)
+    robot = Robot(graph)
     robot.inform()
     robot.mount()
     for number in range(1, 5):
@@ -70,15 +59,3 @@ def test_the_map_is_put_above_a_robots_odometry(graph, odom_frame):
         chain = robot.edges(stamp)["odom"] @ driven(stamp) @ MOUNTED
         np.testing.assert_allclose(chain, in_map(stamp), atol=1e-9)
     assert "no TF" not in robot.node.text
-
-
-def test_an_odometry_frame_without_odometry_is_told_and_poses_go_on(graph):
-    robot = Robot(graph, odom_frame="odom")
-
-    def told():
-        stamp = robot.send()
-        robot.pass_time()
-        np.testing.assert_allclose(robot.pose(stamp), in_map(stamp), atol=1e-9)
-        return "no TF is published: map -> odom" in graph.diagnosed()[0]
-
-    graph.until(told, "the missing TF is told", robot.node)

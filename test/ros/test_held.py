@@ -66,18 +66,11 @@ def test_missing_weights_are_a_fault_that_configure_tells(graph, tmp_path, monke
     assert "Traceback" not in node.text
 
 
-SMALL = {
-    "cut3r": {"reconstruction__cut3r__model": "cut3r-tiny", "reconstruction__cut3r__min_confidence": 1.0},
-    "nano": {"reconstruction__nano__weights": "{file}", "reconstruction__nano__pose": "model"},
-}
-
-
-@pytest.mark.parametrize("kind", SMALL)
-def test_a_net_itself_from_images_to_a_map(graph, tmp_path, kind):
+def test_a_net_itself_from_images_to_a_map(graph, tmp_path):
     """The real net, small and untrained: nonsense geometry, right plumbing, said so."""
-    file = str(write_nano(tmp_path / "nano.safetensors"))
-    settings = {name: file if value == "{file}" else value for name, value in SMALL[kind].items()}
-    robot = Robot(graph, script=None, reconstruction__kind=kind, reconstruction__random=True, **settings)
+    nano = {"weights": str(write_nano(tmp_path / "nano.safetensors")), "pose": "model"}
+    settings = {"kind": "nano", "random": True} | {f"nano__{name}": value for name, value in nano.items()}
+    robot = Robot(graph, script=None, **{f"reconstruction__{name}": value for name, value in settings.items()})
     maps = graph.listen(PointCloud2, "/moonseg3r/map", LATCHED)
     robot.send()
     robot.pass_time()

@@ -192,9 +192,7 @@ def test_rviz_shows_this_nodes_topics_in_colors_by_instance(noted):
     )
 
 
-@pytest.mark.parametrize(
-    ("own", "argument", "used"), [("mine.xml", "true", "mine.xml"), ("", "true", PROFILE), ("", "false", "")]
-)
+@pytest.mark.parametrize(("own", "argument", "used"), [("mine.xml", "true", "mine.xml"), ("", "false", "")])
 def test_shared_memory_is_used_unless_a_profile_is_set_already(noted, monkeypatch, own, argument, used):
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.setenv(name, own)
@@ -227,7 +225,7 @@ def test_where_there_is_no_rviz_nothing_is_left_running(graph, launch, prefix, t
     assert not (tmp_path / "moonseg3r_node").exists()
 
 
-@pytest.mark.parametrize("container", ["", "new", "/box"])
+@pytest.mark.parametrize("container", ["", "new", pytest.param("/box", marks=pytest.mark.slow)])
 def test_a_bag_becomes_a_map_in_a_process_or_a_container(graph, launch, prefix, bag, tmp_path, container):
     for name, module in MODULES.items():
         install(

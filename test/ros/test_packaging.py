@@ -65,10 +65,6 @@ def test_messages_declare_the_packages_of_their_fields():
     assert fields == declared(ROOT / "msg/package.xml", "depend")
 
 
-def test_both_packages_have_one_version():
-    assert len(declared(ROOT / "package.xml", "version") | declared(ROOT / "msg/package.xml", "version")) == 1
-
-
 @pytest.mark.parametrize("group", ["console_scripts", "rclpy_components", "moonseg3r.bench"])
 def test_every_entry_point_loads(group):
     pytest.importorskip("rclpy", reason="ROS 2 is not installed")

@@ -9,13 +9,12 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import numpy as np
 from camera_stream import PERIOD, START, Stream
-from graph import LATCHED, NODE, WAIT_TIMEOUT_S, cloud_of, stamp_of
+from graph import LATCHED, NODE, cloud_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
 from robot import RELIABLY
 from sensor_msgs.msg import Image, PointCloud2
-from std_srvs.srv import Trigger
 
 from moonseg3r_core import Config, list_settings
 
@@ -188,24 +187,9 @@ def test_parameters_change_where_the_core_allows_it_and_are_refused_with_the_rea
     assert "not in use" not in node.text
 
 
-def test_a_map_survives_a_kill_in_the_midst_of_saving(graph, file):
-    node = graph.node(map_file=str(file))
-    stream = Stream(graph)
-    stream.through(5)
-    client = graph.observer.create_client(Trigger, "/moonseg3r/save_map")
-    assert client.wait_for_service(WAIT_TIMEOUT_S)
-    saves = [client.call_async(Trigger.Request()) for _ in range(200)]
-    graph.until(lambda: sum(save.done() for save in saves) > 5, "some saves are done", node)
-    node.kill()
-    assert not all(save.done() for save in saves)
-    graph.node(map_file=str(file), remap=["__node:=again"])  # DDS holds the killed one for alive for a while
-    graph.until(lambda: graph.trigger("load_map", node="again")[0], "the map is loaded")
-
-
 def test_a_wrong_parameter_at_the_start_is_one_line_and_status_2(graph):
     for value, words in (
         ({"fusion__match": "nearest"}, "fusion.match"),
-        ({"map__voxel": 1}, "map.voxel"),
         ({"config_file": "/no/such.yaml"}, "/no/such.yaml"),
     ):
         node = graph.node(ready=False, **value)
@@ -241,10 +225,3 @@ def test_a_configuration_file_holds_unless_a_parameter_says_otherwise(graph, tmp
     graph.node(config_file=str(file), fusion__match_threshold=0.5)
     assert graph.get("map.voxel") == 0.05
     assert graph.get("fusion.match_threshold") == 0.5
-
-
-def test_the_stamp_is_the_inputs(graph):
-    graph.node()
-    stream = Stream(graph)
-    stream.through(1)
-    assert stamp_of(stream.poses[0].header) == START

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.images import parse_numbers, parse_timestamps
 from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth, resize_intrinsics
@@ -50,20 +48,6 @@ def export(folder: Path, count: int = 4, depth_size: tuple[int, int] = (6, 8), f
 def cut(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-
-
-def black(suffix, side):
-    """A whole image file of side x side black pixels."""
-    from PIL import Image
-
-    if suffix == ".jpg":
-        _, coded = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))
-        head, at = coded.tobytes(), coded.tobytes().index(b"\xff\xc0") + 5
-        size = side.to_bytes(2, "big")
-        return head[:at] + 2 * size + head[at + 4 : -2] + bytes(side**2 // 512) + b"\xff\xd9"
-    file = io.BytesIO()
-    Image.new("1", (side, side)).save(file, "PNG" if suffix == ".png" else "TIFF", compression="group4")
-    return file.getvalue()
 
 
 class TestImages:
@@ -127,31 +111,6 @@ class TestImages:
         head = b"\xff\xd8" + segment + b"\xff\xda\x00\x04\x00\x00"
         assert is_truncated(head + b"scan data")
         assert not is_truncated(head + b"scan data\xff\xd9 and a trailer")
-
-    @pytest.mark.parametrize("claim", ["pixels", "bytes"])
-    def test_an_image_that_claims_more_than_it_holds_is_refused_before_room_is_made(self, claim):
-        from moonseg3r_core.io.images import is_truncated
-
-        _, coded = cv2.imencode(".jpg" if claim == "pixels" else ".png", np.zeros((6, 7, 3), np.uint8))
-        image = coded.tobytes()
-        assert not is_truncated(image)
-        if claim == "pixels":
-            at = image.index(b"\xff\xc0") + 5
-            assert is_truncated(image[:at] + b"\x7d\x00\x7d\x00" + image[at + 4 :])
-            return
-        at = image.index(b"IDAT") - 4
-        assert is_truncated(image[:at] + b"\xff\xff\x00\x00" + image[at + 4 :])
-
-    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-    def test_more_pixels_than_a_camera_has_are_refused_before_they_are_decoded(self, suffix, monkeypatch):
-        """Files that are whole: of black pixels a few kilobytes hold gigabytes."""
-        import moonseg3r_core.io.images as image_file
-
-        coded = black(suffix, 15_000)
-        assert len(coded) < 2**20
-        monkeypatch.setattr(image_file.cv2, "imdecode", None)
-        with pytest.raises(FrameRejected, match=r"at most 200000000 pixels, got (15000 x 15000 =|more: .*) ?225000000"):
-            image_file.decode_file(coded, cv2.IMREAD_COLOR)
 
     def test_all_rejected_is_an_error_that_says_why(self, tmp_path):
         (tmp_path / "0.png").write_bytes(b"no image")
@@ -253,17 +212,21 @@ class TestRegistration:
         assert choose_color_intrinsics(None, None, (80, 100), None) is None
 
 
+def write_video(path: Path, pictures: list[np.ndarray]) -> Path:
+    """Write an AVI of JPEGs, 10 pictures a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write MJPG")
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
+    return path
+
+
 class TestVideo:
     @pytest.fixture
     def video(self, tmp_path):
-        path = tmp_path / "clip.avi"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
-        if not writer.isOpened():
-            pytest.skip("this OpenCV cannot write MJPG")
-        for n in range(9):
-            writer.write(np.full((48, 64, 3), (0, 0, 25 * n), np.uint8))
-        writer.release()
-        return path
+        return write_video(tmp_path / "clip.avi", [np.full((48, 64, 3), (0, 0, 25 * n), np.uint8) for n in range(9)])
 
     def test_frames_by_ordinal_and_rate(self, video):
         source = open_source(str(video), stride=3)
@@ -278,13 +241,6 @@ class TestVideo:
     def test_max_frames_stops(self, video):
         assert [frame.index for frame in open_source(str(video), stride=2, max_frames=2)] == [0, 2]
 
-    @pytest.mark.parametrize(("most", "missing"), [(None, 10**15 // 2 - 5), (7, 2)])
-    def test_a_header_that_tells_of_endless_frames_costs_nothing(self, video, most, missing):
-        source = open_source(str(video), stride=2, max_frames=most)
-        source.count = 10**15
-        assert [frame.index for frame in source] == [0, 2, 4, 6, 8]
-        assert source.rejected == {"video ends early": missing}
-
     def test_a_video_shorter_than_its_header_tells_is_counted(self, video, caplog):
         source = open_source(str(video), stride=2)
         source.count = 13
@@ -294,68 +250,40 @@ class TestVideo:
         assert "9 of the 13 frames" in caplog.text
 
     def test_a_truncated_video_is_read_as_far_as_it_goes(self, tmp_path):
-        path = tmp_path / "clip.avi"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10.0, (64, 48))
-        if not writer.isOpened():
-            pytest.skip("this OpenCV cannot write MJPG")
         rng = np.random.default_rng(0)
-        for _ in range(30):
-            writer.write(rng.integers(0, 255, (48, 64, 3), np.uint8))
-        writer.release()
-        cut(path)
+        noise = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(30)]
+        cut(path := write_video(tmp_path / "clip.avi", noise))
         source = open_source(str(path))
         frames = len(list(source))
         assert 5 < frames < 30
         assert frames + sum(source.rejected.values()) == len(source)
 
 
-class TestBadInput:
-    def test_what_is_no_file_is_refused_without_being_opened(self, tmp_path):
-        os.mkfifo(tmp_path / "pipe.mp4")
-        (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
-        for path, words in (
-            (tmp_path / "pipe.mp4", "neither a file"),
-            ("/dev/zero", "neither"),
-            (tmp_path / "loop.mp4", "not exist"),
-        ):
-            with pytest.raises(SourceError, match=words):
-                open_source(str(path))
-
-    @pytest.mark.parametrize(
-        ("name", "message"),
-        [("a.bag", "ROS 1 bag"), ("a.mcap.zst", "bag folder"), ("a.txt", "no video")],
-    )
-    def test_files_of_other_kinds(self, tmp_path, name, message):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.bag", "ROS 1 bag"), ("a.mcap.zst", "bag folder"), ("a.txt", "no video"), ("/dev/null", "neither a file")],
+)
+def test_files_of_other_kinds_are_refused(tmp_path, name, message):
+    if not name.startswith("/dev"):
         (tmp_path / name).write_bytes(b"x")
-        with pytest.raises(SourceError, match=message):
-            open_source(str(tmp_path / name))
+    with pytest.raises(SourceError, match=message):
+        open_source(str(tmp_path / name))
 
-    @pytest.mark.parametrize(
-        "spec",
-        [
-            "synthetic:abc",
-            "synthetic:",
-            "synthetic:1:0",
-            "synthetic:1:2:3",
-            "synthetic:-1",
-            "synthetic:1:00",
-            "synthetic:" + "1" * 5000,
-            "synthetic:1:99999999999",
-        ],
-    )
-    def test_synthetic_specs(self, spec):
-        with pytest.raises(SourceError, match="expected synthetic:SEED"):
-            open_source(spec)
 
-    @pytest.mark.parametrize("options", [{"stride": 0}, {"stride": -2}, {"max_frames": 0}])
-    def test_selection(self, tmp_path, options):
-        paint(tmp_path / "0.png")
-        with pytest.raises(SourceError, match="must be a whole number >= 1"):
-            open_source(str(tmp_path), **options)
+@pytest.mark.parametrize("spec", ["abc", "", "1:0", "1:2:3", "-1"])
+def test_synthetic_specs_are_checked(spec):
+    with pytest.raises(SourceError, match="expected synthetic:SEED"):
+        open_source(f"synthetic:{spec}")
+
+
+@pytest.mark.parametrize("options", [{"stride": 0}, {"stride": -2}, {"max_frames": 0}])
+def test_the_selection_is_checked(tmp_path, options):
+    paint(tmp_path / "0.png")
+    with pytest.raises(SourceError, match="must be a whole number >= 1"):
+        open_source(str(tmp_path), **options)
 
 
 def test_synthetic_room_is_a_source():
-    pytest.importorskip("moonseg3r_core.synthetic.sequence", reason="no synthetic rooms in this tree")
     source = open_source("synthetic:3:5", stride=2)
     frames = list(source)
     assert source.kind == "synthetic"

@@ -16,7 +16,7 @@ import torch
 from moonseg3r_core import synthetic
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.geometry import find_rigid_fault, invert, project, transform, unproject
+from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
 from moonseg3r_core.synthetic import DepthNoise, MaskNoise, Renderer, SyntheticSequence, render, walk, write_scannet
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placement
@@ -85,15 +85,6 @@ def test_a_ray_straight_at_a_solid_gives_the_depth_drawn_on_paper(solid: Solid, 
     assert shot(scene_of(solid), camera(-2, 0, 1.5)) == (pytest.approx(depth, abs=1e-5), 7)
 
 
-def test_a_ray_along_a_cylinders_axis_meets_its_cap() -> None:
-    lying = Solid(
-        FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, make_rotation_z(math.pi / 2) @ make_rotation_x(math.pi / 2)
-    )
-    assert shot(scene_of(lying), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
-    cone = Solid(FRUSTUM, (1.0, 0.0, 1.5), (0.2, 0.2, 0.5), GREY, lying.rotation, taper=0.4)
-    assert shot(scene_of(cone), camera(-2, 0, 1.5)) == (pytest.approx(2.5, abs=1e-5), 7)
-
-
 def test_bare_walls_have_their_own_ids_and_the_planar_depth() -> None:
     scene = scene_of()
     for yaw, (depth, number) in {0.0: (2.0, 4), 0.5: (2.5, 6), 1.0: (4.0, 3), 1.5: (1.5, 5)}.items():
@@ -119,12 +110,6 @@ def test_a_solid_that_reaches_behind_the_camera_is_seen() -> None:
     assert depth[30, 20] == pytest.approx(0.4 / (15 / 40), abs=1e-5)
 
 
-def test_nothing_is_met_where_the_camera_leaves_the_room() -> None:
-    _, depth, ids = render(scene_of(), INTRINSICS, camera(9, 0, 1.5), *SIZE)
-    assert not depth.any()
-    assert not ids.any()
-
-
 def test_bounds_in_the_image_change_nothing() -> None:
     """Points of every fourth pixel against all primitives: it lies on its own object, and nothing stands before it."""
     scene = furnish(3)
@@ -137,24 +122,6 @@ def test_bounds_in_the_image_change_nothing() -> None:
         assert owner[pixel] in scene.primitives.object_id[inside[pixel]]  # the point lies on its own object
     before = pose[:3, 3] + torch.linspace(0.02, 0.995, 40)[:, None, None] * (points - pose[:3, 3])
     assert not scene.primitives.contains(before.reshape(-1, 3), margin=-1e-3).any()  # and nothing stands before it
-
-
-def test_two_poses_see_the_same_world() -> None:
-    """Points seen from one pose, where another sees them too, lie on what the other sees."""
-    scene, fine = furnish(1), torch.tensor([[160.0, 0, 79.5], [0, 160.0, 59.5], [0, 0, 1]])
-    first, second = walk(scene, 40, 1)[:12:11]
-    _, depth_a, ids_a = render(scene, fine, first, 120, 160)
-    _, depth_b, ids_b = render(scene, fine, second, 120, 160)
-    points = transform(unproject(depth_a.double(), fine), first).reshape(-1, 3)
-    pixels, z = project(transform(points, invert(second)), fine)
-    u, v = pixels.nan_to_num(nan=-1).round().long().unbind(-1)
-    there = (z > 0.05) & (u >= 0) & (u < 160) & (v >= 0) & (v < 120)
-    seen, same = depth_b[v[there], u[there]], ids_b[v[there], u[there]] == ids_a.reshape(-1)[there]
-    agree = (seen - z[there]).abs() < 0.03 * z[there]
-    assert there.sum() > 2000
-    assert (z[there] - seen).median().abs() < 0.003
-    assert same[agree].float().mean() > 0.98
-    assert agree.float().mean() > 0.7  # the rest is hidden from one of them
 
 
 def test_coarser_shadows_change_shadows_alone() -> None:
@@ -239,11 +206,6 @@ def test_walks_are_smooth_and_look_around(seed: int) -> None:
     assert not scene.primitives.contains(poses[:, :3, 3], margin=0.15).any()
 
 
-def test_a_walk_needs_a_frame() -> None:
-    with pytest.raises(InputError, match="1 frame or more, got 0"):
-        walk(furnish(0), 0, 0)
-
-
 def test_frames_carry_what_was_drawn() -> None:
     sequence = SyntheticSequence(4, frames=6, height=48, width=64, fov_degrees=90)
     frames = list(sequence)
@@ -284,7 +246,7 @@ def test_the_true_cloud_is_what_was_seen_with_the_majoritys_id() -> None:
     ("settings", "words"),
     [
         ({"seed": -1}, "seed"),
-        ({"frames": 0}, "1 frame or more"),
+        ({"frames": 0}, "1 frame or more, got 0"),
         ({"height": 2}, "8 x 8"),
         ({"fov_degrees": 200.0}, "field of view"),
         ({"device": "abacus"}, "cpu always works"),

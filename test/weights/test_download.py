@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import json
-import resource
 import sys
 import threading
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ import torch
 from safetensors.torch import save, save_file
 
 from moonseg3r_core.cli import main
-from moonseg3r_core.errors import InputError, MissingDependency, OutputError
+from moonseg3r_core.errors import InputError, MissingDependency
 from moonseg3r_core.weights import compute_hash, find, publishers
 from moonseg3r_core.weights.catalog import CATALOG
 from moonseg3r_core.weights.entry import WebFile
@@ -113,9 +112,6 @@ def holds_nothing(store):
     return not list(store.glob("[!.]*")) and not list(store.glob(".*.part"))
 
 
-# A file by https
-
-
 def test_a_file_comes_whole(entry, publisher, weights, store, capsys):
     assert get(capsys, "fastsam-s") == (0, "")
     file = find("fastsam-s")
@@ -139,14 +135,12 @@ def test_a_cut_connection_installs_nothing(entry, publisher, weights, store, cap
     assert get(capsys, "fastsam-s") == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("status", "words"), [(403, "HTTP Error 403"), (404, "HTTP Error 404"), (500, "HTTP Error 500")]
-)
-def test_a_server_that_refuses(entry, publisher, store, capsys, status, words):
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_server_that_refuses(entry, publisher, store, capsys, status):
     publisher.status = status
     code, err = get(capsys, "fastsam-s")
     assert code == 2
-    assert f"fastsam-s did not come from {publisher.address}/a/FastSAM-s.pt ({words}" in err
+    assert f"fastsam-s did not come from {publisher.address}/a/FastSAM-s.pt (HTTP Error {status}" in err
     assert "--from FastSAM-s.pt" in err
     assert [p.name for p in store.iterdir()] == [".lock"]
 
@@ -167,14 +161,6 @@ def test_a_file_of_another_kind(entry, publisher, store, capsys, data, words):
     assert [p.name for p in store.iterdir()] == [".lock"]
 
 
-def test_a_changed_byte_is_noticed_by_the_file_itself(entry, publisher, weights, store, capsys):
-    damaged = bytearray(weights)
-    damaged[len(damaged) // 2] ^= 1
-    publisher.files["/a/FastSAM-s.pt"] = bytes(damaged)
-    assert "got a damaged one" in get(capsys, "fastsam-s")[1]
-    assert holds_nothing(store)
-
-
 def test_a_wrong_hash(publisher, weights, store, monkeypatch, capsys):
     publisher.files["/FastSAM-s.pt"] = weights
     published_at(f"{publisher.address}/FastSAM-s.pt", monkeypatch, "0" * 64)
@@ -184,30 +170,10 @@ def test_a_wrong_hash(publisher, weights, store, monkeypatch, capsys):
     assert [p.name for p in store.iterdir()] == [".lock"]
 
 
-def test_the_first_file_got_is_the_measure(entry, publisher, weights, tmp_path):
-    install(entry)
-    torch.save({"weight": torch.ones(4)}, tmp_path / "new.pt")
-    publisher.files["/a/FastSAM-s.pt"] = (tmp_path / "new.pt").read_bytes()
-    for source in (None, tmp_path / "new.pt"):
-        with pytest.raises(InputError, match="as first got"):
-            install(entry, source)
-    assert find("fastsam-s").read_bytes() == weights
-
-
-def test_a_full_disk(entry, store):
-    """A limit on the size of files makes a write fail as a full disk does."""
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
-    try:
-        with pytest.raises(OutputError, match=r"cannot write .*store: File too large; free some room or set MOONSEG3R"):
-            install(entry)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert holds_nothing(store)
-
-
-@pytest.mark.parametrize("name", ["MOONSEG3R_OFFLINE", "HF_HUB_OFFLINE"])
-@pytest.mark.parametrize("what", ["fastsam-s", "dinov2-small", "cut3r-512"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("MOONSEG3R_OFFLINE", "fastsam-s"), ("HF_HUB_OFFLINE", "dinov2-small"), ("HF_HUB_OFFLINE", "cut3r-512")],
+)
 def test_offline_nothing_is_tried(entry, publisher, store, monkeypatch, capsys, name, what):
     monkeypatch.setenv(name, "1")
     status, err = get(capsys, what)
@@ -232,8 +198,6 @@ def test_a_server_that_redirects_to_an_open_line(entry, publisher, monkeypatch, 
     assert f"the server redirects to {unencrypted}, which is not encrypted" in get(capsys, "fastsam-s")[1]
     assert holds_nothing(store)
 
-
-# The hub
 
 REPOSITORY = "facebook/dinov2-small"
 PLACE = f"/{REPOSITORY}/resolve/{COMMIT}"
@@ -282,14 +246,6 @@ def test_a_model_whose_weights_are_not_as_the_hub_says(hub, store, capsys):
     assert [p.name for p in store.iterdir()] == [".lock"]
 
 
-def test_a_model_cut_before_it_was_published(hub, store, capsys):
-    """Its hash and length are as the hub says; what it says of itself is not."""
-    hub.files[f"{PLACE}/model.safetensors"] = cut = MODEL["model.safetensors"][:-4]
-    tell(hub, hashlib.sha256(cut).hexdigest())
-    assert "must be a whole model.safetensors, got a damaged one" in get(capsys, "dinov2-small")[1]
-    assert holds_nothing(store)
-
-
 def test_a_gated_model_says_how_to_get_access(hub, store, capsys):
     name = "facebook/dinov3-vits16-pretrain-lvd1689m"
     hub.files[f"/{name}/resolve/{COMMIT}/config.json"] = b""
@@ -299,16 +255,6 @@ def test_a_gated_model_says_how_to_get_access(hub, store, capsys):
     assert "it is given to those who accepted" in err
     assert "accept it on that page, then set HF_TOKEN or run `hf auth login`" in err
     assert holds_nothing(store)
-
-
-def test_a_model_that_the_hub_lacks(hub, store, capsys):
-    hub.files.clear()
-    err = get(capsys, "dinov2-small")[1]
-    assert f"did not come from https://huggingface.co/{REPOSITORY} (" in err
-    assert "404" in err
-    assert "save config.json, model.safetensors from" in err
-    assert "--from FOLDER" in err
-    assert [p.name for p in store.iterdir()] == [".lock"]
 
 
 def test_without_the_library_one_line_says_what_to_install(monkeypatch, store):
@@ -334,9 +280,6 @@ def test_a_download_that_ended_early_is_continued_by_the_library(monkeypatch, st
             install(CATALOG["cut3r-512"], source)
         assert [file.name for file in store.glob(".cut3r-512.download/*")] == ["half.part"]
     assert holds_nothing(store)
-
-
-# Folders
 
 
 @pytest.fixture

@@ -79,9 +79,6 @@ def holds_nothing(folder):
     return not list(folder.glob("[!.]*")) and not list(folder.glob(".*.part"))
 
 
-# The catalog
-
-
 def test_each_entry_says_what_a_user_must_know():
     for name, entry in CATALOG.items():
         assert entry.name == name
@@ -120,18 +117,6 @@ def test_names_and_aliases():
     for name in EMBEDDED:
         with pytest.raises(InputError, match=f"^{name} comes with the package"):
             find_entry(name)
-
-
-def test_the_size_said_is_that_of_the_net():
-    """To the 10 MB that the list shows less than."""
-    from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-
-    with torch.device("meta"):
-        net = Cut3r(SIZES["cut3r-224"], rgb_head=True, ray_encoder=True)
-    assert abs(4 * sum(p.numel() for p in net.parameters()) - CATALOG["cut3r-224"].size) < 10e6
-
-
-# Where it is
 
 
 def test_the_folder(monkeypatch, tmp_path):
@@ -177,14 +162,11 @@ def test_a_file_without_its_record_is_not_installed(installed, lacking):
         find("cut3r")
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"file": "other"}', "[]"])
+@pytest.mark.parametrize("text", ["", "[]"])
 def test_a_record_that_is_none(installed, text):
     (installed.parent / "record.json").write_text(text)
     with pytest.raises(InputError, match="is not installed"):
         find("cut3r")
-
-
-# Getting
 
 
 def test_from_a_file_to_a_net(pth, folder, capsys):
@@ -288,9 +270,6 @@ def test_a_published_hash_is_the_measure(pth, folder, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == [".lock", "cut3r-512"]
 
 
-# Downloading
-
-
 @pytest.fixture
 def gdown(monkeypatch, pth):
     """A downloader that brings `pth`, or what a test makes of it."""
@@ -328,8 +307,6 @@ def raising(error):
         (raising(RuntimeError("too many\n  accesses")), "did not come .*too many accesses.; try again later, or save .* with a browser, then: moonseg3r weights get cut3r-512 --from cut3r_512"),
         (raising(OSError(28, "No space left on device")), "No space left on device"),
         (lambda **_: None, "did not come from .*drive.google.com/file/d/1Asz.*/view .no file came.; try again later, or save"),
-        (lambda output, **_: Path(output).write_text("<html>Quota exceeded"), "got a web page, as a server sends"),
-        (lambda output, **_: Path(output).write_text(""), "got the beginning of one, or a file of another kind"),
     ],
 )  # fmt: skip
 def test_a_download_that_fails_leaves_nothing(gdown, folder, monkeypatch, capsys, download, words):
@@ -347,14 +324,10 @@ def test_without_a_downloader_one_line_says_what_to_install(monkeypatch, folder)
     assert holds_nothing(folder)
 
 
-# What ends early
-
-
 @pytest.mark.parametrize(
     ("error", "place"),
     [
         (OSError(28, "No space left on device"), "moonseg3r_core.reconstruction.cut3r.checkpoint.write_checkpoint"),
-        (OSError(28, "No space left on device"), "os.fsync"),
         (KeyboardInterrupt(), "os.replace"),
         (MemoryError(), "json.dumps"),
     ],
@@ -369,27 +342,6 @@ def test_an_end_at_any_step_leaves_nothing(pth, folder, monkeypatch, error, plac
             install.install(ENTRY, pth)
     assert holds_nothing(folder)
     assert find(install.install(ENTRY, pth)).is_file()
-
-
-def test_an_end_while_installing_anew_keeps_no_mixture(installed, pth, monkeypatch):
-    """The former files or none: here the process ends between the two steps."""
-    calls = []
-
-    def second(*arguments):
-        calls.append(arguments)
-        if len(calls) == 4:  # the conversion's own, the record, the former away, the new one here
-            raise KeyboardInterrupt
-        return replaced(*arguments)
-
-    replaced = os.replace
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", second)
-        with pytest.raises(KeyboardInterrupt):
-            install.install(ENTRY, pth)
-    with pytest.raises(InputError, match="is not installed"):
-        find("cut3r")
-    install.install(ENTRY, pth)
-    assert compute_hash(find("cut3r")) == sha256(installed)
 
 
 KILLED = """
@@ -422,9 +374,6 @@ def test_a_store_that_cannot_be(pth, monkeypatch, place):
     monkeypatch.setenv("MOONSEG3R_WEIGHTS", place)
     with pytest.raises(OutputError, match=f"cannot write {place}: .*; free some room or set MOONSEG3R_WEIGHTS"):
         install.install(ENTRY, pth)
-
-
-# What is installed stays what it was
 
 
 def changed(path, at=-1):
@@ -472,15 +421,6 @@ def test_the_hash_of_any_other_file_is_counted(pth, installed, tmp_path):
     assert compute_hash(beside) == sha256(beside)
     with pytest.raises(InputError, match=r"cannot read .*No such file"):
         compute_hash(tmp_path / "none")
-
-
-def test_the_help_says_where_weights_are_kept(capsys):
-    for words in (["--help"], ["get", "--help"]):
-        with pytest.raises(SystemExit):
-            main(["weights", *words])
-    assert "$MOONSEG3R_WEIGHTS" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="2"):
-        main(["weights"])
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 import argparse
 import json
-import os
 import re
 import sys
-import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -41,9 +39,6 @@ def same(net, expected):
     """Whether a net holds these tensors, to the last bit, under every name that it has."""
     state = net.state_dict()
     return all(tensor.equal(expected[name]) for name, tensor in state.items())
-
-
-# What is in the file is what is in the net
 
 
 @golden
@@ -119,33 +114,6 @@ def test_other_makings_of_the_args(tmp_path, monkeypatch):
     assert load_cut3r(tmp_path / "a.pth").sizes == load_cut3r(tmp_path / "b.pth").sizes == DPT
 
 
-# Nothing in a file is run
-
-
-class Armed:
-    """Makes a folder where it is unpickled."""
-
-    def __init__(self, trace):
-        self.trace = str(trace)
-
-    def __reduce__(self):
-        return os.mkdir, (self.trace,)
-
-
-def test_an_armed_pickle_does_nothing(tmp_path):
-    trace = tmp_path / "trace"
-    assert same(load_cut3r(official(tmp_path / "a.pth", optimizer=Armed(trace))), weights())
-    for place in ({"args": Armed(trace)}, {"model": {**weights(), "pose_token": Armed(trace)}}):
-        with pytest.raises(InputError):
-            load_cut3r(official(tmp_path / "a.pth", **place))
-    assert not trace.exists()
-    torch.load(tmp_path / "a.pth", weights_only=False)
-    assert trace.exists()  # the file was armed
-
-
-# Every key
-
-
 def renamed(tensors, **changes):
     """Other tensors under some names; None takes one out."""
     return {name: tensor for name, tensor in {**tensors, **changes}.items() if tensor is not None}
@@ -189,14 +157,6 @@ def test_second_names_may_lack_but_not_differ(tmp_path):
         load_cut3r(official(tmp_path / "a.pth", model=renamed(weights(), **{second: None, "dec_norm.bias": None})))
 
 
-def test_what_a_smaller_net_leaves_unused_is_known():
-    unused = weights().keys() - Cut3r(DPT).state_dict().keys()
-    assert {re.split(r"\.(?!dpt)", name)[0] for name in unused} == {
-        "downstream_head.dpt_rgb", "patch_embed_ray_map", "enc_blocks_ray_map", "enc_norm_ray_map",
-        "masked_img_token", "masked_ray_map_token",
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize("sizes", [DPT, LINEAR], ids=["dpt", "linear"])
 def test_parts_that_are_not_built_may_lack(sizes, tmp_path):
     bare = Cut3r(sizes).state_dict()
@@ -219,7 +179,6 @@ NAN = torch.full((48,), float("nan"))
         ({"dec_norm.bias": torch.zeros(49)}, r"of another shape: dec_norm\.bias \(expected \(48,\), got \(49,\)\)"),
         ({"dec_norm.bias": torch.zeros(48, dtype=torch.int64)}, r"not floating-point: dec_norm\.bias"),
         ({"dec_norm.bias": NAN}, r"not finite: dec_norm\.bias"),
-        ({"dec_norm.bias": torch.full((48,), 1e300, dtype=torch.float64)}, r"not finite: dec_norm\.bias"),
         ({"dec_norm.bias": 3}, "must hold tensors only in `model`, got 'dec_norm.bias'"),
     ],
 )  # fmt: skip
@@ -242,9 +201,6 @@ def test_halves_and_doubles_become_floats(tmp_path):
     assert same(load_cut3r(official(tmp_path / "a.pth", model=halves), **WHOLE), expected)
 
 
-# The text that describes the net
-
-
 def test_a_description_is_parsed():
     text = "ARCroco3DStereo(ARCroco3DStereoConfig(a=-inf, b=('x', 1, inf), c=[2, (3,)], d=None, e=-0.5, f=True))\n"
     inf = float("inf")
@@ -254,11 +210,14 @@ def test_a_description_is_parsed():
 @pytest.mark.parametrize(
     "text",
     [
-        "", "3", "f(", "Net()", "Net(a=1)", "Net(Config(1))", "Net(Config(a=b))", "Net(Config(**a))",
-        "Net(Config(a=__import__('os').system('true')))", "Net(Config(a=-'x'))", "Net(Config(a=1), b=2)",
+        "",
+        "f(",
+        "Net(a=1)",
+        "Net(Config(a=b))",
+        "Net(Config(a=__import__('os').system('true')))",
         "Net(Config(a=1)); f()",
     ],
-)  # fmt: skip
+)
 def test_other_text_is_refused(text):
     with pytest.raises(InputError, match=r"args\.model must read ARCroco3DStereo"):
         parse_model(text)
@@ -270,8 +229,6 @@ def test_other_text_is_refused(text):
         ({"pos_embed": "cosine"}, "the checkpoint's pos_embed must be RoPE100, got 'cosine'; give"),
         ({"pose_head": False}, "pose_head must be True, got False"),
         ({"dec_depth": "12"}, "dec_depth must be a whole number from 1 to 65536, got '12'"),
-        ({"img_size": (64, 0)}, "img_size must be a whole number"),
-        ({"state_pe": "3d"}, "state_pe must be 2d or 1d or none, got '3d'"),
         ({"head_type": "linear"}, "are unknown: downstream_head.dpt"),
         ({"enc_num_heads": 5}, r"enc_dim must be a multiple of 4 x 5 \(enc_heads\), got 64"),
         ({"dec_depth": 5}, r"26 of its keys are missing|keys are missing: dec_blocks\.4"),
@@ -292,48 +249,14 @@ def test_an_unknown_word_is_said(tmp_path, caplog):
     assert "novelty=3, which is not known here and left out" in caplog.text
 
 
-# Files that are not whole
-
-
-def rezipped(path, change, **options):
-    """The archive anew, its entries as `change(name, data)` gives them."""
-    with zipfile.ZipFile(path) as archive:
-        entries = [(info.filename, archive.read(info)) for info in archive.infolist()]
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        for name, data in entries:
-            archive.writestr(name, change(name, data))
-
-
-def scripted(path):
-    """TorchScript's archives hold one entry more, which has torch.load start an interpreter."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("cut3r/constants.pkl", b"")
-
-
-def flipped(path, of):
-    """One bit of some bytes is another."""
-    data = bytearray(path.read_bytes())
-    data[bytes(data).index(of)] ^= 1
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (lambda p: p.unlink(), "cannot read .*No such file"),
-        (lambda p: (p.unlink(), p.mkdir()), "cannot read .*directory"),
         (lambda p: p.write_bytes(b""), "must be a whole file of torch.save, got a damaged one or another .*; download or copy"),
         (lambda p: p.write_bytes(p.read_bytes()[:100_000]), "must be a whole file of torch.save"),
-        (lambda p: p.write_bytes(p.read_bytes()[:-1]), "must be a whole file of torch.save"),
-        (lambda p: p.write_bytes(p.read_bytes()[100_000:]), "the end of one"),
         (lambda p: torch.save({"model": {}}, p, _use_new_zipfile_serialization=False), "must be a whole file of torch.save"),
-        (scripted, "another archive"),
-        (lambda p: rezipped(p, lambda n, d: d, compression=zipfile.ZIP_DEFLATED), "a compressed archive"),
-        (lambda p: rezipped(p, lambda n, d: d[:9000] if n.endswith(".pkl") else d), "must be a whole file of torch.save"),
-        (lambda p: flipped(p, b"argparse"), "Bad CRC-32"),
-        (lambda p: torch.save(None, p), "must hold `model` and `args`.* got NoneType"),
         (lambda p: torch.save(weights(), p), "must hold `model` and `args` .*, got masked_img_token, "),
-        (lambda p: official(p, model=[torch.zeros(2)]), "must hold `model` and `args`"),
         (lambda p: official(p, args=...), "must hold `model` and `args`.* got model, optimizer, scaler, epoch"),
         (lambda p: official(p, args={"model": 3}), r"args\.model must be the text that describes the net"),
     ],
@@ -342,9 +265,6 @@ def test_a_pickle_that_is_not_whole_is_refused(pth, damage, words):
     damage(pth)
     with pytest.raises(InputError, match=words):
         load_cut3r(pth)
-
-
-# What is converted
 
 
 def header(path, facts):
@@ -366,11 +286,7 @@ def sized(path, **changes):
         (lambda p: p.write_bytes(p.read_bytes()[:-1]), "got a damaged one"),
         (lambda p: header(p, None), "must say in its header what net it is of, .*: moonseg3r weights get cut3r-512 --from"),
         (lambda p: header(p, {"cut3r": "{"}), "must say its net's sizes in its header"),
-        (lambda p: sized(p, enc_depth="2"), "got others .enc_depth='2'"),
-        (lambda p: sized(p, surplus=2), "got others .*surplus"),
-        (lambda p: sized(p, enc_heads=0), "got others .*enc_heads"),
         (lambda p: sized(p, head="none"), "got others .*head"),
-        (lambda p: sized(p, dpt_layers=[8, 12]), "got others .*dpt_layers"),
         (lambda p: sized(p, enc_depth=3), "are missing: enc_blocks.2"),
     ],
 )  # fmt: skip
@@ -391,27 +307,9 @@ def test_weights_that_must_be_those_of_a_name(pth, tmp_path):
     assert not (tmp_path / "c.safetensors").exists()
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_the_former_file(pth, tmp_path, monkeypatch, call):
-    path = tmp_path / "b.safetensors"
-    path.write_text("former")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, call, full)
-    with pytest.raises(OutputError, match=r"cannot write .*No space left on device; choose"):
-        convert(pth, path)
-    assert path.read_text() == "former"
-    assert sorted(tmp_path.iterdir()) == [path, pth]
-
-
 def test_a_folder_that_cannot_be(pth, tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         convert(pth, pth / "b.safetensors")
-
-
-# Memory
 
 
 def anonymous():

@@ -14,7 +14,8 @@ from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest, make_state_positions
 from moonseg3r_core.reconstruction.cut3r.net.rope import RoundedRotation, make_grid_positions, make_rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.net.state import Gated, Overwrite, State
+from moonseg3r_core.reconstruction.cut3r.net.state import Gated, State
+from moonseg3r_core.weights.catalog import CATALOG
 
 TINY = SIZES["cut3r-tiny"]
 LINEAR = replace(TINY, head="linear")
@@ -49,10 +50,6 @@ def tensors(outputs):
     return {field.name: getattr(outputs, field.name) for field in fields(outputs)}
 
 
-def is_finite(state):
-    return bool(state.tokens.isfinite().all() & state.memory.isfinite().all())
-
-
 def assert_same(one, other, but=()):
     for name, value in tensors(one).items():
         assert name in but or value.equal(tensors(other)[name]), name
@@ -61,9 +58,6 @@ def assert_same(one, other, but=()):
 def assert_close(one, other, atol=1e-5):
     for name, value in tensors(one).items():
         torch.testing.assert_close(value.float(), tensors(other)[name].float(), atol=atol, rtol=1e-4, msg=name)
-
-
-# ---- positions -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_head_of_four_channels_turns_by_its_row_and_its_column_in_radians():
@@ -118,16 +112,6 @@ def test_cells_go_row_by_row_and_state_tokens_lie_on_a_square_of_even_width():
     assert make_state_positions(replace(TINY, state_positions="none")) is None
 
 
-def test_state_positions_matter():
-    outputs = [
-        net(replace(TINY, state_positions=kind))(image(), net().start())[0].pose for kind in ("2d", "1d", "none")
-    ]
-    assert not any(outputs[i].allclose(outputs[j], atol=1e-7) for i, j in ((0, 1), (0, 2), (1, 2)))
-
-
-# ---- heads -------------------------------------------------------------------------------------------------------------
-
-
 def test_a_point_keeps_its_direction_and_goes_exp_minus_one_far():
     raw = torch.tensor([[0.0, 3.0, 4.0], [0.0, 0.0, 0.0], [0.0, 0.0, -0.1]])
     far, near = math.expm1(5), math.expm1(0.1)
@@ -174,7 +158,7 @@ def test_the_linear_head_mirrors_what_lies_behind_the_camera_and_the_dense_one_d
 
 
 @BOTH
-@pytest.mark.parametrize(("h", "w"), [(3, 4), (4, 3), (3, 5), (5, 3), (1, 1), (1, 2), (2, 7)])
+@pytest.mark.parametrize(("h", "w"), [(3, 4), (5, 3), (1, 1), (2, 7)])
 def test_any_grid_odd_or_upright_gives_a_value_to_every_pixel(sizes, h, w):
     outputs, state = net(sizes)(image(2, h, w), net(sizes).start(2), ALL_OUTPUTS)
     shapes = {name: tuple(value.shape) for name, value in tensors(outputs).items()}
@@ -185,7 +169,7 @@ def test_any_grid_odd_or_upright_gives_a_value_to_every_pixel(sizes, h, w):
     }  # fmt: skip
     assert all(value.dtype == torch.float32 and value.isfinite().all() for value in tensors(outputs).values())
     assert state.tokens.shape == (2, 50, 48)
-    assert is_finite(state)
+    assert bool(state.tokens.isfinite().all() & state.memory.isfinite().all())
 
 
 def test_upright_is_not_lying():
@@ -195,13 +179,12 @@ def test_upright_is_not_lying():
     assert not upright.self_confidence.transpose(1, 2).allclose(lying.self_confidence, atol=1e-4)
 
 
-# ---- names and sizes -----------------------------------------------------------------------------------------------------
-
-
 def test_the_whole_net_of_512_has_as_many_weights_as_published():
     with torch.device("meta"):
         model = Cut3r(SIZES["cut3r-512"], rgb_head=True, ray_encoder=True)
-    assert sum(weight.numel() for weight in model.parameters()) == 793_307_858
+    count = sum(weight.numel() for weight in model.parameters())
+    assert count == 793_307_858
+    assert abs(4 * count - CATALOG["cut3r-512"].size) < 10e6  # what `moonseg3r weights list` says
     assert len(model.state_dict()) == 1248
 
 
@@ -227,9 +210,6 @@ def test_a_convolution_with_two_names_is_one_tensor():
     for number in range(4):
         one = state[f"downstream_head.dpt_self.scratch.layer_rn.{number}.weight"]
         assert one.data_ptr() == state[f"downstream_head.dpt_self.scratch.layer{number + 1}_rn.weight"].data_ptr()
-
-
-# ---- a function of view and state --------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -278,23 +258,6 @@ def test_the_elements_of_a_batch_know_nothing_of_one_another(sizes):
         torch.testing.assert_close(next_alone.memory[0], next_together.memory[row], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("update", [Overwrite(), Gated()], ids=["cut3r", "ttt3r"])
-def test_what_is_no_number_stays_in_its_row(update):
-    model = net(update=update)
-    pictures, state = image(2, seed=1), after(model, batch=2)
-    clean, next_clean = model(pictures, state, ALL_OUTPUTS)
-    spoilt = pictures.clone()
-    spoilt[0, :, 3, 5] = float("nan")
-    outputs, updated = model(spoilt, state, ALL_OUTPUTS)
-    assert outputs.pose[0].isnan().all()
-    assert not is_finite(updated)
-    assert all(value[1].equal(tensors(clean)[name][1]) for name, value in tensors(outputs).items())
-    kept = updated.select(torch.tensor([False, True]), state)
-    assert is_finite(kept)
-    assert kept.tokens[0].equal(state.tokens[0])
-    assert kept.tokens[1].equal(next_clean.tokens[1])
-
-
 def test_where_takes_whole_rows():
     ones = State(torch.ones(2, 3, 4), torch.ones(2, 5, 8), torch.tensor([True, True]))
     twos = State(2 * ones.tokens, 2 * ones.memory, torch.tensor([False, False]))
@@ -329,9 +292,6 @@ def test_without_the_world_head_all_else_is_the_same_to_the_bit(sizes):
     assert model(image(), state)[0].attention is model(image(), state)[0].colors is None
 
 
-# ---- the state's attention ---------------------------------------------------------------------------------------------
-
-
 def turned(x, positions):
     """Rotary positions by complex numbers, the plain twin: x (..., N, width) by positions (N, 2)."""
     pairs = x.shape[-1] // 4
@@ -360,8 +320,7 @@ def logits(model, tokens, state):
     return torch.stack(products, 1) / math.sqrt(part.shape[-1]), outputs, updated
 
 
-@pytest.mark.parametrize("layers", [None, (0,), (-1,), (1, 3), (-2, 1)])
-@pytest.mark.parametrize("head", [None, 0, 5])
+@pytest.mark.parametrize(("layers", "head"), [(None, None), ((0,), 0), ((-2, 1), 5)])
 def test_attention_is_the_softmax_over_all_keys_without_the_pose_tokens_column(layers, head):
     model = net()
     tokens, state = model.encode(image(2)), after(model, batch=2)
@@ -375,9 +334,8 @@ def test_attention_is_the_softmax_over_all_keys_without_the_pose_tokens_column(l
 
 
 @BOTH
-@pytest.mark.parametrize("update", [Overwrite(), Gated()], ids=["cut3r", "ttt3r"])
-def test_recording_attention_changes_nothing(sizes, update):
-    model = net(sizes, update=update)
+def test_recording_attention_changes_nothing(sizes):
+    model = net(sizes)
     state = after(model)
     recorded, after_recorded = model(image(), state, OutputRequest(attention=StateAttention()))
     plain, after_plain = model(image(), state)
@@ -386,9 +344,6 @@ def test_recording_attention_changes_nothing(sizes, update):
         replace(plain, attention=torch.zeros(1), colors=torch.zeros(1)),
     )
     torch.testing.assert_close(after_recorded.tokens, after_plain.tokens, atol=1e-5, rtol=1e-4)
-
-
-# ---- the two rules of update -------------------------------------------------------------------------------------------
 
 
 def test_the_gate_goes_as_far_as_the_sigmoid_of_the_mean_logit_and_all_the_way_at_first():
@@ -406,14 +361,10 @@ def test_the_gate_goes_as_far_as_the_sigmoid_of_the_mean_logit_and_all_the_way_a
     assert float((updated.tokens[0] - candidate.tokens[0]).abs().max()) > 0.1
 
 
-# ---- precision ---------------------------------------------------------------------------------------------------------
-
-
 @BOTH
-@pytest.mark.parametrize("rope_fp16", [False, True])
 @pytest.mark.parametrize(("dtype", "share"), [(torch.bfloat16, 0.03), (torch.float16, 0.004)])
-def test_reduced_precision_stays_near_and_gives_float32(sizes, rope_fp16, dtype, share):
-    model = net(sizes, rope_fp16=rope_fp16)
+def test_reduced_precision_stays_near_and_gives_float32(sizes, dtype, share):
+    model = net(sizes)
     state = after(model)
     exact, next_exact = model(image(), state, ALL_OUTPUTS)
     with torch.autocast("cpu", dtype=dtype):
@@ -440,19 +391,10 @@ def test_weights_kept_in_half_give_what_autocast_gives(sizes, precision):
     assert cast_to_precision(plain, "float32").enc_blocks[0].attn.qkv.weight.dtype == torch.float32
 
 
-def test_rounded_rotations_are_near_the_exact_ones_and_not_equal():
-    exact, rounded = net(), net(rope_fp16=True)
-    state = after(exact)
-    one, other = exact(image(), state)[0], rounded(image(), state)[0]
-    assert 0 < float((one.features - other.features).abs().max()) < 2e-3
-
-
 @pytest.mark.parametrize(
     ("attention", "message"),
     [
         (StateAttention((4,)), r"attention layers must lie in -4 to 3, got \(4,\)"),
-        (StateAttention((-5,)), r"got \(-5,\)"),
-        (StateAttention(()), r"got \(\)"),
         (StateAttention(head=6), "attention head must lie in 0 to 5, got 6"),
     ],
 )

@@ -91,9 +91,6 @@ def test_no_image_of_a_real_sequence_is_refused_and_each_is_when_smeared(folder)
     assert smears[3:] == ["the image is blurred"] * (len(files) - 3)
 
 
-# --- outputs
-
-
 def check(number=0, damage=None, world=True, floor=1.5):
     net = ScriptedNet([camera(x=0.1 * i) for i in range(3)], damage={number: damage} if damage else {})
     run = NetRunner(net, "float32", floor)

@@ -18,14 +18,12 @@ from cut3r_scripted import (
     make_reconstruction,
     unsure,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from walks import make_segmenter
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import compute_state_tokens, make_label_image
-from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
+from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
@@ -69,9 +67,6 @@ def same_bits(one, two):
 def finite(geometry):
     """Whether no tensor of a Geometry holds NaN or infinity."""
     return all(bool(t.isfinite().all()) for t in parts(geometry).values() if isinstance(t, torch.Tensor))
-
-
-# --- what a frame gives
 
 
 @pytest.mark.parametrize("points", ["world", "self"])
@@ -127,7 +122,7 @@ def test_unconfident_pixels_have_no_point():
     assert finite(geometry)
 
 
-@pytest.mark.parametrize("size", [(96, 128), (64, 48), (100, 100), (90, 160), (200, 140)])
+@pytest.mark.parametrize("size", [(96, 128), (64, 48), (200, 140)])
 def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
     """The scripted net's F3d is the mean color of its cells: under a mask it must be the color painted there."""
     height, width = size
@@ -150,9 +145,6 @@ def test_features_and_attention_lie_under_the_masks_of_a_cropped_image(size):
     assert torch.allclose(
         compute_state_tokens(geometry.state_attention, inner, 1), torch.full((1, 4), whole), atol=0.02
     )
-
-
-# --- key frames and submaps
 
 
 def test_a_standing_camera_changes_nothing():
@@ -188,7 +180,7 @@ def test_key_frames_are_the_same_whatever_the_unit_of_a_submap():
 
 
 @pytest.mark.parametrize("points", ["world", "self"])
-@pytest.mark.parametrize("every", [1, 2, 3, 7])
+@pytest.mark.parametrize("every", [1, 3, 7])
 def test_a_new_submap_of_another_scale_and_origin_goes_on_where_the_old_one_was(every, points):
     units = {number: 0.3 + (number * 0.77) % 3 for number in range(1, 20)} | {0: 1.0}
     stage = scripted(units=units, reset_every=every, key_rotation=0.0, points=points)
@@ -214,8 +206,6 @@ def test_an_alignment_that_fails_is_tried_again():
         submaps.append(int(stage.state_dict()["chunks.counts"][0]))
     assert submaps == [0, 0, 0, 0, 0, 1, 1, 1]
 
-
-# --- frames that are held
 
 DAMAGE = {"unsure": unsure, "pose": broken_pose, "points": broken_points, "state": broken_state}
 
@@ -279,9 +269,6 @@ def test_an_image_too_small_is_rejected_and_changes_nothing():
     assert same_bits(stage.state_dict(), before)
 
 
-# --- given poses
-
-
 def robot(number, **more):
     """Frame `number` of a robot whose world lies elsewhere and counts in metres, four to the net's unit."""
     pose = PATH[number].clone()
@@ -319,28 +306,10 @@ def test_submaps_shorter_than_a_step_of_the_scale_do_not_hide_it():
     assert torch.allclose(geometry.depth, depth_of(19) * 4, atol=1e-3)
 
 
-def test_the_state_is_updated_while_the_scale_is_unknown():
-    stage = scripted(pose="given", key_rotation=0.0)
-    for number in range(3):
-        assert stage(robot(number)).held
-    assert stage.key_frames == 3
-
-
 def test_a_black_image_with_a_pose_is_held_at_that_pose():
     black = dataclasses.replace(robot(0), image=BLACK)
     assert held_as(scripted(pose="given")(black), black.world_from_camera, "black")
 
-
-def test_a_frame_without_a_pose_is_rejected_where_poses_are_given():
-    stage = scripted(pose="given")
-    stage(robot(0))
-    before = stage.state_dict()
-    with pytest.raises(FrameRejected, match="no pose: pose=given"):
-        stage(frame(1))
-    assert same_bits(stage.state_dict(), before)
-
-
-# --- going on
 
 SETTINGS = [
     {},
@@ -359,8 +328,8 @@ def shown(number):
     return robot(number, height=64, width=48) if number > 13 else robot(number)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 19), st.sampled_from(SETTINGS))
+@pytest.mark.parametrize("chosen", SETTINGS)
+@pytest.mark.parametrize("pause", [0, 8, 12])
 def test_going_on_equals_never_having_stopped(pause, chosen):
     never, again = (scripted(damage={9: unsure}, units={5: 2.0}, **chosen) for _ in range(2))
     for number in range(pause):
@@ -397,53 +366,6 @@ def test_a_saved_state_is_a_copy_and_must_be_whole():
         scripted().load_state_dict(state | {"state.tokens": torch.zeros(1, 4, 7)})
 
 
-# --- whatever the net gives
-
-WILD = st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e5, 3e38, -3e38, 1e-38])
-TARGETS = ["self_points", "self_confidence", "pose", "features", "world_points", "world_confidence", "attention"]
-
-
-@st.composite
-def hostile(draw):
-    """Damage to some outputs or the state: a share of the numbers of each becomes wild."""
-    names = draw(st.lists(st.sampled_from([*TARGETS, "tokens", "memory"]), min_size=1, max_size=4, unique=True))
-    values = {name: (draw(WILD), draw(st.sampled_from([0.01, 0.5, 1.0])), draw(st.integers(0, 99))) for name in names}
-
-    def spoiled(name, tensor):
-        if tensor is None or name not in values:
-            return tensor
-        value, share, seed = values[name]
-        where = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(seed)) < share
-        return torch.where(where, value, tensor)
-
-    def damage(outputs, state):
-        out = {name: spoiled(name, getattr(outputs, name)) for name in TARGETS}
-        kept = {name: spoiled(name, getattr(state, name)) for name in ("tokens", "memory")}
-        # the script reads its own submap and frame from the first token
-        kept["tokens"] = torch.cat((state.tokens[:, :1], kept["tokens"][:, 1:]), dim=1)
-        return dataclasses.replace(outputs, **out), dataclasses.replace(state, **kept)
-
-    return damage
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(hostile(), min_size=3, max_size=3), st.sampled_from(SETTINGS))
-def test_nothing_that_is_not_finite_reaches_state_or_geometry(damages, chosen):
-    stage = scripted(damage=dict(enumerate(damages, start=1)), **chosen)
-    for number in range(8):
-        geometry = stage(robot(number))
-        assert finite(geometry)
-        assert find_rigid_fault(geometry.world_from_camera) is None
-        assert bool((geometry.confidence[geometry.valid] >= 1.5).all())
-        state = stage.state_dict()
-        assert all(bool(tensor.isfinite().all()) for tensor in state.values())
-    assert geometry.held is None  # the damage is over
-    assert bool(geometry.valid.all())
-
-
-# --- the real net, untrained
-
-
 @pytest.fixture(scope="module")
 def tiny():
     torch.manual_seed(0)
@@ -453,20 +375,6 @@ def tiny():
 def moving(number, height=96, width=128):
     """Frame `number` of a camera that walks along the texture, given poses too."""
     return dataclasses.replace(frame(number, height, width), world_from_camera=PATH[number])
-
-
-def test_a_camera_that_stands_leaves_the_real_nets_state_alone(tiny):
-    stage = make_reconstruction(tiny, attention=StateAttention(), reset_every=2)
-    stage(moving(3))
-    state, second = stage.state_dict(), stage(moving(3))
-    noise = torch.randint(-3, 4, moving(3).image.shape, generator=torch.Generator().manual_seed(0))
-    for _ in range(20):
-        assert same_bits(stage(moving(3)), second)
-        grainy = (moving(3).image.int() + noise).clamp(0, 255).to(torch.uint8)
-        stage(dataclasses.replace(moving(3), image=grainy))
-    assert stage.key_frames == 1
-    assert torch.equal(stage.state_dict()["state.tokens"], state["state.tokens"])
-    assert torch.equal(stage.state_dict()["state.memory"], state["state.memory"])
 
 
 @pytest.mark.parametrize("points", ["world", "self"])
@@ -515,10 +423,7 @@ def test_sizes_may_change_in_mid_stream_and_a_pause_changes_nothing(tiny, chosen
     assert never.key_frames == len(sizes)
 
 
-# --- in the pipeline
-
-
-@pytest.mark.parametrize("size", [(96, 128), (100, 100), (140, 64)])
+@pytest.mark.parametrize("size", [(100, 100), (140, 64)])
 def test_both_kinds_of_features_lie_under_the_masks_of_a_cropped_image(size):
     """F2d here is the image itself: under a mask both must be the color painted there, whatever is cropped away."""
     stage, queries = scripted(), []

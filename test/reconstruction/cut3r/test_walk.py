@@ -1,20 +1,16 @@
 """CUT3R in the whole pipeline, on color images alone."""
 
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from walks import EXACT
 
 from moonseg3r_core import build_segmenter, load_config, load_map, save_map
-from moonseg3r_core.build import hash_weights
 from moonseg3r_core.cli import main
-from moonseg3r_core.errors import InputError, SourceError
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.build import open_net
-from moonseg3r_core.resolve import check_recording, required_inputs, resolve
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 
@@ -41,18 +37,7 @@ def as_options(settings):
     return [f"{name}={value}" for name, value in settings.items()]
 
 
-def test_images_alone_walk_the_whole_line(images, tmp_path, capfd):
-    out = tmp_path / "out"
-    assert main(["run", str(images), "-o", str(out), "--quiet", "--set", *as_options(TINY)]) == 0
-    summary = json.loads((out / "summary.json").read_text())
-    assert (summary["frames"], summary["skipped"], summary["held"]) == (6, {}, {})
-    assert summary["points"] > 0
-    assert summary["weights"] == {"cut3r-tiny": "UNTRAINED"}
-    assert "UNTRAINED: cut3r-tiny has random weights" in capfd.readouterr().err
-    assert len(np.loadtxt(out / "trajectory.tum")) == 6
-
-
-def test_a_black_image_among_them_is_held_and_counted(images, tmp_path):
+def test_images_alone_walk_the_whole_line_and_a_black_one_is_held_and_counted(images, tmp_path, capfd):
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()
     for path in sorted(images.iterdir()):
@@ -60,7 +45,10 @@ def test_a_black_image_among_them_is_held_and_counted(images, tmp_path):
     Image.fromarray(np.zeros((96, 128, 3), np.uint8)).save(folder / "0003.png")
     assert main(["run", str(folder), "-o", str(out), "--quiet", "--set", *as_options(TINY)]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert (summary["frames"], summary["held"]) == (6, {"the image is black": 1})
+    assert (summary["frames"], summary["skipped"], summary["held"]) == (6, {}, {"the image is black": 1})
+    assert summary["points"] > 0
+    assert summary["weights"] == {"cut3r-tiny": "UNTRAINED"}
+    assert "UNTRAINED: cut3r-tiny has random weights" in capfd.readouterr().err
     places = np.loadtxt(out / "trajectory.tum")[:, 1:]
     assert (places[3] == places[2]).all()
 
@@ -126,17 +114,3 @@ def test_missing_weights_are_named_with_the_command_that_gets_them(images, tmp_p
 def test_settings_that_cannot_be_met_are_refused_in_words(settings, message):
     with pytest.raises(InputError, match=message):
         build_segmenter(configured(**settings))
-
-
-def test_what_is_needed_of_a_recording_depends_on_whose_poses_count():
-    assert required_inputs(load_config(overrides=EXACT)) == ("depth", "intrinsics", "poses")
-    assert required_inputs(configured()) == ()
-    assert required_inputs(configured(reconstruction__cut3r__pose="given")) == ("poses",)
-    assert hash_weights(resolve(load_config(overrides=EXACT | {"masks.kind": "regions"}))) == {}
-
-
-@pytest.mark.parametrize(("pose", "way_out"), [("given", "reconstruction.cut3r.pose=model"), ("model", "")])
-def test_what_lacks_poses_is_told_another_way(pose, way_out):
-    config = configured(reconstruction__cut3r__pose=pose)
-    with pytest.raises(SourceError, match=f"brings no poses; .*set {way_out}") if way_out else nullcontext():
-        check_recording(config, "walk.mp4", ("depth", "intrinsics", "poses"))

@@ -72,12 +72,6 @@ def test_of_many_points_the_most_certain_are_used():
     assert ratios(places, logs, spreads, TWO) == pytest.approx(some, rel=1e-5)
 
 
-@pytest.mark.parametrize(("height", "width"), [(96, 128), (97, 127), (16, 16), (2, 3)])
-def test_it_is_as_large_as_the_picture(height, width):
-    depth = np.ones((height, width), np.float32)
-    assert ratios(np.array([[1.0, 1]]), np.array([0.1]), np.array([0.1]), depth).shape == (height, width)
-
-
 def test_the_order_of_points_and_the_unit_of_depth_do_not_matter():
     rng = np.random.default_rng(0)
     places, depth = everywhere(), TWO * np.exp(rng.normal(0, 0.1, (H, W))).astype(np.float32)

@@ -97,17 +97,11 @@ def test_descriptors_are_all_of_one_length():
     assert np.allclose(lengths, 255, atol=3)
 
 
-# Depth at places
-
-
 def test_depth_is_that_of_the_nearest_pixel_and_0_beyond():
     depth = np.array([[1.0, 2], [3, 4]])
     places = np.array([[0, 0], [0.6, 0.4], [0.4, 0.6], [1.4, 1.4], [1.6, 0], [-0.6, 0], [0, 5]])
     assert sample_depth(places, depth).tolist() == [1, 2, 3, 4, 0, 0, 0]
     assert sample_depth(np.zeros((0, 2)), depth).shape == (0,)
-
-
-# Matches
 
 
 def rows(*places):
@@ -148,23 +142,6 @@ def test_what_repeats_is_matched_where_only_one_is_near():
     assert [m.tolist() for m in match_descriptors(one, other)] == [[2], [0]]
     near = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], bool)
     assert [m.tolist() for m in match_descriptors(one, other, near)] == [[0, 1, 2], [2, 1, 0]]
-
-
-def test_what_is_not_near_is_not_matched_however_alike():
-    one, other = rows(3, 10, 20), rows(3, 10, 40)
-    near = ~np.eye(3, dtype=bool)
-    near[:, 2] = False
-    near[1] = False
-    assert [m.tolist() for m in match_descriptors(one, other, near)] == [[0], [1]]
-    assert not len(match_descriptors(one, other, np.zeros((3, 3), bool))[0])
-
-
-def test_where_all_are_near_it_is_as_without():
-    a, b = np.random.default_rng(1).integers(0, 60, (2, 20, DESCRIPTOR_SIZE)).astype(np.uint8)
-    b[:9] = a[5:14]
-    everything, free = match_descriptors(a, b, np.ones((20, 20), bool)), match_descriptors(a, b)
-    assert len(free[0]) >= 9
-    assert np.array_equal(everything, free)
 
 
 def test_a_match_is_one_from_either_side():

@@ -262,14 +262,3 @@ def test_the_message_holds_verdict_and_numbers():
         "settings resolved": "", "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
     }  # fmt: skip
     assert deserialize_message(serialize_message(message), DiagnosticArray) == message
-
-
-def test_a_message_before_anything_happened():
-    status = NodeStatus("/moonseg3r", "unconfigured", InputStatus("image", "/image", IMAGE))
-    values = {pair.key: pair.value for pair in make_status_message(make_time(0), status).status[0].values}
-    assert (values["state"], values["frames received"], values["step ms"], values["last complaint"]) == (
-        "unconfigured",
-        "0",
-        "",
-        "",
-    )
