@@ -1,7 +1,9 @@
 """DINOv3 and DINOv2 as stages, real classes at small random size: every token lies where its patch does."""
 
+import copy
 import json
 from contextlib import nullcontext
+from functools import cache
 
 import numpy as np
 import pytest
@@ -31,8 +33,9 @@ NETS = {
 MAKERS = {"dinov3": build_dinov3, "dinov2": build_dinov2}
 
 
+@cache
 def tiny(name):
-    """A net of random numbers, those that begin as zeros or ones too."""
+    """A net of random numbers, those that begin as zeros or ones too; no test may change it."""
     model, config, own = NETS[name]
     torch.manual_seed(3)
     net = getattr(transformers, model)(getattr(transformers, config)(**SIZES, **own)).eval()
@@ -84,19 +87,18 @@ def place_of_largest(change):
     return divmod(index, change.shape[1])
 
 
-@pytest.mark.parametrize("size", [(48, 48), (64, 40), (40, 96)])
-def test_it_equals_the_librarys_own_forward_on_what_was_loaded(folders, name, size):
-    image = noise(*size)
-    model = MAKERS[name.split()[0]](str(folders[name]), "float32", 0, CPU)
-    found = tokens(model, image)
-    net, (h, w) = tiny(name), (size[0] // 8, size[1] // 8)
-    pixels = (image.numpy() / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
-    with torch.no_grad():
-        own = net(torch.from_numpy(pixels).permute(2, 0, 1)[None].float()).last_hidden_state
+def test_it_equals_the_librarys_own_forward_on_what_was_loaded(folders, name):
+    net, model = tiny(name), MAKERS[name.split()[0]](str(folders[name]), "float32", 0, CPU)
     registers = getattr(net.config, "num_register_tokens", 0)
-    assert own.shape[1] == 1 + registers + h * w
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, own[0, 1 + registers :].view(h, w, 32), atol=1e-5, rtol=0)
+    for h, w in ((6, 6), (8, 5), (5, 12)):
+        image = noise(8 * h, 8 * w)
+        found = tokens(model, image)
+        pixels = (image.numpy() / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+        with torch.no_grad():
+            own = net(torch.from_numpy(pixels).permute(2, 0, 1)[None].float()).last_hidden_state
+        assert own.shape[1] == 1 + registers + h * w
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, own[0, 1 + registers :].view(h, w, 32), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("patch", [(0, 0), (1, 6), (4, 2)])
@@ -120,7 +122,7 @@ def test_where_the_left_half_differs_tokens_on_the_left_change_most(net):
 
 def test_positions_of_dinov2_are_stretched_over_pictures_of_other_shapes():
     """Embeddings that grow from left to right give the tokens of a blank picture that are alike down each column."""
-    net = tiny("dinov2")
+    net = copy.deepcopy(tiny("dinov2"))
     ramp = torch.linspace(-1, 1, 6)[None, :, None] * torch.randn(32)
     net.embeddings.position_embeddings.data[0, 1:] = ramp.expand(6, 6, 32).flatten(0, 1)
     found = tokens(DinoFeatures(net, long_side=0), torch.full((32, 96, 3), 90, dtype=torch.uint8))
@@ -191,7 +193,7 @@ def test_what_shrinks_is_smoothed_and_what_is_plain_stays():
     assert torch.allclose(resize_image(image, 64, 96), image.permute(2, 0, 1) / 255, atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("name", "precision"), [*((name, "bfloat16") for name in NETS), ("dinov2", "float16")])
 def test_half_precision_is_within_and_float32_comes_out(folders, name, precision):
     image = noise(40, 64)
     make = MAKERS[name.split()[0]]
@@ -205,7 +207,7 @@ def test_half_precision_is_within_and_float32_comes_out(folders, name, precision
 
 def test_one_batch_a_frame_and_nothing_leaves_the_device(net):
     """On the meta device, which holds no numbers, any copy to the CPU is an error."""
-    seen = []
+    net, seen = copy.deepcopy(net), []
     net.register_forward_pre_hook(lambda _, args, kwargs: seen.append(kwargs["pixel_values"].shape), with_kwargs=True)
     with torch.device("meta"):
         frame = Frame(0, 0.0, torch.zeros(60, 90, 3, dtype=torch.uint8))
@@ -269,6 +271,11 @@ def test_no_code_of_a_folder_is_run(folders, tmp_path, facts, words):
     assert not (tmp_path / "harm").exists()
 
 
+@cache
+def render():
+    return list(SyntheticSequence(1, frames=4, height=90, width=120))
+
+
 def stack(folder, kind="dinov3"):
     """The settings of a segmenter with these features on exact geometry."""
     return {
@@ -281,7 +288,7 @@ def stack(folder, kind="dinov3"):
 def test_a_walk_through_the_segmenter_finds_instances(folders, kind, name):
     config = load_config(overrides=stack(folders[name], kind) | {"refinement.kind": "average"})
     segmenter = build_segmenter(config)
-    results = [segmenter.step(frame) for frame in SyntheticSequence(1, frames=4, height=90, width=120)]
+    results = [segmenter.step(frame) for frame in render()]
     found = segmenter.snapshot()
     assert len(found.instances) > 1
     assert max(instance.observations for instance in found.instances) == len(results)
@@ -292,7 +299,7 @@ def test_a_walk_through_the_segmenter_finds_instances(folders, kind, name):
 def test_beside_the_reconstruction_it_says_the_same(folders):
     settings = stack(folders["dinov3"]) | {"refinement.kind": "average"}
     alone, beside = (build_segmenter(load_config(overrides=settings | {"pipeline": on})) for on in (False, True))
-    for frame in SyntheticSequence(1, frames=3, height=90, width=120):
+    for frame in render()[:2]:
         assert alone.step(frame).instance_ids.equal(beside.step(frame).instance_ids)
     a, b = (each.snapshot().descriptors for each in (alone, beside))
     assert a.keys() == b.keys()
@@ -303,7 +310,7 @@ def test_queries_of_other_features_are_refused(folders):
     config = load_config(overrides=stack(folders["dinov3"]) | {"refinement.kind": "learned"})
     segmenter = build_segmenter(config)
     with pytest.raises(InputError, match="these query weights are for F3d and F2d of"):
-        segmenter.step(next(iter(SyntheticSequence(1, frames=4, height=90, width=120))))
+        segmenter.step(render()[0])
 
 
 def test_queries_can_be_trained_on_them(folders, tmp_path):
@@ -324,7 +331,7 @@ def test_queries_can_be_trained_on_them(folders, tmp_path):
     assert read_query_net(file).sizes.semantic == 32
     learned = {"refinement.kind": "learned", "refinement.learned.weights": str(file)}
     segmenter = build_segmenter(load_config(overrides=stack(folders["dinov3"]) | learned))
-    result = [segmenter.step(frame) for frame in SyntheticSequence(1, frames=2, height=90, width=120)][-1]
+    result = [segmenter.step(frame) for frame in render()[:2]][-1]
     assert bool(result.instance_ids.any())
 
 

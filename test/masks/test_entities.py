@@ -9,6 +9,7 @@ made of a CfgNode takes such an array and returns `instances` with pred_masks (M
 
 import sys
 import types
+from functools import cache
 
 import cv2
 import numpy as np
@@ -38,6 +39,7 @@ def disjoint_and_ordered(out):
 # --- Mask2Former
 
 
+@cache
 def small_net(labels=1, seed=0, queries=12):
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(seed)

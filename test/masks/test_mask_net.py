@@ -1,6 +1,7 @@
 """The nano masks: regions from affinities on paper, the net and its file, and its training at toy size."""
 
 import csv
+import functools
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from moonseg3r_core.types import Frame, Geometry
 pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.training.common.recipe import read_recipe
+from moonseg3r_core.training.data import pictures
 from moonseg3r_core.training.data.pictures import PictureStream, make_pictures
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import compute_best_ious
@@ -46,6 +48,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rendered_once():
+    """The pictures of a seed and size are rendered once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "make_pictures", functools.cache(pictures.make_pictures))
+        yield
 
 
 def truth(ids):
@@ -201,7 +211,7 @@ def test_facts_that_no_net_has_are_refused(tmp_path, facts):
 def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path):
     write_mask_net(tmp_path / "net.safetensors", MaskNet((8, 16)))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=25, deadline=None)
     @given(damaged((tmp_path / "net.safetensors").read_bytes()))
     def check(content):
         (tmp_path / "other.safetensors").write_bytes(content)
@@ -246,12 +256,12 @@ def test_pictures_are_those_of_their_seed():
 
 
 def test_a_stream_goes_on_as_if_it_had_never_stopped():
-    recipe = MaskRecipe(widths=(8, 8), steps=5, batch=2, height=32, width=32, frames=2, rooms=2, visits=1.0)
+    recipe = MaskRecipe(widths=(8, 8), steps=3, batch=2, height=32, width=32, frames=2, rooms=2, visits=1.0)
     batches = list(PictureStream(recipe))
-    assert len(batches) == 5
-    images, ids = next(iter(PictureStream(recipe, 3)))
-    assert torch.equal(images, batches[3][0])
-    assert torch.equal(ids, batches[3][1])
+    assert len(batches) == 3
+    images, ids = next(iter(PictureStream(recipe, 2)))
+    assert torch.equal(images, batches[2][0])
+    assert torch.equal(ids, batches[2][1])
     assert images.min() >= -1
     assert images.max() <= 1
 

@@ -81,7 +81,7 @@ def test_nothing_in_nothing_out():
     assert make_proposals(torch.zeros(4, 5, dtype=torch.int32)).masks.shape == (0, 4, 5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 6))
 def test_the_order_of_the_rows_does_not_matter(seed, count):
     generator = torch.Generator().manual_seed(seed)
@@ -94,7 +94,7 @@ def test_the_order_of_the_rows_does_not_matter(seed, count):
     assert torch.equal(a, back[b])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31))
 def test_other_names_for_the_labels_give_the_same_masks(seed):
     generator = torch.Generator().manual_seed(seed)

@@ -1,6 +1,7 @@
 """SAM and SAM 2: what transformers' own classes and its mask-generation pipeline say, with small random nets."""
 
 import sys
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -16,6 +17,7 @@ from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.masks.automatic import make_point_grid
 from moonseg3r_core.masks.sam import Padded, Stretched, predict, prepare_image
+from moonseg3r_core.resolve import resolve
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
@@ -35,13 +37,24 @@ def picture(size=(48, 64), seed=0):
     return interpolate(blocks, size)[0].permute(1, 2, 0).to(torch.uint8)
 
 
+@cache
+def make_net(kind):
+    """A net that no test may change."""
+    return NETS[kind]()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return {kind: saved(make_net(kind), tmp_path_factory.mktemp(kind)) for kind in NETS}
+
+
 def frame_of(image):
     return Frame(0, 0.0, image)
 
 
 def masks_of(kind, net=None, **settings):
     return make_automatic(
-        net or NETS[kind](), FITS[kind], points_per_side=5, points_per_batch=7, **(LENIENT | settings)
+        net or make_net(kind), FITS[kind], points_per_side=5, points_per_batch=7, **(LENIENT | settings)
     )
 
 
@@ -60,7 +73,7 @@ def raw(points=40, seed=0):
 
 @pytest.mark.parametrize("kind", NETS)
 def test_masks_in_batches_are_those_of_the_library_at_once(kind, monkeypatch):
-    net = NETS[kind]()
+    net = make_net(kind)
     pixels, points = torch.randn(1, 3, SIDE, SIDE, generator=torch.manual_seed(1)), make_point_grid(5) * SIDE
     with torch.no_grad():
         theirs = net(pixel_values=pixels, input_points=points[None, :, None], multimask_output=True)
@@ -75,9 +88,10 @@ def test_masks_in_batches_are_those_of_the_library_at_once(kind, monkeypatch):
 
 @pytest.mark.parametrize("kind", NETS)
 def test_the_image_is_encoded_once_a_frame(kind):
-    net, seen = NETS[kind](), []
-    net.vision_encoder.register_forward_hook(lambda *_: seen.append(1))
+    net, seen = make_net(kind), []
+    hook = net.vision_encoder.register_forward_hook(lambda *_: seen.append(1))
     assert len(masks_of(kind, net)(frame_of(picture()), NOWHERE)) > 1
+    hook.remove()
     assert len(seen) == 1
 
 
@@ -178,7 +192,7 @@ def test_what_comes_after_the_net_equals_the_pipeline(pipeline, kind, size, seed
 
 def test_all_that_the_stage_proposes_is_what_the_pipeline_proposes(pipeline):
     """From the image on; at the net's own size no resize rounds."""
-    net, image = NETS["sam"](), picture((48, 64))
+    net, image = make_net("sam"), picture((48, 64))
     processor = pipeline.SamImageProcessorPil(size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE})
     theirs = transformers.MaskGenerationPipeline(model=net, image_processor=processor, device="cpu")
     with torch.no_grad():
@@ -192,6 +206,11 @@ def test_all_that_the_stage_proposes_is_what_the_pipeline_proposes(pipeline):
 
 
 # --- the stage
+
+
+@cache
+def render():
+    return list(SyntheticSequence(7, frames=2, height=96, width=128))
 
 
 def built(kind, folder, **settings):
@@ -217,8 +236,7 @@ def test_masks_are_disjoint_and_largest_first(kind, size):
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("limits", [{"predicted_iou": 999.0}, {"stability": 1.0}, {"min_area": 9999}])
 def test_no_mask_that_is_good_enough_is_no_error(kind, limits):
-    net = NETS[kind]()
-    found = masks_of(kind, net, **limits)(frame_of(picture()), NOWHERE)
+    found = masks_of(kind, **limits)(frame_of(picture()), NOWHERE)
     assert found.masks.shape == (0, 48, 64)
 
 
@@ -230,7 +248,7 @@ def test_near_duplicates_leave_the_better_one(kind):
     assert 0 < len(few.remove_duplicates(found)) < len(many.remove_duplicates(found))
 
 
-def test_masks_that_only_crumbs_tell_apart_are_one():
+def test_masks_that_differ_in_small_regions_are_one():
     masks = torch.zeros(2, 20, 20, dtype=torch.bool)
     masks[:, 4:12, 4:12] = True
     masks[0, 6:8, 6:8], masks[0, 18, 18] = False, True
@@ -243,9 +261,10 @@ def test_masks_that_only_crumbs_tell_apart_are_one():
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_half_precision_inside_and_float32_decisions(kind, tmp_path):
-    folder = saved(NETS[kind](), tmp_path)
-    half, full = (built(kind, folder, points_per_side=5, precision=p, **LENIENT) for p in ("bfloat16", "float32"))
+def test_half_precision_inside_and_float32_decisions(kind, folders):
+    half, full = (
+        built(kind, folders[kind], points_per_side=5, precision=p, **LENIENT) for p in ("bfloat16", "float32")
+    )
     assert half.net.dtype == torch.bfloat16
     with torch.no_grad():
         embeddings = half.net.get_image_embeddings(prepare_image(picture(), (48, 64), SIDE).bfloat16())
@@ -254,31 +273,30 @@ def test_half_precision_inside_and_float32_decisions(kind, tmp_path):
     assert ious.dtype == found.scores.dtype == torch.float32
     assert len(found) > 1
     assert abs(len(found) - len(exact)) <= 0.2 * len(exact)
-    assert len(half(frame_of(picture()), NOWHERE)) > 1
 
 
-def test_presets_and_settings_build_the_model(tmp_path):
-    folder = saved(sam2(), tmp_path)
-    assert len(built("sam2", folder).grid) == 144
-    assert len(built("sam2", folder, preset="published").grid) == 1024
-    model = built("sam2", folder, points_per_side=3, stability=0.5)
+def test_presets_and_settings_build_the_model(folders):
+    for preset, points in (("fast", 12), ("published", 32)):
+        config = resolve(load_config(overrides={"masks.sam2.preset": preset}))
+        assert config.masks.sam2.points_per_side == points
+    model = built("sam2", folders["sam2"], points_per_side=3, stability=0.5)
     assert (len(model.grid), model.stability, model.predicted_iou, model.fit.side) == (9, 0.5, 0.8, SIDE)
     assert not any(parameter.requires_grad for parameter in model.net.parameters())
 
 
-def test_another_net_is_refused_in_one_line(tmp_path):
+def test_another_net_is_refused_in_one_line(folders):
     with pytest.raises(InputError, match="must hold") as caught:
-        built("sam", saved(sam2(), tmp_path))
+        built("sam", folders["sam2"])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", NETS)
-def test_a_walk_through_the_pipeline(kind, tmp_path):
-    folder = saved(NETS[kind](), tmp_path)
+def test_a_walk_through_the_pipeline(kind, folders):
     lenient = {f"masks.{kind}.{name}": value for name, value in (LENIENT | {"points_per_side": 5}).items()}
-    given = {"masks.kind": kind, f"masks.{kind}.weights": str(folder), "reconstruction.kind": "rgbd", "device": "cpu"}
+    given = {"masks.kind": kind, f"masks.{kind}.weights": str(folders[kind])}
+    given |= {"reconstruction.kind": "rgbd", "device": "cpu"}
     segmenter = build_segmenter(load_config(overrides=given | lenient))
-    results = [segmenter.step(frame) for frame in SyntheticSequence(7, frames=2, height=96, width=128)]
+    results = [segmenter.step(frame) for frame in render()]
     assert all(len(result.assignment) > 0 and result.instance_ids.any() for result in results)
     assert len(segmenter.snapshot().instances) > 0
 

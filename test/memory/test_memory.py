@@ -183,13 +183,13 @@ def test_keys_that_come_to_the_same_place_are_one():
     assert len(index.positions) == 3, "their slots are used again"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=9, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1.0, 3.0, 1000.0]))
 def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
     generator = np.random.default_rng(seed)
     table, places = NeighborHash(0.3), {}
-    for _ in range(6):
-        slots = np.setdiff1d(generator.integers(0, 3000, 300), list(places))
+    for _ in range(4):
+        slots = np.setdiff1d(generator.integers(0, 3000, 150), list(places))
         new = generator.uniform(-extent, extent, (len(slots), 3))
         if slots.max() >= len(table._next):
             table.reserve(int(slots.max()) + 1)
@@ -198,11 +198,11 @@ def test_the_hash_finds_what_a_dict_of_cells_finds(seed, extent):
         gone = generator.permutation(list(places))[: len(places) // 3]
         table.remove(gone)
         places = {slot: place for slot, place in places.items() if slot not in gone}
-        asked = generator.uniform(-extent, extent, (20, 3))
+        asked = generator.uniform(-extent, extent, (10, 3))
         rows, found = table.find_candidates(asked)
         cells = {slot: np.floor(place / 0.3) for slot, place in places.items()}
         near = [[s for s, c in cells.items() if np.abs(c - np.floor(a / 0.3)).max() <= 1] for a in asked]
-        assert [sorted(found[rows == row].tolist()) for row in range(20)] == [sorted(n) for n in near]
+        assert [sorted(found[rows == row].tolist()) for row in range(10)] == [sorted(n) for n in near]
 
 
 def test_queries_per_key_keeps_the_newest_and_each_once():
@@ -234,7 +234,7 @@ def brute_force(old, new, distance=0.3):
     return list(result.values()) + far
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 4), st.sampled_from([0.5, 1.5, 4.0]))
 def test_an_update_equals_the_rule_in_loops(seed, count, frames, extent):
     generator = np.random.default_rng(seed)
@@ -386,7 +386,7 @@ def test_a_query_that_left_the_bank_is_never_recalled():
 
 def test_the_limits_hold_over_a_long_walk():
     memory = small_memory(max_keys=200, max_queries=50, queries_per_key=4)
-    for step in range(120):
+    for step in range(60):
         memory.remember(queries(halves(), start=2.0 * step), view(2.0, turn(7 * step, 0.01 * step, 0, 0)))
         assert len(memory.map) <= 200
         assert len(memory.bank) <= 50
@@ -452,7 +452,7 @@ def test_a_kitchen_walk_recalls_what_is_in_view(update):
     cv2 = pytest.importorskip("cv2")
     memory = make_memory(update=update)
     k = torch.from_numpy(np.loadtxt(KITCHEN / "intrinsic" / "intrinsic_depth.txt")[:3, :3]).float()
-    frames = sorted(int(file.stem) for file in (KITCHEN / "depth").glob("*.png"))[:60:6]
+    frames = sorted(int(file.stem) for file in (KITCHEN / "depth").glob("*.png"))[:60:12]
     for start, number in enumerate(frames):
         depth = cv2.imread(str(KITCHEN / "depth" / f"{number}.png"), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
         depth = torch.from_numpy(depth)

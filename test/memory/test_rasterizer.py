@@ -87,7 +87,7 @@ disc = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(disc, max_size=30), st.integers(1, 17), st.integers(1, 33))
 def test_fast_equals_plain(discs, height, width):
     """Whole and quarter pixels put many centres on the circles, where rounding decides."""
