@@ -20,12 +20,12 @@ def test_while_frames_are_held_odometry_carries_the_robot_on(graph):
     robot.mount()
     good = robot.send()
     robot.drive(good)
-    anchored = robot.edges(good)["odom"]
+    map_from_odom = robot.edges(good)["odom"]
     for _ in range(3):
         held = robot.send(black=True)
         robot.drive(held)
-        np.testing.assert_allclose(robot.edges(held)["odom"], anchored, atol=1e-9)
-        np.testing.assert_allclose(robot.pose(held), anchored @ driven(held) @ MOUNTED, atol=1e-9)
+        np.testing.assert_allclose(robot.edges(held)["odom"], map_from_odom, atol=1e-9)
+        np.testing.assert_allclose(robot.pose(held), map_from_odom @ driven(held) @ MOUNTED, atol=1e-9)
     again = robot.send()
     robot.drive(again)
     np.testing.assert_allclose(robot.pose(again), in_map(again), atol=1e-9)

@@ -87,7 +87,7 @@ def test_frames_between_only_extend_the_map():
         result = segmenter.step(image)
         points.append(len(segmenter.snapshot()))
         assert bool(len(result.assignment)) == (t % 3 == 0)
-    assert asked == [(room, t) for t in (0, 3, 6, 9) for room in ("masks", "features")]
+    assert asked == [(stage, t) for t in (0, 3, 6, 9) for stage in ("masks", "features")]
     assert points == sorted(points)
     assert points[2] > points[0], "what comes into view between enters the map"
     assert max(i.observations for i in segmenter.snapshot().instances) == 4

@@ -57,7 +57,7 @@ def alike(one, two):
 
 
 def resumed(segmenter, settings):
-    """Another segmenter of the same settings that goes on from the state of this one, and its masks' room."""
+    """Another segmenter of the same settings that goes on from this one's state, and its mask stage."""
     other, given = make_segmenter(**settings)
     other.load_state_dict(segmenter.state_dict())
     return other, given
