@@ -1,19 +1,12 @@
 """When the map is due: as often as asked, and so seldom that steps have most of the time."""
 
 import pytest
+from fake_clock import Clock
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import moonseg3r_ros.outputs as outputs
 from moonseg3r_ros.outputs import MAX_MAP_SHARE, PublishRate
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

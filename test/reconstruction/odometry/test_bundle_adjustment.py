@@ -3,9 +3,9 @@
 from dataclasses import replace
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
+from opencv_cameras import make_camera
 
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
     SIGMA_LOG_DEPTH,
@@ -19,14 +19,6 @@ from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
 
 FOCAL = 400.0
 HUBER = 2.0
-
-
-def make_camera(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
-    """camera_from_world (4, 4) of a camera at a place, turned by (axis times angle)."""
-    pose = np.eye(4)
-    pose[:3, :3] = cv2.Rodrigues(np.array(turn, float))[0]
-    pose[:3, 3] = -pose[:3, :3] @ (x, y, z)
-    return pose
 
 
 def bundle(cameras, points, rays, depths=None, free=None, camera=None, point=None):

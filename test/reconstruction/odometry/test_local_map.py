@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 import torch
+from opencv_cameras import make_camera
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.odometry import local_map
@@ -16,14 +16,6 @@ from moonseg3r_core.reconstruction.odometry.tracker import pnp_ransac
 
 FOCAL = 400.0
 CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))
-
-
-def make_camera(x=0.0, y=0.0, z=0.0, turn=(0.0, 0.0, 0.0)):
-    """camera_from_world (4, 4)."""
-    pose = np.eye(4)
-    pose[:3, :3] = cv2.Rodrigues(np.array(turn, float))[0]
-    pose[:3, 3] = -pose[:3, :3] @ (x, y, z)
-    return pose
 
 
 PATH = [make_camera(0.2 * i, 0.05 * i, -0.03 * i, (0, -0.05 * i, 0.02 * i)) for i in range(24)]

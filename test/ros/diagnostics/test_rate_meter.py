@@ -1,16 +1,9 @@
 """Rates and medians over the last seconds."""
 
 import pytest
+from fake_clock import Clock
 
 from moonseg3r_ros.diagnostics.rate_meter import MAX_EVENTS, RateMeter
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 def a_meter(gaps=(), values=()):

@@ -1,16 +1,9 @@
 """What is said, how often, and what is remembered of it."""
 
 import pytest
+from fake_clock import Clock
 
 from moonseg3r_ros.diagnostics.throttled_warnings import MAX_TOPICS, ThrottledWarnings
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 def make_warnings():
