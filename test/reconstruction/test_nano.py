@@ -30,7 +30,7 @@ SHIPPED = EMBEDDED["nano"]
 QUERIES = {"nano_queries": compute_sha256(EMBEDDED["nano_queries"])}
 LARGEST = 25_000_000  # bytes
 ALL = ("depth", "intrinsics", "poses")
-FRAMES = list(SyntheticSequence(7, frames=5, height=96, width=128))
+FRAMES = list(SyntheticSequence(7, frames=3, height=96, width=128))
 BLIND = [dataclasses.replace(f, depth=None, intrinsics=None, world_from_camera=None) for f in FRAMES]
 
 
@@ -154,9 +154,9 @@ def test_a_run_on_images_alone(tmp_path, capfd):
     settings.append("masks.kind=regions")
     assert main(["run", str(images), "-o", str(out), "--quiet", "--set", *settings]) == 0
     summary = json.loads((out / "summary.json").read_text())
-    assert (summary["frames"], summary["skipped"], summary["held"]) == (5, {}, {})
+    assert (summary["frames"], summary["skipped"], summary["held"]) == (3, {}, {})
     assert summary["weights"] == QUERIES | {str(file): compute_sha256(file)}
-    assert len(np.loadtxt(out / "trajectory.tum")) == 5
+    assert len(np.loadtxt(out / "trajectory.tum")) == 3
     assert "net's unit" in (out / "report.html").read_text()
     assert "rgbd" not in capfd.readouterr().err
 
@@ -198,7 +198,7 @@ def test_a_source_distribution_holds_them_too(built):
 def test_the_shipped_weights_load_strictly_and_walk():
     assert SHIPPED.stat().st_size <= LARGEST
     segmenter = build_segmenter(load_config(overrides={"device": "cpu"}))
-    results = [segmenter.step(frame) for frame in SyntheticSequence(7, 120)[:5]]
+    results = [segmenter.step(frame) for frame in SyntheticSequence(7, 120)[:3]]
     assert all(result.geometry.valid.any() and not result.geometry.held for result in results)
     assert hash_weights(resolve(load_config(overrides={"masks.kind": "regions"}))) == QUERIES | {
         "nano": compute_sha256(SHIPPED)

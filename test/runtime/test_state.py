@@ -1,6 +1,7 @@
 """What is remembered, taken out and put back: the walk goes on as if it had never been interrupted."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -149,10 +150,11 @@ def test_a_state_that_is_not_whole_changes_nothing():
     state = segmenter.state_dict()
     walk(segmenter, given, PATH[7:], split, start=7)
     before = segmenter.state_dict()
-    for name, tensor in state.items():
-        for wrong in ({}, {name: tensor[..., None]}, {name: tensor.to(torch.float16)}):
-            with pytest.raises(InputError, match=rf"^{name} must be "):
-                segmenter.load_state_dict({n: t for n, t in state.items() if n != name} | wrong)
+    faults = itertools.cycle((lambda tensor: None, lambda tensor: tensor[..., None], lambda tensor: tensor.half()))
+    for (name, tensor), damage in zip(state.items(), faults, strict=False):
+        damaged = state | {name: damage(tensor)}
+        with pytest.raises(InputError, match=rf"^{name} must be "):
+            segmenter.load_state_dict({n: t for n, t in damaged.items() if t is not None})
     assert same(segmenter.state_dict(), before)
 
 
@@ -182,9 +184,9 @@ STAMP = 1_789_000_000_123_456_789  # nanoseconds: float64 would lose the last di
 
 def test_frames_that_are_numbered_by_their_stamp():
     plain, stamped = make_segmenter(**EAGER), make_segmenter(**EAGER)
-    first = walk(*plain, PATH, split)
-    stamps = [STAMP + 33_333_333 * t for t in range(len(PATH))]
-    for t, (stamp, camera) in enumerate(zip(stamps, PATH, strict=True)):
+    first = walk(*plain, PATH[:9], split)
+    stamps = [STAMP + 33_333_333 * t for t in range(9)]
+    for t, (stamp, camera) in enumerate(zip(stamps, PATH[:9], strict=True)):
         image, ids = frame(t, camera)
         stamped[1].ids[stamp] = split(t, ids)
         result = stamped[0].step(dataclasses.replace(image, index=stamp))

@@ -76,7 +76,10 @@ def test_black_images_do_not_make_the_next_ones_sharp():
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared/data beside the repository")
-@pytest.mark.parametrize("folder", ["kitchen/color", "mono_livingroom", "mono_legokitchen", "rooms/room_12/color"])
+@pytest.mark.parametrize(
+    "folder",
+    ["kitchen/color", *(pytest.param(f, marks=pytest.mark.slow) for f in ("mono_livingroom", "mono_legokitchen", "rooms/room_12/color"))],
+)  # fmt: skip
 def test_no_image_of_a_real_sequence_is_refused_and_each_is_when_smeared(folder):
     check, refused, smears = ImageCheck(), [], []
     files = sorted((SHARED / folder).glob("*.jpg"), key=lambda path: int(path.stem.split("_")[-1]))[:60]
