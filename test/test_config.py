@@ -1,13 +1,10 @@
 """The configuration: dotted names, overlays in turn, and an error that names the nearest key."""
 
 import re
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 import yaml
-from damage import damaged
-from hypothesis import given, settings
 
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.errors import ConfigError
@@ -120,12 +117,3 @@ def test_what_would_stand_for_more_than_a_memory_is_refused_at_once(tmp_path):
     (tmp_path / "c.yaml").write_text("\n".join(["a0: &a0 {x: 1}", *lines]))
     with pytest.raises(ConfigError, match="an alias stands for another part"):
         load_config(tmp_path / "c.yaml")
-
-
-@settings(max_examples=30, deadline=None)
-@given(damaged(b"masks: {kind: nano, min_area: 9}\nmap.voxel: 0.02\nseed: !!int 3\nfusion:\n  merge: &a none\n"))
-def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path_factory, content):
-    file = tmp_path_factory.getbasetemp() / "damaged.yaml"
-    file.write_bytes(content)
-    with suppress(ConfigError):
-        load_config(file)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import torch
 from torch import Tensor
 
@@ -27,20 +29,13 @@ class MapCache:
     def refresh(self, next_id: int) -> None:
         """Bring the cache up to date with the map, whose labels are all below `next_id`."""
         rows = self._map.votes.take_changed()
-        before = self.labels[rows[rows < len(self.labels)]]
-        (points, colors), (labels, confidence) = self._map.get_points(rows), self._map.get_labels(rows)
-        self.points, self.colors = (
-            self._replace_rows(self.points, rows, points),
-            self._replace_rows(self.colors, rows, colors),
-        )
-        self.labels, self.confidence = (
-            self._replace_rows(self.labels, rows, labels),
-            self._replace_rows(self.confidence, rows, confidence),
-        )
-        self.counts, self.centroids, self.boxes = (
-            grow_rows(t, next_id) for t in (self.counts, self.centroids, self.boxes)
-        )
-        self._measure(torch.cat((before, labels)).unique().long())
+        changed = self.labels[rows[rows < len(self.labels)]]
+        before = self.points, self.colors, self.labels, self.confidence
+        values = (*self._map.get_points(rows), *self._map.get_labels(rows))
+        self.points, self.colors, self.labels, self.confidence = map(self._replace_rows, before, repeat(rows), values)
+        extents = self.counts, self.centroids, self.boxes
+        self.counts, self.centroids, self.boxes = (grow_rows(extent, next_id) for extent in extents)
+        self._measure(torch.cat((changed, values[2])).unique().long())
 
     def _replace_rows(self, before: Tensor, rows: Tensor, values: Tensor) -> Tensor:
         """Return a copy as long as the map, with new values in some rows."""

@@ -313,6 +313,7 @@ def test_queries_of_other_features_are_refused(folders):
         segmenter.step(render()[0])
 
 
+@pytest.mark.slow
 def test_queries_can_be_trained_on_them(folders, tmp_path):
     pytest.importorskip("lightning_fabric")
     import yaml

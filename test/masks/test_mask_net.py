@@ -2,16 +2,12 @@
 
 import csv
 import functools
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from damage import damaged
 from defaults import load_nano_masks, make_nano_masks
-from hypothesis import given, settings
-from safetensors.torch import save_file
 from torch import nn
 
 from moonseg3r_core.cli import main
@@ -197,28 +193,6 @@ def test_a_file_of_something_else_is_an_error_in_one_line(tmp_path):
             read_mask_net(file)
     with pytest.raises(InputError, match="cannot read"):
         read_mask_net(tmp_path / "none.safetensors")
-
-
-@pytest.mark.parametrize("facts", ["[", "[]", '{"widths": [0]}', '{"widths": "ab"}'])
-def test_facts_that_no_net_has_are_refused(tmp_path, facts):
-    tensors = {name: tensor.half() for name, tensor in MaskNet((8, 16)).state_dict().items()}
-    save_file(tensors, tmp_path / "net.safetensors", {"mask_net": facts})
-    with pytest.raises(InputError, match="must hold a mask net") as refused:
-        read_mask_net(tmp_path / "net.safetensors")
-    assert len(str(refused.value).splitlines()) == 1
-
-
-def test_a_damaged_file_is_read_or_refused_in_a_line(tmp_path):
-    write_mask_net(tmp_path / "net.safetensors", MaskNet((8, 16)))
-
-    @settings(max_examples=25, deadline=None)
-    @given(damaged((tmp_path / "net.safetensors").read_bytes()))
-    def check(content):
-        (tmp_path / "other.safetensors").write_bytes(content)
-        with suppress(InputError):
-            read_mask_net(tmp_path / "other.safetensors")
-
-    check()
 
 
 def test_the_loss_is_nothing_for_the_truth_and_log_2_for_no_opinion():
