@@ -53,12 +53,7 @@ def build_segmenter(config: Config, *, masks_folder: Path | None = None) -> Onli
     return OnlineSegmenter(Stages(**stages), torch.device(config.device))
 
 
-def reconfigure(
-    segmenter: OnlineSegmenter,
-    old: Config,
-    new: Config,
-    recording: RecordingFacts = UNKNOWN,
-) -> None:
+def reconfigure(segmenter: OnlineSegmenter, old: Config, new: Config, recording: RecordingFacts = UNKNOWN) -> None:
     """Bring a segmenter from the configuration `old` to `new` between two frames.
 
     Stages whose settings differ get new implementations; those with a state keep it. Raises ConfigError for settings that

@@ -132,12 +132,7 @@ class Outputs:
             self.publish("~/cloud", make_map_cloud(in_map, scene, localized.map_from_world, settings.map_colors))
 
     def publish_map(
-        self,
-        scene: InstanceMap,
-        merged: dict[int, int],
-        map_from_world: np.ndarray,
-        stamp_ns: int,
-        stamps: FrameStamps,
+        self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, stamp_ns: int, stamps: FrameStamps
     ) -> int:
         """Publish the whole map after the image of that stamp; return the number of published instances."""
         settings, config = self.parameters.settings, self.parameters.config

@@ -26,10 +26,7 @@ class Worker(Generic[T]):
     """
 
     def __init__(
-        self,
-        process: Callable[[T], None],
-        on_idle: Callable[[], float | None],
-        report: Callable[[Exception], None],
+        self, process: Callable[[T], None], on_idle: Callable[[], float | None], report: Callable[[Exception], None]
     ) -> None:
         self._process, self._on_idle, self._report = process, on_idle, report
         self._changed = threading.Condition()

@@ -50,9 +50,7 @@ class NetConfig:
     )
     geometric: str = value("modulation", GEOMETRIC, choices=("modulation", "positions"))
     state: str = value(
-        "cut3r",
-        "state update; cut3r: as published; ttt3r: forgets less in long sequences",
-        choices=("cut3r", "ttt3r"),
+        "cut3r", "state update; cut3r: as published; ttt3r: forgets less in long sequences", choices=("cut3r", "ttt3r")
     )
     reset_every: int = value(0, "key frames after which the state starts anew, chained to what was; 0: never", low=0)
     key_translation: float = value(
