@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -20,42 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_ablation(actions)
     add_queries(actions)
     add_reconstruction(actions)
-    speed = actions.add_parser(
-        "speed",
-        help="milliseconds per stage and frames/s of step on a recording",
-        description=f"Milliseconds of each stage per frame, and frames/s of `step`. {_GIVEN}",
-    )
-    speed.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
-    speed.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
-    speed.set_defaults(run=run_speed)
-    memory = actions.add_parser(
-        "memory",
-        help="the point rasteriser and the key index map, by size",
-        description="Milliseconds of the memory's two parts, the point rasteriser and the update of the key index map, by size.",
-    )
-    memory.set_defaults(run=run_memory)
-    endurance = actions.add_parser(
-        "endurance",
-        help="resident memory and time per frame along a synthetic loop",
-        description=f"Walk the same loop through a rendered room again and again: memory and time must stay flat. {_GIVEN}",
-    )
-    endurance.add_argument("--frames", type=parse_positive, default=2000, metavar="N", help="frames in all (2000)")
-    endurance.set_defaults(run=run_endurance)
-    cut3r = actions.add_parser(
-        "cut3r",
-        help="the net's speed and memory, weights random; or a long run of a small one",
-        description="Seconds per frame and memory of CUT3R's net with random weights (none are needed); with --long, whether "
-        "they stay flat.",
-    )
-    cut3r.add_argument("--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which net (cut3r-512)")
-    cut3r.add_argument("--rounds", type=parse_positive, default=3, metavar="N", help="frames per case (3)")
-    cut3r.add_argument(
-        "--long", type=parse_positive, metavar="N", help="N frames through the room with cut3r-tiny instead"
-    )
-    cut3r.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    cut3r.set_defaults(run=run_cut3r)
-    for action in (speed, endurance):
-        add_config_options(action)
+    add_speed_and_memory(actions)
     for plugin in entry_points(group="moonseg3r.bench"):
         add_plugin(actions, plugin)
 
@@ -63,32 +29,39 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def add_plugin(actions: argparse._SubParsersAction, plugin: EntryPoint) -> None:
     """Add a benchmark of another package, imported when it runs: `main(arguments) -> status`."""
     # With a prefix that cannot be typed, options are arguments too; the benchmark has its own --help.
-    parser = actions.add_parser(
-        plugin.name, help=f"what {plugin.module.partition('.')[0]} measures", prefix_chars="\0", add_help=False
-    )
+    help = f"what {plugin.module.partition('.')[0]} measures"
+    parser = actions.add_parser(plugin.name, help=help, prefix_chars="\0", add_help=False)
     parser.add_argument("arguments", nargs="*")
     parser.set_defaults(run=lambda args: plugin.load()(args.arguments))
 
 
+def _add(
+    actions: argparse._SubParsersAction, run: Callable[[argparse.Namespace], int], help: str, description: str
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(run.__name__.removeprefix("run_"), help=help, description=description)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_recordings(parser: argparse.ArgumentParser, nargs: str, help: str) -> None:
+    parser.add_argument("recordings", metavar="FOLDER", nargs=nargs, help=help)
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
 def add_accuracy(actions: argparse._SubParsersAction) -> None:
-    accuracy = actions.add_parser(
-        "accuracy",
-        help="AP of every fusion on recordings with ground truth",
-        description=f"Fuse the same masks in different ways and score each: protocol project, equal scores. {_GIVEN}",
-    )
-    accuracy.add_argument(
-        "recordings", metavar="FOLDER", nargs="*",
-        help="ScanNet exports with gt.npz, or folders of such (their mean); none: two rendered rooms",
+    parser = _add(
+        actions, run_accuracy, "AP of every fusion on recordings with ground truth",
+        f"Fuse the same masks in different ways and score each: protocol project, equal scores. {_GIVEN}",
     )  # fmt: skip
-    accuracy.add_argument(
-        "--masks",
-        choices=("given", "regions", "both"),
-        default="both",
-        help="the recordings' own, those of `regions`, or both (both)",
-    )
-    accuracy.add_argument("--quiet", action="store_true", help="no progress bars")
-    add_config_options(accuracy)
-    accuracy.set_defaults(run=run_accuracy)
+    help = "ScanNet exports with gt.npz, or folders of such (their mean); none: two rendered rooms"
+    _add_recordings(parser, "*", help)
+    help = "the recordings' own, those of `regions`, or both (both)"
+    parser.add_argument("--masks", choices=("given", "regions", "both"), default="both", help=help)
+    _add_quiet(parser)
+    add_config_options(parser)
 
 
 def run_accuracy(args: argparse.Namespace) -> int:
@@ -108,31 +81,21 @@ def run_accuracy(args: argparse.Namespace) -> int:
 
 
 def add_ablation(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "ablation",
-        help="what each part of the method adds (paper Table 2): trains and scores it",
-        description="Train the queries of each row on procedural rooms, for several seeds, and score the paper's fusion with them on the "
+    parser = _add(
+        actions, run_ablation, "what each part of the method adds (paper Table 2): trains and scores it",
+        "Train the queries of each row on procedural rooms, for several seeds, and score the paper's fusion with them on the "
         "given masks of recordings. Runs are kept in RUNS and not made again.",
-    )
-    parser.add_argument(
-        "recordings", metavar="FOLDER", nargs="*",
-        help="ScanNet exports with masks/ and gt.npz, or folders of such; none: held-out rendered rooms",
     )  # fmt: skip
-    parser.add_argument(
-        "--config",
-        metavar="RECIPE",
-        nargs="+",
-        required=True,
-        dest="recipes",
-        help="recipes, as of `moonseg3r train queries`",
-    )
+    help = "ScanNet exports with masks/ and gt.npz, or folders of such; none: held-out rendered rooms"
+    _add_recordings(parser, "*", help)
+    help = "recipes, as of `moonseg3r train queries`"
+    parser.add_argument("--config", metavar="RECIPE", nargs="+", required=True, dest="recipes", help=help)
     parser.add_argument("--runs", metavar="RUNS", required=True, help="folder of the trainings and of their clips")
     parser.add_argument("--seeds", type=parse_positive, default=3, metavar="N", help="trainings of each row (3)")
     parser.add_argument("--epochs", type=parse_positive, metavar="N", help="epochs of each training (the recipe's)")
     parser.add_argument("--plot", type=parse_new_file, metavar="FILE", help="draw it as PNG")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    _add_quiet(parser)
     add_set_option(parser)
-    parser.set_defaults(run=run_ablation)
 
 
 def run_ablation(args: argparse.Namespace) -> int:
@@ -147,16 +110,13 @@ def run_ablation(args: argparse.Namespace) -> int:
     from moonseg3r_core.training.queries.recipe import QueryRecipe
 
     say_warnings()
-    settings = parse_set(args.settings)
+    settings, train = parse_set(args.settings), make_trainer(Path(args.runs))
     changed = {"epochs": args.epochs} if args.epochs else {}
     recipes = [replace(read_recipe(QueryRecipe, Path(file)), **changed) for file in args.recipes]
     with TemporaryDirectory() as scratch:
         paths = args.recordings or [render_rooms(scratch, HELD_OUT)]
         _print_head()
-        scored = [
-            measure_ablation(paths, recipe, args.seeds, make_trainer(Path(args.runs)), settings, args.quiet)
-            for recipe in recipes
-        ]
+        scored = [measure_ablation(paths, recipe, args.seeds, train, settings, args.quiet) for recipe in recipes]
     for each in scored:
         print(each.make_table(), end="\n\n")
     if args.plot:
@@ -165,18 +125,14 @@ def run_ablation(args: argparse.Namespace) -> int:
 
 
 def add_queries(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "queries",
-        help="splits that the merge repairs, objects known again, and the refinement's cost",
-        description="What queries do, part by part. Splits are counted in FOLDER, without one in held-out rendered rooms; "
+    parser = _add(
+        actions, run_queries, "splits that the merge repairs, objects known again, and the refinement's cost",
+        "What queries do, part by part. Splits are counted in FOLDER, without one in held-out rendered rooms; "
         f"objects known again always in these, on walks of 480 frames. {_GIVEN}",
-    )
-    parser.add_argument(
-        "recordings", metavar="FOLDER", nargs="*", help="exports with masks/, instance/ and gt.npz, or folders of such"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    )  # fmt: skip
+    _add_recordings(parser, "*", "exports with masks/, instance/ and gt.npz, or folders of such")
+    _add_quiet(parser)
     add_config_options(parser)
-    parser.set_defaults(run=run_queries)
 
 
 def run_queries(args: argparse.Namespace) -> int:
@@ -199,27 +155,20 @@ def run_queries(args: argparse.Namespace) -> int:
 
 
 def add_reconstruction(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "reconstruction",
-        help="depth, camera path and cloud against recordings with depth and poses",
-        description="Compare the configured reconstruction with what the recordings know. It sees images and, as in a run, their "
+    parser = _add(
+        actions, run_reconstruction, "depth, camera path and cloud against recordings with depth and poses",
+        "Compare the configured reconstruction with what the recordings know. It sees images and, as in a run, their "
         "intrinsics; depth and poses if its settings need them.",
-    )
-    parser.add_argument(
-        "recordings", metavar="FOLDER", nargs="+",
-        help="ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]",
     )  # fmt: skip
-    parser.add_argument(
-        "--max-frames", "--window", type=parse_positive, metavar="N", help="the first N frames of each (all)"
-    )
+    _add_recordings(parser, "+", "ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]")
+    help = "the first N frames of each (all)"
+    parser.add_argument("--max-frames", "--window", type=parse_positive, metavar="N", help=help)
     parser.add_argument("--uncalibrated", action="store_true", help="hide the intrinsics: it estimates them")
     parser.add_argument("--json", type=parse_new_file, metavar="FILE", help="write all scores there too")
-    parser.add_argument(
-        "--plot", type=parse_new_file, metavar="FILE", help="draw paths, depth errors and distances as PNG"
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    help = "draw paths, depth errors and distances as PNG"
+    parser.add_argument("--plot", type=parse_new_file, metavar="FILE", help=help)
+    _add_quiet(parser)
     add_config_options(parser)
-    parser.set_defaults(run=run_reconstruction)
 
 
 def parse_new_file(text: str) -> Path:
@@ -247,6 +196,38 @@ def run_reconstruction(args: argparse.Namespace) -> int:
 
         write(args.plot, plot_comparison(compared))
     return 0
+
+
+def add_speed_and_memory(actions: argparse._SubParsersAction) -> None:
+    parser = _add(
+        actions, run_speed, "milliseconds per stage and frames/s of step on a recording",
+        f"Milliseconds of each stage per frame, and frames/s of `step`. {_GIVEN}",
+    )  # fmt: skip
+    parser.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
+    parser.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
+    add_config_options(parser)
+    _add(
+        actions, run_memory, "the point rasteriser and the key index map, by size",
+        "Milliseconds of the memory's two parts, the point rasteriser and the update of the key index map, by size.",
+    )  # fmt: skip
+    parser = _add(
+        actions, run_endurance, "resident memory and time per frame along a synthetic loop",
+        f"Walk the same loop through a rendered room again and again: memory and time must stay flat. {_GIVEN}",
+    )  # fmt: skip
+    parser.add_argument("--frames", type=parse_positive, default=2000, metavar="N", help="frames in all (2000)")
+    add_config_options(parser)
+    parser = _add(
+        actions, run_cut3r, "the net's speed and memory, weights random; or a long run of a small one",
+        "Seconds per frame and memory of CUT3R's net with random weights (none are needed); with --long, whether "
+        "they stay flat.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", choices=("cut3r-512", "cut3r-224"), default="cut3r-512", help="which net (cut3r-512)"
+    )
+    parser.add_argument("--rounds", type=parse_positive, default=3, metavar="N", help="frames per case (3)")
+    help = "N frames through the room with cut3r-tiny instead"
+    parser.add_argument("--long", type=parse_positive, metavar="N", help=help)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
 
 
 def run_speed(args: argparse.Namespace) -> int:

@@ -35,17 +35,14 @@ def walk(scene: Scene, frames: int, seed: int) -> list[Tensor]:
     floor = _find_floor(scene)
     routes = [_plan_route(scene, floor, stations, rng) for stations in _STATIONS]
     route = min(routes, key=lambda r: abs(len(r) * _STEP - _PACE * frames / laps))
-    where = np.stack([np.interp(time * laps % 1, np.linspace(0, 1, len(route)), route[:, i]) for i in (0, 1)], -1)
-    height = _sample_heights(time, rng)
-    where = np.concatenate((where, height[:, None]), -1)
+    plan = [np.interp(time * laps % 1, np.linspace(0, 1, len(route)), route[:, i]) for i in (0, 1)]
+    where = np.stack((*plan, _sample_heights(time, rng)), -1)
     yaw, pitch = _plan_gaze(scene, where, max(3, round(frames / _GAZE)), rng)
     roll = np.deg2rad(1.5) * _sample_sway(time, rng, max(2, frames // 25))
     return [torch.from_numpy(_make_pose(p, *angles)) for p, *angles in zip(where, yaw, pitch, roll, strict=True)]
 
 
-def _plan_route(
-    scene: Scene, floor: tuple[np.ndarray, np.ndarray], stations: int, rng: np.random.Generator
-) -> np.ndarray:
+def _plan_route(scene: Scene, floor: tuple[np.ndarray, ...], stations: int, rng: np.random.Generator) -> np.ndarray:
     """Plan a closed, smooth route (n, 2) with even steps through random stations around the floor."""
     half = np.array(scene.size[:2]) / 2
     free, cost = floor
@@ -117,22 +114,14 @@ def _plan_gaze(scene: Scene, where: np.ndarray, looks: int, rng: np.random.Gener
     at = np.linspace(0, len(where) - 1, looks + 1)
     targets = _compute_centers(scene)
     seen = np.zeros(len(targets))
-    yaws: list[float] = []
-    pitches: list[float] = []
+    yaws, pitches = list[float](), list[float]()
     for index in at[:-1]:
         away = targets - where[round(index)]
         flat = np.hypot(away[:, 0], away[:, 1])
         yaw = np.arctan2(away[:, 1], away[:, 0])
         turn = np.abs((yaw - yaws[-1] + np.pi) % (2 * np.pi) - np.pi) if yaws else np.zeros(len(targets))
-        unfit = (
-            seen
-            + np.abs(flat - 2.2)
-            + 1.1 * turn
-            + 3.0 * (flat < 0.8)
-            + 1.5 * (targets[:, 2] > 1.9)
-            + rng.uniform(0, 0.8, len(targets))
-        )
-        best = int(np.argmin(unfit))
+        unfit = seen + np.abs(flat - 2.2) + 1.1 * turn + 3.0 * (flat < 0.8) + 1.5 * (targets[:, 2] > 1.9)
+        best = int(np.argmin(unfit + rng.uniform(0, 0.8, len(targets))))
         seen += 2.5 * np.exp(-np.square(np.linalg.norm(targets - targets[best], axis=-1) / 1.2))
         yaws.append(float(yaw[best]))
         pitches.append(float(np.arctan2(away[best, 2], max(flat[best], 0.8)).clip(-0.75, 0.1)))

@@ -34,12 +34,10 @@ class MaskNoise:
     def __call__(self, ids: Tensor, seed: int, index: int = 0) -> Tensor:
         """Degrade a frame's exact ids (H, W) to labels (H, W) int32, 0 = none, numbered at random in every frame."""
         rng = np.random.default_rng((seed, index, 11))
-        labels = _warp_labels(ids.cpu().numpy().astype(np.int64), self.jitter, rng)
-        labels = self._merge(labels, rng)
-        labels = self._split(labels, rng)
-        labels = self._drop(labels, rng)
-        labels = self._erode(labels, rng)
-        labels = self._add_spurious(labels, rng)
+        labels = ids.cpu().numpy().astype(np.int64)
+        labels = labels[_sample_shifts(labels.shape, self.jitter, rng)]
+        for degrade in (self._merge, self._split, self._drop, self._erode, self._add_spurious):
+            labels = degrade(labels, rng)
         return torch.from_numpy(_renumber(labels, self.min_area, rng))
 
     def _merge(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -106,15 +104,15 @@ class DepthNoise:
     def __call__(self, depth: Tensor, seed: int, index: int = 0) -> Tensor:
         """Degrade depth (H, W) float32 metres, 0 = none."""
         rng = np.random.default_rng((seed, index, 13))
-        exact = _warp_depth_edges(depth.cpu().numpy().astype(np.float64), 0.5, rng)
+        exact = depth.cpu().numpy().astype(np.float64)
+        moved = exact[_sample_shifts(exact.shape, 0.5, rng)]
+        exact = np.where(np.abs(moved - exact) > 0.05 * exact, moved, exact)  # within a surface it is unchanged
         squared = np.square(exact)
         noisy = exact + rng.normal(0, 1, exact.shape) * self.sigma * squared
         quantum = np.maximum(self.step * squared, 1e-6)
         noisy = np.round(noisy / quantum) * quantum
-        jump = (
-            ndimage.maximum_filter(exact, 3) - ndimage.minimum_filter(exact, 3)
-            > self.edge * np.maximum(exact, 0.1) + 0.02
-        )
+        rise = ndimage.maximum_filter(exact, 3) - ndimage.minimum_filter(exact, 3)
+        jump = rise > self.edge * np.maximum(exact, 0.1) + 0.02
         lost = (jump & (rng.random(exact.shape) < self.hole)) | (rng.random(exact.shape) < self.speckle)
         lost |= (exact < self.near) | (noisy > self.far)
         return torch.from_numpy(np.where(lost, 0, noisy).astype(np.float32))
@@ -137,18 +135,8 @@ class ImageNoise:
         return torch.from_numpy(noisy.clip(0, 255).round().astype(np.uint8))
 
 
-def _warp_labels(labels: np.ndarray, reach: float, rng: np.random.Generator) -> np.ndarray:
-    """Move the borders of labels by about `reach` pixels: each pixel takes a neighbour's label by a smooth random field."""
-    return labels[_sample_shifts(labels.shape, reach, rng)]
-
-
-def _warp_depth_edges(depth: np.ndarray, reach: float, rng: np.random.Generator) -> np.ndarray:
-    """Move the edges of depth likewise; within a surface it is unchanged."""
-    moved = depth[_sample_shifts((depth.shape[0], depth.shape[1]), reach, rng)]
-    return np.where(np.abs(moved - depth) > 0.05 * depth, moved, depth)
-
-
 def _sample_shifts(shape: tuple[int, ...], reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Sample rows and columns that move borders by about `reach` pixels: each pixel takes a neighbour's value."""
     shifts = [ndimage.gaussian_filter(rng.normal(0, 1, shape), 2.5) for _ in range(2)]
     rows, columns = (np.arange(n) for n in shape)
     offsets = [np.round(reach * s / max(float(s.std()), 1e-9)).astype(int) for s in shifts]

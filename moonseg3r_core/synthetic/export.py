@@ -54,10 +54,8 @@ def _write(
         depth = frame.depth if depth_noise is None else depth_noise(_require(frame.depth), seed, n)
         image = frame.image if image_noise is None else image_noise(frame.image, seed, n)
         _save(target / "color" / f"{n}.jpg", image.cpu().numpy()[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 95))
-        _save(
-            target / "depth" / f"{n}.png",
-            np.round(_require(depth).cpu().numpy() * 1000).clip(0, 65535).astype(np.uint16),
-        )
+        millimetres = np.round(_require(depth).cpu().numpy() * 1000).clip(0, 65535).astype(np.uint16)
+        _save(target / "depth" / f"{n}.png", millimetres)
         _save(target / "instance" / f"{n}.png", ids.cpu().numpy().astype(np.uint16))
         if noise:
             _save(target / "masks" / f"{n}.png", noise(ids, seed, n).numpy().astype(np.uint16))

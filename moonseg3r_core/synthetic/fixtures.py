@@ -35,9 +35,8 @@ def make_door(rng: np.random.Generator, palette: Palette) -> Piece:
     hx, height = rng.uniform(0.4, 0.46), rng.uniform(1.98, 2.1)
     frame, leaf = palette.pick_wood(), palette.pick_wood()
     side = float(rng.choice([-1, 1]))
-    panels = [
-        make_slab(0, -0.025, low, high, hx - 0.14, 0.008, leaf) for low, high in ((0.2, 0.9), (1.1, height - 0.18))
-    ]
+    heights = ((0.2, 0.9), (1.1, height - 0.18))
+    panels = [make_slab(0, -0.025, low, high, hx - 0.14, 0.008, leaf) for low, high in heights]
     solids = (
         make_slab(0, -0.015, 0, height, hx + 0.06, 0.015, frame), make_slab(0, -0.02, 0.005, height - 0.06, hx, 0.018, leaf),
         *panels[: int(rng.integers(0, 3))], make_box(side * (hx - 0.09), -0.06, 1.03, 0.06, 0.01, 0.01, palette.pick_metal()),
@@ -56,32 +55,18 @@ def make_window(rng: np.random.Generator, palette: Palette) -> Piece:
     ]
     bars += [make_box(s * (hx - 0.03), -0.02, hz, 0.03, 0.025, hz, frame) for s in (-1, 1)]
     glass = make_box(0, -0.008, hz, hx - 0.03, 0.008, hz - 0.02, sky)
-    return Piece(
-        "window",
-        (glass, *bars),
-        (hx + 0.05, 0.1),
-        2 * hz,
-        light=Light((0.0, -0.3, hz), rng.uniform(0.3, 0.7)),
-        mount="wall",
-    )
+    light = Light((0.0, -0.3, hz), rng.uniform(0.3, 0.7))
+    return Piece("window", (glass, *bars), (hx + 0.05, 0.1), 2 * hz, light=light, mount="wall")
 
 
 def make_wall_shelf(rng: np.random.Generator, palette: Palette) -> Piece:
     """A board on two brackets."""
     hx, depth, wood = rng.uniform(0.3, 0.6), rng.uniform(0.18, 0.24), palette.pick_wood()
-    brackets = [
-        make_slab(s * hx * 0.7, -depth * 0.35, 0, 0.1, 0.012, depth * 0.35, palette.pick_metal()) for s in (-1, 1)
-    ]
-    kinds = ("books", "vase", "plant", "clock", "box", "mug", "bowl")
-    surface = Surface(0, -depth / 2, hx, depth / 2, 0.125, 0.4, kinds, 0.9)
-    return Piece(
-        "wall shelf",
-        (make_slab(0, -depth / 2, 0.1, 0.125, hx, depth / 2, wood), *brackets),
-        (hx, depth),
-        0.53,
-        (surface,),
-        mount="wall",
-    )
+    half, reach, kinds = depth / 2, depth * 0.35, ("books", "vase", "plant", "clock", "box", "mug", "bowl")
+    brackets = [make_slab(s * hx * 0.7, -reach, 0, 0.1, 0.012, reach, palette.pick_metal()) for s in (-1, 1)]
+    solids = (make_slab(0, -half, 0.1, 0.125, hx, half, wood), *brackets)
+    surface = Surface(0, -half, hx, half, 0.125, 0.4, kinds, 0.9)
+    return Piece("wall shelf", solids, (hx, depth), 0.53, (surface,), mount="wall")
 
 
 def make_wall_clock(rng: np.random.Generator, palette: Palette) -> Piece:
@@ -100,25 +85,17 @@ def make_whiteboard(rng: np.random.Generator, palette: Palette) -> Piece:
     """A pale board in a frame."""
     hx, hz = rng.uniform(0.2, 0.45), rng.uniform(0.35, 0.7)
     pane = make_box(0, -0.012, hz, hx - 0.03, 0.012, hz - 0.03, palette.pick_white())
-    return Piece(
-        "whiteboard",
-        (make_box(0, -0.01, hz, hx, 0.01, hz, palette.pick_metal()), pane),
-        (hx, 0.026),
-        2 * hz,
-        mount="wall",
-    )
+    frame = make_box(0, -0.01, hz, hx, 0.01, hz, palette.pick_metal())
+    return Piece("whiteboard", (frame, pane), (hx, 0.026), 2 * hz, mount="wall")
 
 
 def make_radiator(rng: np.random.Generator, palette: Palette) -> Piece:
     """A row of ribs."""
     hx, height, paint = rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.55), palette.pick_white()
     ribs = [make_slab(x, -0.07, 0, height, 0.022, 0.04, paint) for x in np.arange(-hx + 0.03, hx - 0.02, 0.06)]
-    solids = (
-        make_slab(0, -0.07, 0.05, 0.09, hx, 0.02, paint),
-        make_slab(0, -0.07, height - 0.09, height - 0.05, hx, 0.02, paint),
-        *ribs,
-    )
-    return Piece("radiator", solids, (hx, 0.115), height, mount="wall")
+    heights = ((0.05, 0.09), (height - 0.09, height - 0.05))
+    pipes = [make_slab(0, -0.07, low, high, hx, 0.02, paint) for low, high in heights]
+    return Piece("radiator", (*pipes, *ribs), (hx, 0.115), height, mount="wall")
 
 
 def make_ceiling_lamp(rng: np.random.Generator, palette: Palette) -> Piece:

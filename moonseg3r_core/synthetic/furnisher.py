@@ -60,7 +60,9 @@ class Furnisher:
         for _ in range(int(self.rng.integers(5, 11))):
             self._put_anywhere(self._make(str(self.rng.choice(FLOOR_EXTRAS))))
         for place in list(self.placements):
-            self._add_things(place)
+            for surface in place.piece.surfaces:
+                for _ in range(int(self.rng.poisson(2.2 * surface.crowd)) + (surface.crowd > 1.5)):
+                    self._put_on_surface(place, surface)
         return self.placements
 
     def _make(self, name: str) -> Piece:
@@ -164,23 +166,14 @@ class Furnisher:
                 return self._add(place)
         return False
 
-    def _add_things(self, place: Placement) -> None:
-        """Add things on the surfaces of a piece."""
-        for surface in place.piece.surfaces:
-            for _ in range(int(self.rng.poisson(2.2 * surface.crowd)) + (surface.crowd > 1.5)):
-                self._put_on_surface(place, surface)
-
     def _put_on_surface(self, place: Placement, surface: Surface) -> bool:
         name = str(self.rng.choice(surface.kinds))
         piece, own = self._make(name), place.block()
         if name == "lamp" and any(p.piece.name == "lamp" for p in self.placements[-3:]):
             return False
         for _ in range(8):
-            turn = (
-                float(self.rng.normal(0, 0.12))
-                if name not in ("mug", "plant", "book")
-                else float(self.rng.uniform(0, 2 * np.pi))
-            )
+            is_turned = name in ("mug", "plant", "book")
+            turn = float(self.rng.uniform(0, 2 * np.pi) if is_turned else self.rng.normal(0, 0.12))
             turn = 0.0 if name in ("books", "cushion", "pillow") else turn
             local = Block(0.0, 0.0, *piece.half, turn, 0.0, 1.0)
             reach = np.abs(local.corners).max(0)

@@ -46,11 +46,8 @@ def make_table(rng: np.random.Generator, palette: Palette) -> Piece:
     top, leg = palette.pick_wood(), palette.pick_metal() if rng.random() < 0.4 else palette.pick_wood()
     if rng.random() < 0.3:
         r = rng.uniform(0.45, 0.65)
-        solids = (
-            make_pole(0, 0, height - thick, height, r, top),
-            make_pole(0, 0, 0.03, height - thick, 0.05, leg),
-            make_pole(0, 0, 0, 0.03, r * 0.55, leg, 0.8),
-        )
+        column = (make_pole(0, 0, 0.03, height - thick, 0.05, leg), make_pole(0, 0, 0, 0.03, r * 0.55, leg, 0.8))
+        solids = (make_pole(0, 0, height - thick, height, r, top), *column)
         return Piece("table", solids, (r, r), height, (Surface(0, 0, r * 0.68, r * 0.68, height, 1.0, TABLETOP, 0.9),))
     hx, hy = rng.uniform(0.55, 0.95), rng.uniform(0.35, 0.48)
     frame = make_legs(hx - 0.02, hy - 0.02, height - thick, rng.uniform(0.02, 0.04), rng.random() < 0.5, leg)
@@ -105,9 +102,8 @@ def make_office_chair(rng: np.random.Generator, palette: Palette) -> Piece:
     """A star foot, a column, a cushioned seat and back."""
     cloth, metal = palette.pick_fabric(), palette.pick_dark()
     feet = [make_box(0, 0, 0.06, 0.28, 0.02, 0.015, metal), make_box(0, 0, 0.06, 0.02, 0.28, 0.015, metal)]
-    wheels = [
-        make_ball(x, y, 0.025, 0.025, 0.025, 0.025, metal) for x, y in ((0.26, 0), (-0.26, 0), (0, 0.26), (0, -0.26))
-    ]
+    places = ((0.26, 0), (-0.26, 0), (0, 0.26), (0, -0.26))
+    wheels = [make_ball(x, y, 0.025, 0.025, 0.025, 0.025, metal) for x, y in places]
     seat = rng.uniform(0.45, 0.52)
     body = [
         make_pole(0, 0, 0.05, seat - 0.04, 0.025, metal), make_box(0, 0, seat, 0.24, 0.24, 0.045, cloth),
@@ -123,19 +119,11 @@ def make_stool(rng: np.random.Generator, palette: Palette) -> Piece:
     """A round or square seat on legs."""
     r, height = rng.uniform(0.15, 0.2), rng.uniform(0.4, 0.65)
     wood, seat = palette.pick_wood(), palette.pick_wood() if rng.random() < 0.5 else palette.pick_fabric()
-    top = (
-        make_pole(0, 0, height - 0.04, height, r, seat)
-        if rng.random() < 0.6
-        else make_slab(0, 0, height - 0.04, height, r, r, seat)
-    )
-    solids = (
-        top,
-        *make_legs(r * 0.8, r * 0.8, height - 0.04, 0.015, True, wood),
-        make_pole(0, 0, 0.15, 0.17, r * 0.72, wood),
-    )
-    return Piece(
-        "stool", solids, (r, r), height, (Surface(0, 0, r * 0.6, r * 0.6, height, 0.8, ("mug", "book", "plant"), 0.3),)
-    )
+    low = height - 0.04
+    top = make_pole(0, 0, low, height, r, seat) if rng.random() < 0.6 else make_slab(0, 0, low, height, r, r, seat)
+    solids = (top, *make_legs(r * 0.8, r * 0.8, low, 0.015, True, wood), make_pole(0, 0, 0.15, 0.17, r * 0.72, wood))
+    surface = Surface(0, 0, r * 0.6, r * 0.6, height, 0.8, ("mug", "book", "plant"), 0.3)
+    return Piece("stool", solids, (r, r), height, (surface,))
 
 
 def make_shelf(rng: np.random.Generator, palette: Palette) -> Piece:
@@ -170,12 +158,10 @@ def make_cabinet(rng: np.random.Generator, palette: Palette) -> Piece:
         for r in range(rows):
             x, z = -hx + (c + 0.5) * width, 0.07 + (r + 0.5) * step
             solids.append(make_box(x, -hy + 0.008, z, width / 2 - 0.008, 0.008, step / 2 - 0.008, front))
-            solids.append(
-                make_ball(x + 0.3 * width * (rows == 1), -hy - 0.008, z + step * 0.2, 0.015, 0.012, 0.015, knob)
-            )
-    return Piece(
-        "cabinet", tuple(solids), (hx, hy + 0.02), height, (Surface(0, 0.01, hx, hy - 0.02, height, 0.7, CABINET, 0.8),)
-    )
+            x += 0.3 * width * (rows == 1)
+            solids.append(make_ball(x, -hy - 0.008, z + step * 0.2, 0.015, 0.012, 0.015, knob))
+    surface = Surface(0, 0.01, hx, hy - 0.02, height, 0.7, CABINET, 0.8)
+    return Piece("cabinet", tuple(solids), (hx, hy + 0.02), height, (surface,))
 
 
 def make_wardrobe(rng: np.random.Generator, palette: Palette) -> Piece:
@@ -187,9 +173,8 @@ def make_wardrobe(rng: np.random.Generator, palette: Palette) -> Piece:
     for d in range(doors):
         x = -hx + (d + 0.5) * width
         solids.append(make_slab(x, -hy + 0.008, 0.08, height - 0.03, width / 2 - 0.006, 0.008, front))
-        solids.append(
-            make_box(x + (0.5 if d % 2 == 0 else -0.5) * (width - 0.1), -hy - 0.01, 1.0, 0.01, 0.012, 0.08, knob)
-        )
+        x += (0.5 if d % 2 == 0 else -0.5) * (width - 0.1)
+        solids.append(make_box(x, -hy - 0.01, 1.0, 0.01, 0.012, 0.08, knob))
     surface = Surface(0, 0, hx - 0.02, hy - 0.03, height, 0.3, ("box", "suitcase"), 0.5)
     return Piece("wardrobe", tuple(solids), (hx, hy + 0.025), height, (surface,))
 
@@ -236,9 +221,8 @@ def make_bench(rng: np.random.Generator, palette: Palette) -> Piece:
     wood = palette.pick_wood()
     ends = [make_slab(s * (hx - 0.08), 0, 0, height - 0.05, 0.025, hy - 0.02, wood) for s in (-1, 1)]
     solids = (make_slab(0, 0, height - 0.05, height, hx, hy, wood), *ends)
-    return Piece(
-        "bench", solids, (hx, hy), height, (Surface(0, 0, hx, hy, height, 0.6, ("cushion", "box", "book"), 0.5),)
-    )
+    surface = Surface(0, 0, hx, hy, height, 0.6, ("cushion", "box", "book"), 0.5)
+    return Piece("bench", solids, (hx, hy), height, (surface,))
 
 
 def make_fridge(rng: np.random.Generator, palette: Palette) -> Piece:
@@ -249,28 +233,20 @@ def make_fridge(rng: np.random.Generator, palette: Palette) -> Piece:
     solids = [make_slab(0, 0.02, 0.03, height, hx, 0.28, body)]
     for low, high in ((0.06, height * split), (height * split + 0.01, height)):
         solids.append(make_slab(0, -0.285, low, high, hx, 0.022, body))
-        solids.append(
-            make_slab(-hx + 0.06, -0.32, (low + high) / 2 - 0.12, (low + high) / 2 + 0.12, 0.012, 0.015, handle)
-        )
-    return Piece(
-        "fridge",
-        tuple(solids),
-        (hx, 0.335),
-        height,
-        (Surface(0, 0, hx, 0.25, height, 0.4, ("box", "plant", "bowl"), 0.5),),
-    )
+        middle = (low + high) / 2
+        solids.append(make_slab(-hx + 0.06, -0.32, middle - 0.12, middle + 0.12, 0.012, 0.015, handle))
+    surface = Surface(0, 0, hx, 0.25, height, 0.4, ("box", "plant", "bowl"), 0.5)
+    return Piece("fridge", tuple(solids), (hx, 0.335), height, (surface,))
 
 
 def make_floor_lamp(rng: np.random.Generator, palette: Palette) -> Piece:
     """A foot, a pole and a shade that shines."""
     height, metal = rng.uniform(1.4, 1.75), palette.pick_metal()
-    shade = make_cup(
-        0, 0, height - 0.26, height, rng.uniform(0.16, 0.22), rng.uniform(0.1, 0.2), palette.pick_glow(0.9)
-    )
+    lower, upper = rng.uniform(0.16, 0.22), rng.uniform(0.1, 0.2)
+    shade = make_cup(0, 0, height - 0.26, height, lower, upper, palette.pick_glow(0.9))
     solids = (make_pole(0, 0, 0, 0.025, 0.14, metal), make_pole(0, 0, 0.02, height - 0.2, 0.012, metal), shade)
-    return Piece(
-        "floor lamp", solids, (0.22, 0.22), height, light=Light((0.0, 0.0, height + 0.05), rng.uniform(0.15, 0.35))
-    )
+    light = Light((0.0, 0.0, height + 0.05), rng.uniform(0.15, 0.35))
+    return Piece("floor lamp", solids, (0.22, 0.22), height, light=light)
 
 
 def make_floor_plant(rng: np.random.Generator, palette: Palette) -> Piece:
@@ -281,16 +257,14 @@ def make_floor_plant(rng: np.random.Generator, palette: Palette) -> Piece:
     solids = [
         make_cup(0, 0, 0, tall, r * 0.75, r, pot),
         make_pole(0, 0, tall - 0.01, tall + 0.003, r * 0.9, palette.pick_dark()),
+        make_pole(0, 0, tall, height * 0.8, 0.015, palette.pick_wood()),
     ]
-    solids += [make_pole(0, 0, tall, height * 0.8, 0.015, palette.pick_wood())]
     for _ in range(int(rng.integers(9, 18))):
         yaw, up = rng.uniform(0, 2 * np.pi), rng.uniform(tall + 0.15, height - 0.06)
         out = spread * rng.uniform(0.2, 0.6)
         turn = make_rotation_z(yaw) @ make_rotation_y(rng.uniform(-1.0, 0.3))
-        size = spread * rng.uniform(0.3, 0.38)
-        solids.append(
-            Solid(ELLIPSOID, (out * np.cos(yaw), out * np.sin(yaw), up), (size, size * 0.4, 0.02), green, turn)
-        )
+        size, center = spread * rng.uniform(0.3, 0.38), (out * np.cos(yaw), out * np.sin(yaw), up)
+        solids.append(Solid(ELLIPSOID, center, (size, size * 0.4, 0.02), green, turn))
     return Piece("plant", tuple(solids), (spread, spread), height)
 
 

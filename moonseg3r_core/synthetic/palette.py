@@ -24,9 +24,8 @@ class Palette:
         if self.rng.random() < 0.25:
             return self.pick_paint()
         color = self.woods[int(self.rng.integers(2))]
-        return self._make_material(
-            "wood", color, _scale(color, self.rng.uniform(0.45, 0.7)), self.rng.uniform(0.04, 0.12)
-        )
+        other = _scale(color, self.rng.uniform(0.45, 0.7))
+        return self._make_material("wood", color, other, self.rng.uniform(0.04, 0.12))
 
     def pick_paint(self) -> Material:
         """Pick a lacquer of one color."""
@@ -79,9 +78,8 @@ class Palette:
         if self.rng.random() < 0.35:
             return self.pick_print()
         tone = self.rng.uniform(0.25, 0.5)
-        return self._make_material(
-            "clouds", (tone, tone * 0.68, tone * 0.4), (tone * 0.8, tone * 0.5, tone * 0.28), 0.1
-        )
+        dark = (tone * 0.8, tone * 0.5, tone * 0.28)
+        return self._make_material("clouds", (tone, tone * 0.68, tone * 0.4), dark, 0.1)
 
     def pick_leaf(self) -> Material:
         """Pick a green."""
@@ -105,10 +103,8 @@ class Palette:
         """Pick planks, tiles, a chequered floor, stone or carpet."""
         family = self._pick_name(("planks", "planks", "squares", "checker", "clouds", "speckles"))
         if family == "planks":
-            color = self._pick_wood_color()
-            return self._make_material(
-                "tiles", color, _scale(color, 0.4), self.rng.uniform(0.08, 0.2), 7.0, axis=self._pick_flat_axis()
-            )
+            color, size = self._pick_wood_color(), self.rng.uniform(0.08, 0.2)
+            return self._make_material("tiles", color, _scale(color, 0.4), size, 7.0, axis=self._pick_flat_axis())
         color = self.pick_color(vivid=0.3)
         other = _scale(color, self.rng.uniform(0.3, 0.7))
         sizes = {"squares": (0.25, 0.6), "checker": (0.2, 0.5), "clouds": (0.15, 0.6), "speckles": (0.02, 0.06)}
@@ -120,27 +116,24 @@ class Palette:
         family = self._pick_name(("plain", "plain", "plain", "clouds", "clouds", "stripes", "bricks", "bricks", "dots"))
         other = _scale(color, self.rng.uniform(0.72, 0.92))
         if family == "bricks":
-            return self._make_material(
-                "tiles", color, _scale(color, 0.6), self.rng.uniform(0.07, 0.12), 3.0, axis=self._pick_flat_axis()
-            )
+            size = self.rng.uniform(0.07, 0.12)
+            return self._make_material("tiles", color, _scale(color, 0.6), size, 3.0, axis=self._pick_flat_axis())
         return self._make_material(family, color, other, self.rng.uniform(0.12, 0.4), axis=2)
 
     def pick_wall_color(self) -> Color:
         """Pick a color, mostly pale."""
         strong = self.rng.random() < 0.25
         saturation = self.rng.uniform(0.25, 0.6) if strong else self.rng.uniform(0.03, 0.4)
-        return colorsys.hsv_to_rgb(
-            self.rng.random(), saturation, self.rng.uniform(0.3, 0.6) if strong else self.rng.uniform(0.45, 0.9)
-        )
+        hue, value = self.rng.random(), self.rng.uniform(*((0.3, 0.6) if strong else (0.45, 0.9)))
+        return colorsys.hsv_to_rgb(hue, saturation, value)
 
     def pick_color(self, vivid: float | None = None) -> Color:
         """Pick a linear color, at times near the room's hue."""
         near = self.rng.random() < 0.4
         hue = (self.hue + self.rng.normal(0, 0.05)) % 1 if near else self.rng.random()
         saturation = self.rng.uniform(0, 1) * (self.vivid if vivid is None else vivid)
-        return colorsys.hsv_to_rgb(
-            hue, saturation, float(self.rng.choice([0.05, 0.2, 0.4, 0.6, 0.8])) * self.rng.uniform(0.7, 1.1)
-        )
+        value = float(self.rng.choice([0.05, 0.2, 0.4, 0.6, 0.8]))
+        return colorsys.hsv_to_rgb(hue, saturation, value * self.rng.uniform(0.7, 1.1))
 
     def _pick_wood_color(self) -> Color:
         value = self.rng.uniform(0.08, 0.6)

@@ -61,26 +61,14 @@ class Primitives:
     @classmethod
     def from_parts(cls, parts: Sequence[Part]) -> Primitives:
         """Stack parts; none gives an empty scene."""
-        count = len(parts)
+        shapes = {"center": (-1, 3), "half": (-1, 3), "rotation": (-1, 3, 3), "taper": (-1,)}
+        stacked = {n: np.array([getattr(p, n) for p in parts], np.float32).reshape(s) for n, s in shapes.items()}
         return cls(
-            torch.tensor([p.kind for p in parts], dtype=torch.int64),
-            _stack([p.center for p in parts], (count, 3)),
-            _stack([p.half for p in parts], (count, 3)),
-            _stack([p.rotation for p in parts], (count, 3, 3)),
-            torch.tensor([p.taper for p in parts], dtype=torch.float32),
-            torch.tensor([p.material for p in parts], dtype=torch.int64),
-            torch.tensor([p.object_id for p in parts], dtype=torch.int32),
+            kind=torch.tensor([p.kind for p in parts], dtype=torch.int64),
+            material=torch.tensor([p.material for p in parts], dtype=torch.int64),
+            object_id=torch.tensor([p.object_id for p in parts], dtype=torch.int32),
+            **{name: torch.tensor(rows) for name, rows in stacked.items()},
         )
-
-    def contains(self, points: Tensor, margin: float = 0.0) -> Tensor:
-        """Tell which points (N, 3) lie inside which primitive, enlarged by `margin` metres: (N, P) bool."""
-        local = torch.einsum("pji,npj->npi", self.rotation, points[:, None].to(self.center) - self.center)
-        x, y, z = (local / (self.half + margin)).unbind(-1)
-        radius = (1 + self.taper) / 2 + (self.taper - 1) / 2 * z
-        box = (x.abs() <= 1) & (y.abs() <= 1) & (z.abs() <= 1)
-        ball = x * x + y * y + z * z <= 1
-        frustum = (x * x + y * y <= radius * radius) & (z.abs() <= 1)
-        return torch.where(self.kind == BOX, box, torch.where(self.kind == ELLIPSOID, ball, frustum))
 
 
 def enter(kind: int, origin: Tensor, direction: Tensor, taper: Tensor) -> Tensor:
@@ -123,18 +111,13 @@ def _intersect_frustum(origin: Tensor, direction: Tensor, taper: Tensor) -> tupl
     bottom, top = -z * inverse - inverse.abs(), -z * inverse + inverse.abs()
     first, last = torch.minimum(one, two), torch.maximum(one, two)
     # a < 0: the ray runs inside the cone's opening, outside the interval between the roots; one nappe is in |z| <= 1.
-    inside_low, inside_high = _clip_to_nappe(first, last, bottom, top, radius, change)
+    grows = change > 0  # the radius grows along the ray: the real nappe lies behind the later root
+    inside_low = torch.where(grows, torch.maximum(last, bottom), bottom)
+    inside_high = torch.where(grows, top, torch.minimum(first, top))
     low = torch.where(a > 0, torch.maximum(first, bottom), inside_low)
     high = torch.where(a > 0, torch.minimum(last, top), inside_high)
     is_miss = (a > 0) & (b * b - a * c < 0)
     return torch.where(is_miss, torch.inf, low), torch.where(is_miss, -torch.inf, high)
-
-
-def _clip_to_nappe(
-    first: Tensor, last: Tensor, bottom: Tensor, top: Tensor, radius: Tensor, change: Tensor
-) -> tuple[Tensor, Tensor]:
-    grows = change > 0  # the radius grows along the ray: the real nappe lies behind the later root
-    return torch.where(grows, torch.maximum(last, bottom), bottom), torch.where(grows, top, torch.minimum(first, top))
 
 
 def _drop_misses(low: Tensor, high: Tensor) -> Tensor:
@@ -143,7 +126,3 @@ def _drop_misses(low: Tensor, high: Tensor) -> Tensor:
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _stack(rows: Sequence[np.ndarray], shape: tuple[int, ...]) -> Tensor:
-    return torch.tensor(np.array(rows, dtype=np.float32).reshape(shape))

@@ -18,13 +18,9 @@ _BATCH = 1 << 14  # pixels that a CPU shades at once; they fit its caches
 
 
 def render(
-    scene: Scene,
-    intrinsics: Tensor,
-    world_from_camera: Tensor,
-    height: int,
-    width: int,
+    scene: Scene, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int,
     device: torch.device | str = "cpu",
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Render an image (H, W, 3) uint8 RGB, depth (H, W) float32 metres along z, and object ids (H, W) int32.
 
     intrinsics (3, 3) pixels, pixel i's center at u = i; world_from_camera (4, 4), OpenCV axes. Depth and id are 0
@@ -63,7 +59,9 @@ class Renderer:
         self, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Render as `render` does."""
-        view = _make_view(intrinsics, world_from_camera, height, width, self._room.device)
+        fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        pose = world_from_camera.to(device=self._room.device, dtype=torch.float32)
+        view = View(fx, fy, cx, cy, height, width, pose[:3, :3].contiguous(), pose[:3, 3].contiguous())
         rays = view.compute_rays()
         depth, met = trace(self._solids, self._room, view, rays)
         is_hit = met < len(self._ids) - 1
@@ -103,9 +101,3 @@ class Renderer:
         cosine = (normal * away).sum(0).neg_().clamp_(min=0).div_(distance.clamp(min=1e-6))
         lit = self._shadows.compute_light(away.addcmul_(normal, distance.mul_(0.012).add_(0.01)))
         return lit.mul_(cosine).div_(squared.add_(0.25))
-
-
-def _make_view(intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int, device: torch.device) -> View:
-    fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    pose = world_from_camera.to(device=device, dtype=torch.float32)
-    return View(fx, fy, cx, cy, height, width, pose[:3, :3].contiguous(), pose[:3, 3].contiguous())

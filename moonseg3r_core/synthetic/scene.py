@@ -64,12 +64,9 @@ def furnish(seed: int) -> Scene:
 
 
 def assemble(
-    seed: int,
-    size: tuple[float, float, float],
-    placed: Sequence[Placement],
-    faces: Sequence[Material],
+    seed: int, size: tuple[float, float, float], placed: Sequence[Placement], faces: Sequence[Material],
     rng: np.random.Generator,
-) -> Scene:
+) -> Scene:  # fmt: skip
     """Assemble a scene of placements, whose ids count up from 7; faces: the six materials of the room."""
     materials, parts = list(faces), []
     names = {FLOOR: "floor", CEILING: "ceiling", **dict.fromkeys(WALLS, "wall")}
@@ -110,7 +107,7 @@ def _make_lights(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Make positions and colors of the brightest four lights, and the ambient light; they sum to about 1 in mid-room."""
     bright = sorted(lamps, key=lambda lamp: -lamp[1].power)[:4]
-    positions = [_locate_light(place, light) for place, light in bright]
+    positions = [(*place.to_world(*light.position[:2]), place.z + light.position[2]) for place, light in bright]
     reach = (size[0] * size[1] * size[2]) ** (2 / 3)
     powers = np.array([light.power for _, light in bright])
     powers = powers / max(powers.sum(), 1e-6) * rng.uniform(0.18, 0.4) * reach
@@ -121,8 +118,3 @@ def _make_lights(
         torch.tensor((powers[:, None] * warm).astype(np.float32).reshape(-1, 3)),
         torch.tensor(ambient.astype(np.float32)),
     )
-
-
-def _locate_light(place: Placement, light: Light) -> tuple[float, float, float]:
-    x, y = place.to_world(light.position[0], light.position[1])
-    return x, y, place.z + light.position[2]

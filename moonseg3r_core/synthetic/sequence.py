@@ -12,7 +12,6 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.synthetic.camera_path import walk
 from moonseg3r_core.synthetic.renderer import Renderer
 from moonseg3r_core.synthetic.scene import Scene, furnish
-from moonseg3r_core.synthetic.truth import VOXEL, CloudAccumulator, GroundTruth
 from moonseg3r_core.types import Frame
 
 RATE = 10.0  # frames a second
@@ -54,13 +53,6 @@ class SyntheticSequence(Sequence[Frame]):
     def render_ids(self, index: int) -> Tensor:
         """Render the object ids (H, W) int32 of frame `index`."""
         return self._draw(range(len(self))[index])[2]
-
-    def compute_ground_truth(self, voxel: float = VOXEL) -> GroundTruth:
-        """Compute the true cloud of all frames, one point a voxel with the id of most of its pixels."""
-        cloud = CloudAccumulator(voxel)
-        for frame in self:
-            cloud.add(frame, self.render_ids(frame.index))
-        return cloud.compute_truth(self.scene.structure_ids)
 
     def _draw(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         if self._last is None or self._last[0] != index:

@@ -53,12 +53,8 @@ def _make_face_rotations(like: Tensor) -> Tensor:
 
     Those of the negative faces are mirrored.
     """
-    turns = []
-    for axis in (0, 1, 2):
-        for sign in (1.0, -1.0):
-            turn = torch.zeros(3, 3)
-            turn[axis, 2] = sign
-            turn[(axis + 1) % 3, 0] = 1.0
-            turn[(axis + 2) % 3, 1] = 1.0
-            turns.append(turn)
-    return torch.stack(turns).to(like)
+    turns = torch.zeros(6, 3, 3)
+    for face, (axis, sign) in enumerate(product((0, 1, 2), (1.0, -1.0))):
+        turns[face, axis, 2] = sign
+        turns[face, (axis + 1) % 3, 0] = turns[face, (axis + 2) % 3, 1] = 1.0
+    return turns.to(like)

@@ -26,13 +26,11 @@ from moonseg3r_core.synthetic.primitives import BOX, ELLIPSOID, FRUSTUM
 def make_mug(rng: np.random.Generator, palette: Palette) -> Piece:
     """A cup with a handle and something in it."""
     r, height, glaze = rng.uniform(0.035, 0.045), rng.uniform(0.08, 0.11), palette.pick_ceramic()
-    handle = Solid(
-        FRUSTUM, (r + 0.008, 0, height / 2), (height * 0.3, height * 0.3, 0.007), glaze, make_rotation_x(np.pi / 2)
-    )
+    ring, upright = (height * 0.3, height * 0.3, 0.007), make_rotation_x(np.pi / 2)
     solids = (
         make_pole(0, 0, 0, height, r, glaze),
         make_pole(0, 0, height, height + 0.001, r * 0.85, palette.pick_dark()),
-        handle,
+        Solid(FRUSTUM, (r + 0.008, 0, height / 2), ring, glaze, upright),
     )
     return Piece("mug", solids, (r + 0.045, r + 0.045), height + 0.001)
 
@@ -57,17 +55,8 @@ def make_bowl(rng: np.random.Generator, palette: Palette) -> Piece:
     solids = [make_cup(0, 0, 0, height, r * 0.5, r, palette.pick_ceramic())]
     for i in range(int(rng.integers(0, 5))):
         fruit, angle = rng.uniform(0.032, 0.042), i * 2 * np.pi / 4
-        solids.append(
-            make_ball(
-                r * 0.45 * np.cos(angle),
-                r * 0.45 * np.sin(angle),
-                height + fruit * 0.6,
-                fruit,
-                fruit,
-                fruit,
-                palette.pick_paint(),
-            )
-        )
+        x, y, z = r * 0.45 * np.cos(angle), r * 0.45 * np.sin(angle), height + fruit * 0.6
+        solids.append(make_ball(x, y, z, fruit, fruit, fruit, palette.pick_paint()))
     return Piece("bowl", tuple(solids), (r, r), height + 0.07)
 
 
@@ -105,9 +94,7 @@ def make_books(rng: np.random.Generator, palette: Palette) -> Piece:
         solids.append((x + thick / 2, thick / 2, height, hy))
         x += thick + 0.001
     covers = [palette.pick_paint() if rng.random() < 0.8 else palette.pick_fabric() for _ in range(6)]
-    row = [
-        make_slab(at - x / 2, 0.105 - hy, 0, h, half, hy, covers[int(rng.integers(6))]) for at, half, h, hy in solids
-    ]
+    row = (make_slab(at - x / 2, 0.105 - hy, 0, h, half, hy, covers[rng.integers(6)]) for at, half, h, hy in solids)
     return Piece("books", tuple(row), (x / 2, 0.105), tallest)
 
 
@@ -137,10 +124,9 @@ def make_dustbin(rng: np.random.Generator, palette: Palette) -> Piece:
     """An open bin: a wide rim and a dark mouth."""
     r, height = rng.uniform(0.12, 0.17), rng.uniform(0.28, 0.45)
     skin = palette.pick_metal() if rng.random() < 0.5 else palette.pick_paint()
-    rim = make_pole(0, 0, height - 0.02, height, r + 0.008, skin)
     solids = (
         make_cup(0, 0, 0, height - 0.02, r * 0.8, r, skin),
-        rim,
+        make_pole(0, 0, height - 0.02, height, r + 0.008, skin),
         make_pole(0, 0, height, height + 0.002, r * 0.92, palette.pick_dark()),
     )
     return Piece("bin", solids, (r + 0.01, r + 0.01), height)
@@ -254,20 +240,10 @@ def make_toaster(rng: np.random.Generator, palette: Palette) -> Piece:
 def make_suitcase(rng: np.random.Generator, palette: Palette) -> Piece:
     """A trunk with straps and a handle."""
     hx, hy, height, skin = rng.uniform(0.2, 0.3), rng.uniform(0.14, 0.2), rng.uniform(0.16, 0.22), palette.pick_fabric()
-    straps = [
-        make_box(s * hx * 0.5, 0, height / 2, 0.02, hy + 0.003, height / 2 - 0.001, palette.pick_dark())
-        for s in (-1, 1)
-    ]
-    return Piece(
-        "suitcase",
-        (
-            make_slab(0, 0, 0, height, hx, hy, skin),
-            *straps,
-            make_box(0, -hy - 0.01, height / 2, 0.06, 0.012, 0.012, palette.pick_dark()),
-        ),
-        (hx, hy + 0.025),
-        height,
-    )
+    half = height / 2
+    straps = [make_box(s * hx * 0.5, 0, half, 0.02, hy + 0.003, half - 0.001, palette.pick_dark()) for s in (-1, 1)]
+    handle = make_box(0, -hy - 0.01, half, 0.06, 0.012, 0.012, palette.pick_dark())
+    return Piece("suitcase", (make_slab(0, 0, 0, height, hx, hy, skin), *straps, handle), (hx, hy + 0.025), height)
 
 
 def make_rug(rng: np.random.Generator, palette: Palette) -> Piece:

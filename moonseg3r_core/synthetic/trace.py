@@ -79,9 +79,8 @@ class Solids:
         points = torch.cat((camera, a.addcmul_(along, share)), 1)
         hidden = points[2] < NEAR / 2
         image = points[:2] / points[2]
-        scale, center, size = view.position.new_tensor(
-            [[[view.fx], [view.fy]], [[view.cx], [view.cy]], [[view.width], [view.height]]]
-        )
+        numbers = [[[view.fx], [view.fy]], [[view.cx], [view.cy]], [[view.width], [view.height]]]
+        scale, center, size = view.position.new_tensor(numbers)
         first = (image.masked_fill(hidden, torch.inf).amin(1) * scale).add_(center).sub_(0.01).floor_()
         last = (image.masked_fill(hidden, -torch.inf).amax(1) * scale).add_(center).add_(0.01).ceil_().add_(1)
         return torch.minimum(first.clamp_(min=0), size), torch.minimum(last.clamp_(min=0), size)
