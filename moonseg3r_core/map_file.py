@@ -13,8 +13,8 @@ from torch import Tensor
 
 from moonseg3r_core import __version__
 from moonseg3r_core.config import Config
-from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.io.atomic import explain_write_errors, write_atomically
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
 from moonseg3r_core.settings import flatten, list_settings, overlay, to_dict
@@ -28,12 +28,9 @@ _ANYWHERE = ("device", "seed")  # a map does not depend on where it was made
 
 
 def save_map(
-    path: str | Path,
-    segmenter: Stateful,
-    config: Config,
-    notes: Mapping[str, str] | None = None,
+    path: str | Path, segmenter: Stateful, config: Config, notes: Mapping[str, str] | None = None,
     recording: RecordingFacts = UNKNOWN,
-) -> None:
+) -> None:  # fmt: skip
     """Write the state of a segmenter of this configuration, with the caller's own notes.
 
     Whenever the process is killed, `path` is the former file or the new one. Raises OutputError where it cannot be written.
@@ -44,15 +41,10 @@ def save_map(
         _CONFIG: json.dumps(to_dict(resolve(config, recording))), _REQUESTED: json.dumps(to_dict(config)),
         _NOTES: json.dumps(dict(notes or {})),
     }  # fmt: skip
-    try:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as part:
+    with explain_write_errors(path, "choose a file in a folder that can be written"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(Path(path)) as part:
             part.write_bytes(safetensors.torch.save(state, facts))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose a file in a folder that can be written."
-        ) from error
 
 
 def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str, str]:

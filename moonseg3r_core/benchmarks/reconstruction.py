@@ -13,9 +13,10 @@ from tqdm import tqdm
 from moonseg3r_core.benchmarks.table import Row, Table, describe_machine
 from moonseg3r_core.build import hash_weights, make_stage
 from moonseg3r_core.config import Config
-from moonseg3r_core.errors import OutputError, SourceError
+from moonseg3r_core.errors import SourceError
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison
 from moonseg3r_core.evaluation.reconstruction_scores import ReconstructionScores, average_scores, compare
+from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.resolve import required_inputs, resolve
 from moonseg3r_core.settings import overlay
 from moonseg3r_core.sources import open_source
@@ -23,12 +24,9 @@ from moonseg3r_core.sources.names import make_natural_key
 
 
 def compare_all(
-    specs: Sequence[str],
-    config: Config,
-    max_frames: int | None = None,
-    quiet: bool = False,
+    specs: Sequence[str], config: Config, max_frames: int | None = None, quiet: bool = False,
     shown: Collection[str] = ("intrinsics",),
-) -> dict[str, Comparison]:
+) -> dict[str, Comparison]:  # fmt: skip
     """Run the configured reconstruction on every sequence and compare it with the truth, by the sequence's name.
 
     specs: ScanNet exports, folders of them, or other recordings with depth, intrinsics and poses; `max_frames` of each
@@ -42,22 +40,18 @@ def compare_all(
                 f"{' and no '.join(source.lacks)}; give a ScanNet export with all of them, or synthetic:SEED."
             )
     config = resolve(config)
-    device, reconstruction = config.device, make_stage("reconstruction", config)
+    reconstruction, inputs = make_stage("reconstruction", config), {*required_inputs(config), *shown}
     compared = {}
     for source in sources:
         frames = tqdm(source, desc=Path(source.name).name, total=source.length, unit="frame", disable=quiet)
-        compared[source.name] = compare(
-            reconstruction, (frame.to(device) for frame in frames), {*required_inputs(config), *shown}
-        )
+        compared[source.name] = compare(reconstruction, (frame.to(config.device) for frame in frames), inputs)
     return compared
 
 
 def find_sequences(spec: str) -> list[str]:
     """Find the ScanNet exports in the folder `spec`; `spec` itself when it has none."""
-    found = sorted(
-        (color.parent for color in Path(spec).glob("*/color")), key=lambda folder: make_natural_key(folder.name)
-    )
-    return [str(folder) for folder in found] or [spec]
+    found = [color.parent for color in Path(spec).glob("*/color")]
+    return [str(folder) for folder in sorted(found, key=lambda folder: make_natural_key(folder.name))] or [spec]
 
 
 def make_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Table:
@@ -65,13 +59,12 @@ def make_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Ta
     rows = [_make_row(Path(name).name, one) for name, one in scores.items()]
     if len(rows) > 1:
         rows.append(_make_row("mean", average_scores(list(scores.values()))))
-    return Table(
+    title = (
         f"reconstruction.kind={config.reconstruction.kind}: depth after one scale per sequence, camera and cloud after "
         "similarity alignment; constant: best constant depth; still: a camera that never moves; accuracy and "
-        "completeness: median / mean",
-        rows,
-        3,
+        "completeness: median / mean"
     )
+    return Table(title, rows, 3)
 
 
 def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: Config) -> None:
@@ -88,33 +81,21 @@ def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: C
 
 def write(file: Path, data: bytes) -> None:
     """Write a file. Raises OutputError when it cannot be written."""
-    try:
+    with explain_write_errors(file):
         file.write_bytes(data)
-    except OSError as error:
-        raise OutputError(f"cannot write {file}: {error.strerror}; choose a folder that can be written.") from error
 
 
 def _make_row(name: str, s: ReconstructionScores) -> Row:
     return {
         "sequence": name,
-        "frames": f"{s.frames:g}",
-        "held": f"{s.held:.3g}",
-        "rejected": f"{s.rejected:.3g}",
-        "coverage %": f"{100 * s.coverage:.1f}",
-        "abs-rel": s.abs_rel,
-        "constant": s.constant,
-        "δ<1.25": s.delta,
-        "ATE m": s.ate,
-        "ATE %": f"{100 * s.ate_share:.1f}",
-        "still m": s.still_ate,
-        "RPE m": s.rpe,
-        "RPE %": f"{100 * s.rpe_share:.0f}",
-        "RPE °": f"{s.rpe_degrees:.2f}",
+        "frames": f"{s.frames:g}", "held": f"{s.held:.3g}", "rejected": f"{s.rejected:.3g}",
+        "coverage %": f"{100 * s.coverage:.1f}", "abs-rel": s.abs_rel, "constant": s.constant, "δ<1.25": s.delta,
+        "ATE m": s.ate, "ATE %": f"{100 * s.ate_share:.1f}", "still m": s.still_ate,
+        "RPE m": s.rpe, "RPE %": f"{100 * s.rpe_share:.0f}", "RPE °": f"{s.rpe_degrees:.2f}",
         "accuracy m": f"{s.accuracy:.3f} / {s.accuracy_mean:.3f}",
         "completeness m": f"{s.completeness:.3f} / {s.completeness_mean:.3f}",
-        "F 5 cm": s.f_score,
-        "fps": f"{1e3 / s.ms:.1f}",
-    }
+        "F 5 cm": s.f_score, "fps": f"{1e3 / s.ms:.1f}",
+    }  # fmt: skip
 
 
 def _convert_scores(scores: ReconstructionScores) -> dict[str, float | None]:

@@ -14,13 +14,8 @@ from moonseg3r_core.settings import parse_set
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--config FILE` (may be repeated) and `--set`."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="YAML file over the defaults; may be repeated, later files win",
-    )
+    help = "YAML file over the defaults; may be repeated, later files win"
+    parser.add_argument("--config", metavar="FILE", action="append", default=[], help=help)
     add_set_option(parser)
 
 

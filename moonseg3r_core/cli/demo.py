@@ -71,7 +71,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 def claim(out: Path) -> Path:
     """Claim the folder and remove an earlier demo. Raises OutputError for a folder with other contents."""
-    from moonseg3r_core.errors import OutputError
+    from moonseg3r_core.io.atomic import explain_write_errors
     from moonseg3r_core.report import OutputFolder
 
     if (out / _MARK).exists():
@@ -79,10 +79,8 @@ def claim(out: Path) -> Path:
             shutil.rmtree(out / name, ignore_errors=True)
     else:
         OutputFolder(out).claim()
-    try:
+    with explain_write_errors(out, "choose another folder with -o"):
         (out / _MARK).write_bytes(b"")
-    except OSError as error:
-        raise OutputError(f"cannot write {out}: {error.strerror}; choose another folder with -o.") from error
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -96,20 +97,20 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
 
 def print_outcome(summary: Summary, out: OutputFolder) -> None:
     """Print the result in one line, and notices on stderr."""
-    if summary.skipped and summary.frames:
-        reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.skipped.items())
-        print(f"moonseg3r: {sum(summary.skipped.values())} frames skipped: {reasons}", file=sys.stderr)
-    if summary.held:
-        reasons = "; ".join(f"{reason} ({count}x)" for reason, count in summary.held.items())
-        print(f"moonseg3r: {sum(summary.held.values())} frames brought no points: {reasons}", file=sys.stderr)
-    if summary.untrained:
-        print(f"moonseg3r: {summary.untrained}", file=sys.stderr)
-    if summary.interrupted:
-        print("moonseg3r: interrupted; what was done is written", file=sys.stderr)
-    if summary.frames and not summary.instances:
-        print(f"moonseg3r: {summary.verdict}", file=sys.stderr)
+    notices = [
+        _describe_counts("skipped", summary.skipped if summary.frames else {}),
+        _describe_counts("brought no points", summary.held),
+        summary.untrained,
+        "interrupted; what was done is written" if summary.interrupted else "",
+        summary.verdict if summary.frames and not summary.instances else "",
+    ]
+    for notice in filter(None, notices):
+        print(f"moonseg3r: {notice}", file=sys.stderr)
     if summary.frames:
-        print(
-            f"{summary.instances} instances from {summary.frames} frames at {summary.fps:.1f} frames/s: "
-            f"{out.path / 'report.html'}"
-        )
+        rate = f"{summary.instances} instances from {summary.frames} frames at {summary.fps:.1f} frames/s"
+        print(f"{rate}: {out.path / 'report.html'}")
+
+
+def _describe_counts(what: str, counts: Mapping[str, int]) -> str:
+    reasons = "; ".join(f"{reason} ({count}x)" for reason, count in counts.items())
+    return f"{sum(counts.values())} frames {what}: {reasons}" if counts else ""

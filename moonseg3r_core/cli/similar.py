@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 List the instances of a result (OUT) that look most like one of them: by the cosine of their descriptors in
 OUT/instances.json, best first. All are compared, also those that report.html leaves out for being seen seldom."""
+_COLUMNS = ("centroid", "points", "observations")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -40,24 +41,17 @@ def run_similar(args: argparse.Namespace) -> int:
 def format_json(id: int, found: Sequence[SimilarInstance]) -> str:
     """Format the given id and a row for each similar instance as JSON."""
     rows = [
-        {
-            "id": alike.instance.id,
-            "similarity": round(alike.similarity, 4),
-            "centroid": alike.instance.centroid,
-            "points": alike.instance.points,
-            "observations": alike.instance.observations,
-        }
-        for alike in found
+        {"id": i.id, "similarity": round(similarity, 4)} | {name: getattr(i, name) for name in _COLUMNS}
+        for i, similarity in found
     ]
     return json.dumps({"id": id, "similar": rows}, indent=2)
 
 
 def format_table(found: Sequence[SimilarInstance]) -> str:
     """Format a line for each under a header; the header alone where there is nothing to compare."""
-    rows: list[tuple[object, ...]] = [("id", "similarity", "centroid", "points", "observations")]
-    for alike in found:
-        instance = alike.instance
+    rows: list[tuple[object, ...]] = [("id", "similarity", *_COLUMNS)]
+    for instance, similarity in found:
         centroid = " ".join(f"{value:.2f}" for value in instance.centroid)
-        rows.append((instance.id, f"{alike.similarity:.3f}", centroid, instance.points, instance.observations))
+        rows.append((instance.id, f"{similarity:.3f}", centroid, instance.points, instance.observations))
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(f"{cell:>{n}}" for cell, n in zip(row, widths, strict=True)) for row in rows)

@@ -1,4 +1,4 @@
-"""Writes a file beside its place and moves it there when it is whole."""
+"""Writes a file beside its place and moves it there when it is whole; failures become errors of one line."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from moonseg3r_core.errors import OutputError
+
+
+@contextmanager
+def explain_write_errors(what: object, advice: str = "choose a folder that can be written") -> Iterator[None]:
+    """Raise OutputError with what could not be written, the system's reason and the advice, in place of OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {what}: {error.strerror or error}; {advice}.") from error
 
 
 @contextmanager

@@ -46,13 +46,10 @@ def load_model(name: str, folder: Path, device: torch.device, precision: str = "
         _check_config(folder, name, kind.config_class.model_type)
         with _silence(transformers):
             net, report = kind.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True,
                 ignore_mismatched_sizes=True,  # refused below, by name
                 dtype=getattr(torch, precision),
-            )
+            )  # fmt: skip
     except WeightsError:
         raise
     except Exception as error:  # the library raises anything for a wrong config and a file that is cut short

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import OutputError
+from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.types import InstanceMap
 
 VERTEX = np.dtype(
@@ -37,10 +38,8 @@ def write_ply(path: str | Path, map: InstanceMap) -> None:
     vertices["confidence"] = map.confidence.cpu().numpy()
     properties = [f"property {_NAMES[VERTEX[name].str]} {name}" for name in VERTEX.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(map)}", *properties, "end_header", ""]
-    try:
+    with explain_write_errors(path):
         Path(path).write_bytes("\n".join(header).encode() + vertices.tobytes())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose a folder that can be written.") from error
 
 
 def read_ply(path: str | Path) -> InstanceMap:

@@ -17,6 +17,8 @@ from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.io.text import read_json
 
 N = TypeVar("N", bound=nn.Module)
+# What reading another file or a damaged one raises.
+_DAMAGE = (SafetensorError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError)
 
 
 def write_net(path: Path, kind: str, net: nn.Module, facts: Mapping[str, Any]) -> None:
@@ -45,17 +47,7 @@ def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], comm
         net.load_state_dict(tensors, assign=True)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}; give a file of {words} weights.") from error
-    except (
-        SafetensorError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
-        raise WeightsError(
-            f"{path} must hold a {words} as `{command}` writes it, got one that does not: "
-            f"{' '.join(str(error).split())[:200]}."
-        ) from error
+    except _DAMAGE as error:
+        expected, reason = f"{path} must hold a {words} as `{command}` writes it", " ".join(str(error).split())[:200]
+        raise WeightsError(f"{expected}, got one that does not: {reason}.") from error
     return net.eval().requires_grad_(False)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.geometry import quaternion_from_rotation, rotation_from_quaternion
+from moonseg3r_core.io.atomic import explain_write_errors
 
 _MAX_NUMBER = 1e12  # its square must be a number too
 
@@ -23,10 +24,8 @@ def write_tum(path: str | Path, stamps: Sequence[float] | Tensor, poses: Sequenc
     for stamp, pose in zip(stamps, poses, strict=True):
         values = pose[:3, 3].tolist() + quaternion_from_rotation(pose[:3, :3]).tolist()
         lines.append(f"{float(stamp):.9f} " + " ".join(f"{value:.9f}" for value in values))
-    try:
+    with explain_write_errors(path):
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; choose a folder that can be written.") from error
 
 
 def read_tum(path: str | Path) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.io.atomic import explain_write_errors, write_atomically
 from moonseg3r_core.io.images import decode_file
 from moonseg3r_core.io.ply import write_ply
 from moonseg3r_core.io.text import read_json
@@ -44,7 +44,7 @@ class OutputFolder:
         """Create the folder and test that it is writable. Refuses a file and a folder with other contents."""
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"-o must be a folder, got the file {self.path}; give another name.")
-        try:
+        with _explain_errors(self.path):
             if self.path.is_dir() and any(self.path.iterdir()) and not self.is_output():
                 raise OutputError(
                     f"{self.path} is not empty and not an earlier result of `moonseg3r run`; give a new folder or empty it."
@@ -53,8 +53,6 @@ class OutputFolder:
             trial = self.path / f".trial-{os.getpid()}"
             trial.write_bytes(b"")
             trial.unlink()
-        except OSError as error:
-            raise _make_write_error(self.path, error) from error
 
     def is_output(self) -> bool:
         """True for the result of an earlier run, complete or not, by the keys of its summary."""
@@ -71,17 +69,14 @@ class OutputFolder:
         """
         begun = dict.fromkeys(_REQUIRED_KEYS) | {"verdict": "the run has not ended, or was killed"}
         self._write_text(SUMMARY, json.dumps(begun, indent=2))
-        try:
+        with _explain_errors(self.path):
             for path in [self.path / name for name in FILES if name != SUMMARY] + self._list_frame_files():
                 path.unlink(missing_ok=True)
             (self.path / FRAMES).mkdir(exist_ok=True)
-        except OSError as error:
-            raise _make_write_error(self.path, error) from error
 
     def write_frame(self, index: int, ids: np.ndarray) -> None:
         """Write `frames/<index>.png`: ids (H, W) as uint16. Raises OutputError for an id above 65535."""
-        highest = int(ids.max(initial=0))
-        if highest > MAX_ID:
+        if (highest := int(ids.max(initial=0))) > MAX_ID:
             raise OutputError(
                 f"frames/{index}.png holds ids up to {MAX_ID}, got {highest}; use larger masks (--set masks.min_area=...) or fewer frames."
             )
@@ -105,14 +100,13 @@ class OutputFolder:
 
     def relabel(self, final_ids: Mapping[int, int]) -> None:
         """Rewrite the frames that hold merged ids. `final_ids`: merged id -> surviving id."""
-        if not final_ids:
-            return
-        table = _make_id_table(final_ids)
-        for index in self.list_frames():
+        table = np.arange(MAX_ID + 1, dtype=np.uint16)  # the surviving id of each id
+        for old in (id for id in final_ids if id <= MAX_ID):
+            table[old] = final_ids[old]
+        for index in self.list_frames() if final_ids else ():
             ids = self.read_frame(index)
-            final = table[ids]
-            if not np.array_equal(ids, final):
-                self.write_frame(index, final)
+            if not np.array_equal(ids, table[ids]):
+                self.write_frame(index, table[ids])
 
     def write_map(self, map: InstanceMap) -> None:
         """Write `map.ply` and `instances.json`."""
@@ -179,21 +173,9 @@ class OutputFolder:
     @contextmanager
     def _replace(self, name: str) -> Iterator[Path]:
         """Give a temporary path that takes the file's place; a frame's file does not wait for the disk."""
-        path = self.path / name
-        try:
-            with write_atomically(path, sync=False) as part:
-                yield part
-        except OSError as error:
-            raise _make_write_error(path, error) from error
+        with _explain_errors(self.path / name), write_atomically(self.path / name, sync=False) as part:
+            yield part
 
 
-def _make_id_table(final_ids: Mapping[int, int]) -> np.ndarray:
-    """Make a lookup table, uint16 of 65536: the surviving id of each id."""
-    table = np.arange(MAX_ID + 1, dtype=np.uint16)
-    for old in (id for id in final_ids if id <= MAX_ID):
-        table[old] = final_ids[old]
-    return table
-
-
-def _make_write_error(path: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write {path}: {error.strerror or error}; choose a folder that can be written with -o.")
+def _explain_errors(path: Path) -> AbstractContextManager[None]:
+    return explain_write_errors(path, "choose a folder that can be written with -o")

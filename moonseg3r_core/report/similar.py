@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.types import Instance
 
 
-@dataclass(frozen=True)
-class SimilarInstance:
+class SimilarInstance(NamedTuple):
     """An instance and its cosine similarity to the given one."""
 
     instance: Instance
@@ -29,16 +26,9 @@ def find_similar(out: OutputFolder, id: int, top: int) -> list[SimilarInstance]:
             f"instance {id} of {out.path} must have a descriptor, got none: it was retired, for it led no point of the map; "
             "give another ID."
         )
-    return rank_similar(instances, descriptors, id)[:top]
-
-
-def rank_similar(
-    instances: Sequence[Instance], descriptors: Mapping[int, np.ndarray], id: int
-) -> list[SimilarInstance]:
-    """Rank the other instances with a descriptor (unit length, by id) by descending cosine with that of `id`."""
     others = [i for i in instances if i.id != id and i.id in descriptors]
-    ranked = [SimilarInstance(i, float(descriptors[id] @ descriptors[i.id])) for i in others]
-    return sorted(ranked, key=lambda found: (-found.similarity, found.instance.id))
+    ranked = [SimilarInstance(i, float(descriptors[id] @ descriptors[i.id])) for i in others]  # of unit length
+    return sorted(ranked, key=lambda found: (-found.similarity, found.instance.id))[:top]
 
 
 def _check_id(id: int, known: Sequence[int], out: OutputFolder) -> None:

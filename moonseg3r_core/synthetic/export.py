@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
+from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.synthetic.degrade import DepthNoise, ImageNoise, MaskNoise
 from moonseg3r_core.synthetic.sequence import SyntheticSequence
 from moonseg3r_core.synthetic.truth import VOXEL, CloudAccumulator, GroundTruth
@@ -30,15 +31,14 @@ def write_scannet(
     Raises OutputError where the folder cannot be written or is not empty. After any failure the folder is empty.
     """
     target = _make_folders(Path(folder), (*_FOLDERS, "masks") if masks else _FOLDERS)
-    try:
-        _write(target, sequence, MaskNoise() if masks is True else masks or None, depth_noise, image_noise, progress)
-    except BaseException as error:
-        _remove_contents(target)
-        if isinstance(error, OSError):
-            raise OutputError(
-                f"cannot write to {target}: {error.strerror or error}; make room there, or choose another with -o."
-            ) from error
-        raise
+    noise = MaskNoise() if masks is True else masks or None
+    with explain_write_errors(f"to {target}", "make room there, or choose another with -o"):
+        try:
+            _write(target, sequence, noise, depth_noise, image_noise, progress)
+        except BaseException:
+            for entry in target.iterdir():  # the folder was new or empty
+                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+            raise
     return target
 
 
@@ -67,12 +67,6 @@ def _write(
     (target / "meta.json").write_text(json.dumps(_describe(sequence), indent=1) + "\n", encoding="utf-8")
 
 
-def _remove_contents(folder: Path) -> None:
-    """Remove what was written into a folder that was new or empty."""
-    for entry in folder.iterdir():
-        shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
-
-
 def write_ground_truth(file: Path, truth: GroundTruth) -> None:
     """Write gt.npz: points (N, 3) float32 metres, instance_ids (N,) int32, structure_ids."""
     np.savez_compressed(
@@ -82,17 +76,13 @@ def write_ground_truth(file: Path, truth: GroundTruth) -> None:
 
 
 def _make_folders(folder: Path, names: tuple[str, ...]) -> Path:
-    try:
+    with explain_write_errors(f"to {folder}", "choose a folder that you may write to"):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
                 f"{folder} must be a new or empty folder, but it holds something; choose another with -o."
             )
         for name in names:
             (folder / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror}; choose a folder that you may write to."
-        ) from error
     return folder
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from moonseg3r_core.errors import InputError, OutputError
+from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.weights.content import check_content
 from moonseg3r_core.weights.download import download
 from moonseg3r_core.weights.entry import Entry
@@ -34,22 +35,25 @@ def install(entry: Entry, source: Path | None = None) -> Path:
     Raises InputError for a file that is damaged or has another hash than the published or the first installed one,
     OutputError where the store cannot be written. The store stays as it was then, and when the process is killed.
     """
-    downloads = get_store_folder() / f".{entry.name}.download"
-    try:
-        with exclusive_lock(get_store_folder()), temporary_folder(get_store_folder() / f".{entry.name}.part") as folder:
-            files = _find_files(entry, source) if source else download(entry, downloads)
-            try:
-                made = _make(entry, files, folder / entry.name, shutil.copyfile if source else os.replace)
-            except InputError as error:
-                if not source and not isinstance(error, OutputError):
-                    shutil.rmtree(downloads, ignore_errors=True)  # the next attempt begins anew
-                raise
-            _exchange(made, get_folder(entry))
-            shutil.rmtree(downloads, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {get_store_folder()}: {error.strerror or error}; free some room or set MOONSEG3R_WEIGHTS to another folder."
-        ) from error
+    store = get_store_folder()
+    downloads, advice = store / f".{entry.name}.download", "free some room or set MOONSEG3R_WEIGHTS to another folder"
+    with (
+        explain_write_errors(store, advice),
+        exclusive_lock(store),
+        temporary_folder(store / f".{entry.name}.part") as folder,
+    ):
+        files = _find_files(entry, source) if source else download(entry, downloads)
+        try:
+            made = _make(entry, files, folder / entry.name, shutil.copyfile if source else os.replace)
+        except InputError as error:
+            if not source and not isinstance(error, OutputError):
+                shutil.rmtree(downloads, ignore_errors=True)  # the next attempt begins anew
+            raise
+        place = get_folder(entry)
+        if place.exists():  # between the two steps there is no folder, never a mixed one
+            os.replace(place, made.with_name("former"))
+        os.replace(made, place)
+        shutil.rmtree(downloads, ignore_errors=True)
     return get_place(entry)
 
 
@@ -85,10 +89,8 @@ def _make(entry: Entry, files: Sequence[PublishedFile], folder: Path, put: Calla
 
 
 def _describe_file(file: Path, source: PublishedFile, source_sha256: str) -> InstalledFile:
-    facts = file.stat()
-    return InstalledFile(
-        file.name, facts.st_size, facts.st_mtime_ns, compute_sha256(file), source.address, source_sha256
-    )
+    facts, sha256 = file.stat(), compute_sha256(file)
+    return InstalledFile(file.name, facts.st_size, facts.st_mtime_ns, sha256, source.address, source_sha256)
 
 
 def _check_hash(entry: Entry, file: PublishedFile, name: str, found: str) -> None:
@@ -130,10 +132,3 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _exchange(made: Path, place: Path) -> None:
-    """Put a folder in its place. Between the two steps there is none, never a mixed one."""
-    if place.exists():
-        os.replace(place, made.with_name("former"))
-    os.replace(made, place)
