@@ -97,12 +97,9 @@ def hash_weights(config: Config) -> dict[str, str]:
     sections: list[Any] = [config.masks, config.features, config.refinement, config.reconstruction]
     own: list[Any] = [getattr(section, section.kind, None) for section in sections]
     named = [each for each in own if getattr(each, "weights", "") and not getattr(each, "folder", "")]
-    net = config.reconstruction.net
-    if net is None or not config.reconstruction.random:
-        return {each.weights: compute_hash(find(each.weights)) for each in named}
-    return {net.model: UNTRAINED} | {
-        each.weights: compute_hash(find(each.weights)) for each in named if each is not net
-    }
+    net = config.reconstruction.net if config.reconstruction.random else None
+    untrained = {net.model: UNTRAINED} if net else {}
+    return untrained | {each.weights: compute_hash(find(each.weights)) for each in named if each is not net}
 
 
 def make_concurrent(spec: StageSpec, device: torch.device) -> Any:

@@ -58,8 +58,14 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; give a file that save_map wrote.") from error
     facts = _read_header(data)
-    if facts.get(_FORMAT) != FORMAT:
-        raise InputError(_describe_wrong_file(path, facts))
+    if _FORMAT not in facts:
+        found = "another file or the beginning of one"
+        raise InputError(f"{path} must be a map that save_map wrote, got {found}; give another file.")
+    if facts[_FORMAT] != FORMAT:
+        raise InputError(
+            f"{path} must be a map of format {FORMAT}, got format {facts[_FORMAT]} of version "
+            f"{facts.get(_PACKAGE, '?')}; load it with that version, or map anew."
+        )
     try:
         saved = flatten(read_json(facts.get(_REQUESTED, facts[_CONFIG])))
         notes = dict(read_json(facts[_NOTES]))
@@ -108,15 +114,6 @@ def _compute_checksum(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         checksum = zlib.crc32(state[name].numpy().tobytes(), zlib.crc32(name.encode(), checksum))
     return f"{checksum:08x}"
-
-
-def _describe_wrong_file(path: str | Path, facts: Mapping[str, str]) -> str:
-    if _FORMAT in facts:
-        return (
-            f"{path} must be a map of format {FORMAT}, got format {facts[_FORMAT]} of version "
-            f"{facts.get(_PACKAGE, '?')}; load it with that version, or map anew."
-        )
-    return f"{path} must be a map that save_map wrote, got another file or the beginning of one; give another file."
 
 
 def _describe_damage(path: str | Path, found: str) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,13 @@ def choose_device(name: str) -> torch.device:
     """Return the device of that name; auto takes a GPU where there is one. Raises ConfigError for one that is absent."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device={name} is not there: torch sees {torch.cuda.device_count()} GPUs; use device=auto or cpu."
-        )
-    return device
+    with suppress(RuntimeError):
+        device, count = torch.device(name), torch.cuda.device_count()
+        if device.type == "cuda" and (device.index or 0) >= count:
+            raise ConfigError(f"device={name} is not there: torch sees {count} GPUs; use device=auto or cpu.")
+        if device.type in ("cpu", "cuda"):
+            return device
+    raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got '{name}'.")
 
 
 def required_inputs(config: Config) -> tuple[str, ...]:
@@ -175,16 +172,14 @@ def _resolve_fusion(config: Config) -> Config:
         merge = "borders" if queries == "learned" else "none"
     thresholds = MATCH_THRESHOLD[queries]
     fallback = MATCH_THRESHOLD["average"]["rgbd"]  # of reconstructions that were not measured
-    return replace(
-        config,
-        fusion=replace(
-            fusion,
-            merge=merge,
-            merge_threshold=fusion.merge_threshold or MERGE_THRESHOLD.get(merge, 0.0),
-            match_threshold=fusion.match_threshold or thresholds.get(kind, fallback),
-            overlap_voxel=fusion.overlap_voxel or OVERLAP_VOXEL.get(kind, OVERLAP_VOXEL["rgbd"]),
-        ),
+    fusion = replace(
+        fusion,
+        merge=merge,
+        merge_threshold=fusion.merge_threshold or MERGE_THRESHOLD.get(merge, 0.0),
+        match_threshold=fusion.match_threshold or thresholds.get(kind, fallback),
+        overlap_voxel=fusion.overlap_voxel or OVERLAP_VOXEL.get(kind, OVERLAP_VOXEL["rgbd"]),
     )
+    return replace(config, fusion=fusion)
 
 
 def _resolve_memory(config: Config, grid_width: int | None) -> Config:

@@ -18,16 +18,11 @@ from tqdm import tqdm
 import moonseg3r_core
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
-from moonseg3r_core.report import (
-    OutputFolder,
-    Picture,
-    ReportData,
-    RunLog,
-    Summary,
-    make_verdict,
-    render_page,
-    shrink_ids,
-)
+from moonseg3r_core.report.folder import OutputFolder
+from moonseg3r_core.report.gallery import Picture, shrink_ids
+from moonseg3r_core.report.page import ReportData, render_page
+from moonseg3r_core.report.run_log import RunLog
+from moonseg3r_core.report.summary import Summary, make_verdict
 from moonseg3r_core.resolve import RecordingFacts, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.settings import to_dict
@@ -69,14 +64,9 @@ class Segmenter(Protocol):
 
 
 def run(
-    source: Recording,
-    segmenter: Segmenter,
-    config: Config,
-    out: OutputFolder,
-    *,
-    weights: Mapping[str, str] | None = None,
-    quiet: bool = False,
-) -> Summary:
+    source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, *,
+    weights: Mapping[str, str] | None = None, quiet: bool = False,
+) -> Summary:  # fmt: skip
     """Run the segmenter over a recording and write all of OUT, which has been claimed before.
 
     `config` is what the segmenter was built from, resolved or not, `weights` the hashes of its weights.
@@ -119,9 +109,8 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
 def _process_frames(source: Recording, segmenter: Segmenter, out: OutputFolder, log: RunLog, quiet: bool) -> None:
     """Process all frames under a progress bar; an interrupt takes effect between two frames."""
     interval = 0.1 if sys.stderr.isatty() else 10.0  # few lines in a log file
-    with tqdm(
-        total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=interval, dynamic_ncols=True
-    ) as bar:
+    bar = tqdm(total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=interval, dynamic_ncols=True)
+    with bar:
         for frame in read_ahead(source):
             with defer_interrupts():
                 _process_frame(frame, segmenter, out, log)
@@ -150,54 +139,33 @@ def _write_results(
     out.relabel(segmenter.final_ids)
     out.write_map(map)
     out.write_trajectory(log.stamps, log.poses)
-    pictures = [_make_picture(out, index, image) for index, image in log.gallery.images.items()]
+    images = log.gallery.images.items()
+    pictures = [Picture(i, image, shrink_ids(out.read_frame(i), image.shape)) for i, image in images]
     poses = torch.stack(log.poses).numpy() if log.poses else np.zeros((0, 4, 4))
-    out.write_report(
-        render_page(ReportData(summary, map, published, poses, pictures, log.indices, log.stage_ms, config.map.voxel))
-    )
+    data = ReportData(summary, map, published, poses, pictures, log.indices, log.stage_ms, config.map.voxel)
+    out.write_report(render_page(data))
     out.write_summary(summary)
     return summary
 
 
-def _make_picture(out: OutputFolder, index: int, image: np.ndarray) -> Picture:
-    return Picture(index, image, shrink_ids(out.read_frame(index), image.shape))
-
-
 def _make_summary(
-    source: Recording,
-    config: Config,
-    weights: Mapping[str, str],
-    log: RunLog,
-    map: InstanceMap,
-    published: Sequence[Instance],
-    seconds: float,
-) -> Summary:
+    source: Recording, config: Config, weights: Mapping[str, str], log: RunLog, map: InstanceMap,
+    published: Sequence[Instance], seconds: float,
+) -> Summary:  # fmt: skip
     counts = log.count_frames(source.rejected)
     withheld = len(map.instances) - len(published)
     resolved = resolve(config, RecordingFacts(source.masks_folder, log.grid_width))
     on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # of ru_maxrss, per MiB
     return Summary(
-        version=moonseg3r_core.__version__,
-        source=source.name,
-        source_kind=source.kind,
-        frames=counts.used,
-        held=counts.held,
-        skipped=counts.skipped,
-        instances=len(published),
-        instances_withheld=withheld,
-        points=len(map),
-        seconds=seconds,
-        fps=counts.used / seconds,
-        stage_ms=log.compute_stage_medians(),
-        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        / (1024**2 if sys.platform == "darwin" else 1024),
+        version=moonseg3r_core.__version__, source=source.name, source_kind=source.kind,
+        frames=counts.used, held=counts.held, skipped=counts.skipped,
+        instances=len(published), instances_withheld=withheld, points=len(map),
+        seconds=seconds, fps=counts.used / seconds, stage_ms=log.compute_stage_medians(),
+        peak_memory_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
         peak_gpu_memory_mib=torch.cuda.max_memory_allocated() / 1024**2 if on_gpu else 0.0,
-        device=log.device,
-        masks_kind=resolved.masks.kind,
-        config=to_dict(resolved),
-        requested=to_dict(config),
-        weights=weights,
-        interrupted=log.interrupted,
-        error=log.error,
+        device=log.device, masks_kind=resolved.masks.kind,
+        config=to_dict(resolved), requested=to_dict(config), weights=weights,
+        interrupted=log.interrupted, error=log.error,
         verdict=make_verdict(counts, len(published), withheld, config.map),
-    )
+    )  # fmt: skip

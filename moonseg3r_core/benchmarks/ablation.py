@@ -87,13 +87,9 @@ def measure_ablation(
         for folder in tqdm(folders, desc=f"{stack}, {group}", unit="recording", disable=quiet):
             replay = Replay.from_recording(open_recording(folder, "given", Path(), config), config)
             for variant in variants:
-                scored = [
-                    replay.recording.score(
-                        replay.predict_id_maps(_apply_variant(config, variant, weights), variant.tokens)
-                    )
-                    for weights in trained[variant.name]
-                ]
-                matches.setdefault((variant.name, group), []).append(scored)
+                changed = (_apply_variant(config, variant, weights) for weights in trained[variant.name])
+                id_maps = (replay.predict_id_maps(each, variant.tokens) for each in changed)
+                matches.setdefault((variant.name, group), []).append([replay.recording.score(maps) for maps in id_maps])
     means = {key: [average_scenes(seed) for seed in zip(*scenes, strict=True)] for key, scenes in matches.items()}
     return Ablation(stack, means)
 
@@ -113,9 +109,8 @@ def plot_ablation(ablations: Sequence[Ablation]) -> bytes:
     figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
     for axis, (each, group) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         rows = {name: [100 * s.ap for s in seeds] for (name, of), seeds in each.scores.items() if of == group}
-        axis.barh(
-            list(rows), [np.mean(v) for v in rows.values()], color="#b9c7da", xerr=[np.std(v) for v in rows.values()]
-        )
+        means, spreads = ([statistic(v) for v in rows.values()] for statistic in (np.mean, np.std))
+        axis.barh(list(rows), means, color="#b9c7da", xerr=spreads)
         for place, values in enumerate(rows.values()):
             axis.plot(values, [place] * len(values), "o", color="#2b2f36", markersize=3)
         axis.invert_yaxis()

@@ -30,7 +30,7 @@ from moonseg3r_core.settings import overlay, to_dict
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 
-AS_SET = "as set"
+BASELINES, AS_SET = ("one instance per mask", "greedy overlap, 3 cm"), "as set"
 
 
 def list_fusions() -> dict[str, Mapping[str, Any]]:
@@ -63,14 +63,18 @@ class Recording:
         """Read the frames with usable depth and pose, with the masks as labels."""
         for index in self.data.indices:
             labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
-            blank = np.zeros(self.data.size, np.int32)
-            view = self.data.read_view(index, blank if labels is None else labels.astype(np.int32))
+            view = self.data.read_view(index, self.blank if labels is None else labels.astype(np.int32))
             if view is not None:
                 yield view
 
+    @property
+    def blank(self) -> np.ndarray:
+        """Labels (H, W) int32 of a frame without masks."""
+        return np.zeros(self.data.size, np.int32)
+
     def list_frames(self) -> list[int]:
         """List the numbers of the frames that `read_views` yields."""
-        return [i for i in self.data.indices if self.data.read_view(i, np.zeros(self.data.size, np.int32)) is not None]
+        return [index for index in self.data.indices if self.data.read_view(index, self.blank) is not None]
 
     def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
         """Match one id map per view with the truth: protocol project, equal scores, structure included."""
@@ -95,12 +99,8 @@ def measure_accuracy(paths: Sequence[str | Path], masks: str, config: Config, qu
             for row in tqdm(rows, desc=f"{group}, {masks} masks", unit="fusion", disable=quiet):
                 scored = average_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
                 row |= {f"{group} AP": scored.ap, f"{group} AP50": scored.ap50, f"{group} AP25": scored.ap25}
-    return Table(
-        f"accuracy, {masks} masks: class-agnostic AP, protocol project, equal scores, structure included", rows, 3
-    )
-
-
-BASELINES = ("one instance per mask", "greedy overlap, 3 cm")
+    title = f"accuracy, {masks} masks: class-agnostic AP, protocol project, equal scores, structure included"
+    return Table(title, rows, 3)
 
 
 def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray]:
@@ -136,8 +136,7 @@ def apply_final_ids(
     final = np.arange(1 + max((int(ids.max()) for ids in id_maps.values()), default=0))
     for old, new in final_ids.items():
         final[old] = new
-    blank = np.zeros(recording.data.size, np.int32)
-    return [final[id_maps.get(index, blank)] for index in recording.list_frames()]
+    return [final[id_maps.get(index, recording.blank)] for index in recording.list_frames()]
 
 
 def find_recordings(path: Path) -> list[Path]:
@@ -174,8 +173,7 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
 
 def render_rooms(folder: str | Path, seeds: Sequence[int] = (1001, 1002), frames: int = 60) -> Path:
     """Render rooms with noisy masks and depth as ScanNet exports in folder/synthetic."""
+    group = Path(folder) / "synthetic"
     for seed in seeds:
-        write_scannet(
-            Path(folder) / "synthetic" / f"room_{seed}", SyntheticSequence(seed, frames), depth_noise=DepthNoise()
-        )
-    return Path(folder) / "synthetic"
+        write_scannet(group / f"room_{seed}", SyntheticSequence(seed, frames), depth_noise=DepthNoise())
+    return group

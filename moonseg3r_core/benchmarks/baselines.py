@@ -55,7 +55,9 @@ def assign_overlapping_ids(views: Iterable[View], voxel: float = 0.03, min_share
     for view in views:
         rows, count = _compact_labels(view.labels)
         mask, positions = _lift_masks(view, rows, 1)
-        mask, place = _deduplicate(mask, hashed.insert(compute_voxel_keys(torch.from_numpy(positions), voxel)).numpy())
+        places = hashed.insert(compute_voxel_keys(torch.from_numpy(positions), voxel)).numpy()
+        pairs = np.unique(mask.astype(np.int64) << 32 | places)
+        mask, place = pairs >> 32, pairs & 0xFFFFFFFF
         owner = np.append(owner, np.zeros(len(hashed) - len(owner), dtype=np.int64))
         ids = np.zeros(count, dtype=np.int64)
         ends = np.searchsorted(mask, np.arange(count + 1))
@@ -97,9 +99,3 @@ def _find_most_frequent(rows: np.ndarray, ids: np.ndarray, count: int) -> np.nda
     order = np.argsort(times, kind="stable")  # the last write wins
     result[pairs[order] >> 32] = pairs[order] & 0xFFFFFFFF
     return result
-
-
-def _deduplicate(rows: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct pairs of rows and places, rows ascending."""
-    pairs = np.unique(rows.astype(np.int64) << 32 | places)
-    return pairs >> 32, pairs & 0xFFFFFFFF

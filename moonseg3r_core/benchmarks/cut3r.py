@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from moonseg3r_core.benchmarks.speed import read_resident_kib
 from moonseg3r_core.benchmarks.table import Row, Table
+from moonseg3r_core.evaluation.reconstruction_scores import select_inputs
 from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
@@ -69,22 +70,12 @@ def measure_seconds(case: Callable[[], None], device: torch.device) -> tuple[flo
 def measure_long_run(frames: int, device: torch.device, loop: int = 100, quiet: bool = False) -> Table:
     """Measure time and memory of the tiny net along a repeated loop: all frames are key frames, a submap has 100."""
     sequence = SyntheticSequence(0, frames=loop, height=120, width=160)
-    views = [
-        replace(view, depth=None, intrinsics=None, world_from_camera=None).to(device) for view in islice(sequence, loop)
-    ]
+    views = [select_inputs(view, ()).to(device) for view in islice(sequence, loop)]
     net = open_net("cut3r-tiny", "", False, "cut3r", 0, device)
     reconstruction = Cut3rReconstruction(
-        net,
-        points="world",
-        pose="model",
-        precision="float32",
-        attention=StateAttention(),
-        geometric="modulation",
-        reset_every=100,
-        key_translation=0.0,
-        key_rotation=0.0,
-        min_confidence=1.0,
-    )
+        net, points="world", pose="model", precision="float32", attention=StateAttention(), geometric="modulation",
+        reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0,
+    )  # fmt: skip
     rows: list[Row] = []
     tenth, laps = max(frames // 10, 1), []
     for t in tqdm(range(frames), unit="frame", disable=quiet):
@@ -92,10 +83,8 @@ def measure_long_run(frames: int, device: torch.device, loop: int = 100, quiet: 
         reconstruction(replace(views[t % loop], index=t, stamp=t / 10))
         laps.append(perf_counter() - start)
         if (t + 1) % tenth == 0:
-            rows.append({
-                "frames": t + 1, "median ms": 1e3 * float(np.median(laps)), "resident MiB": read_resident_kib() / 1024,
-                "key frames": reconstruction.key_frames,
-            })  # fmt: skip
+            ms, mib, keys = 1e3 * float(np.median(laps)), read_resident_kib() / 1024, reconstruction.key_frames
+            rows.append({"frames": t + 1, "median ms": ms, "resident MiB": mib, "key frames": keys})
             laps = []
     for row in rows:
         row["time ratio"] = float(row["median ms"]) / float(rows[0]["median ms"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -44,9 +44,7 @@ def measure_rasterizer(
     return Table(f"rasterizer: {where}", rows)
 
 
-def measure_updates(
-    new_keys: int = 500, stored: tuple[int, ...] = (1_000, 10_000, 100_000), repeats: int = 21
-) -> Table:
+def measure_updates(new_keys: int = 500, stored: Sequence[int] = (1_000, 10_000, 100_000), repeats: int = 21) -> Table:
     """Measure updates of key index maps by the number of stored keys: of new maps without a limit, and of a full map."""
     rows: list[Row] = []
     for update in ("paper", "grid"):
@@ -69,13 +67,11 @@ def _make_updates(update: str, stored: int, new_keys: int, limit: int) -> Callab
     generator = np.random.default_rng(0)
     side = (stored / 20) ** 0.5
     floor = generator.uniform(0, side, (stored, 3)) * (1, 1, 0)
+    sizes = {"free": 0, "seen": stored, "offsets": stored + 1, "members": 0}
     state = {
         "slots": torch.arange(stored),
-        "free": torch.zeros(0, dtype=torch.int64),
         "positions": torch.from_numpy(floor.astype(np.float32)),
-        "seen": torch.zeros(stored, dtype=torch.int64),
-        "offsets": torch.zeros(stored + 1, dtype=torch.int64),
-        "members": torch.zeros(0, dtype=torch.int64),
+        **{name: torch.zeros(size, dtype=torch.int64) for name, size in sizes.items()},
     }
 
     def make_index() -> QueryIndexMap:

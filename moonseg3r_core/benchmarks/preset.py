@@ -24,9 +24,7 @@ def find_config(name: str, module: Path) -> Path:
     """
     folders = module.resolve().parents
     files = [folders[2] / "config" / name, *(folder / "share/moonseg3r_ros/config" / name for folder in folders)]
-    for file in files:
-        if file.is_file():
-            return file
-    raise InputError(
-        f"expected config/{name} in {folders[2]} or in share/ of the installation, got none; install again."
-    )
+    for file in filter(Path.is_file, files):
+        return file
+    place = f"in {folders[2]} or in share/ of the installation"
+    raise InputError(f"expected config/{name} {place}, got none; install again.")

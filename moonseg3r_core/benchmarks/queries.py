@@ -40,9 +40,8 @@ def measure_repairs(paths: Sequence[str | Path], config: Config, quiet: bool = F
             "recording": folder.name, "objects": counted.objects, "split": counted.split,
             "whole after": counted.whole / max(counted.split, 1), "wrong per object": counted.wrong / max(counted.objects, 1),
         })  # fmt: skip
-    return Table(
-        "within-frame merge: objects with masks (frames added up), those split, and what became of them", rows, 3
-    )
+    title = "within-frame merge: objects with masks (frames added up), those split, and what became of them"
+    return Table(title, rows, 3)
 
 
 class _RecordingMerge:
@@ -63,11 +62,9 @@ def _count_repairs(replay: Replay, config: Config) -> Repairs:
     total = Repairs()
     for result in results:
         ids = _read_exact_ids(replay.recording, result.index)
-        before, after = (
-            resample_to_image(queries.labels, result.geometry, (ids.shape[0], ids.shape[1]))
-            for queries in (watched.before, watched.after)
-        )
-        masks = len(watched.before)
+        size, masks = (ids.shape[0], ids.shape[1]), len(watched.before)
+        queries = (watched.before, watched.after)
+        before, after = (resample_to_image(each.labels, result.geometry, size) for each in queries)
         total += count_repairs(find_owners(before, ids, masks), find_owners(before, after, masks))
     return total
 
@@ -115,10 +112,8 @@ def measure_cost(
     net, cells = QueryNet(sizes).eval().to(device), 32 * 24
     generator = torch.Generator().manual_seed(0)
     shares = (torch.rand(1, masks, cells, generator=generator) < 1 / masks).float().to(device)
-    features, recalled = (
-        torch.randn(1, cells, sizes.channels, device=device),
-        torch.randn(1, context, sizes.width, device=device),
-    )
+    features = torch.randn(1, cells, sizes.channels, device=device)
+    recalled = torch.randn(1, context, sizes.width, device=device)
     known = torch.ones(1, context, dtype=torch.bool, device=device)
 
     @torch.no_grad()

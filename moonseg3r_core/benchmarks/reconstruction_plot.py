@@ -67,10 +67,11 @@ def _plot_depth_errors(axis: Axes, comparison: Comparison) -> None:
 
 def _plot_distances(axis: Axes, comparison: Comparison) -> None:
     """Plot the cumulative shares of the points' distances to the other cloud."""
-    for distances, color, label in zip(
-        comparison.distances, (_ESTIMATED, _TRUE), ("accuracy: estimated to true", "completeness: true to estimated"),
-        strict=True,
-    ):  # fmt: skip
+    accuracy, completeness = comparison.distances
+    for distances, color, label in (
+        (accuracy, _ESTIMATED, "accuracy: estimated to true"),
+        (completeness, _TRUE, "completeness: true to estimated"),
+    ):
         if len(distances):
             ordered = np.sort(distances)
             shares = np.searchsorted(ordered, np.linspace(0, _REACH, 201), side="right") / len(ordered)

@@ -29,6 +29,10 @@ class CachedOutputs:
     proposals: MaskProposals
     features: FeatureMap
 
+    def drop_tokens(self) -> CachedOutputs:
+        """Return the outputs without state attention."""
+        return replace(self, geometry=replace(self.geometry, state_attention=None))
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -46,14 +50,11 @@ class Replay:
     def run(self, config: Config, tokens: bool = True) -> tuple[OnlineSegmenter, Iterator[FrameResult]]:
         """Build a segmenter of a configuration and iterate over its results; without `tokens` it gets no state attention."""
         segmenter = build_segmenter(set_masks(config, self.recording))
-        frames = list(self.outputs) if tokens else [_drop_tokens(outputs) for outputs in self.outputs]
-        cache = {outputs.frame.index: outputs for outputs in frames}
-        segmenter.replace_stages(
-            reconstruction=_ReplayedStage(cache, "geometry"),
-            masks=_ReplayedStage(cache, "proposals"),
-            features=_ReplayedStage(cache, "features"),
-        )
-        return segmenter, (segmenter.step(outputs.frame) for outputs in frames)
+        cache = {outputs.frame.index: outputs if tokens else outputs.drop_tokens() for outputs in self.outputs}
+        names = {"reconstruction": "geometry", "masks": "proposals", "features": "features"}
+        stages: dict[str, Any] = {stage: _ReplayedStage(cache, name) for stage, name in names.items()}
+        segmenter.replace_stages(**stages)
+        return segmenter, (segmenter.step(outputs.frame) for outputs in self.outputs)
 
     def predict_id_maps(self, config: Config, tokens: bool = True) -> list[np.ndarray]:
         """Predict the final id maps, one per view of the recording; 0 in a frame that was rejected."""
@@ -79,7 +80,3 @@ def _run_frozen_models(stages: Stages, recording: Recording) -> Iterator[CachedO
             geometry = stages.reconstruction(frame)
             proposals = stages.masks(frame, geometry)
             yield CachedOutputs(frame, geometry, proposals, stages.features(frame, geometry))
-
-
-def _drop_tokens(outputs: CachedOutputs) -> CachedOutputs:
-    return replace(outputs, geometry=replace(outputs.geometry, state_attention=None))

@@ -47,12 +47,8 @@ def measure_speed(path: str, config: Config, frames: int | None = None) -> Table
 
 
 def _make_row(name: str, ms: list[float]) -> Row:
-    return {
-        "stage": name,
-        "median ms": float(np.median(ms)),
-        "90 % ms": float(np.percentile(ms, 90)),
-        "worst ms": max(ms),
-    }
+    median, high = np.percentile(ms, (50, 90)).tolist()
+    return {"stage": name, "median ms": median, "90 % ms": high, "worst ms": max(ms)}
 
 
 def measure_endurance(config: Config, frames: int = 2000, loop: int = 100, quiet: bool = False) -> Table:

@@ -21,13 +21,12 @@ class Table:
 
     def __str__(self) -> str:
         names = list(self.rows[0]) if self.rows else []
-        cells = [names] + [[self._format_cell(row[name]) for name in names] for row in self.rows]
+        form = f".{self.digits}f"
+        rows = [[row[name] for name in names] for row in self.rows]
+        cells = [names] + [[format(cell, form if isinstance(cell, float) else "") for cell in row] for row in rows]
         widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
         lines = [_format_line(cells[0], widths), "|".join(["", *("-" * (width + 2) for width in widths), ""])]
         return "\n".join([self.title, "", *lines, *(_format_line(line, widths) for line in cells[1:])])
-
-    def _format_cell(self, cell: float | int | str) -> str:
-        return f"{cell:.{self.digits}f}" if isinstance(cell, float) else str(cell)
 
 
 def describe_machine() -> str:

@@ -26,6 +26,11 @@ class Scene:
     frames: int
     skipped: int = 0
 
+    @property
+    def labelled_share(self) -> float:
+        """The share of the ground-truth points that have a predicted id."""
+        return float(np.mean(self.labels > 0))
+
 
 @dataclass(frozen=True)
 class Row:
@@ -63,32 +68,32 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain values for JSON; NaN becomes None."""
         scenes = [
-            {"name": s.name, "frames": s.frames, "skipped": s.skipped, "labelled_share": _compute_labelled_share(s)}
+            {"name": s.name, "frames": s.frames, "skipped": s.skipped, "labelled_share": s.labelled_share}
             for s in self.scenes
         ]
         rows = [
             {
-                "structure": row.structure,
-                "scores": "ranked" if row.ranked else "equal",
-                "pooled": _convert_scores(row.pooled),
-                "mean_of_scenes": _convert_scores(row.mean),
+                "structure": row.structure, "scores": "ranked" if row.ranked else "equal",
+                "pooled": _convert_scores(row.pooled), "mean_of_scenes": _convert_scores(row.mean),
                 "scenes": [_convert_scores(scores) for scores in row.scenes],
             }
             for row in self.rows
-        ]
+        ]  # fmt: skip
         return {"protocol": self.protocol, "scenes": scenes, "rows": rows}
 
     def __str__(self) -> str:
         """Format the table that `moonseg3r evaluate` prints."""
         counts = [
             f"{s.name}: {s.frames} frames" + (f" ({s.skipped} without depth or pose)" if s.skipped else "")
-            + f", {100 * _compute_labelled_share(s):.0f} % of the points labelled"
+            + f", {100 * s.labelled_share:.0f} % of the points labelled"
             for s in self.scenes
         ]  # fmt: skip
         lines = [f"protocol {self.protocol}", *counts]
         for row in self.rows:
             lines += ["", f"{row.name:<36}" + "".join(f"{word:>{_WIDTH}}" for word in ("AP", "AP50", "AP25"))]
-            lines += [f"  {name:<34}" + _format_cells(scores) for name, scores in _list_lines(row, self.scenes)]
+            each = [(scene.name, scores) for scene, scores in zip(self.scenes, row.scenes, strict=True)]
+            sums = [("all scenes pooled", row.pooled), ("mean of scenes", row.mean)] if len(each) > 1 else []
+            lines += [f"  {name:<34}" + _format_cells(scores) for name, scores in each + sums]
         return "\n".join(lines)
 
 
@@ -100,27 +105,10 @@ def score_scenes(protocol: str, scenes: Sequence[Scene]) -> Report:
 
 
 def _score_row(scenes: Sequence[Scene], structure: bool, ranked: bool) -> Row:
-    matches = [
-        match_scene(
-            scene.truth.instance_ids if structure else scene.truth.remove_structure(),
-            scene.labels,
-            scene.scores if ranked else None,
-        )
-        for scene in scenes
-    ]
+    ids = [scene.truth.instance_ids if structure else scene.truth.remove_structure() for scene in scenes]
+    matches = [match_scene(i, s.labels, s.scores if ranked else None) for i, s in zip(ids, scenes, strict=True)]
     each = tuple(average_precision([match]) for match in matches)
     return Row(structure, ranked, average_precision(matches), average_scenes(matches), each)
-
-
-def _list_lines(row: Row, scenes: Sequence[Scene]) -> list[tuple[str, Scores]]:
-    """List the scenes of a row, then their pool and mean where there are several."""
-    each = [(scene.name, scores) for scene, scores in zip(scenes, row.scenes, strict=True)]
-    return each if len(each) == 1 else [*each, ("all scenes pooled", row.pooled), ("mean of scenes", row.mean)]
-
-
-def _compute_labelled_share(scene: Scene) -> float:
-    """Compute the share of the ground-truth points that have a predicted id."""
-    return float(np.mean(scene.labels > 0))
 
 
 def _format_cells(scores: Scores) -> str:

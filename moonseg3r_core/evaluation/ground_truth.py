@@ -61,10 +61,9 @@ def read_ground_truth(file: Path) -> GroundTruth:
     if points is None or ids is None:
         raise InputError(f"{file} must hold points (N, 3) and instance_ids (N,), got {', '.join(arrays) or 'nothing'}.")
     structure = arrays.get("structure_ids", np.zeros(0, np.int32))
-    numeric = (
-        points.dtype.kind == "f" and ids.dtype.kind in "iu" and (structure.dtype.kind in "iu" or not structure.size)
-    )
-    if not numeric or points.ndim != 2 or points.shape[1] != 3 or ids.shape != points.shape[:1]:
+    are_ids = ids.dtype.kind in "iu" and (structure.dtype.kind in "iu" or not structure.size)
+    are_points = points.dtype.kind == "f" and points.ndim == 2 and points.shape[1] == 3
+    if not (are_ids and are_points) or ids.shape != points.shape[:1]:
         raise InputError(
             f"{file} must hold float points (N, 3), integer instance_ids (N,) and, if any, structure_ids, got "
             f"{points.dtype} {points.shape}, {ids.dtype} {ids.shape} and {structure.dtype} {structure.shape}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,19 +64,12 @@ class ReconstructionScores:
         return self.rpe / self.still_rpe if self.still_rpe > 0 else np.nan
 
 
-def score_sequence(
-    reconstruction: Reconstruction, frames: Iterable[Frame], inputs: Collection[str] = ()
-) -> ReconstructionScores:
-    """Reset a reconstruction, run it on the frames of one sequence on its device, and score it.
+def compare(reconstruction: Reconstruction, frames: Iterable[Frame], inputs: Collection[str] = ()) -> Comparison:
+    """Reset a reconstruction, run it on the frames of one sequence on its device, and compare it with the truth.
 
     It gets color and what `inputs` names of "depth", "intrinsics" and "poses". A frame that lacks one of the three is
-    run and not scored. Raises InputError where no frame has all of them.
+    run and not compared. Raises InputError where no frame has all of them.
     """
-    return compute_scores(compare(reconstruction, frames, inputs))
-
-
-def compare(reconstruction: Reconstruction, frames: Iterable[Frame], inputs: Collection[str] = ()) -> Comparison:
-    """Run a reconstruction as `score_sequence` does and return the comparison before it is scored."""
     reconstruction.reset()
     comparison = Comparison()
     for frame in frames:
@@ -89,12 +83,9 @@ def compare(reconstruction: Reconstruction, frames: Iterable[Frame], inputs: Col
 
 def select_inputs(frame: Frame, inputs: Collection[str]) -> Frame:
     """Return the frame with color and the named inputs alone."""
-    return replace(
-        frame,
-        depth=frame.depth if "depth" in inputs else None,
-        intrinsics=frame.intrinsics if "intrinsics" in inputs else None,
-        world_from_camera=frame.world_from_camera if "poses" in inputs else None,
-    )
+    fields = {"depth": "depth", "intrinsics": "intrinsics", "poses": "world_from_camera"}
+    hidden: dict[str, Any] = {field: None for name, field in fields.items() if name not in inputs}
+    return replace(frame, **hidden)
 
 
 def compute_scores(comparison: Comparison) -> ReconstructionScores:
@@ -113,9 +104,8 @@ def compute_scores(comparison: Comparison) -> ReconstructionScores:
 
 def average_scores(sequences: Sequence[ReconstructionScores]) -> ReconstructionScores:
     """Average each score over sequences; NaN where one has none."""
-    return ReconstructionScores(
-        **{name: float(np.mean([vars(scores)[name] for scores in sequences])) for name in vars(sequences[0])}
-    )
+    means = {name: float(np.mean([vars(scores)[name] for scores in sequences])) for name in vars(sequences[0])}
+    return ReconstructionScores(**means)
 
 
 def _reconstruct(reconstruction: Reconstruction, frame: Frame) -> Geometry | None:
@@ -146,24 +136,17 @@ def _compute_camera_scores(comparison: Comparison) -> dict[str, float]:
     still_rpe, still_degrees = scores.compute_rpe(still, true)
     return {
         "path": scores.compute_path_length(true) if len(true) else np.nan,
-        "ate": scores.compute_ate(estimated, true),
-        "still_ate": scores.compute_ate(still, true),
-        "rpe": rpe,
-        "still_rpe": still_rpe,
-        "rpe_degrees": degrees,
-        "still_rpe_degrees": still_degrees,
-    }
+        "ate": scores.compute_ate(estimated, true), "still_ate": scores.compute_ate(still, true),
+        "rpe": rpe, "still_rpe": still_rpe, "rpe_degrees": degrees, "still_rpe_degrees": still_degrees,
+    }  # fmt: skip
 
 
 def _compute_cloud_scores(comparison: Comparison) -> dict[str, float]:
     accuracy, completeness = comparison.distances
-    return {
-        "accuracy": _apply_or_nan(np.median, accuracy),
-        "accuracy_mean": _apply_or_nan(np.mean, accuracy),
-        "completeness": _apply_or_nan(np.median, completeness),
-        "completeness_mean": _apply_or_nan(np.mean, completeness),
-        "f_score": scores.compute_f_score(accuracy, completeness, NEAR),
-    }
+    found = {"f_score": scores.compute_f_score(accuracy, completeness, NEAR)}
+    for name, distances in (("accuracy", accuracy), ("completeness", completeness)):
+        found |= {name: _apply_or_nan(np.median, distances), f"{name}_mean": _apply_or_nan(np.mean, distances)}
+    return found
 
 
 def _apply_or_nan(statistic: Callable[..., np.floating], values: np.ndarray) -> float:

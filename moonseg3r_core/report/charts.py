@@ -16,27 +16,12 @@ from moonseg3r_core.report.topdown import TopDown
 _LABEL_INCHES = np.array([0.3, 0.19])  # width and height of an id, inches
 _INK, _FAINT = "#2b2f36", "#8a919c"
 _STAGE_COLORS = (
-    "#4477aa",
-    "#ee6677",
-    "#228833",
-    "#ccbb44",
-    "#66ccee",
-    "#aa3377",
-    "#8c6d46",
-    "#999933",
-    "#222255",
-    "#e58606",
-)
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#8c6d46", "#999933", "#222255", "#e58606",
+)  # fmt: skip
 _STYLE: Any = {
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#d5d8dd",
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+    "font.size": 9, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#d5d8dd",
+    "xtick.color": _FAINT, "ytick.color": _FAINT, "axes.spines.top": False, "axes.spines.right": False,
+}  # fmt: skip
 
 
 def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
@@ -51,14 +36,11 @@ def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
         panel = np.clip(height / width, 0.35, 1.8) * (5.4 if upright else 10.8)
         figure = Figure(figsize=(10.8, rows * (panel + 0.55)), layout="constrained")
         axes = figure.subplots(rows, columns)
-        for axis, raster, title in zip(
-            axes, (view.by_instance, view.by_color), ("by instance", "in colour"), strict=True
-        ):
-            _draw_panel(axis, view, raster, title)
+        _draw_panel(axes[0], view, view.by_instance, "by instance")
+        _draw_panel(axes[1], view, view.by_color, "in colour")
         inches_per_metre = figure.get_figwidth() / columns / width  # about
-        for id in choose_legible(
-            {id: view.labels[id] for id in numbered if id in view.labels}, _LABEL_INCHES / inches_per_metre
-        ):
+        labels = {id: view.labels[id] for id in numbered if id in view.labels}
+        for id in choose_legible(labels, _LABEL_INCHES / inches_per_metre):
             axes[0].annotate(
                 str(id), view.labels[id], ha="center", va="center", fontsize=7.5,
                 bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
@@ -86,7 +68,9 @@ def plot_stage_times(
         table = np.array([[frame.get(stage, 0.0) for frame in stage_ms] for stage in stages])
         palette = [_STAGE_COLORS[k % len(_STAGE_COLORS)] for k in range(len(stages))]
         over.stackplot(range(len(indices)), table, colors=palette, linewidth=0, step="mid")
-        _set_frame_ticks(over, indices)
+        places = np.unique(np.linspace(0, len(indices) - 1, 8).round().astype(int))
+        over.set_xticks(places, [str(indices[k]) for k in places])  # the frame numbers of the source
+        over.set_xlim(0, max(len(indices) - 1, 1))
         over.set(ylabel="ms per frame", xlabel="frame", ylim=(0, 1.15 * np.percentile(table.sum(axis=0), 99)))
         bars.barh(range(len(stages)), list(medians.values()), color=palette, height=0.65)
         bars.set_yticks(range(len(stages)), stages, color=_INK)
@@ -106,13 +90,6 @@ def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> No
     axis.plot(*view.path[-1], "s", color=_INK, markeredgecolor="white", markersize=7)
     axis.set(xlabel="metres", xlim=view.extent[:2], ylim=view.extent[2:])
     axis.set_title(title, fontsize=9, color=_FAINT)
-
-
-def _set_frame_ticks(axis: Axes, indices: Sequence[int]) -> None:
-    """Label an axis that counts frames with the frame numbers of the source."""
-    places = np.unique(np.linspace(0, len(indices) - 1, 8).round().astype(int))
-    axis.set_xticks(places, [str(indices[k]) for k in places])
-    axis.set_xlim(0, max(len(indices) - 1, 1))
 
 
 def _encode_png(figure: Figure) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -22,25 +21,18 @@ class Gallery:
     """Keeps every n-th image, reduced to `width` pixels, and doubles n above `max_images`."""
 
     def __init__(self, max_images: int, width: int) -> None:
-        self.max_images = max_images
-        self.width = width
-        self._images: dict[int, np.ndarray] = {}
-        self._stride = 1
-        self._offered = 0
+        self.max_images, self.width = max_images, width
+        self.images: dict[int, np.ndarray] = {}  # by frame index
+        self._stride, self._offered = 1, 0
 
     def offer(self, index: int, image: np.ndarray) -> None:
         """Offer the next frame of the stream: image (H, W, 3) uint8 RGB."""
         if self._offered % self._stride == 0:
-            self._images[index] = shrink(image, self.width)
+            self.images[index] = shrink(image, self.width)
         self._offered += 1
-        if len(self._images) > self.max_images:
-            self._images = dict(list(self._images.items())[::2])
+        if len(self.images) > self.max_images:
+            self.images = dict(list(self.images.items())[::2])
             self._stride *= 2
-
-    @property
-    def images(self) -> Mapping[int, np.ndarray]:
-        """The images by frame index."""
-        return self._images
 
 
 def select_evenly(pictures: list[Picture], count: int) -> list[Picture]:

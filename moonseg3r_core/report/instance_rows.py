@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,8 @@ Row = dict[str, Any]
 
 def format_instances(map: InstanceMap) -> str:
     """Format all instances as JSON, one per line; `descriptor` is None for retired instances."""
-    rows = [
-        dataclasses.asdict(i) | {DESCRIPTOR: normalize_descriptor(map.descriptors.get(i.id))} for i in map.instances
-    ]
+    descriptors = (normalize_descriptor(map.descriptors.get(i.id)) for i in map.instances)
+    rows = [asdict(i) | {DESCRIPTOR: values} for i, values in zip(map.instances, descriptors, strict=True)]
     return "[" + ",".join("\n" + json.dumps(row) for row in rows) + "\n]\n"
 
 

@@ -30,23 +30,22 @@ def find_outlines(ids: np.ndarray) -> np.ndarray:
     """Find the pixels of instances that border another id: (h, w) bool."""
     padded = np.pad(ids, 1, mode="edge")
     height, width = ids.shape
-    around = [
-        padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for dy, dx in ((1, 0), (-1, 0), (0, 1), (0, -1))
-    ]
+    neighbours = ((2, 1), (0, 1), (1, 2), (1, 0))
+    around = [padded[y : y + height, x : x + width] for y, x in neighbours]
     return (ids > 0) & np.any([ids != other for other in around], axis=0)
 
 
 def draw_cutout(picture: Picture, id: int, width: int = 132, height: int = 99) -> np.ndarray:
     """Draw the largest part of an instance, its surroundings dimmed, in `width` x `height` pixels."""
-    x0, y0, w, h = _find_largest_part(picture.ids == id)
+    mask = (picture.ids == id).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask)
+    x0, y0, w, h, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())].tolist()  # of the largest part
     side = max(w * height, h * width) / (width * height) * 1.35
     crop_w, crop_h = max(24, round(side * width)), max(18, round(side * height))
     centred = np.array([x0 + w / 2 - crop_w / 2, y0 + h / 2 - crop_h / 2]).round().astype(int)
     margin = np.array([picture.ids.shape[1] - crop_w, picture.ids.shape[0] - crop_h])
     box = np.clip(centred, np.minimum(margin, 0), np.maximum(margin, 0))
-    image, mask = (
-        _crop_window(array, box, crop_w, crop_h) for array in (picture.image, (picture.ids == id).astype(np.uint8))
-    )
+    image, mask = (_crop_window(array, box, crop_w, crop_h) for array in (picture.image, mask))
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if crop_w > width else cv2.INTER_CUBIC)
     mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     shown = np.where(mask[..., None] > 0, image, 0.45 * image + 0.55 * 238).astype(np.uint8)
@@ -71,13 +70,6 @@ def _enlarge(picture: Picture) -> Picture:
     factor = -(-_MIN_WIDTH // picture.image.shape[1])
     image = cv2.resize(picture.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
     return Picture(picture.index, image, picture.ids.repeat(factor, axis=0).repeat(factor, axis=1))
-
-
-def _find_largest_part(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Return x, y, width, height of the largest connected part of a mask."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    x, y, w, h, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
-    return int(x), int(y), int(w), int(h)
 
 
 def _crop_window(array: np.ndarray, corner: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -43,14 +43,9 @@ class ReportData:
 def render_page(data: ReportData) -> str:
     """Render the page as HTML."""
     sections = (
-        _render_header,
-        _render_overlays,
-        _render_map,
-        _render_instances,
-        _render_times,
-        _render_skipped,
-        _render_config,
-    )
+        _render_header, _render_overlays, _render_map, _render_instances,
+        _render_times, _render_skipped, _render_config,
+    )  # fmt: skip
     title = escape(f"MoonSeg3R: {data.summary.source}")
     body = "\n".join(part for part in (build(data) for build in sections) if part)
     return (
@@ -63,19 +58,16 @@ def render_page(data: ReportData) -> str:
 def _render_header(data: ReportData) -> str:
     s = data.summary
     figures = {
-        "instances": s.instances,
-        "frames": s.frames,
-        "frames per second": f"{s.fps:.1f}",
-        "map points": f"{s.points:,}",
-        "peak memory": f"{s.peak_memory_mib:,.0f} MiB",
-        "device": s.device,
-    }
+        "instances": s.instances, "frames": s.frames, "frames per second": f"{s.fps:.1f}",
+        "map points": f"{s.points:,}", "peak memory": f"{s.peak_memory_mib:,.0f} MiB", "device": s.device,
+    }  # fmt: skip
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in figures.items())
     geometry = s.config.get("reconstruction", {}).get("kind", "")
     kinds = f"geometry: {escape(geometry)} &middot; masks: {escape(s.masks_kind)}"
     how = f"{s.source_kind} &middot; {kinds} &middot; MoonSeg3R {escape(s.version)}"
+    name = s.source.rstrip("/").rsplit("/", 1)[-1] or s.source  # the last part of the path
     return (
-        f"<header><h1>{escape(_extract_name(s.source))}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
+        f"<header><h1>{escape(name)}</h1><p>{escape(s.source)} &middot; {how}</p></header>\n"
         f'<dl class="figures">{cells}</dl>{_render_notices(s)}'
     )
 
@@ -139,9 +131,8 @@ def _render_instances(data: ReportData) -> str:
 
 def _render_row(instance: Instance, picture: Picture | None) -> str:
     size = " &times; ".join(f"{b - a:.2f}" for a, b in zip(instance.box_min, instance.box_max, strict=True))
-    image = (
-        f'<img src="{_encode_jpeg(draw_cutout(picture, instance.id))}" alt="instance {instance.id}">' if picture else ""
-    )
+    source = _encode_jpeg(draw_cutout(picture, instance.id)) if picture else ""
+    image = f'<img src="{source}" alt="instance {instance.id}">' if picture else ""
     share = f'<span class="bar"><b style="width:{100 * min(max(instance.score, 0.0), 1.0):.0f}%"></b></span>'
     cells = (
         f'<span class="id"><i style="background:{format_hex_color(instance.id)}"></i>{instance.id}</span>', image,
@@ -182,14 +173,8 @@ def _render_section(title: str, note: str, content: str) -> str:
     return f'<section><h2>{title}</h2><p class="note">{note}</p>{content}</section>'
 
 
-def _extract_name(source: str) -> str:
-    """Extract the name of a recording: the last part of its path."""
-    return source.rstrip("/").rsplit("/", 1)[-1] or source
-
-
-def _encode_jpeg(image: np.ndarray, quality: int = 86) -> str:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def _encode_jpeg(image: np.ndarray) -> str:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 86])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 

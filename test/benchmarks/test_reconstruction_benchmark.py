@@ -19,7 +19,7 @@ from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import FrameRejected, InputError, SourceError
 from moonseg3r_core.evaluation.metrics.reconstruction import compute_f_score
 from moonseg3r_core.evaluation.reconstruction_comparison import thin_pixels
-from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores, score_sequence
+from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.types import Geometry, Held, PixelGrid
 
@@ -55,6 +55,10 @@ class Knowing:
         depth = self.unit * true.depth[:: self.rows]
         grid = PixelGrid(height, width, scale_v=float(self.rows))
         return self.fault(frame.index, Geometry(points, torch.ones(height, width), depth, pose, K.clone(), grid))
+
+
+def score_sequence(reconstruction, frames, inputs=()):
+    return compute_scores(compare(reconstruction, frames, inputs))
 
 
 def faulty(*frames, change):

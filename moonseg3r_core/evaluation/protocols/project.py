@@ -69,10 +69,10 @@ class ProjectProtocol:
         return self._votes.find_winners(self._points.shape[1])
 
     def _compact(self) -> None:
-        first = self.frames - len(self._pending)
-        for_frames = [_Votes.from_frame(points, ids, first + k) for k, (points, ids) in enumerate(self._pending)]
-        self._votes = _Votes.sum([self._votes, *for_frames])
-        self._pending = []
+        first, parts = self.frames - len(self._pending), [self._votes]
+        for frame, (points, ids) in enumerate(self._pending, start=first):
+            parts.append(_Votes(points << 32 | ids, np.ones_like(ids), np.full_like(ids, frame)))
+        self._votes, self._pending = _Votes.sum(parts), []
 
 
 class _Votes:
@@ -84,10 +84,6 @@ class _Votes:
     @classmethod
     def empty(cls) -> _Votes:
         return cls(*(np.zeros(0, dtype=np.int64) for _ in range(3)))
-
-    @classmethod
-    def from_frame(cls, points: np.ndarray, ids: np.ndarray, frame: int) -> _Votes:
-        return cls(points << 32 | ids, np.ones_like(ids), np.full_like(ids, frame))
 
     @classmethod
     def sum(cls, parts: list[_Votes]) -> _Votes:
