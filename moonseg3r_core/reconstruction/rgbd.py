@@ -13,6 +13,13 @@ from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
+_EXPECTED = {
+    "pose": "depth, intrinsics and a pose for every frame; add pose/N.txt (ScanNet export) or odometry or TF (bag)",
+    "depth": "an image of depth for every frame; add depth/N.png (ScanNet export) or a depth topic (bag)",
+    "intrinsics": "the camera's focal lengths; "
+    "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag)",
+}
+
 
 class RgbdReconstruction(Stateless):
     """Frame with depth, intrinsics and pose -> Geometry on the image's grid (replaces paper eq 1).
@@ -42,15 +49,7 @@ class RgbdReconstruction(Stateless):
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)
-        geometry = Geometry(
-            points=points,
-            confidence=valid.float(),
-            depth=depth,
-            world_from_camera=pose,
-            intrinsics=intrinsics,
-            grid=PixelGrid(*frame.size),
-        )
-        return self.add_features(geometry)
+        return self.add_features(Geometry(points, valid.float(), depth, pose, intrinsics, PixelGrid(*frame.size)))
 
     def add_features(self, geometry: Geometry) -> Geometry:
         """Return the geometry with the F3d of its points."""
@@ -76,24 +75,9 @@ def find_depth_edges(depth: Tensor, share: float) -> Tensor:
 def _read_inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     """Read a frame's depth, intrinsics and pose. Raises FrameRejected where one is absent or unusable."""
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
-    if pose is None:
-        raise FrameRejected(
-            "no pose",
-            "reconstruction.kind=rgbd expects depth, intrinsics and a pose for every frame; "
-            "add pose/N.txt (ScanNet export) or odometry or TF (bag).",
-        )
-    if depth is None:
-        raise FrameRejected(
-            "no depth",
-            "reconstruction.kind=rgbd expects an image of depth for every frame; "
-            "add depth/N.png (ScanNet export) or a depth topic (bag).",
-        )
-    if intrinsics is None:
-        raise FrameRejected(
-            "no intrinsics",
-            "reconstruction.kind=rgbd expects the camera's focal lengths; "
-            "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag).",
-        )
+    if pose is None or depth is None or intrinsics is None:
+        missing = "pose" if pose is None else "depth" if depth is None else "intrinsics"
+        raise FrameRejected(f"no {missing}", f"reconstruction.kind=rgbd expects {_EXPECTED[missing]}.")
     if not bool(torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0)):
         raise FrameRejected(
             "unusable intrinsics",

@@ -55,13 +55,11 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
     if path.is_dir():
         kind = ScanNetSource if (path / "color").is_dir() else ImagesSource
         return kind(path, stride, max_frames)
-    hint = {
-        **dict.fromkeys(IMAGE_SUFFIXES, "is a single image; give the folder that holds it."),
-        **dict.fromkeys(
-            COMPRESSED_SUFFIXES, "is a compressed file; give the bag folder that holds it and metadata.yaml."
-        ),
-        ".bag": "is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.",
-    }.get(path.suffix.lower())
-    if hint:
-        raise SourceError(f"{path} {hint}")
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        raise SourceError(f"{path} is a single image; give the folder that holds it.")
+    if suffix in COMPRESSED_SUFFIXES:
+        raise SourceError(f"{path} is a compressed file; give the bag folder that holds it and metadata.yaml.")
+    if suffix == ".bag":
+        raise SourceError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.")
     return VideoSource(path, stride, max_frames)

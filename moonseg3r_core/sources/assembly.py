@@ -84,8 +84,7 @@ class FrameAssembler:
         warn: Callable[[str, str], None],
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
-        self.rectified, self._may_release = rectified, may_release
-        self._warn = warn
+        self.rectified, self._may_release, self._warn = rectified, may_release, warn
         self._poses = CameraPoses(world)
         self._depths = DepthPairing()
         self._pending: deque[PendingImage] = deque(maxlen=2 * MAX_PENDING)
@@ -152,13 +151,15 @@ class FrameAssembler:
 
     def pop_ready(self, now: float) -> Iterator[FrameMessages]:
         """Yield the frames that are complete or timed out. Call it after each message and at intervals."""
-        while self._pending and (self._is_overdue(now) or self._is_complete(self._pending[0], now)):
+        while self._pending:
+            overdue = now - self._pending[0].arrived > PAIRING_TIMEOUT_S or len(self._pending) > MAX_PENDING
+            if not overdue and not self._is_complete(self._pending[0], now):
+                return
             yield self._collect(self._pending.popleft())
 
     def flush(self) -> Iterator[FrameMessages]:
         """Yield all frames that wait, at the end of the stream."""
-        while self._pending:
-            yield self._collect(self._pending.popleft())
+        return self.pop_ready(np.inf)
 
     def rewind(self) -> None:
         """Forget images, depths, the frame rate and moving transforms after time went back.
@@ -177,16 +178,12 @@ class FrameAssembler:
             names = f"{transform.header.frame_id} <- {transform.child_frame_id}"
             self._warn(f"bad transform on {topic}", f"{topic}: {names}: {error}; left out")
 
-    def _is_overdue(self, now: float) -> bool:
-        return now - self._pending[0].arrived > PAIRING_TIMEOUT_S or len(self._pending) > MAX_PENDING
-
     def _is_complete(self, image: PendingImage, now: float) -> bool:
         has_info = not self.with_info or self.has_info
         has_depth = not self.with_depth or self._depths.is_final(image.stamp)
-        has_pose = not self.with_pose or self._has_pose(image, now)
-        return (
-            has_info and has_depth and has_pose and self._may_release(image.message, image.stamp, self._is_early(now))
-        )
+        if not (has_info and has_depth and (not self.with_pose or self._has_pose(image, now))):
+            return False
+        return self._may_release(image.message, image.stamp, self._is_early(now))
 
     def _has_pose(self, image: PendingImage, now: float) -> bool:
         frame = image.message.header.frame_id
@@ -257,14 +254,9 @@ def decode_frame(messages: FrameMessages) -> Frame:
     depth = None if messages.depth is None else register_depth(decode_depth_message(messages.depth), None, None, size)
     if messages.pose is not None and not np.isfinite(messages.pose).all():
         raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
-    return Frame(
-        messages.index,
-        messages.stamp,
-        torch.from_numpy(image),
-        None if depth is None else torch.from_numpy(depth),
-        None if intrinsics is None else torch.from_numpy(intrinsics.astype(np.float32)),
-        None if messages.pose is None else torch.from_numpy(messages.pose),
-    )
+    k = None if intrinsics is None else intrinsics.astype(np.float32)
+    parts = (None if part is None else torch.from_numpy(part) for part in (depth, k, messages.pose))
+    return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
 
 
 def is_rectified(topic: str) -> bool:

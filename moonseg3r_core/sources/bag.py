@@ -32,22 +32,16 @@ class BagSource(Recording):
             damage = f" The bag is damaged: {faults[0]}" if faults else ""
             raise SourceError(f"{path}: {error}{damage}") from error
         logger.info("%s: reading %s", path, self.topics)
-
-    @property
-    def total(self) -> int:
-        return self.topics.color.count
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        topics = self.topics
-        found = {"depth": topics.depth, "intrinsics": topics.camera_info, "poses": topics.pose or topics.transforms}
-        return tuple(name for name, topic in found.items() if not topic)
+        self.total = self.topics.color.count
+        t = self.topics
+        found = {"depth": t.depth, "intrinsics": t.camera_info, "poses": t.pose or t.transforms}
+        self.lacks = tuple(name for name, topic in found.items() if not topic)
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         bag_pass = BagPass(self)
         for message in read_messages(self.bag, self.topics.names, self._report_damage):
             yield from bag_pass.add(message)
-            if bag_pass.is_done:
+            if self.is_past_end(bag_pass.image_count) and not bag_pass.assembler.pending:
                 return
         yield from bag_pass.flush()
 
@@ -72,11 +66,6 @@ class BagPass:
             warn=lambda topic, message: source.warn_once(topic, f"{message} (said once)"),
         )
         self.image_count = 0
-
-    @property
-    def is_done(self) -> bool:
-        """True when every selected image has been released."""
-        return self.source.is_past_end(self.image_count) and not self.assembler.pending
 
     def add(self, message: Message) -> Iterator[Frame | FrameRejected]:
         """Add one message and yield the frames that it completes."""

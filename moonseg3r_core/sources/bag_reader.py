@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from mcap import records
 from mcap.stream_reader import StreamReader, breakup_chunk
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, Qos
+from rosbags.interfaces import ConnectionExtRosbag2, Qos
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import parse_qos
 from rosbags.typesys import Stores, get_typestore
@@ -56,18 +56,15 @@ class Message:
 
 def is_bag(path: Path) -> bool:
     """True for a .mcap or .db3 file, and for a folder with such files or metadata.yaml."""
-    return (
-        path.suffix in SUFFIXES
-        if path.is_file()
-        else (path / "metadata.yaml").exists() or bool(list_storage_files(path))
-    )
+    if path.is_file():
+        return path.suffix in SUFFIXES
+    return (path / "metadata.yaml").exists() or bool(list_storage_files(path))
 
 
 def list_storage_files(folder: Path) -> list[Path]:
     """List the storage files of a bag folder in the order of recording."""
-    return sorted(
-        (file for file in folder.iterdir() if file.suffix in SUFFIXES), key=lambda f: make_natural_key(f.name)
-    )
+    files = (file for file in folder.iterdir() if file.suffix in SUFFIXES)
+    return sorted(files, key=lambda file: make_natural_key(file.name))
 
 
 def read_topics(path: Path, on_damage: OnDamage) -> list[Topic]:
@@ -109,7 +106,11 @@ class RosbagsPart:
         self.reader.open()
 
     def read_topics(self) -> list[Topic]:
-        return [Topic(c.topic, c.msgtype, c.msgcount, _get_qos(c)) for c in self.reader.connections]
+        found = []
+        for c in self.reader.connections:
+            qos = tuple(c.ext.offered_qos_profiles) if isinstance(c.ext, ConnectionExtRosbag2) else ()
+            found.append(Topic(c.topic, c.msgtype, c.msgcount, qos))
+        return found
 
     def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
         wanted = [c for c in self.reader.connections if c.topic in topics]
@@ -132,12 +133,9 @@ class TruncatedSqlite:
         self.topics: dict[int, tuple[str, str]] = {id: (name, type) for id, name, type in rows}
 
     def read_topics(self) -> list[Topic]:
-        counts = dict.fromkeys(self.topics, 0)
-        try:
-            for (id,) in self.database.execute("SELECT topic_id FROM messages"):
-                counts[id] = counts.get(id, 0) + 1
-        except sqlite3.DatabaseError:
-            pass  # a missing page; `read_messages` reports it
+        counts: Counter[int] = Counter()
+        with suppress(sqlite3.DatabaseError):  # a missing page; `read_messages` reports it
+            counts.update(id for (id,) in self.database.execute("SELECT topic_id FROM messages"))
         return [Topic(*self.topics[id], counts[id]) for id in self.topics]
 
     def read_messages(self, topics: Collection[str], start: int) -> Iterator[Message]:
@@ -167,11 +165,14 @@ class TruncatedMcap:
         """Yield messages in order of time, also where two successive chunks overlap."""
         held: list[Message] = []
         for chunk in self._read_chunks():
-            found = [self._make_message(message) for message in chunk if message.log_time >= start]
             first = min((message.log_time for message in chunk), default=0)
             yield from (message for message in held if message.nanoseconds < first)
             held = [message for message in held if message.nanoseconds >= first]
-            held = sorted(held + [message for message in found if message.topic in topics], key=_get_time)
+            for message in chunk:
+                topic = self.topics[message.channel_id]
+                if message.log_time >= start and topic.name in topics:
+                    held.append(Message(topic.name, topic.type, message.log_time, message.data))
+            held.sort(key=lambda message: message.nanoseconds)
         yield from held
 
     def _read_chunks(self) -> Iterator[list[records.Message]]:
@@ -190,12 +191,7 @@ class TruncatedMcap:
                         messages.append(each)
                 yield messages
 
-    def _make_message(self, message: records.Message) -> Message:
-        topic = self.topics[message.channel_id]
-        return Message(topic.name, topic.type, message.log_time, message.data)
-
-    def close(self) -> None:
-        pass
+    def close(self) -> None: ...
 
 
 class _WholeReads:
@@ -225,11 +221,10 @@ def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
     except Exception as error:  # rosbags passes on what sqlite, zstd, lz4, yaml and struct raise
         fault = _describe_error(error)
         lacks_metadata = path.is_dir() and isinstance(error, FileNotFoundError)  # its files may be whole
-    opened = 0
+    opened = False
     for file in list_storage_files(path) if path.is_dir() else [path]:
-        part = _open_file(file, on_damage)
-        opened += part is not None
-        if part is not None:
+        if part := _open_file(file, on_damage):
+            opened = True
             yield part
     if not opened:
         raise SourceError(f"{path} cannot be read as a bag: {fault}; record it again.")
@@ -246,14 +241,6 @@ def _open_file(file: Path, on_damage: OnDamage) -> BagPart | None:
         return TruncatedMcap(file) if file.suffix == ".mcap" else TruncatedSqlite(file)
     except Exception:  # as above; the damage is reported already
         return None
-
-
-def _get_time(message: Message) -> int:
-    return message.nanoseconds
-
-
-def _get_qos(connection: Connection) -> tuple[Qos, ...]:
-    return tuple(connection.ext.offered_qos_profiles) if isinstance(connection.ext, ConnectionExtRosbag2) else ()
 
 
 def _describe_error(error: Exception) -> str:

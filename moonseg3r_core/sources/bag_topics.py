@@ -56,9 +56,8 @@ def choose_topics(topics: list[Topic], requested: Topics) -> TopicSelection:
     for field in fields(requested):
         name = getattr(requested, field.name)
         if field.name != "world" and name is not None and not _find_topic(name, filled):
-            raise SourceError(
-                f"the bag has no messages on {field.name} topic {name}; it holds: {describe_topics(topics)}."
-            )
+            found = describe_topics(topics)
+            raise SourceError(f"the bag has no messages on {field.name} topic {name}; it holds: {found}.")
     images = [topic for topic in filled if topic.type in IMAGE]
     color = _find_topic(requested.color, images) or _find_best([t for t in images if not is_depth(t)], score_color)
     if color is None:

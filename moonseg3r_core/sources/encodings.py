@@ -29,32 +29,19 @@ class Layout:
 
 
 LAYOUTS = {
-    "rgb8": Layout(3, 1, None),
-    "bgr8": Layout(3, 1, cv2.COLOR_BGR2RGB),
-    "8uc3": Layout(3, 1, cv2.COLOR_BGR2RGB),
+    "rgb8": Layout(3, 1, None), "bgr8": Layout(3, 1, cv2.COLOR_BGR2RGB), "8uc3": Layout(3, 1, cv2.COLOR_BGR2RGB),
     "rgba8": Layout(4, 1, cv2.COLOR_RGBA2RGB),
-    "bgra8": Layout(4, 1, cv2.COLOR_BGRA2RGB),
-    "8uc4": Layout(4, 1, cv2.COLOR_BGRA2RGB),
-    "rgb16": Layout(3, 2, None),
-    "bgr16": Layout(3, 2, cv2.COLOR_BGR2RGB),
-    "mono8": Layout(1, 1, cv2.COLOR_GRAY2RGB),
-    "8uc1": Layout(1, 1, cv2.COLOR_GRAY2RGB),
-    "mono16": Layout(1, 2, cv2.COLOR_GRAY2RGB),
-    "bayer_rggb8": Layout(1, 1, cv2.COLOR_BayerRGGB2RGB),
-    "bayer_bggr8": Layout(1, 1, cv2.COLOR_BayerBGGR2RGB),
-    "bayer_gbrg8": Layout(1, 1, cv2.COLOR_BayerGBRG2RGB),
-    "bayer_grbg8": Layout(1, 1, cv2.COLOR_BayerGRBG2RGB),
-    "bayer_rggb16": Layout(1, 2, cv2.COLOR_BayerRGGB2RGB),
-    "bayer_bggr16": Layout(1, 2, cv2.COLOR_BayerBGGR2RGB),
-    "bayer_gbrg16": Layout(1, 2, cv2.COLOR_BayerGBRG2RGB),
-    "bayer_grbg16": Layout(1, 2, cv2.COLOR_BayerGRBG2RGB),
-    "yuv422": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
-    "yuyv": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
-    "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12),
-    "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
-}
+    "bgra8": Layout(4, 1, cv2.COLOR_BGRA2RGB), "8uc4": Layout(4, 1, cv2.COLOR_BGRA2RGB),
+    "rgb16": Layout(3, 2, None), "bgr16": Layout(3, 2, cv2.COLOR_BGR2RGB), "mono8": Layout(1, 1, cv2.COLOR_GRAY2RGB),
+    "8uc1": Layout(1, 1, cv2.COLOR_GRAY2RGB), "mono16": Layout(1, 2, cv2.COLOR_GRAY2RGB),
+    "bayer_rggb8": Layout(1, 1, cv2.COLOR_BayerRGGB2RGB), "bayer_bggr8": Layout(1, 1, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg8": Layout(1, 1, cv2.COLOR_BayerGBRG2RGB), "bayer_grbg8": Layout(1, 1, cv2.COLOR_BayerGRBG2RGB),
+    "bayer_rggb16": Layout(1, 2, cv2.COLOR_BayerRGGB2RGB), "bayer_bggr16": Layout(1, 2, cv2.COLOR_BayerBGGR2RGB),
+    "bayer_gbrg16": Layout(1, 2, cv2.COLOR_BayerGBRG2RGB), "bayer_grbg16": Layout(1, 2, cv2.COLOR_BayerGRBG2RGB),
+    "yuv422": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY), "uyvy": Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2), "yuyv": Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+    "nv12": Layout(1, 1, cv2.COLOR_YUV2RGB_NV12), "nv21": Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
+}  # fmt: skip
 PLANAR = ("nv12", "nv21")  # the chroma planes add half as many rows
 DEPTHS: dict[str, np.dtype] = {"16uc1": np.dtype("u2"), "mono16": np.dtype("u2"), "32fc1": np.dtype("f4")}
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images, read_image
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
@@ -25,6 +23,7 @@ class ImagesSource(Recording):
     def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
         self.files = list_images(path)
+        self.total = len(self.files)
         if not self.files:
             raise SourceError(f"{path} {_describe_contents(path)}.")
         stems = [file.stem for file in self.files]
@@ -32,19 +31,9 @@ class ImagesSource(Recording):
         self.indices = list(range(len(stems))) if stamps else parse_numbers(stems)
         self.stamps = stamps or [index / DEFAULT_RATE for index in self.indices]
 
-    @property
-    def total(self) -> int:
-        return len(self.files)
+    lacks = ("depth", "intrinsics", "poses")
 
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        return ("depth", "intrinsics", "poses")
-
-    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
-        for ordinal in range(0, len(self.files), self.stride)[: self.max_frames]:
-            yield self.read_or_reject(partial(self._read, ordinal))
-
-    def _read(self, ordinal: int) -> Frame:
+    def _read_frame(self, ordinal: int) -> Frame:
         return Frame(self.indices[ordinal], self.stamps[ordinal], read_image(self.files[ordinal]))
 
 

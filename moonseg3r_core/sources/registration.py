@@ -63,13 +63,11 @@ def register_depth(
             f"depth of {depth.shape[1]}x{depth.shape[0]} does not have the shape of colour of {size[1]}x{size[0]};"
             " register the depth to the colour image first.",
         )
-    stretch = resize_intrinsics(np.eye(3), size, (depth.shape[0], depth.shape[1]))
-    if (
-        k_depth is not None
-        and k_color is not None
-        and contains_principal_point(k_depth, (depth.shape[0], depth.shape[1]))
-    ):
+    own = (depth.shape[0], depth.shape[1])
+    if k_depth is not None and k_color is not None and contains_principal_point(k_depth, own):
         stretch = k_depth @ np.linalg.inv(k_color)
+    else:
+        stretch = resize_intrinsics(np.eye(3), size, own)
     u, inside_u = _find_nearest_pixels(stretch[0, 0], stretch[0, 2], size[1], depth.shape[1])
     v, inside_v = _find_nearest_pixels(stretch[1, 1], stretch[1, 2], size[0], depth.shape[0])
     return np.where(inside_v[:, None] & inside_u[None, :], depth[v[:, None], u[None, :]], 0).astype(np.float32)

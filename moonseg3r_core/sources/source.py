@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,36 +14,39 @@ from moonseg3r_core.types import Frame
 logger = logging.getLogger("moonseg3r")
 
 
-class Recording(ABC):
+class Recording:
     """The base class of readers: selects frames, counts and reports rejected ones, raises when no frame is left.
 
-    Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
-    A reader yields a Frame or, in its place, the FrameRejected with the reason.
+    Every `iter()` starts anew and refills `rejected` (reason -> number of frames). A reader gives `_read_frame`, or
+    `_read_frames` where it can read in order alone.
     """
 
     kind: ClassVar[str]
+    total: int | None  # frames before stride and max_frames; None where the recording does not give it
+    lacks: tuple[str, ...] = ()  # of "depth", "intrinsics" and "poses", what no frame has, as far as it is known
 
     def __init__(self, name: str, path: Path | None, stride: int, max_frames: int | None) -> None:
         if stride < 1:
             raise SourceError(f"stride must be a whole number >= 1, got {stride}; 1 takes every frame.")
         if max_frames is not None and max_frames < 1:
             raise SourceError(f"max_frames must be a whole number >= 1, got {max_frames}; leave it out to take all.")
-        self.name = name
-        self.path = path
-        self.stride = stride
-        self.max_frames = max_frames
+        self.name, self.path, self.stride, self.max_frames = name, path, stride, max_frames
         self.rejected: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._details: dict[str, str] = {}  # of the first frame by reason
 
-    @property
-    @abstractmethod
-    def total(self) -> int | None:
-        """The number of frames before stride and max_frames; None where the recording does not give it."""
-
-    @abstractmethod
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         """Yield the selected frames in order; a FrameRejected stands for a frame that cannot be read."""
+        for ordinal in range(0, self.total or 0, self.stride)[: self.max_frames]:
+            try:
+                frame: Frame | FrameRejected = self._read_frame(ordinal)
+            except FrameRejected as why:
+                frame = why
+            yield frame
+
+    def _read_frame(self, ordinal: int) -> Frame:
+        """Read one frame. Raises FrameRejected where that fails."""
+        raise NotImplementedError
 
     @property
     def length(self) -> int | None:
@@ -53,11 +55,6 @@ class Recording(ABC):
             return None
         strided = -(-self.total // self.stride)
         return strided if self.max_frames is None else min(strided, self.max_frames)
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        """Which of "depth", "intrinsics" and "poses" no frame has, as far as it is known before reading."""
-        return ()
 
     @property
     def masks_folder(self) -> Path | None:
@@ -74,23 +71,15 @@ class Recording(ABC):
         self.rejected.clear()
         self._warned.clear()
         self._details.clear()
-        frames = 0
+        is_empty = True
         for item in self._read_frames():
             if isinstance(item, FrameRejected):
                 self._reject(item)
-                continue
-            frames += 1
-            yield item
-        if not frames:
+            else:
+                is_empty = False
+                yield item
+        if is_empty:
             raise SourceError(f"{self.name} gave no usable frame: {self._describe_rejections()}.")
-
-    @staticmethod
-    def read_or_reject(read: Callable[[], Frame]) -> Frame | FrameRejected:
-        """Return the result of `read`, or the FrameRejected that it raises."""
-        try:
-            return read()
-        except FrameRejected as why:
-            return why
 
     def is_selected(self, ordinal: int) -> bool:
         """True when the frame of this ordinal is selected."""
@@ -115,7 +104,5 @@ class Recording(ABC):
     def _describe_rejections(self) -> str:
         if not self.rejected:
             return "it holds none; check that the recording is whole"
-        return "; ".join(
-            f"{reason} ({count}x), the first: {self._details[reason].rstrip('.')}"
-            for reason, count in self.rejected.items()
-        )
+        firsts = {reason: self._details[reason].rstrip(".") for reason in self.rejected}
+        return "; ".join(f"{reason} ({self.rejected[reason]}x), the first: {first}" for reason, first in firsts.items())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import ClassVar
 
-from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
@@ -28,11 +27,7 @@ class SyntheticSource(Recording):
 
         seed, frames = int(match.group(1)), match.group(2)
         self.sequence = SyntheticSequence(seed, int(frames)) if frames else SyntheticSequence(seed)
+        self.total = len(self.sequence)
 
-    @property
-    def total(self) -> int:
-        return len(self.sequence)
-
-    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
-        for ordinal in range(0, len(self.sequence), self.stride)[: self.max_frames]:
-            yield self.sequence[ordinal]
+    def _read_frame(self, ordinal: int) -> Frame:
+        return self.sequence[ordinal]

@@ -32,14 +32,12 @@ def make_pose(translation: Sequence[float], quaternion: Sequence[float]) -> np.n
     if not (all(math.isfinite(number) for number in p) and 1e-6 < length < math.inf):
         raise TransformError(f"a transform must be finite with a rotation, got {[*p, *q]}")
     x, y, z, w = (number / length for number in q)
-    return np.array(
-        (
-            (x * x - y * y - z * z + w * w, 2 * (x * y - z * w), 2 * (x * z + y * w), p[0]),
-            (2 * (x * y + z * w), -x * x + y * y - z * z + w * w, 2 * (y * z - x * w), p[1]),
-            (2 * (x * z - y * w), 2 * (y * z + x * w), -x * x - y * y + z * z + w * w, p[2]),
-            (0.0, 0.0, 0.0, 1.0),
-        )
-    )
+    return np.array((
+        (x * x - y * y - z * z + w * w, 2 * (x * y - z * w), 2 * (x * z + y * w), p[0]),
+        (2 * (x * y + z * w), -x * x + y * y - z * z + w * w, 2 * (y * z - x * w), p[1]),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), -x * x - y * y + z * z + w * w, p[2]),
+        (0.0, 0.0, 0.0, 1.0),
+    ))  # fmt: skip
 
 
 def interpolate(before: np.ndarray, after: np.ndarray, share: float) -> np.ndarray:
@@ -125,10 +123,8 @@ class TransformBuffer:
 
     def rewind(self, newest: float) -> None:
         """Forget moving edges from before a jump back in time from `newest`; static edges stay."""
-        kept = {
-            child: edge for child, edge in self._edges.items() if edge.static or edge.stamps[-1] < newest - TIME_JUMP_S
-        }
-        self._edges = kept
+        earliest = newest - TIME_JUMP_S
+        self._edges = {c: edge for c, edge in self._edges.items() if edge.static or edge.stamps[-1] < earliest}
 
     def find_parent(self, frame: str) -> str | None:
         """Return the parent of a frame, or None."""
@@ -161,19 +157,15 @@ class TransformBuffer:
         Raises TransformError for an unknown frame, unconnected frames, or a stamp outside the samples.
         """
         target, source = _clean(target), _clean(source)
-        for frame in (target, source):
-            if target != source and not self._has_frame(frame):
+        for frame in (target, source) if target != source else ():
+            if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
                 raise TransformError(f"unknown frame '{frame}'; known frames: {self.describe_frames()}")
         up, down = self.list_ancestors(source), self.list_ancestors(target)
         common = next((frame for frame in up if frame in down), None)
         if common is None:
             raise TransformError(f"frames '{target}' and '{source}' are not connected: roots '{down[-1]}', '{up[-1]}'")
-        return invert(self._compose_to_ancestor(target, common, stamp)) @ self._compose_to_ancestor(
-            source, common, stamp
-        )
-
-    def _has_frame(self, frame: str) -> bool:
-        return frame in self._edges or any(edge.parent == frame for edge in self._edges.values())
+        common_from_target = self._compose_to_ancestor(target, common, stamp)
+        return invert(common_from_target) @ self._compose_to_ancestor(source, common, stamp)
 
     def _compose_to_ancestor(self, frame: str, ancestor: str, stamp: float) -> np.ndarray:
         pose = np.eye(4)

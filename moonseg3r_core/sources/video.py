@@ -22,6 +22,7 @@ class VideoSource(Recording):
     """Frames without depth or pose, numbered from 0, with stamps from the frame rate of the file."""
 
     kind: ClassVar[str] = "video"
+    lacks = ("depth", "intrinsics", "poses")
 
     def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
@@ -32,16 +33,8 @@ class VideoSource(Recording):
         video.release()
         if not readable:
             raise SourceError(f"{path} holds no video frame that OpenCV can decode; convert it, for example to MP4.")
-        self.count = int(count) if 0 < count < 1e9 else None
+        self.total = int(count) if 0 < count < 1e9 else None
         self.fps = fps if 0 < fps < 1e5 else DEFAULT_RATE
-
-    @property
-    def total(self) -> int | None:
-        return self.count
-
-    @property
-    def lacks(self) -> tuple[str, ...]:
-        return ("depth", "intrinsics", "poses")
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         video = open_video(self.file)
@@ -63,11 +56,11 @@ class VideoSource(Recording):
         return Frame(ordinal, ordinal / self.fps, torch.from_numpy(rgb))
 
     def _check_end(self, read: int) -> None:
-        count = self.count or 0  # of the header, which may be wrong by far: compute, do not loop
+        count = self.total or 0  # of the header, which may be wrong by far: compute, do not loop
         end = count if self.max_frames is None else min(count, self.stride * self.max_frames)
         missing = len(range(read + -read % self.stride, end, self.stride))
         if missing:
-            detail = f"{read} of the {self.count} frames that its header tells can be read"
+            detail = f"{read} of the {self.total} frames that its header tells can be read"
             self._reject(FrameRejected("video ends early", detail), missing)
 
 

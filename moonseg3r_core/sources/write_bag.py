@@ -96,9 +96,8 @@ def make_compressed_image(rgb: np.ndarray, codec: str, stamp: int) -> Any:
     """Make a sensor_msgs/CompressedImage of codec jpeg (quality 95) or png."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if codec == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     _, data = cv2.imencode(f".{codec}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    return TYPES.types["sensor_msgs/msg/CompressedImage"](
-        make_header(stamp), f"rgb8; {codec} compressed bgr8", data.ravel()
-    )
+    kind = TYPES.types["sensor_msgs/msg/CompressedImage"]
+    return kind(make_header(stamp), f"rgb8; {codec} compressed bgr8", data.ravel())
 
 
 def make_camera_info(intrinsics: Tensor, size: tuple[int, int], stamp: int) -> Any:

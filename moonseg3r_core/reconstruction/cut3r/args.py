@@ -78,17 +78,20 @@ def read_sizes(keywords: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Cu
     for name, value in FIXED.items():
         if keywords.get(name, value) != value:
             _refuse(name, value, keywords[name])
-    _warn_of_unknown(keywords)
+    unknown = keywords.keys() - FIELDS - CHOICES.keys() - FIXED.keys() - WITHOUT_EFFECT
+    for name in sorted(unknown):
+        _LOG.warning("the checkpoint's args name %s=%r, which is not known here and left out.", name, keywords[name])
     lacking = ({*FIELDS, *CHOICES, "img_size"} - MAY_LACK) - keywords.keys()
     if lacking:
         raise InputError(
             f"args.model must name {', '.join(sorted(lacking))} too, got {', '.join(keywords)}; give the official checkpoint."
         )
-    found: dict[str, Any] = {
-        FIELDS[name]: _check_count(name, value) for name, value in keywords.items() if name in FIELDS
-    }
+    counts = {name: value for name, value in keywords.items() if name in FIELDS}
+    found: dict[str, Any] = {FIELDS[name]: _check_count(name, value) for name, value in counts.items()}
     found |= {field: _check_choice(name, keywords[name], choices) for name, (field, choices) in CHOICES.items()}
-    found |= {"image_size": _find_longest_side(keywords["img_size"])}
+    size = keywords["img_size"]
+    sides = size if isinstance(size, tuple) and size else (size,)
+    found["image_size"] = max(_check_count("img_size", side) for side in sides)
     sizes = Cut3rSizes(**found, **(_read_dpt_widths(tensors) if found["head"] == "dpt" else {}))
     check_sizes(sizes)
     return sizes
@@ -126,12 +129,6 @@ def _parse_literal(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _warn_of_unknown(keywords: Mapping[str, Any]) -> None:
-    unknown = keywords.keys() - FIELDS - CHOICES.keys() - FIXED.keys() - WITHOUT_EFFECT
-    for name in sorted(unknown):
-        _LOG.warning("the checkpoint's args name %s=%r, which is not known here and left out.", name, keywords[name])
-
-
 def _check_count(name: str, value: Any) -> int:
     if type(value) is not int or not 1 <= value <= LARGEST:
         _refuse(name, f"a whole number from 1 to {LARGEST}", value)
@@ -142,11 +139,6 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if value not in choices:
         _refuse(name, " or ".join(choices), value)
     return value
-
-
-def _find_longest_side(value: Any) -> int:
-    sides = value if isinstance(value, tuple) and value else (value,)
-    return max(_check_count("img_size", side) for side in sides)
 
 
 def _read_dpt_widths(tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -39,13 +39,9 @@ def lift_self_depth(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -
 
 
 def assemble_geometry(
-    points: tuple[Tensor, Tensor],
-    inference: Inference,
-    place: PoseEstimate,
-    grid: PixelGrid,
-    intrinsics: Tensor,
+    points: tuple[Tensor, Tensor], inference: Inference, place: PoseEstimate, grid: PixelGrid, intrinsics: Tensor,
     min_confidence: float,
-) -> Geometry:
+) -> Geometry:  # fmt: skip
     """Assemble a frame's Geometry from points with their confidence; unconfident ones are dropped."""
     (world, confidence), outputs, tokens = points, inference.outputs, inference.tokens
     mask = find_confident(world, confidence, min_confidence)

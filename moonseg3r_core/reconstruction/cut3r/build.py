@@ -14,7 +14,7 @@ from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r, read_chec
 from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
-from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
+from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.net.state import UPDATES, StateUpdate
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
 from moonseg3r_core.weights import compute_hash, find, read_record
@@ -28,16 +28,9 @@ _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
 
 
 def build_cut3r(
-    model: str,
-    weights: str,
-    rope_fp16: bool,
-    state: str,
-    attention: str,
-    precision: str,
-    seed: int | None,
-    device: torch.device,
-    **settings: Any,
-) -> Cut3rReconstruction:
+    model: str, weights: str, rope_fp16: bool, state: str, attention: str, precision: str, seed: int | None,
+    device: torch.device, **settings: Any,
+) -> Cut3rReconstruction:  # fmt: skip
     """Build the stage that `reconstruction.cut3r` configures; with a seed, the net is untrained.
 
     Raises WeightsError for missing or damaged weights, ConfigError for a layer that the net does not have.
@@ -54,14 +47,9 @@ def build_nano(**settings: Any) -> Cut3rReconstruction:
 
 
 def open_net(
-    model: str,
-    weights: str,
-    rope_fp16: bool,
-    state: str,
-    seed: int | None,
-    device: torch.device,
+    model: str, weights: str, rope_fp16: bool, state: str, seed: int | None, device: torch.device,
     precision: str = "float32",
-) -> Cut3r:
+) -> Cut3r:  # fmt: skip
     """Open the net on a device. It has no memory, so callers with the same arguments share one."""
     path = find_weights(model, weights) if seed is None else None
     file = (path, path.stat().st_size, path.stat().st_mtime_ns) if path else (model, weights)
@@ -69,11 +57,8 @@ def open_net(
     net = _nets.get(key)
     if net is None:
         update = UPDATES[state]()
-        net = (
-            load_trained_net(path, rope_fp16, update)
-            if path
-            else make_random_net(model, weights, rope_fp16, update, seed)
-        )
+        trained = load_trained_net(path, rope_fp16, update) if path else None
+        net = trained or make_random_net(model, weights, rope_fp16, update, seed)
         net = cast_to_precision(net.to(device), precision)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _nets[key] = net
@@ -91,16 +76,11 @@ def load_trained_net(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
 
 
 def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
-    """Make a net with random weights, the same for a seed."""
-    sizes = find_sizes(model, weights)
+    """Make a net of a published model's sizes, or of those in nano's file, with random weights, the same for a seed."""
+    sizes = SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed or 0)
         return Cut3r(sizes, rope_fp16=rope_fp16, update=update).eval().requires_grad_(False)
-
-
-def find_sizes(model: str, weights: str) -> Cut3rSizes:
-    """Find a published model's sizes, or read nano's from its file. Raises WeightsError for a missing file."""
-    return SIZES[model] if model in SIZES else read_checkpoint(find_weights(model, weights)).sizes
 
 
 def find_weights(model: str, weights: str) -> Path:

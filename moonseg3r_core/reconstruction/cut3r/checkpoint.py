@@ -43,13 +43,9 @@ class Checkpoint:
 
 
 def load_cut3r(
-    path: str | Path,
-    *,
-    rgb_head: bool = False,
-    ray_encoder: bool = False,
-    rope_fp16: bool = False,
+    path: str | Path, *, rgb_head: bool = False, ray_encoder: bool = False, rope_fp16: bool = False,
     update: StateUpdate = Overwrite(),  # noqa: B008 (without state)
-) -> Cut3r:
+) -> Cut3r:  # fmt: skip
     """Load a net, ready for inference, from an official checkpoint (.pth) or from a file of `convert`.
 
     The numbers stay in the file until they are used: it must not change meanwhile. Raises InputError for a file that is
@@ -195,12 +191,8 @@ def _add_state_blocks(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    _refuse(path, "not finite", [name for name, tensor in tensors.items() if not _is_finite(tensor)])
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    low, high = torch.aminmax(tensor)  # one pass without a copy; NaN comes through
-    return bool(low.isfinite() & high.isfinite())
+    extremes = ((name, torch.aminmax(tensor)) for name, tensor in tensors.items())  # one pass; NaN comes through
+    _refuse(path, "not finite", [name for name, (a, b) in extremes if not a.isfinite() & b.isfinite()])
 
 
 def _refuse(path: Path, fault: str, names: Sequence[str]) -> None:

@@ -38,9 +38,9 @@ class KeyframeSelector:
         last, image = self._last
         shift = float((pose[:3, 3] - last[:3, 3]).norm())
         moved = shift >= self.translation * depth or compute_rotation_angle(pose, last) >= self.rotation
-        return moved and (
-            thumbnail.shape != image.shape or float((thumbnail.float() - image.float()).abs().mean()) >= _MIN_CHANGE
-        )
+        if not moved or thumbnail.shape != image.shape:
+            return moved
+        return float((thumbnail.float() - image.float()).abs().mean()) >= _MIN_CHANGE
 
     def add(self, pose: Tensor, thumbnail: Tensor) -> None:
         """Count a key frame."""

@@ -41,9 +41,7 @@ class ImageCheck:
             return "the image is black"
         if high - low < _MIN_CONTRAST:
             return "the image is of one color"
-        return self._check_sharpness(float(cv2.Laplacian(gray, cv2.CV_32F).var()))
-
-    def _check_sharpness(self, sharpness: float) -> str:
+        sharpness = float(cv2.Laplacian(gray, cv2.CV_32F).var())
         usual, enough = self._sharpness.value, len(self._sharpness) >= _MIN_IMAGES
         self._sharpness.add(sharpness)
         return "the image is blurred" if enough and sharpness < _MIN_SHARPNESS * usual else ""

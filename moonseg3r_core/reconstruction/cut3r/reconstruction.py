@@ -55,19 +55,9 @@ class Cut3rReconstruction:
     """
 
     def __init__(
-        self,
-        net: Net,
-        *,
-        points: str,
-        pose: str,
-        precision: str,
-        attention: StateAttention | None,
-        geometric: str,
-        reset_every: int,
-        key_translation: float,
-        key_rotation: float,
-        min_confidence: float,
-    ) -> None:
+        self, net: Net, *, points: str, pose: str, precision: str, attention: StateAttention | None, geometric: str,
+        reset_every: int, key_translation: float, key_rotation: float, min_confidence: float,
+    ) -> None:  # fmt: skip
         self.net, self.min_confidence = net, min_confidence
         self._run = NetRunner(net, precision, min_confidence)
         self._request = OutputRequest(world=points == "world" and pose == "model", attention=attention)
@@ -117,21 +107,17 @@ class Cut3rReconstruction:
         """Restore the state of a stage with the same settings. Raises InputError for an incomplete one."""
         with error_prefix("state"):
             tokens, start = sub_state(state, "state"), self._run.start()
-            loaded = {
-                n: read_tensor(tokens, n, like.shape, like.dtype, device=like.device) for n, like in vars(start).items()
-            }
+            fields = vars(start).items()
+            loaded = {n: read_tensor(tokens, n, s.shape, s.dtype, device=s.device) for n, s in fields}
         load_parts(state, **self._list_parts())
         self._state = State(**loaded)
 
     def _list_parts(self) -> dict[str, Any]:
         """The stateful parts beside the net's state, by their name in a saved state."""
         return {
-            "images": self._images,
-            "camera": self._intrinsics,
-            "keys": self._keys,
-            "chunks": self._submaps,
+            "images": self._images, "camera": self._intrinsics, "keys": self._keys, "chunks": self._submaps,
             "placement": self._poses,
-        }
+        }  # fmt: skip
 
     def _infer(self, picture: Tensor, image: Tensor) -> Inference:
         """Run the net on a frame; the state does not change. Raises UnusableFrame."""
@@ -168,9 +154,8 @@ class Cut3rReconstruction:
         """The pose of a held frame. Raises FrameRejected where none is known."""
         pose = self._poses.get_fallback(frame)
         if pose is None:
-            raise FrameRejected(
-                str(fault), "no frame before it could be placed; start where the camera sees something."
-            )
+            advice = "no frame before it could be placed; start where the camera sees something."
+            raise FrameRejected(str(fault), advice)
         return pose
 
     def _find_intrinsics(self, frame: Frame, grid: PixelGrid, points: Tensor | None) -> Tensor:

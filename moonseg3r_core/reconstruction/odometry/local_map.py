@@ -95,7 +95,9 @@ class LocalMap:
 
     def _optimize(self) -> None:
         """Optimize the newest keyframe and those covisible with it, and remove outlier observations."""
-        free, fixed = self._select_window()
+        newest = len(self.keyframes) - 1
+        free = [newest, *self._find_covisible([newest])[: MAX_FREE - 1]]
+        fixed = self._find_covisible(free)[:MAX_FIXED]
         chosen = [*free, *fixed]
         keyframes = [self.keyframes[i] for i in chosen]
         # All observations of the window, one row each: landmark, keyframe, and the feature's row in its keyframe.
@@ -114,18 +116,11 @@ class LocalMap:
         if not fixed:
             is_free[int(np.argmin(chosen))] = False  # the oldest keyframe fixes the world's axes
         features = [keyframe.features for keyframe in keyframes]
-        bundle, outliers = optimize_robust(
-            Bundle(
-                np.stack([keyframe.camera for keyframe in keyframes]),
-                is_free,
-                self.points[shared],
-                camera[rows],
-                point_index,
-                np.concatenate([f.rays for f in features])[rows],
-                np.concatenate([f.depths for f in features])[rows],
-                np.array([f.focal for f in features])[camera[rows]],
-            )
-        )
+        cameras = np.stack([keyframe.camera for keyframe in keyframes])
+        rays, depths = (np.concatenate([getattr(f, name) for f in features])[rows] for name in ("rays", "depths"))
+        focal = np.array([f.focal for f in features])[camera[rows]]
+        observed = Bundle(cameras, is_free, self.points[shared], camera[rows], point_index, rays, depths, focal)
+        bundle, outliers = optimize_robust(observed)
         # A landmark that a single keyframe observes is not in the bundle: it keeps its place in that camera.
         all_landmarks = np.concatenate([keyframe.landmarks for keyframe in self.keyframes])
         single = np.bincount(all_landmarks + 1, minlength=len(self.points) + 1)[1:] == 1
@@ -139,12 +134,6 @@ class LocalMap:
             self.points[own] = _transform_to_world(points_camera, new.camera)
         self.points[shared] = bundle.points
         self.sigmas[shared] = np.minimum(compute_relative_sigma(bundle), SIGMA_LOG_DEPTH)
-
-    def _select_window(self) -> tuple[list[int], list[int]]:
-        """Select the keyframes to move, the newest first and those covisible with it, and others that stay fixed."""
-        newest = len(self.keyframes) - 1
-        free = [newest, *self._find_covisible([newest])[: MAX_FREE - 1]]
-        return free, self._find_covisible(free)[:MAX_FIXED]
 
     def _find_covisible(self, chosen: Sequence[int]) -> list[int]:
         """Find other keyframes that observe landmarks of the chosen ones, by how many, the most first."""

@@ -148,10 +148,8 @@ class Tracker:
             turns = range(min(NEAR_KEYFRAMES, len(older)))
             return [*recent, *(older[(self._lost * NEAR_KEYFRAMES + i) % len(older)] for i in turns)]
         last = np.linalg.inv(self._camera)
-        distances = [
-            np.linalg.norm(p[:3, 3] - last[:3, 3]) + 2 * np.linalg.norm(p[:3, 2] - last[:3, 2])
-            for p in (keyframe.pose for keyframe in older)
-        ]
+        offsets = [keyframe.pose - last for keyframe in older]
+        distances = [np.linalg.norm(d[:3, 3]) + 2 * np.linalg.norm(d[:3, 2]) for d in offsets]
         return [*recent, *(older[i] for i in np.argsort(distances)[:NEAR_KEYFRAMES])]
 
     def _is_keyframe_due(self, keyframe: Keyframe) -> bool:

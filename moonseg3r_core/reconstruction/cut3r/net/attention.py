@@ -57,9 +57,8 @@ class StateAttention:
         """Make a recorder for a decoder. Raises ValueError for a layer or head that it does not have."""
         chosen = range(depth) if self.layers is None else self.layers
         if not chosen or not all(-depth <= layer < depth for layer in chosen):
-            raise ValueError(
-                f"attention layers must lie in {-depth} to {depth - 1}, got {tuple(chosen)}; choose others."
-            )
+            found = tuple(chosen)
+            raise ValueError(f"attention layers must lie in {-depth} to {depth - 1}, got {found}; choose others.")
         if self.head is not None and not 0 <= self.head < heads:
             raise ValueError(f"the attention head must lie in 0 to {heads - 1}, got {self.head}; choose another.")
         return AttentionRecorder({layer % depth for layer in chosen}, self.head)
@@ -84,13 +83,11 @@ class AttentionRecorder:
         for group in groups:
             weights = torch.softmax(q[:, group] @ k[:, group].transpose(-1, -2), dim=-1)
             results.append(weights.to(v.dtype) @ v[:, group])
-            for number in self._select_heads(heads[group]):
-                self._total += weights[:, heads[group].index(number)].float()
-                self._count += 1
+            for row, head in enumerate(heads[group]):
+                if self._head in (None, head):
+                    self._total += weights[:, row].float()
+                    self._count += 1
         return torch.cat(results, dim=1)
-
-    def _select_heads(self, heads: range) -> range | tuple[int, ...]:
-        return heads if self._head is None else tuple(head for head in heads if head == self._head)
 
     def average_patches(self, h: int, w: int) -> Tensor:
         """Average the weights to A (B, S, h, w) without the pose token's column, so that a row sums to less than 1."""

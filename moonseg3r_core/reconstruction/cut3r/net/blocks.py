@@ -11,9 +11,8 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import EPS, MLP_RATIO
 
-Attend = Callable[
-    [Tensor, Tensor, Tensor], Tensor
-]  # queries, keys, values (B, heads, N, width) -> (B, heads, N, width)
+# Queries, keys, values (B, heads, N, width) -> (B, heads, N, width).
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def make_norm(dim: int) -> nn.LayerNorm:
@@ -86,13 +85,9 @@ class DecoderBlock(nn.Module):
         self.norm3, self.mlp = make_norm(dim), Mlp(dim)
 
     def forward(
-        self,
-        x: Tensor,
-        y: Tensor,
-        rope_x: Rotation | None = None,
-        rope_y: Rotation | None = None,
+        self, x: Tensor, y: Tensor, rope_x: Rotation | None = None, rope_y: Rotation | None = None,
         attend: Attend = scaled_dot_product_attention,
-    ) -> Tensor:
+    ) -> Tensor:  # fmt: skip
         x = x + self.attn(self.norm1(x), rope_x)
         x = x + self.cross_attn(self.norm2(x), self.norm_y(y), rope_x, rope_y, attend)
         return x + self.mlp(self.norm3(x))

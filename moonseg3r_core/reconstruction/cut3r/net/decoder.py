@@ -13,13 +13,9 @@ Ropes = tuple[Rotation, Rotation | None]  # of the image's and the state's token
 
 
 def decode(
-    blocks: Iterable[tuple[nn.Module, nn.Module]],
-    image: Tensor,
-    state: Tensor,
-    image_ropes: Ropes,
-    state_ropes: Ropes,
+    blocks: Iterable[tuple[nn.Module, nn.Module]], image: Tensor, state: Tensor, image_ropes: Ropes, state_ropes: Ropes,
     hooks: tuple[AttentionHook, ...],
-) -> tuple[list[Tensor], Tensor]:
+) -> tuple[list[Tensor], Tensor]:  # fmt: skip
     """Decode image tokens (B, 1 + N, C), the pose token first, and state tokens (B, S, C) by pairs of blocks.
 
     Each branch attends to the other's previous layer, with the rotations of its own heads. Returns the image tokens

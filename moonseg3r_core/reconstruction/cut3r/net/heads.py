@@ -51,16 +51,22 @@ class Head(nn.Module, ABC):
         return tokens
 
     @abstractmethod
+    def predict_raw(self, output: str, layers: Layers, grid: Grid) -> Tensor:
+        """Predict the channels (B, H, W, C) float32 of an output: self, cross or rgb."""
+
     def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Predict points (B, H, W, 3) in camera axes, and confidence (B, H, W)."""
+        raw = self.predict_raw("self", layers, grid)
+        return activate_points(raw[..., :3]), activate_confidence(raw)
 
-    @abstractmethod
     def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Predict the same in the first frame's axes; the last layer is the modulated one."""
+        raw = self.predict_raw("cross", layers, grid)
+        return activate_points(raw[..., :3]), activate_confidence(raw)
 
-    @abstractmethod
     def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
         """Predict colors (B, H, W, 3) in (-1, 1). Raises RuntimeError without the rgb head."""
+        return activate_colors(self.predict_raw("rgb", layers, grid))
 
 
 class LinearHead(Head):
@@ -72,17 +78,14 @@ class LinearHead(Head):
         self.cross_proj = Mlp(sizes.dec_dim, POINTS * PATCH**2)
         self.rgb_proj = Mlp(sizes.dec_dim, COLORS * PATCH**2) if rgb else None
 
+    def predict_raw(self, output: str, layers: Layers, grid: Grid) -> Tensor:
+        mlp = require_head({"self": self.proj, "cross": self.cross_proj, "rgb": self.rgb_proj}[output])
+        return apply_mlp(mlp, layers, grid)
+
     def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
         """Points with negative z are mirrored through the origin, so that the scene is in front of the camera."""
-        raw = apply_mlp(self.proj, layers, grid)
+        raw = self.predict_raw("self", layers, grid)
         return activate_points(raw[..., :3] * raw[..., 2:3].sign()), activate_confidence(raw)
-
-    def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = apply_mlp(self.cross_proj, layers, grid)
-        return activate_points(raw[..., :3]), activate_confidence(raw)
-
-    def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
-        return activate_colors(apply_mlp(require_head(self.rgb_proj), layers, grid))
 
 
 class DenseHead(Head):
@@ -93,16 +96,9 @@ class DenseHead(Head):
         self.dpt_self, self.dpt_cross = DptAdapter(sizes, POINTS), DptAdapter(sizes, POINTS)
         self.dpt_rgb = DptAdapter(sizes, COLORS) if rgb else None
 
-    def predict_self_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = move_channels_last(self.dpt_self(layers, grid))
-        return activate_points(raw[..., :3]), activate_confidence(raw)
-
-    def predict_world_points(self, layers: Layers, grid: Grid) -> tuple[Tensor, Tensor]:
-        raw = move_channels_last(self.dpt_cross(layers, grid))
-        return activate_points(raw[..., :3]), activate_confidence(raw)
-
-    def predict_colors(self, layers: Layers, grid: Grid) -> Tensor:
-        return activate_colors(move_channels_last(require_head(self.dpt_rgb)(layers, grid)))
+    def predict_raw(self, output: str, layers: Layers, grid: Grid) -> Tensor:
+        dpt = require_head({"self": self.dpt_self, "cross": self.dpt_cross, "rgb": self.dpt_rgb}[output])
+        return move_channels_last(dpt(layers, grid))
 
 
 HEADS: dict[str, type[LinearHead] | type[DenseHead]] = {"linear": LinearHead, "dpt": DenseHead}
@@ -110,8 +106,7 @@ HEADS: dict[str, type[LinearHead] | type[DenseHead]] = {"linear": LinearHead, "d
 
 def apply_mlp(mlp: nn.Module, layers: Layers, grid: Grid) -> Tensor:
     """Apply an MLP to the last layer's tokens: (B, H, W, channels) float32."""
-    maps = mlp(layers[-1]).transpose(1, 2).unflatten(2, grid)
-    return move_channels_last(pixel_shuffle(maps, PATCH))
+    return move_channels_last(pixel_shuffle(mlp(layers[-1]).transpose(1, 2).unflatten(2, grid), PATCH))
 
 
 def move_channels_last(maps: Tensor) -> Tensor:

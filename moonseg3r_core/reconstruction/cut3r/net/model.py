@@ -98,14 +98,9 @@ class Cut3r(nn.Module):
     """
 
     def __init__(
-        self,
-        sizes: Cut3rSizes,
-        *,
-        rgb_head: bool = False,
-        ray_encoder: bool = False,
-        rope_fp16: bool = False,
+        self, sizes: Cut3rSizes, *, rgb_head: bool = False, ray_encoder: bool = False, rope_fp16: bool = False,
         update: StateUpdate = Overwrite(),  # noqa: B008 (without state)
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__()
         self.sizes, self.update = sizes, update
         self.encoder_rotation = RoundedRotation if rope_fp16 else Rotation
@@ -133,12 +128,9 @@ class Cut3r(nn.Module):
 
     def start(self, batch: int = 1) -> State:
         """Return the state before the first frame."""
-        tokens = self.decoder_embed_state(self.register_tokens.weight).float()
-        return State(
-            tokens.expand(batch, -1, -1),
-            self.pose_retriever.mem.expand(batch, -1, -1),
-            torch.ones(batch, dtype=torch.bool, device=tokens.device),
-        )
+        tokens, memory = self.decoder_embed_state(self.register_tokens.weight).float(), self.pose_retriever.mem
+        fresh = torch.ones(batch, dtype=torch.bool, device=tokens.device)
+        return State(tokens.expand(batch, -1, -1), memory.expand(batch, -1, -1), fresh)
 
     def encode(self, image: Tensor) -> Tokens:
         """Image (B, 3, H, W) in [-1, 1], sides multiples of 16 -> tokens."""
@@ -175,7 +167,8 @@ class Cut3r(nn.Module):
     ) -> tuple[DecodedView, State]:
         """Run the recurrent half: a view's tokens through the decoder. Returns the decoded view and the next state."""
         mean = tokens.features.mean(1, keepdim=True)
-        pose_token = self._predict_pose_token(mean, state)
+        expected = self.pose_retriever.read(mean, state.memory)  # the pose token; the learned one in a first frame
+        pose_token = torch.where(state.fresh[:, None, None], self.pose_token.to(expected), expected)
         recorder = attention.make_recorder(self.sizes.dec_depth, self.sizes.state_heads) if attention else None
         hook = self.update.make_hook()
         layers, candidate = self._decode(tokens, pose_token, state, (recorder or NoHook(), hook))
@@ -196,24 +189,10 @@ class Cut3r(nn.Module):
         rope = make_rotation(make_grid_positions(*grid, image.device), self.sizes.dec_dim // self.sizes.dec_heads)
         modulated = head.modulate(image, pose_token, rope)
         self_points, self_confidence = head.predict_self_points([*levels, image], grid)
-        world_points, world_confidence = (
-            head.predict_world_points([*levels, modulated], grid) if request.world else (None, None)
-        )
-        return Outputs(
-            self_points,
-            self_confidence,
-            head.predict_pose(pose_token),
-            modulated.unflatten(1, grid).float(),
-            world_points,
-            world_confidence,
-            decoded.attention,
-            head.predict_colors([*levels, image], grid) if request.colors else None,
-        )
-
-    def _predict_pose_token(self, image: Tensor, state: State) -> Tensor:
-        """Predict the pose token (B, 1, C) from the memory; the learned one before a first frame."""
-        expected = self.pose_retriever.read(image, state.memory)
-        return torch.where(state.fresh[:, None, None], self.pose_token.to(expected), expected)
+        pose, features = head.predict_pose(pose_token), modulated.unflatten(1, grid).float()
+        world, confidence = head.predict_world_points([*levels, modulated], grid) if request.world else (None, None)
+        colors = head.predict_colors([*levels, image], grid) if request.colors else None
+        return Outputs(self_points, self_confidence, pose, features, world, confidence, decoded.attention, colors)
 
     def _decode(
         self, tokens: Tokens, pose_token: Tensor, state: State, hooks: tuple[AttentionHook, ...]
@@ -224,21 +203,18 @@ class Cut3r(nn.Module):
         places = torch.cat((patches.new_full((1, 2), -1), patches))
         slots = make_state_positions(self.sizes, image.device)
         widths = self.sizes.dec_dim // self.sizes.dec_heads, self.sizes.dec_dim // self.sizes.state_heads
-        ropes = [
+        image_ropes, state_ropes = (
             (make_rotation(places, width), None if slots is None else make_rotation(slots, width)) for width in widths
-        ]
+        )
         blocks = zip(self.dec_blocks, self.dec_blocks_state, strict=True)
-        return decode(blocks, image, state.tokens, ropes[0], ropes[1], hooks)
+        return decode(blocks, image, state.tokens, image_ropes, state_ropes, hooks)
 
 
 def make_state_positions(sizes: Cut3rSizes, device: torch.device | str = "cpu") -> Tensor | None:
     """Make positions (S, 2) of the state tokens: a square with an even number of columns, the diagonal, or None."""
-    numbers = torch.arange(sizes.state_size, device=device)
-    columns = math.isqrt(sizes.state_size)
+    if sizes.state_positions == "none":
+        return None
+    numbers, columns = torch.arange(sizes.state_size, device=device), math.isqrt(sizes.state_size)
     columns += columns % 2
-    places = {
-        "2d": lambda: torch.stack((numbers // columns, numbers % columns), dim=-1),
-        "1d": lambda: torch.stack((numbers, numbers), dim=-1),
-        "none": lambda: None,
-    }
-    return places[sizes.state_positions]()
+    is_square = sizes.state_positions == "2d"
+    return torch.stack((numbers // columns, numbers % columns) if is_square else (numbers, numbers), dim=-1)
