@@ -243,7 +243,7 @@ class TestVideo:
 
     def test_a_video_shorter_than_its_header_tells_is_counted(self, video, caplog):
         source = open_source(str(video), stride=2)
-        source.count = 13
+        source.total = 13
         with caplog.at_level(logging.WARNING, "moonseg3r"):
             assert [frame.index for frame in source] == [0, 2, 4, 6, 8]
         assert source.rejected == {"video ends early": 2}
