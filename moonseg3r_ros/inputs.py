@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, perf_counter
@@ -63,16 +64,12 @@ class Inputs:
     """
 
     def __init__(
-        self,
-        node: Node,
-        parameters: ParameterStore,
-        warnings: ThrottledWarnings,
-        deliver: Callable[[FrameMessages], None],
-        report_jump: Callable[[float], None],
-    ) -> None:
+        self, node: Node, parameters: ParameterStore, warnings: ThrottledWarnings,
+        deliver: Callable[[FrameMessages], None], report_jump: Callable[[float], None],
+    ) -> None:  # fmt: skip
         self.node, self.parameters, self.warnings = node, parameters, warnings
         self._deliver, self._report_jump = deliver, report_jump
-        self._counts: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         self._incompatible: dict[str, str] = {}
         self._format = ""
@@ -126,27 +123,28 @@ class Inputs:
         types = tuple(info.topic_type for info in infos if (info.node_namespace, info.node_name) != own)
         last = self._last.get(topic.name)
         return InputStatus(
-            topic=topic.name,
-            name=name,
-            type=topic.type.replace("/", "/msg/"),
-            publishers=types,
-            connected=connected,
-            messages=self._counts.get(topic.name, 0),
-            silence=None if last is None else monotonic() - last,
-            incompatible=self._incompatible.get(topic.name, ""),
-        )
+            topic=topic.name, name=name, type=topic.type.replace("/", "/msg/"), publishers=types,
+            connected=connected, messages=self._counts[topic.name],
+            silence=None if last is None else monotonic() - last, incompatible=self._incompatible.get(topic.name, ""),
+        )  # fmt: skip
 
     def _make_callbacks(self) -> dict[str, Callable[[Any], None]]:
         image = "image" if self.parameters.settings.image_transport == "raw" else "image/compressed"
-        callbacks: dict[str, Callable[[Any], None]] = {image: self._add_image, "camera_info": self._add_info}
-        callbacks |= {self._required["depth"]: self._add_depth} if "depth" in self._required else {}
-        callbacks |= {"/tf_static": lambda message: self._add_transforms(message, static=True)}
-        callbacks |= {"/tf": lambda message: self._add_transforms(message, static=False)}
-        return callbacks | ({"odom": self._add_odometry} if self._required.get("pose") == "odom" else {})
+        callbacks: dict[str, Callable[[Any], None]] = {image: self._add_image}
+        callbacks["camera_info"] = lambda message: self.assembler.add_info(message)
+        if "depth" in self._required:
+            topic = self._required["depth"]
+            callbacks[topic] = lambda message: self.assembler.add_depth(message, self._read_clock())
+        callbacks["/tf_static"] = lambda message: self._add_transforms(message, static=True)
+        callbacks["/tf"] = lambda message: self._add_transforms(message, static=False)
+        if self._required.get("pose") == "odom":
+            odom = self.node.resolve_topic_name("odom")
+            callbacks["odom"] = lambda message: self.assembler.add_pose(odom, message, self._read_clock())
+        return callbacks
 
     def _subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
         def receive(message: Any) -> None:
-            self._counts[topic.name] = self._counts.get(topic.name, 0) + 1
+            self._counts[topic.name] += 1
             self._last[topic.name] = monotonic()
             callback(message)
             self._flush()
@@ -205,15 +203,6 @@ class Inputs:
         if self._format and size != self._format:
             self.warnings.warn(f"format {size}", f"images changed from {self._format} to {size}; going on with those")
         self._format = size
-
-    def _add_info(self, message: Any) -> None:
-        self.assembler.add_info(message)
-
-    def _add_depth(self, message: Any) -> None:
-        self.assembler.add_depth(message, self._read_clock())
-
-    def _add_odometry(self, message: Any) -> None:
-        self.assembler.add_pose(self.node.resolve_topic_name("odom"), message, self._read_clock())
 
     def _add_transforms(self, message: Any, static: bool) -> None:
         message.transforms = self.map_frame.filter_transforms(message.transforms)

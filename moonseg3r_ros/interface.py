@@ -56,28 +56,18 @@ QOS = {
 
 _TOPICS_IN = (
     Topic("image", "sensor_msgs/Image", "sensor", "the camera's images, when image_transport is raw"),
-    Topic(
-        "image/compressed", "sensor_msgs/CompressedImage", "sensor", "JPEG or PNG, when image_transport is compressed"
-    ),
-    Topic(
-        "camera_info",
-        "sensor_msgs/CameraInfo",
-        "sensor",
-        "intrinsics of the image; nano and cut3r do without where none is published",
-    ),
-    Topic(
-        "depth",
-        "sensor_msgs/Image",
-        "sensor",
-        "16UC1 millimetres or 32FC1 metres, registered to the image; for rgbd alone",
-    ),
-    Topic(
-        "depth/compressedDepth", "sensor_msgs/CompressedImage", "sensor", "PNG, when depth_transport is compressedDepth"
-    ),
+    Topic("image/compressed", "sensor_msgs/CompressedImage", "sensor",
+          "JPEG or PNG, when image_transport is compressed"),
+    Topic("camera_info", "sensor_msgs/CameraInfo", "sensor",
+          "intrinsics of the image; nano and cut3r do without where none is published"),
+    Topic("depth", "sensor_msgs/Image", "sensor",
+          "16UC1 millimetres or 32FC1 metres, registered to the image; for rgbd alone"),
+    Topic("depth/compressedDepth", "sensor_msgs/CompressedImage", "sensor",
+          "PNG, when depth_transport is compressedDepth"),
     Topic("odom", "nav_msgs/Odometry", "sensor", "given poses, when pose_source is odometry"),
     Topic("/tf", "tf2_msgs/TFMessage", "tf", "given poses, and the robot's tree that carries the camera"),
     Topic("/tf_static", "tf2_msgs/TFMessage", "tf_static", "where the camera sits on the robot"),
-)
+)  # fmt: skip
 _TOPICS_OUT = (
     Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, or map -> odom_frame; stamped as the image"),
     Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),

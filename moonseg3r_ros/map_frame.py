@@ -24,12 +24,9 @@ class MapFrame:
     """
 
     def __init__(
-        self,
-        parameters: ParameterStore,
-        has_external_poses: bool,
-        lookup: Callable[[str, str, float], np.ndarray],
+        self, parameters: ParameterStore, has_external_poses: bool, lookup: Callable[[str, str, float], np.ndarray],
         warnings: ThrottledWarnings,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.parameters, self.has_external_poses, self.warnings = parameters, has_external_poses, warnings
         self._lookup = lookup
         self._parents: dict[str, str] = {}

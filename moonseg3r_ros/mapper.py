@@ -101,11 +101,10 @@ class Mapper:
 
     def on_idle(self) -> float | None:
         """Publish the map when it is due; return the seconds until it is, None when nothing has changed."""
-        wait = self._rate.compute_wait(self.parameters.settings.map_rate)
-        if wait == 0:
-            self.publish_map()
-            return None
-        return wait
+        if (wait := self._rate.compute_wait(self.parameters.settings.map_rate)) != 0:
+            return wait
+        self.publish_map()
+        return None
 
     def publish_map(self) -> None:
         """Publish the map as it is."""
@@ -175,11 +174,8 @@ class Mapper:
         return self._segmenter
 
     def _localize(self, queued: QueuedFrame, frame: Frame, result: FrameResult) -> LocalizedFrame:
-        map_from_world = self._compute_map_from_world(result, queued.world)
-        camera = get_camera_frame(queued.messages.image)
-        return LocalizedFrame(
-            frame, result, queued.stamp_ns, map_from_world, camera, queued.child, queued.child_from_camera
-        )
+        pose, camera = self._compute_map_from_world(result, queued.world), get_camera_frame(queued.messages.image)
+        return LocalizedFrame(frame, result, queued.stamp_ns, pose, camera, queued.child, queued.child_from_camera)
 
     def _publish_changes(self) -> None:
         if self._rate.compute_wait(self.parameters.settings.map_rate) is not None:
@@ -194,9 +190,8 @@ class Mapper:
         if self._map_from_world is None:
             asked, given = is_map_at_first_camera(self.parameters), world == self.parameters.settings.map_frame
             if asked and given:
-                self.warnings.warn(
-                    "origin", f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
-                )
+                text = f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
+                self.warnings.warn("origin", text)
             first = result.geometry.world_from_camera.cpu().numpy()
             self._map_from_world = compute_map_from_world(first) if asked and not given else np.eye(4)
         return self._map_from_world

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from moonseg3r_core import Config, ConfigError, FrameMessages, InputError, check_config, fixed_changes
+from moonseg3r_core import ConfigError, FrameMessages, InputError, check_config, fixed_changes
 from moonseg3r_ros.diagnostics.diagnose import UNTRAINED
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.publisher import DiagnosticsPublisher
@@ -179,20 +179,17 @@ class MoonSeg3RNode(LifecycleNode):
     def _check_change(self, before: NodeParameters, after: NodeParameters) -> None:
         """Raise ConfigError for a change that is not possible now. Never waits for a step."""
         if self._state.inputs:
-            _refuse(
-                fixed_changes(before.settings, after.settings),
-                "can change only while the node is inactive; deactivate it first",
-            )
+            reason = "can change only while the node is inactive; deactivate it first"
+            _refuse(fixed_changes(before.settings, after.settings), reason)
         if self._state.mapper:
-            _refuse(
-                fixed_changes(before.config, after.config),
-                "is part of the map that is being made; clean the node up first",
-            )
-            _refuse(
-                ["map_origin"] if before.settings.map_origin != after.settings.map_origin else [],
-                "says where the map that is being made lies; clean the node up first",
-            )
-        _check_config(after.config)
+            reason = "is part of the map that is being made; clean the node up first"
+            _refuse(fixed_changes(before.config, after.config), reason)
+            moved = ["map_origin"] if before.settings.map_origin != after.settings.map_origin else []
+            _refuse(moved, "says where the map that is being made lies; clean the node up first")
+        try:  # what no segmenter can be built with, as far as that is quick to know
+            check_config(after.config)
+        except InputError as error:
+            raise ConfigError(str(error)) from error
 
     def _apply_change(self, before: NodeParameters, after: NodeParameters) -> None:
         if self._state.mapper:
@@ -202,11 +199,3 @@ class MoonSeg3RNode(LifecycleNode):
 def _refuse(names: Iterable[str], reason: str) -> None:
     if words := ", ".join(names):
         raise ConfigError(f"{words} {reason}.")
-
-
-def _check_config(config: Config) -> None:
-    """Raise ConfigError for settings that no segmenter can be built with, as far as that is quick to know."""
-    try:
-        check_config(config)
-    except InputError as error:
-        raise ConfigError(str(error)) from error

@@ -62,10 +62,8 @@ class HeldPose:
             return localized.map_from_camera
         if localized.is_held and localized.child == self._child:
             return self._map_from_child @ localized.child_from_camera
-        self._child, self._map_from_child = (
-            localized.child,
-            localized.map_from_camera @ np.linalg.inv(localized.child_from_camera),
-        )
+        self._child = localized.child
+        self._map_from_child = localized.map_from_camera @ np.linalg.inv(localized.child_from_camera)
         return localized.map_from_camera
 
 
@@ -88,10 +86,8 @@ class Outputs:
             if topic.message is not None:
                 self._publishers[name] = self.node.create_publisher(topic.message, name, **topic.make_qos())
             elif topic.package == "moonseg3r_msgs":
-                warnings.warn(
-                    "messages",
-                    f"{name} is off: the package {topic.package} is not built; `colcon build` in its workspace",
-                )
+                fault = f"the package {topic.package} is not built; `colcon build` in its workspace"
+                warnings.warn("messages", f"{name} is off: {fault}")
 
     def reset_path(self) -> None:
         """Start a new path, without a held pose."""

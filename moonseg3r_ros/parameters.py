@@ -36,6 +36,9 @@ class NodeParameters:
         return NodeParameters(overlay(self.config, theirs, "parameter"), overlay(self.settings, ours, "parameter"))
 
 
+OnChange = Callable[[NodeParameters, NodeParameters], None]
+
+
 class ParameterStore:
     """Declares all parameters of a node and holds their values; the node's parts read them here.
 
@@ -44,12 +47,7 @@ class ParameterStore:
     Raises ConfigError when a value given at the start cannot be used.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        check: Callable[[NodeParameters, NodeParameters], None],
-        react: Callable[[NodeParameters, NodeParameters], None],
-    ) -> None:
+    def __init__(self, node: Node, check: OnChange, react: OnChange) -> None:
         self._check, self._react = check, react
         own = {key.name: _declare(node, key) for key in list_settings(NodeSettings())}
         file = own["config_file"]

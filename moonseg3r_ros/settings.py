@@ -14,10 +14,9 @@ class NodeSettings:
     autostart: bool = value(True, "configure and activate at start, without a lifecycle manager")
     config_file: str = value("", "YAML file of the core's configuration; parameters given one by one prevail")
     image_transport: str = value(
-        "raw",
-        "raw: `image`; compressed: `image/compressed`, as image_transport names it",
+        "raw", "raw: `image`; compressed: `image/compressed`, as image_transport names it",
         choices=("raw", "compressed"),
-    )
+    )  # fmt: skip
     depth_transport: str = value(
         "raw", "raw: `depth`; compressedDepth: `depth/compressedDepth`", choices=("raw", "compressedDepth")
     )
@@ -37,11 +36,9 @@ class NodeSettings:
         choices=("auto", "world", "first_camera"),
     )
     time_jump: str = value(
-        "reset",
-        "when stamps jump back (a bag that loops): reset forgets the map, hold keeps it",
-        choices=("reset", "hold"),
-        live=True,
-    )
+        "reset", "when stamps jump back (a bag that loops): reset forgets the map, hold keeps it",
+        choices=("reset", "hold"), live=True,
+    )  # fmt: skip
     max_future: float = value(
         1.0, "images stamped later than now by more than this are refused, seconds; 0: taken", low=0.0, live=True
     )
@@ -49,10 +46,8 @@ class NodeSettings:
     map_rate: float = value(
         1.0,
         "map, instances, markers and path are published this often at most, Hz; no more than a quarter of the time goes into it",
-        low=0.01,
-        high=100.0,
-        live=True,
-    )
+        low=0.01, high=100.0, live=True,
+    )  # fmt: skip
     map_voxel: float = value(0.0, "edge of the voxels of ~/map, metres; 0: as map.voxel", low=0.0, live=True)
     map_max_bytes: int = value(
         15 << 20, "~/map is thinned until it is no larger, bytes of points", low=1024, high=(1 << 31) - 1, live=True
@@ -60,9 +55,8 @@ class NodeSettings:
     map_colors: str = value(
         "camera",
         "what `rgb` of ~/map and ~/cloud holds: the camera's colors, or one color per instance",
-        choices=("camera", "instance"),
-        live=True,
-    )
+        choices=("camera", "instance"), live=True,
+    )  # fmt: skip
     cloud_points: int = value(38400, "points of ~/cloud at most", low=1, live=True)
     path_length: int = value(1000, "poses of ~/path at most; a longer one keeps every second", low=2, live=True)
     descriptors: bool = value(False, "the instances of ~/instances carry their queries", live=True)

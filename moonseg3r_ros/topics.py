@@ -12,12 +12,7 @@ COMPRESSED = {"image": ("/compressed", "compressed"), "depth": ("/compressedDept
 
 def find_bag_topics(bag: Path) -> dict[str, str]:
     """Find the topics of a bag by input, chosen by type and name as `moonseg3r run` does. Raises InputError."""
-    from moonseg3r_core import (  # not for launch files: they ask the player
-        InputError,
-        Topics,
-        choose_topics,
-        read_topics,
-    )
+    from moonseg3r_core import InputError, Topics, choose_topics, read_topics  # not for launch files
 
     if not bag.exists():
         raise InputError(f"{bag} does not exist; give a rosbag2 folder, a .mcap or a .db3 file.")
@@ -39,7 +34,6 @@ def make_remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def derive_parameters(topics: Mapping[str, str]) -> dict[str, str]:
     """Derive the node's parameters: a transport from the topic's ending, odometry where its topic is given."""
-    found = {
-        f"{name}_transport": word for name, (end, word) in COMPRESSED.items() if topics.get(name, "").endswith(end)
-    }
+    ends = COMPRESSED.items()
+    found = {f"{name}_transport": word for name, (end, word) in ends if topics.get(name, "").endswith(end)}
     return found | ({"pose_source": "odometry"} if topics.get("odom") else {})

@@ -90,8 +90,7 @@ class Worker(Generic[T]):
         try:
             return call()
         except Exception as error:
-            self._report(error)
-            return None
+            return self._report(error)
 
 
 def _run_job(job: Callable[[], Any], future: Future[Any]) -> None:

@@ -15,6 +15,7 @@ MAX_HELD_SHARE = 0.5  # of the frames
 MAX_DROPPED_SHARE = 0.2  # of the images
 
 UNTRAINED = "UNTRAINED (reconstruction.random is set)"
+_COUNTS = ("received", "processed", "dropped", "rejected", "held")
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -124,14 +125,10 @@ def diagnose(status: NodeStatus) -> Diagnosis:
 def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
     """Make the message on /diagnostics: the diagnosis and all numbers."""
     level, text, _ = diagnose(status)
-    counters, usage = status.counters, status.usage
+    counters, usage, topics = status.counters, status.usage, (status.image, *status.needs.values(), *status.others)
     values = {
         "state": "paused" if status.paused else status.state,
-        "frames received": str(counters.received),
-        "frames processed": str(counters.processed),
-        "frames dropped": str(counters.dropped),
-        "frames rejected": str(counters.rejected),
-        "frames held": str(counters.held),
+        **{f"frames {name}": str(getattr(counters, name)) for name in _COUNTS},
         "last held": counters.held_reason,
         "input rate": f"{counters.input_rate:.2f}",
         "output rate": f"{counters.output_rate:.2f}",
@@ -145,10 +142,7 @@ def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
         "instances stored": str(usage.stored),
         "memory MiB": f"{usage.memory_mib:.0f}",
         "GPU MiB": f"{usage.gpu_mib:.0f}",
-        **{
-            topic.name: f"{topic.connected} connected, {topic.messages} messages"
-            for topic in (status.image, *status.needs.values(), *status.others)
-        },
+        **{topic.name: f"{topic.connected} connected, {topic.messages} messages" for topic in topics},
         "listened to": " ".join(status.subscribed),
         "last complaint": next(reversed(list(status.warnings.values())), ""),
     }
@@ -177,23 +171,20 @@ def _check_output(status: NodeStatus) -> Diagnosis | None:
     counters = status.counters
     if counters.silence is None or counters.silence > OUTPUT_TIMEOUT_S:
         return None
+    step = f"a step takes {_format_ms(counters.step_ms)} ms"
     if status.clock_missing:
         return Diagnosis(WARN, f"images come out late: {_NO_CLOCK}")
     if counters.held_rate > MAX_HELD_SHARE * counters.output_rate:
-        return Diagnosis(
-            WARN,
-            f"held: {counters.held_rate:.1f} of {counters.output_rate:.1f} images/s add nothing to the map, and the last good"
-            f" pose stands: {counters.held_reason}",
-        )
+        rates = f"{counters.held_rate:.1f} of {counters.output_rate:.1f} images/s"
+        text = f"held: {rates} add nothing to the map, and the last good pose stands: {counters.held_reason}"
+        return Diagnosis(WARN, text)
     if warning := status.warnings.get("tf"):
         return Diagnosis(WARN, warning)
     if counters.drop_rate > MAX_DROPPED_SHARE * counters.input_rate:
-        return Diagnosis(
-            WARN,
-            f"slow: {counters.output_rate:.1f} of {counters.input_rate:.1f} images/s come out, a step takes"
-            f" {_format_ms(counters.step_ms)} ms; always the newest is taken, {counters.dropped} were dropped",
-        )
-    return Diagnosis(OK, f"OK: {counters.output_rate:.1f} images/s, a step takes {_format_ms(counters.step_ms)} ms")
+        rates = f"{counters.output_rate:.1f} of {counters.input_rate:.1f} images/s come out"
+        rest = f"always the newest is taken, {counters.dropped} were dropped"
+        return Diagnosis(WARN, f"slow: {rates}, {step}; {rest}")
+    return Diagnosis(OK, f"OK: {counters.output_rate:.1f} images/s, {step}")
 
 
 def _check_processing(status: NodeStatus) -> Diagnosis | None:
@@ -254,16 +245,14 @@ def _report_warning(status: NodeStatus) -> Diagnosis:
 def _check_topic(what: str, topic: InputStatus) -> Diagnosis | None:
     """Tell why no message came on a topic that has publishers."""
     if topic.type not in topic.publishers:
-        return Diagnosis(
-            ERROR, f"{topic.name} carries {topic.publishers[0]}, expected {topic.type}; {_suggest_type(what, topic)}"
-        )
+        transport = _TRANSPORTS.get((what, topic.publishers[0]))
+        advice = f"set {transport}" if transport else f"remap {topic.topic} to a topic of that type"
+        return Diagnosis(ERROR, f"{topic.name} carries {topic.publishers[0]}, expected {topic.type}; {advice}")
     if topic.incompatible and topic.is_silent:
-        return Diagnosis(
-            ERROR,
-            f"QoS: the publisher of {topic.name} does not offer this node's {topic.incompatible}; set the parameter"
-            f" qos_overrides.{topic.name}.subscription.{topic.incompatible}"
-            f" to {_LOOSEST.get(topic.incompatible, 'what it offers')}",
-        )
+        policy, loosest = topic.incompatible, _LOOSEST.get(topic.incompatible, "what it offers")
+        fault = f"QoS: the publisher of {topic.name} does not offer this node's {policy}"
+        advice = f"set the parameter qos_overrides.{topic.name}.subscription.{policy} to {loosest}"
+        return Diagnosis(ERROR, f"{fault}; {advice}")
     if not topic.messages:
         return Diagnosis(ERROR, f"no {what}: {topic.name} has a publisher, but no message has come; is it running?")
     return None
@@ -277,11 +266,6 @@ def _suggest_images(status: NodeStatus) -> str:
     topic = "image/compressed" if compressed else "image"
     transport = "" if topic == status.image.topic else f"-p image_transport:={'compressed' if compressed else 'raw'} "
     return f"image topics that exist: {names}; remap with --ros-args {transport}-r {topic}:={first}"
-
-
-def _suggest_type(what: str, topic: InputStatus) -> str:
-    transport = _TRANSPORTS.get((what, topic.publishers[0]))
-    return f"set {transport}" if transport else f"remap {topic.topic} to a topic of that type"
 
 
 _CHECKS: tuple[Callable[[NodeStatus], Diagnosis | None], ...] = (

@@ -77,28 +77,18 @@ class FrameStatistics:
         start = self._start
         stage_ms = {stage: ms for stage, meter in list(self._stages.items()) if (ms := meter.median) is not None}
         return FrameCounters(
-            received=self._received,
-            processed=self._processed,
-            dropped=self._dropped,
-            rejected=self.rejected,
-            reason=self._reason,
-            held=self._held,
-            held_reason=self._held_reason,
-            held_rate=self._holds.rate,
-            input_rate=self._input.rate,
-            output_rate=self._output.rate,
-            drop_rate=self._drops.rate,
-            latency_ms=self._latency.median,
-            step_ms=self._step.median,
-            map_ms=self._map.median,
-            stage_ms=stage_ms,
-            silence=self._output.silence,
+            received=self._received, processed=self._processed, dropped=self._dropped,
+            rejected=self.rejected, reason=self._reason, held=self._held, held_reason=self._held_reason,
+            held_rate=self._holds.rate, input_rate=self._input.rate, output_rate=self._output.rate,
+            drop_rate=self._drops.rate, latency_ms=self._latency.median, step_ms=self._step.median,
+            map_ms=self._map.median, stage_ms=stage_ms, silence=self._output.silence,
             busy=0.0 if start is None else monotonic() - start,
-        )
+        )  # fmt: skip
 
     def get_resource_usage(self) -> ResourceUsage:
         """Return the sizes of the map and of memory now."""
-        return ResourceUsage(self.points, self.instances, self.stored, read_resident_mib(), read_gpu_mib())
+        gpu_mib = torch.cuda.memory_allocated() / 1024**2 if torch.cuda.is_initialized() else 0.0
+        return ResourceUsage(self.points, self.instances, self.stored, read_resident_mib(), gpu_mib)
 
 
 def read_resident_mib() -> float:
@@ -109,8 +99,3 @@ def read_resident_mib() -> float:
     except OSError:
         unit = 1024**2 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def read_gpu_mib() -> float:
-    """Read the GPU memory of this process's tensors; 0 without a GPU."""
-    return torch.cuda.memory_allocated() / 1024**2 if torch.cuda.is_initialized() else 0.0

@@ -50,28 +50,23 @@ class DiagnosticsPublisher:
         if state.lifecycle != self._lifecycle:
             self._lifecycle, self._entered = state.lifecycle, monotonic()
         inputs = state.inputs.get_status() if state.inputs else {}
-        image = next(iter(inputs.values()), self._get_unsubscribed())
+        unsubscribed = InputStatus("image", node.resolve_topic_name("image"), "sensor_msgs/msg/Image")
+        image = next(iter(inputs.values()), unsubscribed)
         required = list_required_topics(state.parameters)
         counters = state.statistics.get_counters()
         is_clock_missing = node.get_parameter("use_sim_time").value and node.get_clock().now().nanoseconds == 0
         return NodeStatus(
-            node=node.get_fully_qualified_name(),
-            state=state.lifecycle,
-            image=image,
+            node=node.get_fully_qualified_name(), state=state.lifecycle, image=image,
             needs={need: inputs[name] for need, name in required.items() if name in inputs},
             others=tuple(i for name, i in inputs.items() if i is not image and name not in required.values()),
-            counters=counters,
-            usage=state.statistics.get_resource_usage(),
-            fault=state.fault,
-            paused=state.paused,
-            untrained=state.is_untrained,
-            clock_missing=bool(is_clock_missing),
+            counters=counters, usage=state.statistics.get_resource_usage(),
+            fault=state.fault, paused=state.paused, untrained=state.is_untrained, clock_missing=bool(is_clock_missing),
             warnings=self._list_warnings(required, MIN_LACKING_SHARE * counters.input_rate),
             resolved=state.mapper.resolved if state.mapper else "",
             image_topics=() if image.publishers else self._list_image_topics(),
             subscribed=state.outputs.subscribed if state.outputs else (),
             age=monotonic() - self._entered,
-        )
+        )  # fmt: skip
 
     def _list_warnings(self, required: dict[str, str], min_rate: float) -> dict[str, str]:
         """List the recent warnings; those about single images only from `min_rate` a second on."""
@@ -85,6 +80,3 @@ class DiagnosticsPublisher:
         names = [name for name, types in self.node.get_topic_names_and_types() if IMAGE_TYPES & set(types)]
         others = [name for name in names if not name.startswith(f"{own}/") and self.node.count_publishers(name)]
         return tuple(sorted(others, key=lambda name: "depth" in name))
-
-    def _get_unsubscribed(self) -> InputStatus:
-        return InputStatus("image", self.node.resolve_topic_name("image"), "sensor_msgs/msg/Image")
