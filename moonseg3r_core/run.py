@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import perf_counter
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,46 +23,16 @@ from moonseg3r_core.report.run_log import RunLog
 from moonseg3r_core.report.summary import Summary, make_verdict
 from moonseg3r_core.resolve import RecordingFacts, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
+from moonseg3r_core.segmenter import OnlineSegmenter
 from moonseg3r_core.settings import to_dict
-from moonseg3r_core.types import Frame, FrameResult, Instance, InstanceMap
+from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.types import Frame, Instance, InstanceMap
 
 T = TypeVar("T")
 
 
-class Recording(Protocol):
-    """The source of a run; `rejected` counts the frames that it could not read, by reason."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def length(self) -> int | None: ...
-
-    @property
-    def rejected(self) -> Counter[str]: ...
-
-    @property
-    def masks_folder(self) -> Path | None: ...
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-
-class Segmenter(Protocol):
-    """The part of `OnlineSegmenter` that a run uses."""
-
-    @property
-    def final_ids(self) -> Mapping[int, int]: ...
-
-    def step(self, frame: Frame) -> FrameResult: ...
-
-    def snapshot(self) -> InstanceMap: ...
-
-
 def run(
-    source: Recording, segmenter: Segmenter, config: Config, out: OutputFolder, *,
+    source: Recording, segmenter: OnlineSegmenter, config: Config, out: OutputFolder, *,
     weights: Mapping[str, str] | None = None, quiet: bool = False,
 ) -> Summary:  # fmt: skip
     """Run the segmenter over a recording and write all of OUT, which has been claimed before.
@@ -106,7 +74,7 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
                 reader.submit(iterator.close)
 
 
-def _process_frames(source: Recording, segmenter: Segmenter, out: OutputFolder, log: RunLog, quiet: bool) -> None:
+def _process_frames(source: Recording, segmenter: OnlineSegmenter, out: OutputFolder, log: RunLog, quiet: bool) -> None:
     """Process all frames under a progress bar; an interrupt takes effect between two frames."""
     interval = 0.1 if sys.stderr.isatty() else 10.0  # few lines in a log file
     bar = tqdm(total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=interval, dynamic_ncols=True)
@@ -118,7 +86,7 @@ def _process_frames(source: Recording, segmenter: Segmenter, out: OutputFolder, 
             bar.update()
 
 
-def _process_frame(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: RunLog) -> None:
+def _process_frame(frame: Frame, segmenter: OnlineSegmenter, out: OutputFolder, log: RunLog) -> None:
     try:
         result = segmenter.step(frame)
     except FrameRejected as why:
@@ -129,7 +97,12 @@ def _process_frame(frame: Frame, segmenter: Segmenter, out: OutputFolder, log: R
 
 
 def _write_results(
-    source: Recording, segmenter: Segmenter, config: Config, weights: Mapping[str, str], out: OutputFolder, log: RunLog
+    source: Recording,
+    segmenter: OnlineSegmenter,
+    config: Config,
+    weights: Mapping[str, str],
+    out: OutputFolder,
+    log: RunLog,
 ) -> Summary:
     """Write everything but the frames, which are there already and get their final ids."""
     seconds = perf_counter() - log.started

@@ -20,10 +20,9 @@ from moonseg3r_core.build import build_segmenter, make_stage
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.evaluate import DISTANCE
-from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, find_ground_truth, read_ground_truth
+from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, View, find_ground_truth, read_ground_truth
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, average_scenes, match_scene
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
-from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.fusion.config import FusionConfig
 from moonseg3r_core.fusion.lifting import make_label_image
 from moonseg3r_core.settings import overlay, to_dict

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from moonseg3r_core.evaluation.views import View
+from moonseg3r_core.evaluation.ground_truth import View
 from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys
 

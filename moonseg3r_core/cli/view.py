@@ -60,9 +60,8 @@ def import_open3d() -> ModuleType:
     try:
         return importlib.import_module("open3d")
     except ImportError as error:
-        raise MissingDependency(
-            f"`moonseg3r view` expects Open3D, which is not here ({error}); run {INSTALL}"
-        ) from error
+        fault = f"`moonseg3r view` expects Open3D, which is not here ({error})"
+        raise MissingDependency(f"{fault}; run {INSTALL}") from error
 
 
 def make_cloud(open3d: Any, map: InstanceMap, color: str, all: bool) -> Any:

@@ -20,11 +20,9 @@ _FOLDER_HELP = f"Weights are stored in ${FOLDER}, or else in moonseg3r/weights i
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("weights", description=f"Get pretrained weights and check them. {_FOLDER_HELP}")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    show = actions.add_parser(
-        "list",
-        help="what there is, with size and licence",
-        description="List all weights that can be had: whether they are installed, their size, licence and use.",
-    )
+    show = actions.add_parser("list", help="what there is, with size and licence",
+                              description="List all weights that can be had: whether they are installed, their size, "
+                                          "licence and use.")  # fmt: skip
     get = actions.add_parser("get", help="download or convert weights into the store",
                              description="Show their licence, then download weights, or take files that are here. They are stored "
                                          "when all of them are whole and as published. Nothing in them is run.")  # fmt: skip
@@ -41,12 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     get.add_argument("--accept-licence", "--accept-license", dest="accept", action="store_true", help="don't ask")
     test.add_argument("names", metavar="NAME", nargs="*", help="which ones (all that are installed)")
     where.add_argument("name", metavar="NAME", nargs="?", help="which ones (none: the store)")
-    for action, command in (
-        (show, list_command),
-        (get, get_command),
-        (test, check_command),
-        (where, show_path_command),
-    ):
+    for action, command in ((show, list_command), (get, get_command), (test, check_command), (where, path_command)):
         action.set_defaults(run=command)
 
 
@@ -70,15 +63,9 @@ def _print_row(row: Sequence[str], widths: Sequence[int]) -> None:
 
 def _make_row(entry: Entry) -> tuple[str, ...]:
     size = f"{entry.size / 1e9:.1f} GB" if entry.size >= 1e9 else f"{entry.size / 1e6:.0f} MB" if entry.size else "?"
-    return (
-        entry.name,
-        "yes" if is_installed(entry) else "no",
-        size,
-        entry.licence.name,
-        "no" if entry.licence.noncommercial else "yes",
-        "gated" if entry.gated else "open",
-        entry.purpose,
-    )
+    installed, commercial = ("yes" if fact else "no" for fact in (is_installed(entry), not entry.licence.noncommercial))
+    access = "gated" if entry.gated else "open"
+    return entry.name, installed, size, entry.licence.name, commercial, access, entry.purpose
 
 
 def get_command(args: argparse.Namespace) -> int:
@@ -129,6 +116,6 @@ def _find_fault(name: str) -> str:
     return ""
 
 
-def show_path_command(args: argparse.Namespace) -> int:
+def path_command(args: argparse.Namespace) -> int:
     print(find(args.name) if args.name else get_store_folder())
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,13 +12,24 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
-from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
 from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
 from moonseg3r_core.sources.scannet import ScanNetSource
 
 FAR = 1e6  # metres; no scene reaches as far
+
+
+class View(NamedTuple):
+    """A labelled frame with the data set's geometry.
+
+    labels (H, W) int, 0 = none; depth (H, W) float32 metres, 0 = none; intrinsics (3, 3); world_from_camera (4, 4).
+    """
+
+    labels: np.ndarray
+    depth: np.ndarray
+    intrinsics: np.ndarray
+    world_from_camera: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -50,16 +50,14 @@ def read_ply(path: str | Path) -> InstanceMap:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise OutputError(
-            f"cannot read {path}: {error.strerror}; give the map.ply that `moonseg3r run` wrote."
-        ) from error
+        advice = "give the map.ply that `moonseg3r run` wrote"
+        raise OutputError(f"cannot read {path}: {error.strerror}; {advice}.") from error
     vertices = _parse_vertices(data, str(path))
     points = np.stack([vertices[name] for name in "xyz"], axis=-1).astype(np.float32)
     colors = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=-1).astype(np.uint8)
     ids, confidence = vertices["instance_id"].astype(np.int32), vertices["confidence"].astype(np.float32)
-    return InstanceMap(
-        torch.from_numpy(points), torch.from_numpy(colors), torch.from_numpy(ids), torch.from_numpy(confidence)
-    )
+    p, c, i, w = (torch.from_numpy(part) for part in (points, colors, ids, confidence))
+    return InstanceMap(p, c, i, w)
 
 
 def _parse_vertices(data: bytes, path: str) -> np.ndarray:

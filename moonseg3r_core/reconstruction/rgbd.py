@@ -14,10 +14,12 @@ from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 _EXPECTED = {
-    "pose": "depth, intrinsics and a pose for every frame; add pose/N.txt (ScanNet export) or odometry or TF (bag)",
-    "depth": "an image of depth for every frame; add depth/N.png (ScanNet export) or a depth topic (bag)",
-    "intrinsics": "the camera's focal lengths; "
-    "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag)",
+    "pose": "reconstruction.kind=rgbd expects depth, intrinsics and a pose for every frame; "
+    "add pose/N.txt (ScanNet export) or odometry or TF (bag).",
+    "depth": "reconstruction.kind=rgbd expects an image of depth for every frame; "
+    "add depth/N.png (ScanNet export) or a depth topic (bag).",
+    "intrinsics": "reconstruction.kind=rgbd expects the camera's focal lengths; "
+    "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag).",
 }
 
 
@@ -77,7 +79,7 @@ def _read_inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
     if pose is None or depth is None or intrinsics is None:
         missing = "pose" if pose is None else "depth" if depth is None else "intrinsics"
-        raise FrameRejected(f"no {missing}", f"reconstruction.kind=rgbd expects {_EXPECTED[missing]}.")
+        raise FrameRejected(f"no {missing}", _EXPECTED[missing])
     if not bool(torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0)):
         raise FrameRejected(
             "unusable intrinsics",

@@ -7,14 +7,6 @@ from moonseg3r_core.report.run_log import RunLog
 from moonseg3r_core.report.summary import FrameCounts, Summary, make_verdict
 
 __all__ = [
-    "FrameCounts",
-    "Gallery",
-    "OutputFolder",
-    "Picture",
-    "ReportData",
-    "RunLog",
-    "Summary",
-    "make_verdict",
-    "render_page",
-    "shrink_ids",
-]
+    "FrameCounts", "Gallery", "OutputFolder", "Picture", "ReportData", "RunLog", "Summary", "make_verdict",
+    "render_page", "shrink_ids",
+]  # fmt: skip

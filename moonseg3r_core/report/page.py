@@ -108,9 +108,8 @@ def _render_map(data: ReportData) -> str:
         f"largest instance has its own. {data.summary.estimated}"
     )
     numbered = [instance.id for instance in sorted(data.published, key=lambda instance: -instance.points)]
-    return _render_section(
-        "Map", note, f'<img class="plot" src="{_encode_png(charts.plot_map(view, numbered))}" alt="map from above">'
-    )
+    plot = _encode_png(charts.plot_map(view, numbered))
+    return _render_section("Map", note, f'<img class="plot" src="{plot}" alt="map from above">')
 
 
 def _render_instances(data: ReportData) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -15,23 +13,6 @@ from moonseg3r_core.synthetic.trace import Solids, View, trace
 
 _GAMMA = 1 / 2.2
 _BATCH = 1 << 14  # pixels that a CPU shades at once; they fit its caches
-
-
-def render(
-    scene: Scene, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int,
-    device: torch.device | str = "cpu",
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Render an image (H, W, 3) uint8 RGB, depth (H, W) float32 metres along z, and object ids (H, W) int32.
-
-    intrinsics (3, 3) pixels, pixel i's center at u = i; world_from_camera (4, 4), OpenCV axes. Depth and id are 0
-    where a ray hits nothing, which happens outside the room only. The first image of a scene computes its shadows.
-    """
-    return _make_renderer(scene, torch.device(device))(intrinsics, world_from_camera, height, width)
-
-
-@lru_cache(maxsize=2)
-def _make_renderer(scene: Scene, device: torch.device) -> Renderer:
-    return Renderer(scene, device)
 
 
 class Renderer:
@@ -58,7 +39,11 @@ class Renderer:
     def __call__(
         self, intrinsics: Tensor, world_from_camera: Tensor, height: int, width: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Render as `render` does."""
+        """Render an image (H, W, 3) uint8 RGB, depth (H, W) float32 metres along z, and object ids (H, W) int32.
+
+        intrinsics (3, 3) pixels, pixel i's center at u = i; world_from_camera (4, 4), OpenCV axes. Depth and id are 0
+        where a ray hits nothing, which happens outside the room only.
+        """
         fx, fy, cx, cy = (float(intrinsics[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
         pose = world_from_camera.to(device=self._room.device, dtype=torch.float32)
         view = View(fx, fy, cx, cy, height, width, pose[:3, :3].contiguous(), pose[:3, 3].contiguous())

@@ -25,36 +25,7 @@ _MB = 1_000_000
 def _make_cut3r(name: str, purpose: str, drive: str, file: str, megabytes: int) -> Entry:
     source, publisher = DriveFile(drive, file), "https://github.com/CUT3R/CUT3R"
     convert = "moonseg3r_core.reconstruction.cut3r.checkpoint:convert"
-    setting = "reconstruction.kind=cut3r"
-    return Entry(name, setting, purpose, source, publisher, CC_BY_NC_SA, megabytes * _MB, convert)
-
-
-def _make_dinov3(size: str, purpose: str, megabytes: int) -> Entry:
-    source = HubFiles(f"facebook/dinov3-vit{size}16-pretrain-lvd1689m")
-    publisher = "https://github.com/facebookresearch/dinov3"
-    return Entry(
-        f"dinov3-vit{size}16", "features.kind=dinov3", purpose, source, publisher, DINOV3, megabytes * _MB, gated=True
-    )
-
-
-def _make_dinov2(size: str, purpose: str, megabytes: int) -> Entry:
-    source, publisher = HubFiles(f"facebook/dinov2-{size}"), "https://github.com/facebookresearch/dinov2"
-    return Entry(f"dinov2-{size}", "features.kind=dinov2", purpose, source, publisher, APACHE, megabytes * _MB)
-
-
-def _make_sam2(size: str, purpose: str, megabytes: int) -> Entry:
-    source, publisher = HubFiles(f"facebook/sam2.1-hiera-{size}"), "https://github.com/facebookresearch/sam2"
-    return Entry(f"sam2.1-{size}", "masks.kind=sam2", purpose, source, publisher, APACHE, megabytes * _MB)
-
-
-def _make_fastsam(size: str, purpose: str, megabytes: int) -> Entry:
-    source, publisher = WebFile(f"{_FASTSAM}/FastSAM-{size}.pt"), "https://github.com/ultralytics/ultralytics"
-    return Entry(f"fastsam-{size}", "masks.kind=fastsam", purpose, source, publisher, AGPL, megabytes * _MB)
-
-
-def _make_mask2former(name: str, purpose: str, megabytes: int) -> Entry:
-    name, setting = f"mask2former-swin-{name}", "masks.kind=mask2former"
-    return Entry(name, setting, purpose, HubFiles(f"facebook/{name}"), _MASK2FORMER, CC_BY_NC, megabytes * _MB)
+    return Entry(name, "reconstruction.kind=cut3r", purpose, source, publisher, CC_BY_NC_SA, megabytes * _MB, convert)
 
 
 ENTRIES = (
@@ -65,27 +36,54 @@ ENTRIES = (
         "cut3r-224", "the same at 224 x 224 pixels (reconstruction.cut3r.model)",
         "11dAgFkWHpaOHsR6iuitlB_v4NFFBrWjy", "cut3r_224_linear_4.pth", 2994,
     ),
-    _make_dinov3("s", "features, ViT-S/16", 86),
-    _make_dinov3("b", "features, ViT-B/16", 343),
-    _make_dinov3("l", "features, ViT-L/16", 1213),
-    _make_dinov2("small", "features, ViT-S/14", 88),
-    _make_dinov2("base", "features, ViT-B/14", 346),
-    _make_dinov2("large", "features, ViT-L/14", 1217),
-    _make_sam2("tiny", "masks of everything: the smallest of four", 156),
-    _make_sam2("small", "masks of everything", 184),
-    _make_sam2("base-plus", "masks of everything", 323),
-    _make_sam2("large", "masks of everything: the largest of four", 898),
+    *(
+        Entry(
+            f"dinov3-vit{size}16", "features.kind=dinov3", f"features, ViT-{size.upper()}/16",
+            HubFiles(f"facebook/dinov3-vit{size}16-pretrain-lvd1689m"), "https://github.com/facebookresearch/dinov3",
+            DINOV3, megabytes * _MB, gated=True,
+        )
+        for size, megabytes in (("s", 86), ("b", 343), ("l", 1213))
+    ),
+    *(
+        Entry(
+            f"dinov2-{size}", "features.kind=dinov2", f"features, ViT-{size[0].upper()}/14",
+            HubFiles(f"facebook/dinov2-{size}"), "https://github.com/facebookresearch/dinov2", APACHE, megabytes * _MB,
+        )
+        for size, megabytes in (("small", 88), ("base", 346), ("large", 1217))
+    ),
+    *(
+        Entry(
+            f"sam2.1-{size}", "masks.kind=sam2", f"masks of everything{note}",
+            HubFiles(f"facebook/sam2.1-hiera-{size}"), "https://github.com/facebookresearch/sam2", APACHE, megabytes * _MB,
+        )
+        for size, note, megabytes in (
+            ("tiny", ": the smallest of four", 156), ("small", "", 184), ("base-plus", "", 323),
+            ("large", ": the largest of four", 898),
+        )
+    ),
     Entry(
         "sam-vit-base", "masks.kind=sam", "masks of everything, the first SAM", HubFiles("facebook/sam-vit-base"),
         "https://github.com/facebookresearch/segment-anything", APACHE, 375 * _MB,
     ),
-    _make_fastsam("s", "masks of everything in one pass: small", 24),
-    _make_fastsam("x", "masks of everything in one pass: large", 145),
-    _make_mask2former("tiny-coco-instance", "masks of COCO's things, Swin-T", 190),
-    _make_mask2former("tiny-coco-panoptic", "masks of COCO's things and surfaces, Swin-T", 190),
-    _make_mask2former("large-coco-instance", "masks of COCO's things, Swin-L", 866),
-    _make_mask2former("large-coco-panoptic", "masks of COCO's things and surfaces, Swin-L", 866),
-    _make_mask2former("large-ade-panoptic", "masks of ADE20K's things and surfaces, Swin-L", 866),
+    *(
+        Entry(
+            f"fastsam-{size}", "masks.kind=fastsam", f"masks of everything in one pass: {word}",
+            WebFile(f"{_FASTSAM}/FastSAM-{size}.pt"), "https://github.com/ultralytics/ultralytics",
+            AGPL, megabytes * _MB,
+        )
+        for size, word, megabytes in (("s", "small", 24), ("x", "large", 145))
+    ),
+    *(
+        Entry(
+            f"mask2former-swin-{name}", "masks.kind=mask2former", f"masks of {what}, Swin-{name[0].upper()}",
+            HubFiles(f"facebook/mask2former-swin-{name}"), _MASK2FORMER, CC_BY_NC, megabytes * _MB,
+        )
+        for name, what, megabytes in (
+            ("tiny-coco-instance", "COCO's things", 190), ("tiny-coco-panoptic", "COCO's things and surfaces", 190),
+            ("large-coco-instance", "COCO's things", 866), ("large-coco-panoptic", "COCO's things and surfaces", 866),
+            ("large-ade-panoptic", "ADE20K's things and surfaces", 866),
+        )
+    ),
     Entry(
         "cropformer", "masks.kind=cropformer", "masks of entities, as in the paper; runs in its authors' package",
         HubFiles("qqlu1992/Adobe_EntitySeg", (_CROPFORMER,), "dataset"), "https://github.com/qqlu/Entity", ADOBE, 0,

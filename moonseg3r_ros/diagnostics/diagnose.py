@@ -130,22 +130,17 @@ def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
         "state": "paused" if status.paused else status.state,
         **{f"frames {name}": str(getattr(counters, name)) for name in _COUNTS},
         "last held": counters.held_reason,
-        "input rate": f"{counters.input_rate:.2f}",
-        "output rate": f"{counters.output_rate:.2f}",
-        "latency ms": _format_ms(counters.latency_ms),
-        "step ms": _format_ms(counters.step_ms),
+        "input rate": f"{counters.input_rate:.2f}", "output rate": f"{counters.output_rate:.2f}",
+        "latency ms": _format_ms(counters.latency_ms), "step ms": _format_ms(counters.step_ms),
         "map ms": _format_ms(counters.map_ms),
         **{f"{stage} ms": _format_ms(ms) for stage, ms in counters.stage_ms.items()},
         "settings resolved": status.resolved,
-        "map points": str(usage.points),
-        "instances": str(usage.instances),
-        "instances stored": str(usage.stored),
-        "memory MiB": f"{usage.memory_mib:.0f}",
-        "GPU MiB": f"{usage.gpu_mib:.0f}",
+        "map points": str(usage.points), "instances": str(usage.instances), "instances stored": str(usage.stored),
+        "memory MiB": f"{usage.memory_mib:.0f}", "GPU MiB": f"{usage.gpu_mib:.0f}",
         **{topic.name: f"{topic.connected} connected, {topic.messages} messages" for topic in topics},
         "listened to": " ".join(status.subscribed),
         "last complaint": next(reversed(list(status.warnings.values())), ""),
-    }
+    }  # fmt: skip
     message = DiagnosticStatus(level=level, name=f"{status.node}: output", message=text, hardware_id=status.image.name)
     message.values = [KeyValue(key=key, value=value) for key, value in values.items()]
     return DiagnosticArray(header=Header(stamp=stamp), status=[message])
@@ -171,20 +166,24 @@ def _check_output(status: NodeStatus) -> Diagnosis | None:
     counters = status.counters
     if counters.silence is None or counters.silence > OUTPUT_TIMEOUT_S:
         return None
-    step = f"a step takes {_format_ms(counters.step_ms)} ms"
+    step_ms = _format_ms(counters.step_ms)
     if status.clock_missing:
         return Diagnosis(WARN, f"images come out late: {_NO_CLOCK}")
     if counters.held_rate > MAX_HELD_SHARE * counters.output_rate:
-        rates = f"{counters.held_rate:.1f} of {counters.output_rate:.1f} images/s"
-        text = f"held: {rates} add nothing to the map, and the last good pose stands: {counters.held_reason}"
-        return Diagnosis(WARN, text)
+        return Diagnosis(
+            WARN,
+            f"held: {counters.held_rate:.1f} of {counters.output_rate:.1f} images/s add nothing to the map, and the last good"
+            f" pose stands: {counters.held_reason}",
+        )
     if warning := status.warnings.get("tf"):
         return Diagnosis(WARN, warning)
     if counters.drop_rate > MAX_DROPPED_SHARE * counters.input_rate:
-        rates = f"{counters.output_rate:.1f} of {counters.input_rate:.1f} images/s come out"
-        rest = f"always the newest is taken, {counters.dropped} were dropped"
-        return Diagnosis(WARN, f"slow: {rates}, {step}; {rest}")
-    return Diagnosis(OK, f"OK: {counters.output_rate:.1f} images/s, {step}")
+        return Diagnosis(
+            WARN,
+            f"slow: {counters.output_rate:.1f} of {counters.input_rate:.1f} images/s come out, a step takes"
+            f" {step_ms} ms; always the newest is taken, {counters.dropped} were dropped",
+        )
+    return Diagnosis(OK, f"OK: {counters.output_rate:.1f} images/s, a step takes {step_ms} ms")
 
 
 def _check_processing(status: NodeStatus) -> Diagnosis | None:
@@ -250,9 +249,11 @@ def _check_topic(what: str, topic: InputStatus) -> Diagnosis | None:
         return Diagnosis(ERROR, f"{topic.name} carries {topic.publishers[0]}, expected {topic.type}; {advice}")
     if topic.incompatible and topic.is_silent:
         policy, loosest = topic.incompatible, _LOOSEST.get(topic.incompatible, "what it offers")
-        fault = f"QoS: the publisher of {topic.name} does not offer this node's {policy}"
-        advice = f"set the parameter qos_overrides.{topic.name}.subscription.{policy} to {loosest}"
-        return Diagnosis(ERROR, f"{fault}; {advice}")
+        return Diagnosis(
+            ERROR,
+            f"QoS: the publisher of {topic.name} does not offer this node's {policy}; set the parameter"
+            f" qos_overrides.{topic.name}.subscription.{policy} to {loosest}",
+        )
     if not topic.messages:
         return Diagnosis(ERROR, f"no {what}: {topic.name} has a publisher, but no message has come; is it running?")
     return None

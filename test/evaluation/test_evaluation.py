@@ -16,6 +16,7 @@ from moonseg3r_core.benchmarks.baselines import assign_new_ids, assign_overlappi
 from moonseg3r_core.cli import main
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.evaluate import evaluate, evaluate_scenes
+from moonseg3r_core.evaluation.ground_truth import View
 from moonseg3r_core.evaluation.metrics.average_precision import (
     THRESHOLDS,
     average_precision,
@@ -24,7 +25,6 @@ from moonseg3r_core.evaluation.metrics.average_precision import (
 )
 from moonseg3r_core.evaluation.protocols.nearest import align_map, transfer_nearest_labels
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
-from moonseg3r_core.evaluation.views import View
 from moonseg3r_core.io.ply import write_ply
 from moonseg3r_core.io.tum import write_tum
 from moonseg3r_core.types import InstanceMap

@@ -17,7 +17,7 @@ from moonseg3r_core import synthetic
 from moonseg3r_core.cli import synthetic as command
 from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
-from moonseg3r_core.synthetic import DepthNoise, MaskNoise, Renderer, SyntheticSequence, render, walk, write_scannet
+from moonseg3r_core.synthetic import DepthNoise, MaskNoise, Renderer, SyntheticSequence, walk, write_scannet
 from moonseg3r_core.synthetic.furnisher import Furnisher
 from moonseg3r_core.synthetic.layout import Block, Placement
 from moonseg3r_core.synthetic.pieces import (
@@ -51,6 +51,15 @@ def scene_of(*solids: Solid, size: tuple[float, float, float] = (6.0, 4.0, 3.0))
     """A bare room in which each solid is an object of its own: ids 7, 8..."""
     placed = [Placement(Piece(f"solid {i}", (s,), (1, 1), 1), 0, 0, 0, 0) for i, s in enumerate(solids)]
     return assemble(0, size, placed, [GREY] * 6, np.random.default_rng(0))
+
+
+@cache
+def make_renderer(scene: Scene, device: str) -> Renderer:
+    return Renderer(scene, torch.device(device))
+
+
+def render(scene: Scene, intrinsics: torch.Tensor, pose: torch.Tensor, height: int, width: int, device: str = "cpu"):
+    return make_renderer(scene, device)(intrinsics, pose, height, width)
 
 
 def contain(p: Primitives, points: torch.Tensor, margin: float) -> torch.Tensor:
