@@ -59,3 +59,25 @@ def test_the_map_is_put_above_a_robots_odometry(graph):
         chain = robot.edges(stamp)["odom"] @ driven(stamp) @ MOUNTED
         np.testing.assert_allclose(chain, in_map(stamp), atol=1e-9)
     assert "no TF" not in robot.node.text
+
+
+def test_a_robot_without_odometry_is_placed_by_its_root(graph):
+    robot = Robot(graph)
+    robot.mount()
+    stamp = robot.send()
+    robot.pass_time()
+    np.testing.assert_allclose(robot.pose(stamp), in_map(stamp), atol=1e-9)
+    assert list(robot.edges(stamp)) == ["base"]
+    np.testing.assert_allclose(robot.edges(stamp)["base"] @ MOUNTED, in_map(stamp), atol=1e-9)
+
+
+def test_an_odometry_frame_without_odometry_is_told_and_poses_go_on(graph):
+    robot = Robot(graph, odom_frame="odom")
+
+    def told():
+        stamp = robot.send()
+        robot.pass_time()
+        np.testing.assert_allclose(robot.pose(stamp), in_map(stamp), atol=1e-9)
+        return "no TF is published: map -> odom" in graph.diagnosed()[0]
+
+    graph.until(told, "the missing TF is told", robot.node)

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from billboards import HEIGHT, WIDTH, frame
+from billboards import HEIGHT, WIDTH, K, frame
 from geometry_msgs.msg import PoseStamped
 from graph import LATCHED, Camera, cloud_of, pose_of, stamp_of
 from nav_msgs.msg import Path
@@ -143,3 +143,28 @@ def test_with_an_odometry_frame_the_map_is_its_parent(graph):
         if t == 0:
             np.testing.assert_allclose(map_from_camera[:3, 3], 0, atol=1e-9)
     assert np.ptp([pose_of(edge.transform) for edge in edges()], axis=0).max() < 1e-9  # given poses: it does not move
+
+
+def halved(f):
+    """The same view with every second pixel."""
+    k = K.clone()
+    k[:2] /= 2
+    k[:2, 2] -= 0.25
+    fields = {"image": f.image[::2, ::2].contiguous(), "depth": f.depth[::2, ::2].contiguous(), "intrinsics": k}
+    return type(f)(f.index, f.stamp, world_from_camera=f.world_from_camera, **fields)
+
+
+def test_frames_smaller_and_larger_in_mid_stream_go_on_in_the_same_map(graph, node):
+    camera = Camera(graph)
+    pictures = graph.listen(Image, "/moonseg3r/segmentation")
+    send_all(graph, camera, WALK[:5])
+    halves = [halved(f) for f in WALK[5:8]]
+    send_all(graph, camera, halves, start=5)
+    send_all(graph, camera, WALK[8:], start=8)
+    results, _ = core_walk([*WALK[:5], *halves, *WALK[8:]])
+    graph.until(lambda: len(pictures) == len(WALK), "a picture for every frame")
+    for picture, result in zip(pictures, results, strict=True):
+        assert (picture.height, picture.width) == tuple(result.instance_ids.shape)
+        ids = np.frombuffer(picture.data, "<i4").reshape(picture.height, picture.width)
+        np.testing.assert_array_equal(ids, result.instance_ids)
+    graph.until(lambda: "images changed from" in node.text, "the change is said")

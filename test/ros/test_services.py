@@ -188,6 +188,7 @@ def test_parameters_change_where_the_core_allows_it_and_are_refused_with_the_rea
 def test_a_wrong_parameter_at_the_start_is_one_line_and_status_2(graph):
     for value, words in (
         ({"fusion__match": "nearest"}, "fusion.match"),
+        ({"map__voxel": 1}, "map.voxel"),
         ({"config_file": "/no/such.yaml"}, "/no/such.yaml"),
     ):
         node = graph.node(ready=False, **value)

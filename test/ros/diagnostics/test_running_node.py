@@ -11,7 +11,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
 from billboards import frame
-from graph import Camera, image_message, info_message, time_of, transform_of
+from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
+from graph import LATCHED, Camera, image_message, info_message, pose_of, time_of, transform_of
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -152,3 +153,51 @@ def test_a_compressed_image_and_an_odometry_topic_do_as_well(graph):
 
     graph.until(send, "compressed images come out")
     assert set(pictures[-1].data) != {0}
+
+
+def test_missing_weights_or_masks_are_a_fault_that_configure_tells(graph, tmp_path):
+    graph.node(ready=False, masks__kind="precomputed", masks__precomputed__folder=str(tmp_path / "nothing"))
+    verdict(graph, "not configured", "nothing")
+
+
+def test_a_robot_whose_odometry_is_best_effort_and_tree_is_static(graph):
+    """odom -> base comes as a topic, base -> camera as a static transform."""
+    graph.node(pose_source="odometry")
+    turn = Quaternion(x=-0.5, y=0.5, z=-0.5, w=0.5)
+    edge = TransformStamped(
+        header=header(0), child_frame_id="camera", transform=Transform(translation=Vector3(z=1.0), rotation=turn)
+    )
+    edge.header.frame_id = "base"
+    static = graph.publisher(TFMessage, "/tf_static", LATCHED)
+    static.publish(TFMessage(transforms=[edge]))
+    images, depths = graph.publisher(Image, "/image"), graph.publisher(Image, "/depth")
+    infos, odometry = (
+        graph.publisher(CameraInfo, "/camera_info"),
+        graph.publisher(Odometry, "/odom", QoSProfile(depth=5)),
+    )
+    poses = graph.listen(PoseStamped, "/moonseg3r/pose")
+    tf = graph.listen(TFMessage, "/tf")
+    number = count()
+
+    def send():
+        at = header(next(number))
+        moved = Odometry(header=header(0), child_frame_id="base")
+        moved.header.stamp, moved.header.frame_id = at.stamp, "odom"
+        moved.pose.pose.position.x, moved.pose.pose.orientation.w = 2.0, 1.0
+        odometry.publish(moved)
+        infos.publish(info(at))
+        depths.publish(image_message(VIEW.depth.numpy(), "32FC1", at))
+        images.publish(image_message(VIEW.image.numpy(), "rgb8", at))
+        graph.diagnosed()
+        return len(poses) >= 2 and tf
+
+    graph.until(send, "frames come out")
+    pose = pose_of(poses[-1].pose)
+    assert pose[:3, 3] == pytest.approx([2.0, 0.0, 1.0])
+    assert pose[:3, 2] == pytest.approx([1.0, 0.0, 0.0], abs=1e-9)  # the camera looks along the robot's x
+    edges = [t for message in tf for t in message.transforms]
+    assert {(t.header.frame_id, t.child_frame_id) for t in edges} == {
+        ("map", "base")
+    }  # the camera has a parent already
+    assert pose_of(edges[-1].transform)[:3, 3] == pytest.approx([2.0, 0.0, 0.0])
+    assert pose_of(edges[-1].transform)[:3, :3] == pytest.approx(np.eye(3), abs=1e-9)
