@@ -39,13 +39,8 @@ class OnlineSegmenter:
     def __init__(self, stages: Stages, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self._timer = StageTimer()
-        self._stages = stages
+        self.stages = stages
         self.replace_stages(**vars(stages))
-
-    @property
-    def stages(self) -> Stages:
-        """The implementations in use."""
-        return self._stages
 
     def replace_stages(self, *, keep_state: bool = False, **stages: Any) -> None:
         """Replace implementations by the name of their stage: `replace_stages(masks=my_model)`.
@@ -53,13 +48,13 @@ class OnlineSegmenter:
         With `keep_state`, an implementation that has a state takes over that of the one it replaces.
         """
         for name in stages.keys() & self._stateful().keys() if keep_state else ():
-            stages[name].load_state_dict(getattr(self._stages, name).state_dict())
-        self._stages = replace(self._stages, **self._timer.wrap(stages))
+            stages[name].load_state_dict(getattr(self.stages, name).state_dict())
+        self.stages = replace(self.stages, **self._timer.wrap(stages))
 
     @torch.no_grad()
     def step(self, frame: Frame) -> FrameResult:
         """Process one frame. Raises FrameRejected for a frame that cannot be used; nothing has changed then."""
-        stage = self._stages
+        stage = self.stages
         self._timer.restart()
         frame = frame.to(self.device)
         if not stage.budget.is_due(frame):
@@ -81,28 +76,28 @@ class OnlineSegmenter:
 
     def _extend(self, frame: Frame, geometry: Geometry) -> FrameResult:
         """Extend the map by a frame that is not segmented; its pixels get the ids that the map has there."""
-        ids = resample_to_image(self._stages.store.extend(frame, geometry).int(), geometry, frame.size)
+        ids = resample_to_image(self.stages.store.extend(frame, geometry).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, Assignment.empty(), self._timer.restart())
 
     def _prefetch(self, frame: Frame) -> None:
         """Start the concurrent stages, which run while the reconstruction does."""
-        for stage in vars(self._stages).values():
+        for stage in vars(self.stages).values():
             if hasattr(stage, "prefetch"):
                 stage.prefetch(frame)
 
     @torch.no_grad()
     def snapshot(self) -> InstanceMap:
         """Return the labelled map so far and all its instances, on the CPU."""
-        return self._stages.store.snapshot()
+        return self.stages.store.snapshot()
 
     @property
     def final_ids(self) -> dict[int, int]:
         """Ids of instances that were joined to another one -> the id of that one."""
-        return dict(self._stages.store.final_ids)
+        return dict(self.stages.store.final_ids)
 
     def reset(self) -> None:
         """Forget the map, the instances and the memory; ids start from 1 again."""
-        for stage in (*self._stateful().values(), self._stages.budget):
+        for stage in (*self._stateful().values(), self.stages.budget):
             stage.reset()
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -123,4 +118,4 @@ class OnlineSegmenter:
 
     def _stateful(self) -> dict[str, Any]:
         """The stages that have a state."""
-        return {name: getattr(self._stages, name) for name in ("reconstruction", "memory", "store")}
+        return {name: getattr(self.stages, name) for name in ("reconstruction", "memory", "store")}

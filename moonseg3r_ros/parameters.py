@@ -54,7 +54,8 @@ class ParameterStore:
         defaults = NodeParameters(load_config(*([file] if file else [])), NodeSettings())
         self.current = defaults.apply(own | {k.name: _declare(node, k) for k in list_settings(defaults.config)})
         self._names = {key.name for key in self.current.list_keys()}
-        for name in _find_unknown(node):
+        given = node._parameter_overrides  # rclpy has no public name; QoS is declared as topics are subscribed
+        for name in (n for n in given if not (node.has_parameter(n) or n.startswith("qos_overrides."))):
             near = difflib.get_close_matches(name, self._names, n=1, cutoff=0.0)[0]
             node.get_logger().warning(f"parameter '{name}' is unknown and does nothing; did you mean '{near}'?")
         node.add_on_set_parameters_callback(self._set)
@@ -102,12 +103,6 @@ def make_descriptor(key: Key) -> ParameterDescriptor:
 
 def _get_bounds(key: Key, least: float, most: float) -> tuple[float, float]:
     return least if key.low is None else key.low, most if key.high is None else key.high
-
-
-def _find_unknown(node: Node) -> list[str]:
-    """Find the names given at the start that are not declared; QoS is declared as topics are subscribed."""
-    given = node._parameter_overrides  # rclpy has no public name for them
-    return [name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
 
 
 def _declare(node: Node, key: Key) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from moonseg3r_core.benchmarks.replay import Replay
 from moonseg3r_core.benchmarks.table import Row, Table
 from moonseg3r_core.config import Config
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, Scores, average_scenes
+from moonseg3r_core.report.charts import encode_png
 from moonseg3r_core.settings import overlay
 from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import ROOMS
@@ -116,9 +116,7 @@ def plot_ablation(ablations: Sequence[Ablation]) -> bytes:
         axis.invert_yaxis()
         axis.set(title=f"{each.stack}, {group}", xlabel="AP, percent", xlim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    return encode_png(figure, dpi=120)
 
 
 def _train(variant: Variant, recipe: QueryRecipe, seeds: int, train: Train) -> list[Path | None]:

@@ -108,7 +108,3 @@ def measure_ms(prepare: Callable[[], Callable[[], object]], repeats: int) -> tup
         run()
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[3:]), min(times[3:])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

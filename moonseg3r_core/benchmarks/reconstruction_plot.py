@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from moonseg3r_core.evaluation.metrics.reconstruction import compute_abs_rel, fit_constant_depth
 from moonseg3r_core.evaluation.reconstruction_comparison import Comparison, join_pairs
 from moonseg3r_core.evaluation.reconstruction_scores import NEAR
+from moonseg3r_core.report.charts import encode_png
 from moonseg3r_core.report.topdown import compute_page_axes
 
 _TRUE, _ESTIMATED, _FAINT = "#2b2f36", "#ee6677", "#8a919c"
@@ -31,9 +31,7 @@ def plot_comparison(compared: Mapping[str, Comparison]) -> bytes:
             above.set_title(Path(name).name, loc="left", fontweight="bold", pad=20)
             _plot_depth_errors(depth, comparison)
             _plot_distances(cloud, comparison)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+        return encode_png(figure, dpi=120)
 
 
 def _plot_paths(axis: Axes, comparison: Comparison) -> None:

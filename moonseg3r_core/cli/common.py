@@ -11,6 +11,10 @@ from typing import Any
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.settings import parse_set
 
+RAW: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter
+}  # lines of a description stay as they are
+
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add `--config FILE` (may be repeated) and `--set`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from moonseg3r_core.cli.common import RAW
+
 _DESCRIPTION = """\
 Score the result of a run (OUT) against ground truth: a ScanNet export with gt.npz (points, instance_ids and, where
 known, structure_ids), or that gt.npz. Class-agnostic AP, AP50 and AP25 as ScanNet's evaluator defines them, with and
@@ -13,9 +15,7 @@ each; they are pooled, and the mean of the scenes stands beside it."""
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "evaluate", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = subparsers.add_parser("evaluate", description=_DESCRIPTION, **RAW)
     parser.add_argument("out", metavar="OUT", nargs="?", help="folder that `moonseg3r run -o` wrote")
     parser.add_argument("ground_truth", metavar="GROUND_TRUTH", nargs="?", help="ScanNet export with gt.npz")
     parser.add_argument(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from moonseg3r_core.cli.common import add_config_options, parse_positive, read_config, say_warnings
+from moonseg3r_core.cli.common import RAW, add_config_options, parse_positive, read_config, say_warnings
 
 if TYPE_CHECKING:
     from moonseg3r_core.config import Config
@@ -29,9 +29,7 @@ Exit status: 0 done, 2 bad usage or input (also: no frame could be used), 130 in
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "run", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = subparsers.add_parser("run", description=_DESCRIPTION, epilog=_EPILOG, **RAW)
     parser.add_argument("source", metavar="SOURCE", help="the recording")
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the results")
     add_config_options(parser)

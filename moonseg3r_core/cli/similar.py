@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from moonseg3r_core.cli.common import parse_positive
+from moonseg3r_core.cli.common import RAW, parse_positive
 
 if TYPE_CHECKING:
     from moonseg3r_core.report.similar import SimilarInstance
@@ -19,9 +19,7 @@ _COLUMNS = ("centroid", "points", "observations")
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "similar", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = subparsers.add_parser("similar", description=_DESCRIPTION, **RAW)
     parser.add_argument("out", metavar="OUT", help="folder that `moonseg3r run -o` wrote")
     parser.add_argument("id", metavar="ID", type=parse_positive, help="the instance that the others are compared with")
     parser.add_argument("--top", metavar="N", type=parse_positive, default=10, help="how many to list (10)")

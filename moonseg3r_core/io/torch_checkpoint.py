@@ -32,17 +32,14 @@ class Inert:
     def __new__(cls, *_: Any, **__: Any) -> Inert:
         return super().__new__(cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
+    def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
+    def __setitem__(self, key: Any, value: Any) -> None: ...
 
-    def append(self, value: Any) -> None:
-        pass
+    def append(self, value: Any) -> None: ...
 
 
 class InertUnpickler(pickle.Unpickler):

@@ -45,7 +45,7 @@ def plot_map(view: TopDown, numbered: Sequence[int]) -> bytes:
                 str(id), view.labels[id], ha="center", va="center", fontsize=7.5,
                 bbox={"boxstyle": "round,pad=0.18", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             )  # fmt: skip
-        return _encode_png(figure)
+        return encode_png(figure)
 
 
 def choose_legible(labels: Mapping[int, tuple[float, float]], size: np.ndarray) -> list[int]:
@@ -78,7 +78,7 @@ def plot_stage_times(
         bars.invert_yaxis()
         for row, value in enumerate(medians.values()):
             bars.text(value, row, f" {value:.1f}", va="center", color=_INK)
-        return _encode_png(figure)
+        return encode_png(figure)
 
 
 def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> None:
@@ -92,7 +92,8 @@ def _draw_panel(axis: Axes, view: TopDown, raster: np.ndarray, title: str) -> No
     axis.set_title(title, fontsize=9, color=_FAINT)
 
 
-def _encode_png(figure: Figure) -> bytes:
+def encode_png(figure: Figure, dpi: int = 150) -> bytes:
+    """Encode a figure as PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()

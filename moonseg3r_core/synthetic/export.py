@@ -48,7 +48,7 @@ def _write(
 ) -> None:  # fmt: skip
     """Write all files of the export, the truth last."""
     _write_intrinsics(target / "intrinsic", sequence.intrinsics)
-    cloud = CloudAccumulator(VOXEL)
+    cloud, scene = CloudAccumulator(VOXEL), sequence.scene
     for frame in sequence:
         n, seed, ids = frame.index, sequence.seed, sequence.render_ids(frame.index)
         depth = frame.depth if depth_noise is None else depth_noise(_require(frame.depth), seed, n)
@@ -63,8 +63,13 @@ def _write(
         cloud.add(frame, ids)
         if progress is not None:
             progress(n + 1, len(sequence))
-    write_ground_truth(target / "gt.npz", cloud.compute_truth(sequence.scene.structure_ids))
-    (target / "meta.json").write_text(json.dumps(_describe(sequence), indent=1) + "\n", encoding="utf-8")
+    write_ground_truth(target / "gt.npz", cloud.compute_truth(scene.structure_ids))
+    facts = {
+        "seed": sequence.seed, "names": {str(number): name for number, name in scene.names.items()},
+        "structure_ids": list(scene.structure_ids), "room_m": list(scene.size),
+        "size": [sequence.width, sequence.height], "renderer": "moonseg3r_core.synthetic",
+    }  # fmt: skip
+    (target / "meta.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def write_ground_truth(file: Path, truth: GroundTruth) -> None:
@@ -96,18 +101,6 @@ def _write_intrinsics(folder: Path, intrinsics: Tensor) -> None:
     matrix[:3, :3] = intrinsics.numpy()
     for name in ("color", "depth"):
         np.savetxt(folder / f"intrinsic_{name}.txt", matrix, fmt="%.6f")
-
-
-def _describe(sequence: SyntheticSequence) -> dict[str, object]:
-    scene = sequence.scene
-    return {
-        "seed": sequence.seed,
-        "names": {str(number): name for number, name in scene.names.items()},
-        "structure_ids": list(scene.structure_ids),
-        "room_m": list(scene.size),
-        "size": [sequence.width, sequence.height],
-        "renderer": "moonseg3r_core.synthetic",
-    }
 
 
 def _require(tensor: Tensor | None) -> Tensor:

@@ -106,28 +106,25 @@ class Furnisher:
         c, s = np.cos(yaw), np.sin(yaw)
         return c * along - s * (deep - off), s * along + c * (deep - off), yaw
 
-    def _put_at_wall(self, piece: Piece) -> bool:
+    def _put_at_wall(self, piece: Piece) -> None:
         for _ in range(12):
             x, y, yaw = self._sample_wall_pose(piece.half[0], piece.half[1] + float(self.rng.uniform(0.005, 0.05)))
             if self._put_on_floor(piece, x, y, yaw):
-                return True
-        return False
+                return
 
-    def _put_in_middle(self, name: str) -> bool:
+    def _put_in_middle(self, name: str) -> None:
         piece, reach = self._make(name), (0.25 * self.size[0], 0.25 * self.size[1])
         for _ in range(12):
             x, y = float(self.rng.uniform(-reach[0], reach[0])), float(self.rng.uniform(-reach[1], reach[1]))
             quarter = int(self.rng.integers(4)) * np.pi / 2
             if self._put_on_floor(piece, x, y, quarter + float(self.rng.normal(0, 0.15))):
-                return True
-        return False
+                return
 
-    def _put_anywhere(self, piece: Piece) -> bool:
+    def _put_anywhere(self, piece: Piece) -> None:
         for _ in range(12):
             x, y = (float(self.rng.uniform(-s / 2 + 0.2, s / 2 - 0.2)) for s in self.size[:2])
             if self._put_on_floor(piece, x, y, float(self.rng.uniform(0, 2 * np.pi))):
-                return True
-        return False
+                return
 
     def _add_chairs(self, place: Placement) -> None:
         """Add chairs that face a table or a desk."""
