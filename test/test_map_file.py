@@ -106,6 +106,16 @@ def test_saving_again_takes_the_place_and_leaves_nothing_else(file):
     assert same(again, mapped(9))
 
 
+def test_a_file_of_the_former_version_loads(file):
+    """0.1.0 wrote the configuration as it was requested, and nothing beside it."""
+    with safetensors.safe_open(file, "pt") as opened:
+        requested = opened.metadata()["requested"]
+    rewritten(file, {"package": "0.1.0", "config": requested, "requested": None})
+    segmenter, _ = make_segmenter(**EAGER)
+    load_map(file, segmenter, CONFIG)
+    assert same(segmenter, mapped())
+
+
 SETTINGS = {"map.voxel": 0.05, "memory.index.cell": 8, "fusion.match_threshold": 2.0, "device": "auto", "seed": 3}
 
 
