@@ -36,13 +36,7 @@ class Mask2FormerMasks:
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        min_area: int,
-        short_side: int,
-        long_side: int,
-        confidence: float,
-        mask_threshold: float,
+        self, net: nn.Module, min_area: int, short_side: int, long_side: int, confidence: float, mask_threshold: float
     ) -> None:
         self.net, self.filter = net, MaskFilter(min_area)
         self.short_side, self.long_side = short_side, long_side

@@ -113,12 +113,7 @@ def _make_loader(clips: Subset[Clip], workers: int) -> DataLoader[Clip]:
     """Make a loader of single clips, in order."""
     ahead: Any = {"prefetch_factor": 8, "multiprocessing_context": "spawn"} if workers else {}
     return DataLoader(
-        clips,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=_use_one_thread,
-        collate_fn=_return_clip,
-        **ahead,
+        clips, batch_size=None, num_workers=workers, worker_init_fn=_use_one_thread, collate_fn=_return_clip, **ahead
     )
 
 

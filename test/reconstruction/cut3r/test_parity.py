@@ -54,10 +54,7 @@ def test_every_tensor_of_a_golden_sequence_is_ours_and_none_is_passed_over(folde
 
 
 @needs_golden
-@pytest.mark.parametrize(
-    ("sequence", "taken_for"),
-    [("plain_halfrope", "plain"), ("ttt3r_plain", "plain")],
-)
+@pytest.mark.parametrize(("sequence", "taken_for"), [("plain_halfrope", "plain"), ("ttt3r_plain", "plain")])
 def test_the_verdict_tells_the_options_apart(sequence, taken_for, tmp_path):
     for file in ("config.json", "model.safetensors"):
         (tmp_path / file).symlink_to(FOLDERS[0] / file)

@@ -16,17 +16,7 @@ from geometry_msgs.msg import PoseStamped
 from graph import LATCHED, stamp_of, time_of
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
-from recordings import (
-    ALL,
-    BEST_EFFORT,
-    SECOND,
-    START,
-    STEP,
-    THING,
-    edge,
-    recording,
-    write_bag,
-)
+from recordings import ALL, BEST_EFFORT, SECOND, START, STEP, THING, edge, recording, write_bag
 from rosbags.rosbag2 import StoragePlugin
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
