@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images, read_image
-from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.sources.source import IndexedRecording
 from moonseg3r_core.types import Frame
 
 DEFAULT_RATE = 30.0  # images per second where the file names hold no time
 TICKS_PER_SECOND = {13: 1e3, 16: 1e6, 19: 1e9}  # by the number of digits of a Unix time
 
 
-class ImagesSource(Recording):
+class ImagesSource(IndexedRecording):
     """Images without depth or pose. The index is the number at the end of the name, if these are unique."""
 
     kind: ClassVar[str] = "images"

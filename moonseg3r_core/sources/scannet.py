@@ -12,13 +12,13 @@ from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images, read_depth, read_image, read_matrix
 from moonseg3r_core.sources.images import parse_numbers
 from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
-from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.sources.source import IndexedRecording
 from moonseg3r_core.types import Frame
 
 RATE = 30.0  # frames per second of ScanNet's sensor
 
 
-class ScanNetSource(Recording):
+class ScanNetSource(IndexedRecording):
     """RGB-D frames with poses, numbered by file name. Missing parts are None; depth has the size of the colour.
 
     Poses are not checked here: the reconstruction rejects ScanNet's infinite ones.

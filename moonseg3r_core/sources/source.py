@@ -1,8 +1,9 @@
-"""The interface of a recording, and the base class of its readers."""
+"""The base classes of the readers of recordings."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,10 @@ from moonseg3r_core.types import Frame
 logger = logging.getLogger("moonseg3r")
 
 
-class Recording:
+class Recording(ABC):
     """The base class of readers: selects frames, counts and reports rejected ones, raises when no frame is left.
 
-    Every `iter()` starts anew and refills `rejected` (reason -> number of frames). A reader gives `_read_frame`, or
-    `_read_frames` where it can read in order alone.
+    Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
     """
 
     kind: ClassVar[str]
@@ -35,18 +35,9 @@ class Recording:
         self._warned: set[str] = set()
         self._details: dict[str, str] = {}  # of the first frame by reason
 
+    @abstractmethod
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         """Yield the selected frames in order; a FrameRejected stands for a frame that cannot be read."""
-        for ordinal in range(0, self.total or 0, self.stride)[: self.max_frames]:
-            try:
-                frame: Frame | FrameRejected = self._read_frame(ordinal)
-            except FrameRejected as why:
-                frame = why
-            yield frame
-
-    def _read_frame(self, ordinal: int) -> Frame:
-        """Read one frame. Raises FrameRejected where that fails."""
-        raise NotImplementedError
 
     @property
     def length(self) -> int | None:
@@ -106,3 +97,21 @@ class Recording:
             return "it holds none; check that the recording is whole"
         firsts = {reason: self._details[reason].rstrip(".") for reason in self.rejected}
         return "; ".join(f"{reason} ({self.rejected[reason]}x), the first: {first}" for reason, first in firsts.items())
+
+
+class IndexedRecording(Recording):
+    """A recording of known length whose frames can be read one by one."""
+
+    total: int
+
+    @abstractmethod
+    def _read_frame(self, ordinal: int) -> Frame:
+        """Read one frame. Raises FrameRejected where that fails."""
+
+    def _read_frames(self) -> Iterator[Frame | FrameRejected]:
+        for ordinal in range(0, self.total, self.stride)[: self.max_frames]:
+            try:
+                frame: Frame | FrameRejected = self._read_frame(ordinal)
+            except FrameRejected as why:
+                frame = why
+            yield frame

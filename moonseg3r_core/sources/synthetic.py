@@ -6,11 +6,11 @@ import re
 from typing import ClassVar
 
 from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.sources.source import IndexedRecording
 from moonseg3r_core.types import Frame
 
 
-class SyntheticSource(Recording):
+class SyntheticSource(IndexedRecording):
     """The frames of `moonseg3r_core.synthetic.sequence.SyntheticSequence`."""
 
     kind: ClassVar[str] = "synthetic"
