@@ -14,7 +14,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "build": ("build_segmenter", "hash_weights", "reconfigure"),
+    "build": ("build_segmenter", "check_config", "hash_weights", "reconfigure"),
     "cli": ("Parser",),
     "config": ("Config", "load_config"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
@@ -25,7 +25,7 @@ _PUBLIC = {
     "map_file": ("load_map", "save_map"),
     "report.overlay": ("find_outlines",),
     "report.palette": ("compute_colors",),
-    "resolve": ("RecordingFacts", "check_config", "describe_resolved", "required_inputs"),
+    "resolve": ("RecordingFacts", "describe_resolved", "required_inputs"),
     "segmenter": ("OnlineSegmenter",),
     "settings": ("Key", "fixed_changes", "list_settings", "overlay", "value"),
     "sources": ("open_source",),

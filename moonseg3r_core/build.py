@@ -13,18 +13,19 @@ import torch
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.features.config import KINDS as FEATURES
-from moonseg3r_core.fusion.config import KINDS as FUSION
+from moonseg3r_core.fusion.config import STAGES as FUSION
 from moonseg3r_core.masks.config import KINDS as MASKS
 from moonseg3r_core.memory.config import KINDS as MEMORY
 from moonseg3r_core.reconstruction.config import KINDS as RECONSTRUCTION
 from moonseg3r_core.reconstruction.config import UNTRAINED
 from moonseg3r_core.refinement.config import KINDS as REFINEMENT
 from moonseg3r_core.resolve import UNKNOWN, RecordingFacts, resolve
+from moonseg3r_core.runtime.concurrent import ConcurrentStage
 from moonseg3r_core.segmenter import OnlineSegmenter, Stages
 from moonseg3r_core.settings import Kind, fixed_changes
 from moonseg3r_core.weights import compute_hash, find
 
-BUDGET = Kind("moonseg3r_core.runtime.schedule:MaskSchedule", fields=("every",))
+SCHEDULE = Kind("moonseg3r_core.runtime.schedule:MaskSchedule", fields=("every",))
 CONCURRENT = "moonseg3r_core.build:make_concurrent"
 
 
@@ -74,12 +75,12 @@ def make_stage(name: str, config: Config) -> Any:
 
 
 def specify_stages(config: Config) -> dict[str, StageSpec]:
-    """The implementation of every stage of a resolved configuration."""
+    """Specify the implementation of every stage of a resolved configuration."""
     net, index = config.reconstruction.net, config.memory.index
     seed = {"seed": config.seed if config.reconstruction.random else None} if net else {}
     keys = {"cell": index.cell, "merge_distance": index.merge_distance}
     return {
-        "budget": _specify(BUDGET, config.masks, config),
+        "budget": _specify(SCHEDULE, config.masks, config),
         "reconstruction": _specify_kind(RECONSTRUCTION, config.reconstruction, config, **seed),
         "masks": _specify_kind(MASKS, config.masks, config, min_area=config.masks.min_area),
         "features": _specify_kind(FEATURES, config.features, config),
@@ -92,8 +93,15 @@ def specify_stages(config: Config) -> dict[str, StageSpec]:
     }
 
 
+def check_config(config: Config) -> None:
+    """Raise ConfigError for settings that cannot go together, InputError for precomputed masks that are not there."""
+    config = resolve(config)
+    if config.masks.kind == "precomputed":
+        specify_stages(config)["masks"].make()
+
+
 def hash_weights(config: Config) -> dict[str, str]:
-    """The sha256 of the weights that a segmenter of a resolved configuration loads, by name; UNTRAINED for random ones."""
+    """Compute the sha256 of the weights that a segmenter of a resolved configuration loads, by name; UNTRAINED for random ones."""
     sections: list[Any] = [config.masks, config.features, config.refinement, config.reconstruction]
     own: list[Any] = [getattr(section, section.kind, None) for section in sections]
     named = [each for each in own if getattr(each, "weights", "") and not getattr(each, "folder", "")]
@@ -104,13 +112,11 @@ def hash_weights(config: Config) -> dict[str, str]:
 
 def make_concurrent(spec: StageSpec, device: torch.device) -> Any:
     """Make the implementation of a spec, and run it concurrently with the reconstruction."""
-    from moonseg3r_core.runtime.concurrent import ConcurrentStage
-
     return ConcurrentStage(spec.make(), device)
 
 
 def _specify_kind(kinds: Mapping[str, Kind], section: Any, config: Config, **shared: Any) -> StageSpec:
-    """The implementation that a section's `kind` names, with the settings of that kind."""
+    """Specify the implementation that a section's `kind` names, with the settings of that kind."""
     kind, own = kinds[section.kind], getattr(section, section.kind, None)
     spec = _specify(kind, section, config, **shared, **(asdict(own) if own else {}))
     if config.pipeline and kind.image_only:

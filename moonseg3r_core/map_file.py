@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -25,6 +26,7 @@ _FORMAT, _PACKAGE, _NOTES, _CHECKSUM = "moonseg3r_map", "package", "notes", "crc
 # The configuration resolved, and as it was requested; files of 0.1.0 have the latter as `config` and nothing else.
 _CONFIG, _REQUESTED = "config", "requested"
 _ANYWHERE = ("device", "seed")  # a map does not depend on where it was made
+_AS_REQUESTED = "memory.index.cell"  # what 0 is resolved to follows from the image's size
 
 
 def save_map(
@@ -67,7 +69,7 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
             f"{facts.get(_PACKAGE, '?')}; load it with that version, or map anew."
         )
     try:
-        saved = flatten(read_json(facts.get(_REQUESTED, facts[_CONFIG])))
+        settings = {name: flatten(read_json(facts[name])) for name in (_CONFIG, _REQUESTED) if name in facts}
         notes = dict(read_json(facts[_NOTES]))
         state = safetensors.torch.load(data)
         whole = facts[_CHECKSUM] == _compute_checksum(state)
@@ -75,7 +77,7 @@ def load_map(path: str | Path, segmenter: Stateful, config: Config) -> dict[str,
         raise InputError(_describe_damage(path, str(error))) from error
     if not whole:
         raise InputError(_describe_damage(path, "other numbers than were written"))
-    _check_settings(path, saved, config)
+    _check_settings(path, settings[_CONFIG], settings.get(_REQUESTED), config)
     try:
         segmenter.load_state_dict(state)
     except InputError as error:
@@ -92,20 +94,28 @@ def _read_header(data: bytes) -> dict[str, str]:
         return {}
 
 
-def _check_settings(path: str | Path, saved: Mapping[str, object], config: Config) -> None:
-    """Raise InputError where a setting that a map depends on differs both as requested and as resolved."""
-    requested = {k.name: saved[k.name] for k in list_settings(config) if k.name in saved and k.name not in _ANYWHERE}
-    there = {key.name: key.value for key in list_settings(resolve(overlay(Config(), requested)))}
-    differ = [
-        f"{key.name} is {saved[key.name]} there and {key.value} here"
-        for key, resolved in zip(list_settings(config), list_settings(resolve(config)), strict=True)
-        if not key.live and key.name not in _ANYWHERE
-        if saved.get(key.name, key.value) != key.value and there[key.name] != resolved.value
-    ]
+def _check_settings(
+    path: str | Path, saved: Mapping[str, Any], requested: Mapping[str, Any] | None, config: Config
+) -> None:
+    """Raise InputError where a setting that a map depends on was resolved to another value."""
+    if requested is None:
+        requested, saved = saved, _resolve_settings(path, saved)
+    differ = []
+    for own, resolved in zip(list_settings(config), list_settings(resolve(config)), strict=True):
+        there, here = (requested, own.value) if own.name == _AS_REQUESTED else (saved, resolved.value)
+        if not own.live and own.name not in _ANYWHERE and there.get(own.name, here) != here:
+            differ.append(f"{own.name} is {there[own.name]} there and {here} here")
     if differ:
         raise InputError(
             f"{path} must be a map of the same settings, but {', '.join(differ)}; set what the file has, or map anew."
         )
+
+
+def _resolve_settings(path: str | Path, requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Resolve the settings of a file of 0.1.0."""
+    known = {key.name for key in list_settings(Config())} - {*_ANYWHERE}
+    config = overlay(Config(), {name: value for name, value in requested.items() if name in known}, str(path))
+    return {key.name: key.value for key in list_settings(resolve(config))}
 
 
 def _compute_checksum(state: Mapping[str, Tensor]) -> str:

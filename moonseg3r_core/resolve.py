@@ -94,15 +94,6 @@ def describe_resolved(config: Config, recording: RecordingFacts = UNKNOWN) -> st
     return " ".join(f"{ours.name}={resolved.value}" for ours, resolved in pairs if ours.value != resolved.value)
 
 
-def check_config(config: Config) -> None:
-    """Raise ConfigError for settings that cannot go together, InputError for precomputed masks that are not there."""
-    config = resolve(config)
-    if config.masks.kind == "precomputed":
-        from moonseg3r_core.masks.precomputed import build
-
-        build(config.masks.precomputed.folder, config.masks.min_area)
-
-
 def usage_hint(config: Config, name: str, lacks: Sequence[str]) -> str:
     """What to tell of a recording whose depth and poses are not used; empty where there is nothing to tell."""
     if config.reconstruction.kind != "nano" or any(item in lacks for item in RGBD_INPUTS):

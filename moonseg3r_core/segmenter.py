@@ -21,7 +21,7 @@ from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, Insta
 class Stages:
     """One implementation of each stage, chosen in `build`."""
 
-    budget: Schedule
+    budget: Schedule  # the name that its time has in stage_ms
     reconstruction: Reconstruction
     masks: MaskModel
     features: FeatureModel

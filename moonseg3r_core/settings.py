@@ -205,7 +205,7 @@ def _convert(key: Key, given: Any, origin: str) -> Any:
     wanted = f"{origin}: {key.name} must be {_describe_values(key)}, got {given!r:.{_MAX_QUOTED}}"
     try:
         converted = _convert_type(key.type, given)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, LookupError) as error:
         raise ConfigError(f"{wanted}.") from error
     if key.choices and converted not in key.choices:
         near = difflib.get_close_matches(str(given)[:_MAX_QUOTED], key.choices, n=1, cutoff=0.5)
@@ -224,18 +224,12 @@ def _is_in_range(number: float, key: Key) -> bool:
 
 def _convert_type(wanted: type, given: Any) -> Any:
     if wanted is bool:
-        return (
-            {"true": True, "false": False}[str(given).lower()] if str(given).lower() in ("true", "false") else _fail()
-        )
+        return {"true": True, "false": False}[str(given).lower()]
     if isinstance(given, bool) or (wanted is str and not isinstance(given, str)):
-        return _fail()
+        raise ValueError
     if wanted is int and isinstance(given, float) and given != int(given):
-        return _fail()
+        raise ValueError
     return wanted(given)
-
-
-def _fail() -> Any:
-    raise ValueError
 
 
 def _describe_values(key: Key) -> str:

@@ -1,4 +1,4 @@
-"""The protocol of each stage. The segmenter knows these, and no implementation."""
+"""The protocol of each stage. The segmenter knows these, and of fusion the classes Lift and InstanceStore."""
 
 from __future__ import annotations
 

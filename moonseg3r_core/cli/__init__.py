@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COMMANDS = {
     "run": "segment a recording and write the map, the id images and a report",
-    "demo": "the whole line on a rendered room, scored against its truth; no network, no GPU",
+    "demo": "the whole pipeline on a rendered room, scored against its truth; no network, no GPU",
     "evaluate": "score a result against ground truth",
     "similar": "list the instances of a result that look like one of them",
     "view": "show a result's map and the camera's path in 3D",

@@ -33,7 +33,10 @@ def show_command(args: argparse.Namespace) -> int:
 
 
 def check_command(args: argparse.Namespace) -> int:
+    from moonseg3r_core.build import check_config
+
     config = read_config(args)
+    check_config(config)
     defaults = {key.name: key.value for key in list_settings(Config())}
     changed = [key for key in list_settings(config) if key.value != defaults[key.name]]
     print(f"ok: {len(defaults)} settings are valid, {len(changed)} of them not at their default")

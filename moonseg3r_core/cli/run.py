@@ -81,8 +81,8 @@ def parse_topics(items: list[str]) -> Topics | None:
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
     """Build the segmenter for config and source, and run it over the source into `out`."""
-    from moonseg3r_core.build import build_segmenter, hash_weights
-    from moonseg3r_core.resolve import RecordingFacts, check_config, check_recording, resolve
+    from moonseg3r_core.build import build_segmenter, check_config, hash_weights
+    from moonseg3r_core.resolve import RecordingFacts, check_recording, resolve
     from moonseg3r_core.run import run
 
     resolved = resolve(config, RecordingFacts(source.masks_folder))

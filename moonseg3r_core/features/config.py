@@ -12,7 +12,7 @@ KINDS = {
     "dinov3": Kind("moonseg3r_core.features.dino:build_dinov3", image_only=True, device=True),
     "dinov2": Kind("moonseg3r_core.features.dino:build_dinov2", image_only=True, device=True),
 }
-LONG_SIDE = "longer side of the picture that the net looks at, rounded to whole patches, pixels; 0: the image's own"
+LONG_SIDE = "longer side of the net's input, rounded to whole patches, pixels; 0: the image's own"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from moonseg3r_core.settings import Kind, live, value
 
-# What each stage of fusion is built from; the choices between implementations stand in their factories.
-KINDS = {
+STAGES = {
     "lift": Kind("moonseg3r_core.fusion.lifting:build_lift", fields=("boxes", "min_points")),
     "merge": Kind("moonseg3r_core.fusion.merge:build_merge", fields=("merge", "merge_threshold")),
     "match": Kind(
@@ -63,7 +62,9 @@ class FusionConfig:
     )
     consensus_cover: float = live(0.8, "share of an instance in view under a mask that shows it", low=0.5, high=1.0)
     consensus_views: int = live(5, "frames that must show two instances as one", low=1)
-    consensus_rate: float = live(0.75, "and their share of all frames that show both", low=0.0, high=1.0)
+    consensus_rate: float = live(
+        0.75, "share of the frames that show both instances which must show them as one", low=0.0, high=1.0
+    )
     average: str = live(
         "running",
         "update of a matched query: mean over observations, or of old and new",

@@ -26,7 +26,7 @@ class PrecomputedConfig:
 @dataclass(frozen=True)
 class NanoMasksConfig:
     weights: str = live("", "file of weights (moonseg3r train masks); empty: those that come with the package")
-    long_side: int = live(256, "the image's longer side as the net looks at it, pixels", low=64)
+    long_side: int = live(256, "the longer side of the net's input, pixels", low=64)
     smooth: float = live(0.7, "width of the smoothing of boundaries, pixels", low=0.0)
     join: float = live(0.5, "regions with a mean affinity above this are one", low=0.0, high=1.0)
 
@@ -52,12 +52,11 @@ class SamConfig:
     precision: str = live("float32", PRECISION, choices=PRECISIONS)
     preset: str = live(
         "fast",
-        "points that the net is asked about; fast: 12 along each side of the image, for robots; published: 32, about "
-        "seven times as many",
+        "prompt points; fast: 12 along each side of the image, for robots; published: 32, about seven times as many",
         choices=("fast", "published"),
     )
     points_per_side: int = live(0, "points along each side of the image; 0: the preset's", low=0, high=64)
-    predicted_iou: float = live(0.88, "masks that the net trusts less are left out", low=0.0, high=1.0)
+    predicted_iou: float = live(0.88, "masks of a lower predicted IoU are left out", low=0.0, high=1.0)
     stability: float = live(0.95, "masks whose area changes more with the net's cutoff are left out", low=0.0, high=1.0)
     box_overlap: float = live(0.7, "of masks whose boxes have a higher IoU the best stays", low=0.0, high=1.0)
     mask_overlap: float = live(0.8, "of masks with a higher IoU the best stays", low=0.0, high=1.0)
@@ -67,14 +66,14 @@ class SamConfig:
 @dataclass(frozen=True)
 class Sam2Config(SamConfig):
     weights: str = live("sam2.1-tiny", WEIGHTS)
-    predicted_iou: float = live(0.8, "masks that the net trusts less are left out", low=0.0, high=1.0)
+    predicted_iou: float = live(0.8, "masks of a lower predicted IoU are left out", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class FastSamConfig:
     weights: str = live("fastsam-s", "installed weights (moonseg3r weights list), or a file that ultralytics reads")
-    long_side: int = live(1024, "the image's longer side as the net looks at it, pixels", low=32)
-    confidence: float = live(0.4, "masks that the model trusts less are left out", low=0.0, high=1.0)
+    long_side: int = live(1024, "the longer side of the net's input, pixels", low=32)
+    confidence: float = live(0.4, "masks of lower confidence are left out", low=0.0, high=1.0)
     box_overlap: float = live(0.9, "of masks whose boxes have a higher IoU the best stays", low=0.0, high=1.0)
 
 
@@ -82,9 +81,9 @@ class FastSamConfig:
 class Mask2FormerConfig:
     weights: str = live("mask2former-swin-tiny-coco-panoptic", WEIGHTS)
     precision: str = live("float32", PRECISION, choices=PRECISIONS)
-    short_side: int = live(800, "the image's shorter side as the net looks at it, pixels", low=32)
-    long_side: int = live(1333, "its longer side is at most this, pixels", low=32)
-    confidence: float = live(0.5, "entities that the net trusts less are left out", low=0.0, high=1.0)
+    short_side: int = live(800, "the shorter side of the net's input, pixels", low=32)
+    long_side: int = live(1333, "the longer side of the net's input is at most this, pixels", low=32)
+    confidence: float = live(0.5, "entities of lower confidence are left out", low=0.0, high=1.0)
     mask_threshold: float = live(0.5, "a pixel with more than this probability is in the mask", low=0.0, high=1.0)
 
 
@@ -98,7 +97,7 @@ class CropFormerConfig:
         "cropformer_hornet_3x", "live: the net of these weights, by its file in configs/entityv2/entity_segmentation/"
     )
     weights: str = live("cropformer", "installed weights (moonseg3r weights list), or a file of its authors")
-    confidence: float = live(0.5, "live: masks that the model trusts less are left out", low=0.0, high=1.0)
+    confidence: float = live(0.5, "live: masks of lower confidence are left out", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class MasksConfig:
         choices=("auto", *KINDS),
     )
     min_area: int = live(50, "smaller masks are dropped, pixels", low=1)
-    every: int = live(1, "frames from one that is looked at for masks to the next; those between extend the map", low=1)
+    every: int = live(1, "every n-th frame is segmented; the others only extend the map", low=1)
     precomputed: PrecomputedConfig = section(PrecomputedConfig)
     nano: NanoMasksConfig = section(NanoMasksConfig)
     sam2: Sam2Config = section(Sam2Config)

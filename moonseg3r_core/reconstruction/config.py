@@ -28,7 +28,7 @@ class RgbdConfig:
 POSES = ("model", "tracked", "given")
 POSE = "model: the net's; tracked: by landmarks adjusted with the net's depth, which they correct; given: the recording's or the robot's own"
 GEOMETRIC = "F3d; modulation: the net's tokens before its world head (paper); positions: where the points lie"
-CONFIDENCE = "points that the net trusts less are left out; it gives 1 and more"
+CONFIDENCE = "points of lower confidence are left out; the net gives 1 and more"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,11 @@ class NetConfig:
     key_translation: float = value(
         0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0
     )
-    key_rotation: float = value(2.0, "or turned by this much, degrees; either 0: every frame is one", low=0.0)
+    key_rotation: float = value(
+        2.0,
+        "or a key frame has turned by this much, degrees; 0 here or in key_translation: every frame is one",
+        low=0.0,
+    )
     min_confidence: float = value(1.5, CONFIDENCE, low=1.0)
 
 
@@ -90,7 +94,7 @@ class ReconstructionConfig:
         "the published net (moonseg3r weights get); rgbd: the recording's depth and poses",
         choices=tuple(KINDS),
     )
-    random: bool = value(False, "an untrained net, for tests and timing; what it says of the scene is nonsense")
+    random: bool = value(False, "an untrained net, for tests and timing; its results are meaningless")
     nano: NanoConfig = section(NanoConfig)
     cut3r: Cut3rConfig = section(Cut3rConfig)
     rgbd: RgbdConfig = section(RgbdConfig)

@@ -172,7 +172,7 @@ class OutputFolder:
 
     @contextmanager
     def _replace(self, name: str) -> Iterator[Path]:
-        """Give a temporary path that takes the file's place; a frame's file does not wait for the disk."""
+        """Give a temporary path that takes the file's place; no file waits for the disk."""
         with _explain_errors(self.path / name), write_atomically(self.path / name, sync=False) as part:
             yield part
 

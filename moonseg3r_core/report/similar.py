@@ -23,7 +23,7 @@ def find_similar(out: OutputFolder, id: int, top: int) -> list[SimilarInstance]:
     _check_id(id, [i.id for i in instances], out)
     if id not in descriptors:
         raise InputError(
-            f"instance {id} of {out.path} must have a descriptor, got none: it was retired, for it led no point of the map; "
+            f"instance {id} of {out.path} must have a descriptor, got none: it was retired, because it won no voxel of the map; "
             "give another ID."
         )
     others = [i for i in instances if i.id != id and i.id in descriptors]

@@ -95,8 +95,10 @@ class Recording(ABC):
     def _describe_rejections(self) -> str:
         if not self.rejected:
             return "it holds none; check that the recording is whole"
-        firsts = {reason: self._details[reason].rstrip(".") for reason in self.rejected}
-        return "; ".join(f"{reason} ({self.rejected[reason]}x), the first: {first}" for reason, first in firsts.items())
+        counts = [
+            (f"{reason} ({count}x)", self._details[reason].rstrip(".")) for reason, count in self.rejected.items()
+        ]
+        return "; ".join(f"{counted}, the first: {detail}" if detail else counted for counted, detail in counts)
 
 
 class IndexedRecording(Recording):
