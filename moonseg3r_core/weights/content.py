@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from moonseg3r_core.errors import WeightsError
 from moonseg3r_core.io.text import read_json
 
-_PICKLE = b"\x80\x02"  # how torch.save before 1.6 began its files, whose end cannot be told
+_PICKLE = b"\x80\x02"  # first bytes of torch.save before 1.6; such a file does not show whether it is whole
 
 
 def check_content(file: Path, name: str) -> None:

@@ -72,9 +72,9 @@ def _find_files(entry: Entry, source: Path) -> list[PublishedFile]:
 def _make(entry: Entry, files: Sequence[PublishedFile], folder: Path, put: Callable[[Path, Path], object]) -> Path:
     """Verify published files and fill an entry's folder with them, or their conversion, and their record."""
     hashes = [compute_sha256(file.path) for file in files]
-    for file, name, found in zip(files, entry.files, hashes, strict=True):
+    for file, name, published, found in zip(files, entry.files, entry.source.names, hashes, strict=True):
         _check_hash(entry, file, name, found)
-        check_content(file.path, file.path.name if entry.convert else name)
+        check_content(file.path, name if file.path.suffix == Path(name).suffix else published)
     folder.mkdir()
     if entry.convert:
         module, _, name = entry.convert.partition(":")

@@ -237,7 +237,9 @@ def test_a_licence_must_be_accepted(pth, folder, capsys, monkeypatch, answer, ac
         (lambda p: p.with_name("no.pth"), "cannot read .*no.pth: no such file"),
         (lambda p: p.parent, "expects cut3r_512_dpt_4_64.pth, cannot read .*/cut3r_512_dpt_4_64.pth: no such file"),
         (lambda p: (p.write_bytes(p.read_bytes()[:99_999]), p)[1], "got the beginning of one"),
-        (lambda p: (changed(p, p.stat().st_size // 2), p)[1], "got a damaged one"),
+        (lambda p: changed(p, p.stat().st_size // 2), r"got a damaged one \(.*/data/\d+\)"),
+        (lambda p: changed(p.rename(p.with_name("no suffix")), 100_000), r"got a damaged one \(.*/data/\d+\)"),
+        (lambda p: changed(p.rename(p.with_name("a.json")), 100_000), r"got a damaged one \(.*/data/\d+\)"),
         (lambda p: official(p, model={**weights(), "more": torch.zeros(1)}), "1 of its keys are unknown: more"),
         (lambda p: official(p, args={"model": model_line(replace(TINY, state_heads=4))}), "must hold cut3r-512, got a net with state_heads 4 instead of 6"),
     ],
@@ -380,6 +382,7 @@ def changed(path, at=-1):
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
+    return path
 
 
 def test_a_changed_file_is_noticed(installed, capsys):
