@@ -18,6 +18,7 @@ _PUBLIC = {
     "cli": ("Parser",),
     "config": ("Config", "load_config"),
     "errors": ("ConfigError", "FrameRejected", "InputError", "MissingDependency", "MoonSeg3RError", "WeightsError"),
+    "benchmarks.preset": ("find_config",),
     "benchmarks.table": ("Table", "describe_machine"),
     "fusion.frame_cloud": ("make_frame_cloud",),
     "fusion.tables": ("renumber_frames",),
@@ -37,7 +38,7 @@ _PUBLIC = {
     "sources.transforms": ("TIME_JUMP_S",),
     "runtime.interrupt": ("exit_after", "exit_on_signals", "interrupt_once", "is_end_requested"),
     "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
-    "ops.voxels": ("compute_voxel_keys",),
+    "ops.voxels": ("compute_voxel_keys", "find_first_in_voxels"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_HOME)

@@ -19,6 +19,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectified, required_inputs
+from moonseg3r_ros.conversions.times import SECOND, read_time
 from moonseg3r_ros.diagnostics.diagnose import InputStatus
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
@@ -26,7 +27,6 @@ from moonseg3r_ros.map_frame import MapFrame
 from moonseg3r_ros.parameters import ParameterStore
 
 POLL_S = 0.5  # between two looks at what waits, when no message comes
-SECOND = 1_000_000_000  # nanoseconds
 
 
 @dataclass(frozen=True)
@@ -211,5 +211,4 @@ class Inputs:
 
 def _read_stamp(image: Any) -> int:
     """Read the stamp of a message, ns; 0 where it has none."""
-    stamp = image.header.stamp
-    return max(stamp.sec * SECOND + stamp.nanosec, 0)
+    return max(read_time(image.header.stamp), 0)

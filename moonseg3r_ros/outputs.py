@@ -18,8 +18,9 @@ from moonseg3r_ros.conversions.clouds import choose_rows, make_map_cloud
 from moonseg3r_ros.conversions.images import make_overlay_message, make_segmentation_message
 from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
 from moonseg3r_ros.conversions.markers import InstanceMarkers
-from moonseg3r_ros.conversions.poses import make_header, make_pose, make_time, make_transform
+from moonseg3r_ros.conversions.poses import make_header, make_pose, make_transform
 from moonseg3r_ros.conversions.stamps import FrameStamps
+from moonseg3r_ros.conversions.times import make_time
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.interface import OUTPUTS
 from moonseg3r_ros.map_frame import IDENTITY
@@ -133,7 +134,7 @@ class Outputs:
         """Publish the whole map after the image of that stamp; return the number of published instances."""
         settings, config = self.parameters.settings, self.parameters.config
         in_map = make_header(make_time(stamp_ns), settings.map_frame)
-        rows, _ = choose_rows(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
+        rows = choose_rows(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
         self.publish("~/map", make_map_cloud(in_map, scene, map_from_world, settings.map_colors, rows))
         shown = [stamps.stamp_instance(i) for i in scene.published(config.map.min_observations, config.map.min_points)]
         if "~/instances" in self._publishers:

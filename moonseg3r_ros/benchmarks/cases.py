@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 
 from moonseg3r_core import MoonSeg3RError
 from moonseg3r_ros.benchmarks.rig import NODE, TOPICS, Rig
+from moonseg3r_ros.conversions.times import read_time
 from moonseg3r_ros.interface import OUTPUTS, QOS
 
 Row = dict[str, Any]
@@ -133,7 +134,7 @@ def _spread(name: str, ms: Sequence[float]) -> Row:
 
 
 def _read_stamp(message: Any) -> int:
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return read_time(message.header.stamp)
 
 
 if __name__ == "__main__":

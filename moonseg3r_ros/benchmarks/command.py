@@ -24,6 +24,7 @@ from moonseg3r_core import (
     SyntheticSequence,
     Table,
     describe_machine,
+    find_config,
     open_source,
     write_bag,
 )
@@ -80,12 +81,13 @@ def read_frames(source: str | None, count: int) -> Iterator[Frame]:
 
 def measure_case(case: str, bag: str, count: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measure the rows of one table."""
+    profile = find_config("fastdds_shared_memory.xml", Path(__file__))
     if case == "arrival":
-        for name, path in {"shared memory": find_profile(), "Fast DDS's own": None}.items():
+        for name, path in {"shared memory": profile, "Fast DDS's own": None}.items():
             yield from ({"profile": name, **row} for row in run_case(path, case, bag, count))
     else:
         numbers = {"latency": (given.hz / RATE_HZ, given.voxel), "idle": (given.seconds,), "parameters": (given.times,)}
-        yield from run_case(find_profile(), case, bag, *numbers[case])
+        yield from run_case(profile, case, bag, *numbers[case])
 
 
 def run_case(path: Path | None, *words: Any) -> list[dict[str, Any]]:
@@ -99,15 +101,3 @@ def run_case(path: Path | None, *words: Any) -> list[dict[str, Any]]:
     if done.returncode:
         raise MoonSeg3RError(f"bench ros {words[0]}: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def find_profile() -> Path:
-    """Find the shared-memory profile beside the code or in a package's share/. Raises InputError without one."""
-    shares = [
-        f"{prefix}/share/moonseg3r_ros" for prefix in (*os.environ.get("AMENT_PREFIX_PATH", "").split(":"), sys.prefix)
-    ]
-    folders = [Path(__file__).parents[2], *map(Path, shares)]
-    found = [path for folder in folders if (path := folder / "config" / "fastdds_shared_memory.xml").is_file()]
-    if not found:
-        raise InputError(f"config/fastdds_shared_memory.xml must be in one of {', '.join(map(str, folders))}.")
-    return found[0]

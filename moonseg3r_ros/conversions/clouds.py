@@ -7,7 +7,7 @@ from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 from torch import Tensor
 
-from moonseg3r_core import InstanceMap, compute_voxel_keys
+from moonseg3r_core import InstanceMap, find_first_in_voxels
 from moonseg3r_ros.conversions.buffers import make_buffer, make_message
 from moonseg3r_ros.conversions.palette import PAINTS
 
@@ -68,25 +68,22 @@ def make_map_cloud(
     return make_cloud_message(header, points, PAINTS[colors](camera, ids), ids, confidence, map_from_world)
 
 
-def choose_rows(points: Tensor, grain: float, voxel: float, max_bytes: int) -> tuple[np.ndarray | slice, float]:
-    """Choose the rows of world points (N, 3) for a message of at most `max_bytes`; return also their voxel edge, metres.
+def choose_rows(points: Tensor, grain: float, voxel: float, max_bytes: int) -> np.ndarray | slice:
+    """Choose the rows of world points (N, 3) for a message of at most `max_bytes`.
 
-    The points come one per voxel of edge `grain`. A larger `voxel` thins them, and the edge doubles until they fit.
+    The points come one per voxel of edge `grain`, metres. A larger `voxel` thins them, and the edge doubles until they fit.
     Raises ValueError for a `max_bytes` that no map meets.
     """
     if max_bytes < _MIN_BYTES:
         raise ValueError(f"max_bytes must be at least {_MIN_BYTES}, got {max_bytes}; allow the cloud more.")
     edge = max(grain, voxel)
-    rows = thin(points, edge) if voxel > grain else np.arange(len(points))
+    rows = find_first_in_voxels(points, edge) if voxel > grain else np.arange(len(points))
     while len(rows) * POINT_STEP > max_bytes:
         edge *= 2
-        rows = rows[thin(points[rows], edge)]  # a large voxel's first point is also a small voxel's first
-    return (slice(None) if len(rows) == len(points) else rows), edge
-
-
-def thin(points: Tensor, voxel: float) -> np.ndarray:
-    """Return the rows, rising, of the first point in each voxel. The same points remain when the map grows."""
-    return np.sort(np.unique(compute_voxel_keys(points, voxel).numpy(), return_index=True)[1])
+        rows = rows[
+            find_first_in_voxels(points[rows], edge)
+        ]  # a large voxel's first point is also a small voxel's first
+    return slice(None) if len(rows) == len(points) else rows
 
 
 def _write_points(rows: np.ndarray, points: np.ndarray, pose: np.ndarray) -> None:

@@ -13,7 +13,8 @@ from std_msgs.msg import Header
 
 from moonseg3r_core import Instance
 from moonseg3r_ros.conversions.buffers import copy_with
-from moonseg3r_ros.conversions.poses import compute_box_size, make_box_poses, make_map_points, make_time
+from moonseg3r_ros.conversions.poses import compute_box_size, make_box_poses, make_map_points
+from moonseg3r_ros.conversions.times import make_time
 
 
 def make_instance_array(

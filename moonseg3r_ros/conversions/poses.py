@@ -1,4 +1,4 @@
-"""Stamps, headers and poses as messages. Poses are parent_from_child (4, 4) float64 arrays, metres."""
+"""Headers and poses as messages. Poses are parent_from_child (4, 4) float64 arrays, metres."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from std_msgs.msg import Header
 from moonseg3r_core import Instance, quaternion_from_rotation
 from moonseg3r_ros.conversions.buffers import copy_with
 
-SECOND = 1_000_000_000  # nanoseconds
 # REP-103: a body looks along x with y to the left and z up; a camera along z with x to the right and y down.
 BODY_FROM_OPTICAL = np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
-
-
-def make_time(nanoseconds: int) -> Time:
-    """Make a stamp of whole nanoseconds, without loss."""
-    return Time(sec=nanoseconds // SECOND, nanosec=nanoseconds % SECOND)
 
 
 def make_header(stamp: Time, frame_id: str) -> Header:

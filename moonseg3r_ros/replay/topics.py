@@ -11,15 +11,15 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from moonseg3r_core import InputError, Topic
+from moonseg3r_ros.interface import POLICIES
 
 CLOCK = "/clock"
 TF = "tf2_msgs/msg/TFMessage"
 IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MIN_DEPTH = 10  # messages; a recorded depth is often 0, because discovery does not carry it
-POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 STABLE_S = 0.5  # DDS finds a node's subscriptions one after the other
 POLL_S = 0.02
 ACKNOWLEDGE_TIMEOUT_S = 4.0  # Fast DDS asks every 3 s for what is missing

@@ -147,11 +147,6 @@ def test_an_empty_prediction_is_infinitely_incomplete():
     assert compute_f_score(accuracy, completeness, 0.05) == 0
 
 
-def test_thinning_keeps_the_first_of_a_voxel():
-    points = np.array([[0.9, 0.1, 0.1], [0.2, 0.1, 0.1], [1.1, 0.1, 0.1], [-0.1, 0.1, 0.1]])
-    assert thin_points(points, 1.0).tolist() == points[[0, 2, 3]].tolist()
-
-
 @settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(0, 40))
 def test_parts_thinned_and_joined_are_the_whole_thinned(seed, cut):

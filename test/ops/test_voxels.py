@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, grow_rows
+from moonseg3r_core.ops.voxels import VoxelHash, compute_voxel_keys, find_first_in_voxels, grow_rows
 
 
 def test_points_of_one_voxel_share_a_key():
@@ -19,6 +19,18 @@ def test_far_points_are_clamped_not_wrapped():
     far = compute_voxel_keys(torch.tensor([[1e9, 0.0, 0.0], [-1e9, 0.0, 0.0], [0.0, 1e9, 0.0]]), 0.02)
     assert len(set(far.tolist())) == 3
     assert (far >= 0).all()
+
+
+def test_the_first_point_of_each_voxel_stays():
+    points = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.9, 0.9], [1.1, 0.1, 0.1], [0.2, 0.2, 0.2], [-0.1, 0.1, 0.1]])
+    assert find_first_in_voxels(points, 1.0).tolist() == [0, 2, 4]
+    assert find_first_in_voxels(points[:0], 1.0).tolist() == []
+
+
+def test_points_that_come_later_leave_the_first_of_each_voxel():
+    points = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
+    early, late = find_first_in_voxels(points[:1000], 0.5), find_first_in_voxels(points, 0.5)
+    assert late[: len(early)].tolist() == early.tolist()
 
 
 @settings(max_examples=30, deadline=None)

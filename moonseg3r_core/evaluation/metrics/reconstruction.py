@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from moonseg3r_core.geometry import align_similarity
-from moonseg3r_core.ops.voxels import compute_voxel_keys
+from moonseg3r_core.ops.voxels import find_first_in_voxels
 
 
 def compute_depth_scale(predicted: np.ndarray, true: np.ndarray) -> float:
@@ -70,12 +70,8 @@ def compute_rpe(estimated: Tensor, true: Tensor) -> tuple[float, float]:
 
 
 def thin_points(points: np.ndarray, voxel: float) -> np.ndarray:
-    """Keep the first of points (N, 3) in every voxel of edge `voxel` metres, in their order.
-
-    Parts that are thinned, joined and thinned again equal the whole thinned once.
-    """
-    keys = compute_voxel_keys(torch.from_numpy(points), voxel).numpy()
-    return points[np.sort(np.unique(keys, return_index=True)[1])]
+    """Keep the first of points (N, 3) in every voxel of edge `voxel` metres, in their order."""
+    return points[find_first_in_voxels(torch.from_numpy(points), voxel)]
 
 
 def measure_cloud_distances(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
 
+from moonseg3r_core.ops.voxels import find_first_in_voxels
 from moonseg3r_core.report.palette import UNLABELLED, compute_colors
 from moonseg3r_core.types import InstanceMap
-from moonseg3r_ros.conversions.clouds import POINT_STEP, choose_rows, make_cloud_message, make_map_cloud, thin
+from moonseg3r_ros.conversions.clouds import POINT_STEP, choose_rows, make_cloud_message, make_map_cloud
 from moonseg3r_ros.conversions.palette import paint_by_instance
-from moonseg3r_ros.conversions.poses import make_header, make_time
+from moonseg3r_ros.conversions.poses import make_header
+from moonseg3r_ros.conversions.times import make_time
 
 HEADER = make_header(make_time(7), "map")
 FLOAT, INT = PointField.FLOAT32, PointField.INT32
@@ -105,43 +107,27 @@ def test_colours_of_ids_small_and_large():
     assert tuple(paint_by_instance(np.zeros((1, 3), np.uint8), np.zeros(1, np.int32))[0]) == UNLABELLED
 
 
-def test_the_first_point_of_each_voxel_stays():
-    points = torch.tensor([[0.1, 0.1, 0.1], [0.9, 0.9, 0.9], [1.1, 0.1, 0.1], [0.2, 0.2, 0.2], [-0.1, 0.1, 0.1]])
-    assert thin(points, 1.0).tolist() == [0, 2, 4]
-    assert thin(points[:0], 1.0).tolist() == []
-
-
-def test_a_map_that_grows_keeps_the_points_that_it_shows():
-    points = a_map(2000).points
-    early, late = thin(points[:1000], 0.5), thin(points, 0.5)
-    assert late[: len(early)].tolist() == early.tolist()
-
-
 def test_a_map_that_fits_is_left_as_it_is():
     points = a_map(100).points
-    rows, edge = choose_rows(points, grain=0.02, voxel=0.0, max_bytes=100 * POINT_STEP)
-    assert edge == 0.02
-    assert len(points[rows]) == 100
+    assert choose_rows(points, grain=0.02, voxel=0.0, max_bytes=100 * POINT_STEP) == slice(None)
 
 
 def test_a_coarser_voxel_thins():
     points = a_map(1000).points
-    rows, edge = choose_rows(points, grain=0.02, voxel=0.7, max_bytes=1 << 20)
-    assert edge == 0.7
-    np.testing.assert_array_equal(rows, thin(points, 0.7))
+    rows = choose_rows(points, grain=0.02, voxel=0.7, max_bytes=1 << 20)
+    np.testing.assert_array_equal(rows, find_first_in_voxels(points, 0.7))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2000), st.integers(192, 20_000), st.sampled_from([0.0, 0.05, 0.3]), st.integers(0, 9))
 def test_a_capped_map_fits_and_is_the_finest_that_does(count, max_bytes, voxel, seed):
     points = a_map(count, seed).points
-    rows, edge = choose_rows(points, 0.02, voxel, max_bytes)
-    assert len(points[rows]) * POINT_STEP <= max_bytes
-    start = max(voxel, 0.02)
-    assert np.log2(edge / start) == pytest.approx(round(np.log2(edge / start)))
-    if edge > start:
-        np.testing.assert_array_equal(rows, thin(points, edge))
-        assert edge / 2 == 0.02 or len(thin(points, edge / 2)) * POINT_STEP > max_bytes
+    thinned = [np.arange(count)] if voxel < 0.02 else [find_first_in_voxels(points, voxel)]
+    edge = max(voxel, 0.02)
+    while len(thinned[-1]) * POINT_STEP > max_bytes:
+        edge *= 2
+        thinned.append(find_first_in_voxels(points, edge))
+    np.testing.assert_array_equal(np.arange(count)[choose_rows(points, 0.02, voxel, max_bytes)], thinned[-1])
 
 
 def test_a_cap_that_nothing_meets_is_refused():

@@ -17,7 +17,8 @@ from moonseg3r_ros.conversions.images import (
     make_overlay_message,
     make_segmentation_message,
 )
-from moonseg3r_ros.conversions.poses import make_header, make_time
+from moonseg3r_ros.conversions.poses import make_header
+from moonseg3r_ros.conversions.times import make_time
 
 HEADER = make_header(make_time(7), "camera")
 GREY = np.full((120, 160, 3), 100, np.uint8)

@@ -9,7 +9,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
-from moonseg3r_ros.conversions.poses import make_box_poses, make_header, make_time
+from moonseg3r_ros.conversions.poses import make_box_poses, make_header
+from moonseg3r_ros.conversions.times import make_time
 
 HEADER = make_header(make_time(7), "map")
 

@@ -14,7 +14,8 @@ from visualization_msgs.msg import Marker, MarkerArray
 from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.markers import NAMESPACES, InstanceMarkers
-from moonseg3r_ros.conversions.poses import make_header, make_time
+from moonseg3r_ros.conversions.poses import make_header
+from moonseg3r_ros.conversions.times import make_time
 
 HEADER = make_header(make_time(7), "map")
 HERE = np.eye(4)

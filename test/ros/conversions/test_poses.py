@@ -17,9 +17,9 @@ from moonseg3r_ros.conversions.poses import (
     make_header,
     make_map_points,
     make_pose,
-    make_time,
     make_transform,
 )
+from moonseg3r_ros.conversions.times import make_time, read_time
 
 
 def a_pose(turn=(0.3, -1.2, 2.0), at=(1.0, -2.0, 3.0)):
@@ -44,6 +44,7 @@ def an_instance(low=(-1.0, -2.0, -3.0), high=(1.0, 0.0, 1.0)):
 def test_every_stamp_comes_out_as_it_went_in(seconds, nanoseconds):
     stamp = make_time(seconds * 1_000_000_000 + nanoseconds)
     assert (stamp.sec, stamp.nanosec) == (seconds, nanoseconds)
+    assert read_time(stamp) == seconds * 1_000_000_000 + nanoseconds
 
 
 def test_a_stamp_that_no_float_holds():

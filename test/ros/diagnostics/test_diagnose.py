@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 
-from moonseg3r_ros.conversions.poses import make_time
+from moonseg3r_ros.conversions.times import make_time
 from moonseg3r_ros.diagnostics.diagnose import (
     ERROR,
     OK,
