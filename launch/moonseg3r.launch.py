@@ -22,7 +22,13 @@ SHARE = Path(__file__).resolve().parents[1]
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 INPUTS = ("image", "depth", "camera_info", "odom")
 SHOWN = ("map", "markers", "path", "pose", "overlay")  # outputs that the RViz configuration shows
-TOLD = ("image_transport", "depth_transport", "map_frame", "odom_frame", "map_colors")  # parameters of the same name
+FORWARDED = (
+    "image_transport",
+    "depth_transport",
+    "map_frame",
+    "odom_frame",
+    "map_colors",
+)  # to parameters of the same name
 SWITCH = ["true", "false"]
 LEVELS = ["debug", "info", "warn", "error", "fatal"]
 
@@ -83,7 +89,7 @@ def start(context: LaunchContext) -> list[Action]:
         *shown,
         *make_nodes(given, topics, shared),
         *played,
-    ]  # where there is no RViz, launch leaves what it has started
+    ]  # RViz first: where it is missing, launch stops here, and nothing that runs is left behind
 
 
 def choose_topics(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
@@ -139,7 +145,7 @@ def make_nodes(given: dict[str, str], topics: dict[str, str], shared: dict[str, 
 
 def make_parameters(given: dict[str, str], topics: dict[str, str]) -> dict[str, Any]:
     """Make the node's parameters from arguments; the parameter file has the rest."""
-    texts = derive_parameters(topics) | {name: given[name] for name in TOLD if given[name]}
+    texts = derive_parameters(topics) | {name: given[name] for name in FORWARDED if given[name]}
     texts |= {"config_file": given["config"]} if given["config"] else {}
     texts |= {"reconstruction.kind": given["reconstruction"]} if given["reconstruction"] else {}
     switches = {name: given[name] == "true" for name in ("autostart", "use_sim_time") if given[name]}

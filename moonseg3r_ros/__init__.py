@@ -1,4 +1,4 @@
-"""MoonSeg3R as a ROS 2 node: it translates between topics and the ROS-free core, and computes nothing itself."""
+"""MoonSeg3R as a ROS 2 node: it translates between topics and the ROS-free core, and contains no part of the method."""
 
 import os
 

@@ -71,7 +71,7 @@ _TOPICS_IN = (
 _TOPICS_OUT = (
     Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, or map -> odom_frame; stamped as the image"),
     Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),
-    Topic("~/path", "nav_msgs/Path", "latched", "the camera's way, at map_rate"),
+    Topic("~/path", "nav_msgs/Path", "latched", "the camera's path, at map_rate"),
     Topic("~/map", "sensor_msgs/PointCloud2", "latched", "x y z rgb instance_id confidence, at map_rate"),
     Topic("~/cloud", "sensor_msgs/PointCloud2", "large", "the frame's own points, same fields; none for a held frame"),
     Topic("~/instances", "moonseg3r_msgs/InstanceArray", "latched", "every instance of the map, at map_rate"),

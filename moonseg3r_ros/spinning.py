@@ -47,9 +47,9 @@ class SpinThread:
         except ExternalShutdownException:
             pass
         except Exception as error:  # a callback's own; the executor may raise one error several times over
-            if not getattr(error, "_said", False):
+            if not getattr(error, "_is_logged", False):
                 get_logger("executor").error(traceback.format_exc())
-                error._said = True  # type: ignore[attr-defined]
+                error._is_logged = True  # type: ignore[attr-defined]
             error.__traceback__ = None
 
 

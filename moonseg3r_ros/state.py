@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
@@ -23,7 +23,7 @@ class NodeState:
 
     parameters: ParameterStore
     warnings: ThrottledWarnings
-    statistics: FrameStatistics = field(default_factory=FrameStatistics)
+    statistics: FrameStatistics
     lifecycle: str = "unconfigured"
     fault: str = ""
     paused: bool = False

@@ -1,7 +1,8 @@
 """How the code speaks: `python tools/measure_names.py [FOLDER ...]` prints one row for each package.
 
-The share of functions whose begins with a verb, and the share whose begins with a past participle. Properties,
-dunders and what a library prescribes (`forward`, `state_dict`) are left out of both. `--list` names what is no verb.
+A row has the share of functions whose names begin with a verb, and the share whose names begin with a past participle.
+Properties, dunders and what a library prescribes (`forward`, `state_dict`) are left out. `--list` prints the names
+that begin with no verb.
 """
 
 from __future__ import annotations

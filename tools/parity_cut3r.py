@@ -146,7 +146,10 @@ def compute_difference(golden: Tensor, ours: Tensor) -> float:
 
 
 def compute_mirrored_difference(golden: Tensor, ours: Tensor) -> tuple[float, int]:
-    """As `difference`, of points (..., 3) that may be negated where |z| is next to 0; and how many were (docs/cut3r_facts.md, 8)."""
+    """Compute the difference of points (..., 3) that may be negated where |z| is next to 0, and count the negated ones.
+
+    docs/cut3r_facts.md, 8, says why.
+    """
     if golden.shape != ours.shape:
         return float("inf"), 0
     mirrored = (golden[..., 2].abs() < NEAR_ZERO) & ((golden + ours).norm(dim=-1) < (golden - ours).norm(dim=-1))

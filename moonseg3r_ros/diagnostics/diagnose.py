@@ -91,8 +91,8 @@ class NodeStatus:
 
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
     others: what else is subscribed; untrained: the net is one of random numbers; warnings: the recent ones by topic, the
-    newest last; resolved: the settings whose resolved value is not the requested one; image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in
-    this state.
+    newest last; resolved: the settings whose resolved value is not the requested one; image_topics: other topics of images;
+    subscribed: published topics with a subscriber; age: seconds in this state.
     """
 
     node: str
