@@ -119,6 +119,12 @@ def test_training_sees_what_it_trains_on_and_scores_with():
         assert find_core_parts(path) <= seen, path
 
 
+def test_what_all_trainings_share_imports_none_of_them():
+    for path in (*find_files(CORE / "training/common"), *find_files(CORE / "training/data")):
+        trainings = {name.split(".")[2] for name in read_imports(path) if name.startswith("moonseg3r_core.training.")}
+        assert trainings <= {"common", "data"}, path
+
+
 def test_the_command_and_the_benchmarks_alone_see_the_training():
     for path in find_files(CORE):
         if path.relative_to(CORE).parts[0] not in ("training", "cli", "benchmarks"):

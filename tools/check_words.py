@@ -19,6 +19,7 @@ SYNTHETIC = (
     "moonseg3r_core/synthetic/",
     "test/synthetic/",
     "moonseg3r_core/training/data/",
+    "moonseg3r_core/training/masks/pictures.py",
     "test/training/test_data.py",
 )
 TRAINING = ("moonseg3r_core/training/", "test/training/")

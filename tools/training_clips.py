@@ -16,8 +16,8 @@ from matplotlib import colormaps
 from torch import Tensor
 
 from moonseg3r_core.training.common.recipe import read_recipe
-from moonseg3r_core.training.data.stream import ClipStream
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
+from moonseg3r_core.training.reconstruction.stream import ClipStream
 
 ROWS, FRAMES = 5, 6
 FAR = 6.0  # metres, drawn darkest

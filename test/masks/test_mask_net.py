@@ -27,8 +27,8 @@ from moonseg3r_core.types import Frame, Geometry
 pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.training.common.recipe import read_recipe
-from moonseg3r_core.training.data import pictures
-from moonseg3r_core.training.data.pictures import PictureStream, make_pictures
+from moonseg3r_core.training.masks import pictures
+from moonseg3r_core.training.masks.pictures import PictureStream, make_pictures
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import compute_best_ious
 from moonseg3r_core.training.masks.train import compute_affinity_loss, compute_pixel_weights, train_masks

@@ -13,9 +13,8 @@ from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.synthetic import furnish
 from moonseg3r_core.training.data.augment import augment
 from moonseg3r_core.training.data.camera_paths import sample_camera_path
-from moonseg3r_core.training.data.clips import FIRST_SEED, Clips, make_clip
-from moonseg3r_core.training.data.stream import ClipStream, count_entered_clips
-from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
+from moonseg3r_core.training.data.clips import FIRST_HELD_OUT_SEED, FIRST_SEED, Clips, make_clip, mix_seeds
+from moonseg3r_core.training.reconstruction.stream import ClipStream, count_entered_clips
 
 CPU = torch.device("cpu")
 FRAMES, SEEDS = 40, range(6)
@@ -70,6 +69,10 @@ def test_a_clip_is_a_function_of_its_seed():
 def test_rooms_of_trainings_are_never_those_held_out():
     assert Clips(0, 3, (32, 48)).first >= FIRST_SEED > FIRST_HELD_OUT_SEED
     assert Clips(1, 3, (32, 48)).first == Clips(0, 3, (32, 48)).first + FIRST_SEED
+
+
+def test_mixed_seeds_are_the_same_everywhere():
+    assert [mix_seeds(7, 1, 2), mix_seeds(3, 5)] == [3418810207754707518, 4895867234429419378]
 
 
 def test_augmented_images_lie_in_range_and_each_clip_has_its_own_numbers():

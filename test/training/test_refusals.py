@@ -20,8 +20,8 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.training.common.checkpoint import read_last, write_last
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.recipe import read_recipe
-from moonseg3r_core.training.common.speed import compile_blocks
 from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
+from moonseg3r_core.training.reconstruction.speed import compile_blocks
 from moonseg3r_core.training.reconstruction.train import train_reconstruction
 
 LAST = "last.ckpt"

@@ -22,11 +22,11 @@ from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.common import loop as run_module
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.log import TrainingLog
-from moonseg3r_core.training.common.optimizers import make_adamw, make_muon, split_parameters
-from moonseg3r_core.training.data.stream import ClipStream
 from moonseg3r_core.training.reconstruction import train as reconstruction
 from moonseg3r_core.training.reconstruction.losses import Truth
+from moonseg3r_core.training.reconstruction.optimizers import OPTIMIZERS
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage
+from moonseg3r_core.training.reconstruction.stream import ClipStream
 from moonseg3r_core.training.reconstruction.train import ReconstructionRun, has_unused_parameters, train_reconstruction
 from moonseg3r_core.training.reconstruction.unroll import UnrolledNet, compute_losses
 
@@ -63,16 +63,18 @@ def test_the_rate_climbs_then_falls_as_a_cosine():
 
 def test_matrices_decay_and_nothing_else_does():
     net = Cut3r(SIZES)
-    decaying, others = (group["params"] for group in split_parameters(net, 0.05))
-    assert len(decaying) + len(others) == len(list(net.parameters()))
+    (adamw,) = OPTIMIZERS["adamw"](net, 1e-3, 0.05)
+    decaying, others = (group["params"] for group in adamw.param_groups)
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.05, 0]
     assert all(parameter.dim() > 1 for parameter in decaying)
     assert any(parameter is net.pose_token for parameter in others)
+    assert sorted(map(id, decaying + others)) == sorted(map(id, net.parameters()))
 
 
 @has_muon
 def test_muon_takes_the_matrices_and_adamw_the_rest():
     net = Cut3r(replace(SIZES, head="dpt"))
-    first, second = make_muon(net, 1e-3, 0.05)
+    first, second = OPTIMIZERS["muon"](net, 1e-3, 0.05)
     (matrices,), (kernels, rest) = first.param_groups, second.param_groups
     assert isinstance(first, torch.optim.Muon)
     assert isinstance(second, torch.optim.AdamW)
@@ -80,13 +82,6 @@ def test_muon_takes_the_matrices_and_adamw_the_rest():
     assert {parameter.dim() for parameter in kernels["params"]} == {4}
     assert [group["weight_decay"] for group in (matrices, kernels, rest)] == [0.05, 0.05, 0]
     taken = [id(parameter) for group in (matrices, kernels, rest) for parameter in group["params"]]
-    assert sorted(taken) == sorted(map(id, net.parameters()))
-
-
-def test_adamw_takes_every_parameter_once():
-    net = Cut3r(SIZES)
-    (only,) = make_adamw(net, 1e-3, 0.05)
-    taken = [id(parameter) for group in only.param_groups for parameter in group["params"]]
     assert sorted(taken) == sorted(map(id, net.parameters()))
 
 
@@ -258,7 +253,8 @@ from pathlib import Path
 import torch
 from training_toys import SIZES, TOY
 from moonseg3r_core.training.common.engine import make_fabric
-from moonseg3r_core.training.data.stream import ClipStream
+from moonseg3r_core.training.reconstruction.optimizers import OPTIMIZERS
+from moonseg3r_core.training.reconstruction.stream import ClipStream
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage
 from moonseg3r_core.training.reconstruction.train import ReconstructionRun, has_unused_parameters
 import lightning_fabric

@@ -15,6 +15,7 @@ from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.camera_paths import sample_camera_path
 
 FIRST_SEED = 1_000_000  # rooms of lower seeds are held out
+FIRST_HELD_OUT_SEED = 500_000  # tests and the demo use lower seeds
 _WALKS = 0.25  # share of clips along a walk of `synthetic`, as of the demo
 _LAPS = (120, 360)  # frames of such a walk, of which a clip is a part
 
@@ -56,6 +57,11 @@ class Clips(Dataset[Clip]):
 
     def __getitem__(self, number: int) -> Clip:
         return make_clip(self.first + number * self.ranks, self.frames, *self.size)
+
+
+def mix_seeds(*numbers: int) -> int:
+    """Mix several seeds into one."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _sample_walk(scene: Scene, frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -14,7 +14,7 @@ from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.ops.pooling import paint_labels
 from moonseg3r_core.synthetic import SyntheticSequence
-from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
+from moonseg3r_core.training.data.clips import FIRST_HELD_OUT_SEED
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 SMALLEST = 100  # pixels of the smallest object that counts

@@ -14,8 +14,8 @@ from moonseg3r_core.masks.affinities import OFFSETS
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
-from moonseg3r_core.training.common.optimizers import make_adamw
-from moonseg3r_core.training.data.pictures import PictureStream
+from moonseg3r_core.training.common.optimizers import make_adamw, split_parameters
+from moonseg3r_core.training.masks.pictures import PictureStream
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import HeldOutMasks
 
@@ -40,7 +40,8 @@ class MaskRun(Run[MaskNet]):
 
     def __init__(self, fabric: Any, recipe: MaskRecipe, folder: Path) -> None:
         net = MaskNet(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().__init__(fabric, recipe, folder, net, make_adamw(net, recipe.rate, recipe.decay, _BETAS))
+        optimizer = make_adamw(split_parameters(net, recipe.decay), recipe.rate, _BETAS)
+        super().__init__(fabric, recipe, folder, net, [optimizer])
 
     def advance(self, batch: tuple[Tensor, Tensor]) -> None:
         images, ids = (part.to(self.fabric.device) for part in batch)

@@ -20,7 +20,7 @@ from moonseg3r_core.errors import InputError, OutputError
 from moonseg3r_core.io.atomic import write_atomically
 from moonseg3r_core.resolve import resolve
 from moonseg3r_core.training.common.checkpoint import make_folder
-from moonseg3r_core.training.data.stream import mix_seeds
+from moonseg3r_core.training.data.clips import mix_seeds
 from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, cut_masks, make_batch, make_query_clip
 from moonseg3r_core.training.queries.frozen_models import FrozenModels
 from moonseg3r_core.training.queries.recipe import QueryRecipe

@@ -15,8 +15,8 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.refinement.learned import QuerySizes, write_query_net
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
-from moonseg3r_core.training.common.optimizers import make_adamw
-from moonseg3r_core.training.data.clips import FIRST_SEED
+from moonseg3r_core.training.common.optimizers import make_adamw, split_parameters
+from moonseg3r_core.training.data.clips import FIRST_HELD_OUT_SEED, FIRST_SEED
 from moonseg3r_core.training.queries.clips import QueryBatch, QueryClip, make_batch
 from moonseg3r_core.training.queries.learner import QueryLearner
 from moonseg3r_core.training.queries.pictures import draw_picture, write_picture
@@ -24,7 +24,6 @@ from moonseg3r_core.training.queries.recipe import QueryRecipe
 from moonseg3r_core.training.queries.scenes import RoomScene, Scene, find_scenes
 from moonseg3r_core.training.queries.scores import HeldOutQueries
 from moonseg3r_core.training.queries.stream import ClipCache, QueryStream
-from moonseg3r_core.training.reconstruction.heldout import FIRST_HELD_OUT_SEED
 
 _BETAS = (0.9, 0.999)  # AdamW's defaults; the paper names none
 PICTURES = "pictures"
@@ -72,7 +71,8 @@ class QueryRun(Run[QueryLearner]):
         self._weights = {name: getattr(recipe, name) for name in ("seg", "dist", "xseg")}
         self._drawn_clips, self._epoch_steps = held[:1], recipe.epoch_steps
         learner = QueryLearner(sizes)
-        super().__init__(fabric, recipe, folder, learner, make_adamw(learner, recipe.rate, recipe.decay, _BETAS))
+        optimizer = make_adamw(split_parameters(learner, recipe.decay), recipe.rate, _BETAS)
+        super().__init__(fabric, recipe, folder, learner, [optimizer])
 
     def advance(self, batch: QueryBatch) -> None:
         losses: dict[str, Tensor] = self.net(batch)

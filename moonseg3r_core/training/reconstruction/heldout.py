@@ -18,10 +18,10 @@ from moonseg3r_core.evaluation.metrics.reconstruction import (
 from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
+from moonseg3r_core.training.data.clips import FIRST_HELD_OUT_SEED
 from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
 from moonseg3r_core.training.reconstruction.unroll import unroll
 
-FIRST_HELD_OUT_SEED = 500_000  # tests and the demo use lower seeds
 _LAP = 160  # frames of a walk, of which the first are used
 
 

@@ -8,8 +8,8 @@ from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.settings import value
-from moonseg3r_core.training.common.optimizers import OPTIMIZERS
 from moonseg3r_core.training.common.recipe import MANY, BaseRecipe
+from moonseg3r_core.training.reconstruction.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)

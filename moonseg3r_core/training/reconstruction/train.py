@@ -11,12 +11,12 @@ from moonseg3r_core.reconstruction.cut3r.checkpoint import Checkpoint, load_cut3
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
-from moonseg3r_core.training.common.optimizers import OPTIMIZERS
-from moonseg3r_core.training.common.speed import choose_attention, compile_blocks
-from moonseg3r_core.training.data.stream import Batch, ClipStream
 from moonseg3r_core.training.reconstruction.heldout import HeldOut
 from moonseg3r_core.training.reconstruction.losses import Truth
+from moonseg3r_core.training.reconstruction.optimizers import OPTIMIZERS
 from moonseg3r_core.training.reconstruction.recipe import ReconstructionRecipe
+from moonseg3r_core.training.reconstruction.speed import choose_attention, compile_blocks
+from moonseg3r_core.training.reconstruction.stream import Batch, ClipStream
 from moonseg3r_core.training.reconstruction.unroll import UnrolledNet, compute_losses
 
 

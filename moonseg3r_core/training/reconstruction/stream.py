@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.runtime.interrupt import ignore_sigint
 from moonseg3r_core.training.data.augment import augment, mirror
-from moonseg3r_core.training.data.clips import Clip, Clips
+from moonseg3r_core.training.data.clips import Clip, Clips, mix_seeds
 from moonseg3r_core.training.reconstruction.recipe import CurriculumStage, ReconstructionRecipe
 
 _STRIDES = range(1, 9)  # frames between those of a window, as far as the clip allows
@@ -98,11 +97,6 @@ def _cut_window(clip: Clip, stage: CurriculumStage, generator: torch.Generator) 
     if _sample_below(2, generator):
         images, depth, poses = mirror(images, depth, poses)
     return Clip(images, depth, poses, clip.intrinsics)
-
-
-def mix_seeds(*numbers: int) -> int:
-    """Mix several seeds into one."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _sample_below(count: int, generator: torch.Generator) -> int:

@@ -15,7 +15,7 @@ from moonseg3r_core.synthetic import Renderer, furnish
 from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.augment import augment
 from moonseg3r_core.training.data.camera_paths import sample_camera_path
-from moonseg3r_core.training.data.clips import FIRST_SEED
+from moonseg3r_core.training.data.clips import FIRST_SEED, mix_seeds
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 
 _APART = 8  # frames of a path from one picture to the next
@@ -69,8 +69,7 @@ class PictureStream:
         return make_pictures(FIRST_SEED * (1 + recipe.seed) + number, recipe.frames, recipe.height, recipe.width)
 
     def _make_batch(self) -> tuple[Tensor, Tensor]:
-        mixed = np.random.SeedSequence((self.recipe.seed, self.number)).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+        generator = torch.Generator().manual_seed(mix_seeds(self.recipe.seed, self.number))
         rooms = torch.randperm(len(self._pool), generator=generator)[: self.recipe.batch].tolist()
         frames = torch.randint(self.recipe.frames, (len(rooms),), generator=generator).tolist()
         images = torch.stack([self._pool[room].images[frame] for room, frame in zip(rooms, frames, strict=True)])
