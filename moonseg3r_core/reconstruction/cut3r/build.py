@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
-from moonseg3r_core.errors import ConfigError, InputError
+from moonseg3r_core.errors import ConfigError, InputError, WeightsError
 from moonseg3r_core.reconstruction.config import NanoConfig
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r, read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
@@ -66,13 +66,13 @@ def open_net(
 
 
 def load_trained_net(path: Path, rope_fp16: bool, update: StateUpdate) -> Cut3r:
-    """Load the net of a file. Raises WeightsError for an installed file that has changed."""
+    """Load the net of a file. Raises WeightsError for a damaged file, or an installed one that has changed."""
     if read_record(path):
         compute_hash(path)
     try:
         return load_cut3r(path, rope_fp16=rope_fp16, update=update)
     except InputError as error:
-        raise InputError(f"{error}{REINSTALL if path in EMBEDDED.values() else ''}") from error
+        raise WeightsError(f"{error}{REINSTALL if path in EMBEDDED.values() else ''}") from error
 
 
 def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpdate, seed: int | None) -> Cut3r:
@@ -84,7 +84,10 @@ def make_random_net(model: str, weights: str, rope_fp16: bool, update: StateUpda
 
 
 def find_weights(model: str, weights: str) -> Path:
-    """Find a model's weights: the named file, else the installed one. Raises WeightsError for a missing file."""
+    """Find a model's weights: the named file, else the installed one.
+
+    Raises WeightsError for a missing file, ConfigError for a model without weights.
+    """
     if model == "cut3r-tiny" and weights in ("", model):
         raise ConfigError(f"reconstruction.cut3r.model=cut3r-tiny has no weights; {RANDOM}, or choose cut3r-512.")
     try:
@@ -92,7 +95,7 @@ def find_weights(model: str, weights: str) -> Path:
     except InputError as error:
         if model == NANO:
             raise
-        raise InputError(f"{str(error).removesuffix('.')}; or {RANDOM}.") from error
+        raise WeightsError(f"{str(error).removesuffix('.')}; or {RANDOM}.") from error
 
 
 def check_attention(layers: str) -> None:
