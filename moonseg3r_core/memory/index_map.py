@@ -90,8 +90,7 @@ class QueryIndexMap:
         self._join(row, slot, new, oldest)
         self._seen[slot] = self._updates
         self._updates += 1
-        if self.max_keys and len(self) > self.max_keys:
-            self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
+        self._limit_keys()
 
     def _find_near(self, positions: NDArray) -> tuple[NDArray, NDArray]:
         """Find pairs (new row, existing slot) no farther apart than `merge_distance`."""
@@ -147,10 +146,11 @@ class QueryIndexMap:
             if self.queries_per_key:
                 del members[: -self.queries_per_key]
 
-    def _forget(self, surplus: int) -> None:
-        """Forget the least recently seen keys, of equals those in the lowest slots."""
-        if surplus <= 0:
+    def _limit_keys(self) -> None:
+        """Forget the least recently seen of too many keys, of equals those in the lowest slots."""
+        if not self.max_keys or len(self) <= self.max_keys:
             return
+        surplus = len(self) - self.max_keys + self.max_keys // 20  # in batches: each looks at all keys
         used = np.flatnonzero(self._seen >= 0)
         age = self._seen[used] * len(self._seen) + used
         gone = np.sort(used[np.argpartition(age, surplus - 1)[:surplus]])
@@ -183,7 +183,7 @@ class QueryIndexMap:
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state_dict` gave, within this map's own limits."""
+        """Restore saved keys within this map's limits. Raises InputError for an incomplete state."""
         sizes: dict[str, int] = {}
         slots, free, seen = (read_tensor(state, *wanted, sizes=sizes).numpy() for wanted in _SLOTS.items())
         positions = read_tensor(state, "positions", ("n", 3), torch.float32, sizes).numpy()
@@ -207,8 +207,7 @@ class QueryIndexMap:
         for slot, begin, end in zip(slots.tolist(), bounds, bounds[1:], strict=False):
             self._queries[slot].frombytes(members[begin:end][-self.queries_per_key :].tobytes())
         self._updates = int(seen.max(initial=-1)) + 1
-        if self.max_keys and len(self) > self.max_keys:
-            self._forget(len(self) - self.max_keys + self.max_keys // 20)  # in batches: each looks at all keys
+        self._limit_keys()
 
 
 def _compute_centroids(groups: NDArray, positions: NDArray) -> tuple[NDArray, NDArray]:
