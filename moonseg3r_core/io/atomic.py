@@ -11,12 +11,15 @@ from moonseg3r_core.errors import OutputError
 
 
 @contextmanager
-def explain_write_errors(what: object, advice: str = "choose a folder that can be written") -> Iterator[None]:
-    """Raise OutputError with what could not be written, the system's reason and the advice, in place of OSError."""
+def explain_write_errors(
+    what: object, advice: str = "choose a folder that can be written", *further: type[Exception]
+) -> Iterator[None]:
+    """Raise OutputError with what could not be written, the reason and the advice, in place of OSError and `further`."""
+    failures: tuple[type[Exception], ...] = (OSError, *further)
     try:
         yield
-    except OSError as error:
-        raise OutputError(f"cannot write {what}: {error.strerror or error}; {advice}.") from error
+    except failures as error:
+        raise OutputError(f"cannot write {what}: {getattr(error, 'strerror', None) or error}; {advice}.") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads and writes our own small nets: tensors in float16, and the net's sizes in the header under its kind."""
+"""Writes tensors as safetensors, and our small nets: in float16, with their sizes in the header under their kind."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
-from moonseg3r_core.errors import OutputError, WeightsError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.errors import WeightsError
+from moonseg3r_core.io.atomic import explain_write_errors, write_atomically
 from moonseg3r_core.io.text import read_json
 
 N = TypeVar("N", bound=nn.Module)
@@ -21,15 +21,27 @@ N = TypeVar("N", bound=nn.Module)
 _DAMAGE = (SafetensorError, LookupError, AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError)
 
 
+def save_tensors(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    advice: str = "choose a writable folder with enough space",
+    mark: str = "",
+) -> None:
+    """Replace a file of safetensors. Raises OutputError where that fails; the file stays as it was then.
+
+    mark: see `write_atomically`.
+    """
+    with explain_write_errors(path, advice, SafetensorError), write_atomically(path, mark) as part:
+        whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        safetensors.torch.save_file(whole, part, dict(metadata) if metadata else None)
+        part.chmod(0o644)  # some versions of safetensors let only the owner read it; a folder may be shared
+
+
 def write_net(path: Path, kind: str, net: nn.Module, facts: Mapping[str, Any]) -> None:
     """Replace a file of safetensors. Raises OutputError where that fails; the file stays as it was then."""
-    tensors = {name: tensor.detach().half().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    try:
-        with write_atomically(path) as part:
-            safetensors.torch.save_file(tensors, part, {kind: json.dumps(facts)})
-            part.chmod(0o644)  # some versions of safetensors let only the owner read it; a folder may be shared
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}; choose a folder that can be written.") from error
+    tensors = {name: tensor.detach().half().cpu() for name, tensor in net.state_dict().items()}
+    save_tensors(path, tensors, {kind: json.dumps(facts)})
 
 
 def read_net(path: Path, kind: str, make: Callable[[Mapping[str, Any]], N], command: str) -> N:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import OutputError
 from moonseg3r_core.geometry import find_rigid_fault, quaternion_from_rotation
+from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.sources.bag_reader import TYPES
 from moonseg3r_core.types import Frame
 
@@ -34,14 +35,12 @@ def write_bag(frames: Iterable[Frame], out: str | Path, color: str = "jpeg", sta
         raise OutputError(f"{out} must end in .mcap or .db3, or have no suffix for a bag folder.")
     if out.exists():
         raise OutputError(f"{out} exists already; remove it or choose another name.")
-    try:
+    with explain_write_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
             folder = Path(scratch) / out.stem
             count = _write_folder(frames, folder, STORAGES[out.suffix], color, start)
             shutil.move(folder / f"{out.stem}{out.suffix}" if out.suffix else folder, out)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}; choose a folder that can be.") from error
     return count
 
 

@@ -527,7 +527,7 @@ class TestMakeBag:
             write_bag([], tmp_path / "there.mcap")
         with pytest.raises(OutputError, match="must end in"):
             write_bag([], tmp_path / "a.bag")
-        with pytest.raises(OutputError, match="cannot be written"):
+        with pytest.raises(OutputError, match="cannot write"):
             write_bag([], tmp_path / "there.mcap" / "a.mcap")
 
     def test_the_tool_on_the_kitchen(self, tmp_path, capsys):

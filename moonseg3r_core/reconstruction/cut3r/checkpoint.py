@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.io.atomic import explain_write_errors
+from moonseg3r_core.io.safetensors import save_tensors
 from moonseg3r_core.io.text import read_json
 from moonseg3r_core.io.torch_checkpoint import load_checkpoint
 from moonseg3r_core.reconstruction.cut3r.args import find_model_line, parse_model, parse_sizes, read_sizes
@@ -87,14 +87,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace a file of safetensors. Raises OutputError where that fails; the file stays as it was then."""
     header = json.dumps({"sizes": asdict(checkpoint.sizes), "args": checkpoint.args}, sort_keys=True)
-    try:
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
-        with write_atomically(path) as part:
-            safetensors.torch.save_file(tensors, part, {_HEADER: header})
-            part.chmod(0o644)  # some versions of safetensors let only the owner read it; a folder may be shared
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}; choose a writable folder with enough space.") from error
+    save_tensors(path, checkpoint.tensors, {_HEADER: header})
 
 
 class Weights:

@@ -8,17 +8,15 @@ from typing import Any
 
 import torch
 
-from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.io.atomic import explain_write_errors, write_atomically
 
 
 def write_last(path: Path, recipe: Any, step: int, **parts: dict[str, Any]) -> None:
     """Write the step, the recipe (a dataclass) and the state dicts of the parts of a run. Raises OutputError."""
-    try:
-        with write_atomically(path) as part:
-            torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
-    except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
-        raise OutputError(f"cannot write {path}: {error}; make room there, then run the same again.") from error
+    advice = "make room there, then run the same again"
+    with explain_write_errors(path, advice, RuntimeError), write_atomically(path) as part:  # torch's, on a full disk
+        torch.save({**parts, "step": step, "recipe": asdict(recipe)}, part)
 
 
 def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
@@ -47,7 +45,5 @@ def read_last(path: Path, recipe: Any, *parts: str) -> dict[str, Any] | None:
 
 def make_folder(path: Path, option: str) -> None:
     """Make a folder that a command line option names. Raises OutputError."""
-    try:
+    with explain_write_errors(f"the folder {path}", f"name another with {option}"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot write the folder {path}: {error.strerror}; name another with {option}.") from error

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from moonseg3r_core.errors import OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.io.atomic import explain_write_errors, write_atomically
 from moonseg3r_core.refinement.learned import concatenate_features
 from moonseg3r_core.report.palette import compute_colors
 from moonseg3r_core.training.queries.clips import QueryClip, make_batch
@@ -45,12 +44,10 @@ def draw_picture(learner: QueryLearner, clip: QueryClip) -> np.ndarray:
 
 def write_picture(path: Path, image: np.ndarray) -> None:
     """Write an image as PNG. Raises OutputError."""
-    try:
+    with explain_write_errors(path, "make room there"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as part:
             part.write_bytes(cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; make room there.") from error
 
 
 def _draw_row(images: Tensor, frames: Sequence[int], cells: tuple[int, ...], shape: Sequence[int]) -> np.ndarray:

@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 
 from moonseg3r_core.build import hash_weights
 from moonseg3r_core.config import Config
-from moonseg3r_core.errors import InputError, OutputError
-from moonseg3r_core.io.atomic import write_atomically
+from moonseg3r_core.errors import InputError
+from moonseg3r_core.io.safetensors import save_tensors
 from moonseg3r_core.resolve import resolve
 from moonseg3r_core.training.common.checkpoint import make_folder
 from moonseg3r_core.training.data.clips import mix_seeds
@@ -120,8 +120,5 @@ def _read(file: Path) -> QueryClip | None:
 
 
 def _write(file: Path, clip: QueryClip) -> None:
-    try:
-        with write_atomically(file, mark=f".{os.getpid()}") as part:  # runs side by side may share a cache
-            safetensors.torch.save_file(vars(clip), part)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {file}: {error}; make room there, or leave --cache out.") from error
+    mark = f".{os.getpid()}"  # runs side by side may share a cache
+    save_tensors(file, vars(clip), advice="make room there, or leave --cache out", mark=mark)
