@@ -193,6 +193,27 @@ def test_a_cause_is_named(name):
     assert "\n" not in text
 
 
+STOPPED = replace(WELL, counters=replace(WELL.counters, silence=9.0))
+CHANGING = {  # two statuses of one cause, whose lines differ in their numbers
+    "no image": [replace(STOPPED, image=heard("image", IMAGE, silence=silence)) for silence in (5.25, 6.5)],
+    "no pose": [replace(DEAD, warnings={"no pose": f"no pose at {stamp} s: unknown frame"}) for stamp in (5, 6)],
+    "images are refused": [replace(DEAD, counters=replace(DEAD.counters, rejected=count)) for count in (3, 4)],
+    "no output: disk": [replace(DEAD, warnings={"disk": f"the disk takes {seconds} s"}) for seconds in (1, 2)],
+}
+
+
+@pytest.mark.parametrize("key", CHANGING)
+def test_lines_that_differ_in_numbers_alone_have_one_key(key):
+    one, other = map(diagnose, CHANGING[key])
+    assert one.text != other.text
+    assert one.key == other.key == key
+
+
+def test_the_key_of_any_other_line_is_the_line():
+    for status in (WELL, replace(WELL, untrained=True), replace(DEAD, image=unheard("image", IMAGE))):
+        assert diagnose(status).key == diagnose(status).text
+
+
 FAULTS = [  # each spoils the status; all of them at once must name the first, without it the second, and so on
     ("not configured", {"state": "unconfigured"}),
     ("paused", {"paused": True}),
