@@ -8,6 +8,7 @@ import pytest
 from domains import own_domain
 
 PROFILE = Path(__file__).parents[2] / "config" / "fastdds_shared_memory.xml"
+SHARED = Path("/dev/shm")
 ELSEWHERE = ("ROS_DISCOVERY_SERVER", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 
 
@@ -24,6 +25,7 @@ def domain(tmp_path, monkeypatch):
         for name, value in (settings | {"ROS_DOMAIN_ID": str(own), "DOMAIN_LOCK": str(lock)}).items():
             monkeypatch.setenv(name, value)
         yield own
+        remove_shared_memory(own)
 
 
 @pytest.fixture
@@ -34,12 +36,15 @@ def graph(domain, tmp_path):
     graph = Graph(tmp_path)
     yield graph
     graph.close()
-    remove_dead_segments()
 
 
-def remove_dead_segments():
-    """Remove shared memory that killed programs left: 35 MB each would fill the machine's memory over a few runs."""
-    for lock in Path("/dev/shm").glob("fastrtps_*_el"):
+def remove_shared_memory(domain):
+    """Remove the ports of a domain, and what programs left that were killed or ended by os._exit: 35 MB each."""
+    first = 7400 + 250 * domain  # RTPS, 9.6.1: the ports of a domain
+    for port in range(first, first + 250):
+        for file in SHARED.glob(f"*fastrtps_port{port}*"):
+            file.unlink(missing_ok=True)
+    for lock in SHARED.glob("fastrtps_*_el"):
         with suppress(OSError), lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a living owner holds it
             lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)

@@ -117,6 +117,9 @@ def main():
         status = 0
     except SystemExit as end:
         status = end.code or 0
+        if not isinstance(status, int):  # Python prints a text and ends with 1
+            print(status, file=sys.stderr)
+            status = 1
     except BaseException:
         traceback.print_exc()
     atexit._run_exitfuncs()

@@ -1,5 +1,6 @@
 """`moonseg3r bench ros`: found without importing ROS, refused in one line without it, and its tables hold what they say."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -56,7 +57,15 @@ def test_a_table_of_the_running_node(domain, capsys):
     pytest.importorskip("tf2_msgs", reason="tf2_msgs is not installed")
     (idle,) = tables(capsys, "idle")
     assert [row["input"] for row in idle] == ["none", "30 images/s, paused"]
-    assert all(float(row["% of a core"]) >= 0 for row in idle)
+    assert all(0 <= float(row["% of a core"]) <= 100 * os.cpu_count() for row in idle)
+
+
+def test_cpu_ticks_are_those_of_the_process():
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    from moonseg3r_ros.benchmarks.rig import _read_cpu_ticks
+
+    before, ticks, after = sum(os.times()[:2]), _read_cpu_ticks(os.getpid()), sum(os.times()[:2])
+    assert before - 0.02 <= ticks / os.sysconf("SC_CLK_TCK") <= after + 0.02
 
 
 @pytest.mark.slow
@@ -68,9 +77,22 @@ def test_the_other_tables(domain, capsys):
     assert all(0 <= float(row[f"at {where} %"]) <= 100 for row in arrival for where in ("a listener", "the node"))
 
 
-def tables(capsys, *cases):
+@pytest.mark.slow
+def test_the_table_of_latencies(domain, capsys):
+    (latency,) = tables(capsys, "latency", options=("--frames", "16", "--voxel", "0.001", "--hz", "1"))
+    cases = ["nobody listens", "every topic heard", "and a large map with each frame"]
+    assert [row["case"] for row in latency] == cases
+    assert [row["from outside ms"] == "" for row in latency] == [True, False, False]
+    assert float(latency[2]["points"]) >= 300_000 > float(latency[0]["points"])
+    for row in latency:
+        assert 0 < float(row["latency ms"]) <= float(row["latency 90 %"])
+        assert float(row["step ms"]) > 0
+
+
+def tables(capsys, *cases, options=()):
     """What is printed for these cases."""
-    assert main(["bench", "ros", "--frames", "4", "--seconds", "1", "--times", "5", "--only", *cases]) == 0
+    arguments = ["--frames", "4", "--seconds", "1", "--times", "5", *options]
+    assert main(["bench", "ros", *arguments, "--only", *cases]) == 0
     return [table_of(text) for text in capsys.readouterr().out.split("\n\n|")[1:]]
 
 

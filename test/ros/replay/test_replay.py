@@ -278,7 +278,7 @@ def test_bad_input_is_one_line_and_status_2():
 
 
 class Time:
-    """A clock for `replay_player` that sleeping alone moves."""
+    """The module `time` of the player, which sleeping alone moves on."""
 
     def __init__(self):
         self.now = 0.0
