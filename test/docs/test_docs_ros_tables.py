@@ -10,6 +10,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from moonseg3r_core import Config, list_settings
 from moonseg3r_ros.interface import INPUTS, OUTPUTS, SERVICES
+from moonseg3r_ros.settings import NodeSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "ros_reference.md"
@@ -25,8 +26,8 @@ def test_docs_hold_the_tables_as_they_are():
 
 def test_every_topic_service_and_setting_has_its_row():
     text = write_tables()
-    names = [*INPUTS, *OUTPUTS, *SERVICES, *(key.name for key in list_settings(Config()))]
-    assert all(f"| `{name}` |" in text for name in names)
+    settings = [key.name for key in (*list_settings(NodeSettings()), *list_settings(Config()))]
+    assert all(f"| `{name}` |" in text for name in (*INPUTS, *OUTPUTS, *SERVICES, *settings))
 
 
 def test_a_table_of_two_rows():
