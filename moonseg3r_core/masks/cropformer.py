@@ -38,24 +38,10 @@ def build(
     MissingDependency without detectron2 or the authors' own code.
     """
     if folder:
-        return CropFormerFolder(find_written_masks(Path(folder).expanduser()), min_area)
+        files = find_written_masks(Path(folder).expanduser())
+        return PrecomputedMasks(next(iter(files.values())).parent, files, min_area)
     code = import_cropformer(project)
     return CropFormerMasks(load_predictor(code, net, find_file(weights), device), min_area, confidence)
-
-
-class CropFormerFolder(PrecomputedMasks):
-    """Frame, Geometry -> the masks that CropFormer's script wrote of that frame, largest first, every score 1.
-
-    The layout is that of MaskClustering's mask_predict.py: `output/mask/` in the scene's folder (in `<scene>/<scene>/`
-    for Matterport3D) with one gray PNG per image, named as the image (`10.png`, `frame_000010.png`) and of its size.
-    0 is none. Ids count from 1 by rising score, later over earlier, so each pixel is its best mask's already. Masks
-    under 400 pixels or a score of 0.5 are left out; scores are not kept. The script runs on every tenth image: the
-    other frames have no masks.
-    """
-
-    def __init__(self, files: Mapping[int, Path], min_area: int) -> None:
-        super().__init__(str(next(iter(files.values())).parent), min_area)
-        self._files = dict(files)
 
 
 class CropFormerMasks:
@@ -76,9 +62,13 @@ class CropFormerMasks:
 
 
 def find_written_masks(folder: Path) -> dict[int, Path]:
-    """Map frame numbers to label PNGs in a scene's folder or the folder of masks; the number ends the file's name.
+    """Map frame numbers to the label PNGs that CropFormer's script wrote in a scene's folder or the folder of masks.
 
-    Raises InputError for a folder that is missing, holds no masks, or two of the same number.
+    The layout is that of MaskClustering's mask_predict.py: `output/mask/` in the scene's folder (in `<scene>/<scene>/`
+    for Matterport3D) with one gray PNG per image, named as the image (`10.png`, `frame_000010.png`) and of its size.
+    0 is none. Ids count from 1 by rising score, later over earlier, so each pixel is its best mask's already. Masks
+    under 400 pixels or a score of 0.5 are left out; scores are not kept. The script runs on every tenth image: the
+    other frames have no masks. Raises InputError for a folder that is missing, holds no masks, or two of the same number.
     """
     inner = (folder / "output" / "mask", folder / folder.name / "output" / "mask")
     folder = next((place for place in inner if place.is_dir()), folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -29,31 +30,25 @@ def build(folder: str, min_area: int) -> PrecomputedMasks:
             "masks.kind=precomputed expects a folder of masks, but the recording brings none; "
             "set masks.precomputed.folder, or use masks.kind=regions."
         )
-    find_masks(Path(folder))
-    return PrecomputedMasks(folder, min_area)
+    return PrecomputedMasks(folder, find_masks(Path(folder)), min_area)
 
 
 class PrecomputedMasks:
     """Frame, Geometry -> the masks in a folder by frame number, largest first, every score 1.
 
-    `folder/N.png` holds 8- or 16-bit labels (0 = none); a folder `folder/N/` holds binary PNGs, one mask per file, as
-    SAM-style exporters write them. N may be padded with zeros. A frame without a file has no masks; `missing` counts
-    these, and the first is logged. Masks of another size are resized (nearest) when their aspect ratio is the image's
-    to 1 %; the first is logged.
-    Raises InputError where the folder is missing or holds no masks; FrameRejected for a file that cannot be used.
+    A file holds 8- or 16-bit labels (0 = none); a folder holds binary PNGs, one mask per file, as SAM-style exporters
+    write them. A frame without either has no masks; `missing` counts these, and the first is logged. Masks of another
+    size are resized (nearest) when their aspect ratio is the image's to 1 %; the first is logged. Raises FrameRejected
+    for a file that cannot be used.
     """
 
-    def __init__(self, folder: str, min_area: int) -> None:
-        self.folder = Path(folder)
-        self.min_area = min_area
+    def __init__(self, folder: object, files: Mapping[int, Path], min_area: int) -> None:
+        self.folder, self.files, self.min_area = folder, files, min_area
         self.missing = 0
-        self._files: dict[int, Path] | None = None
         self._logged_size = False
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
-        if self._files is None:
-            self._files = find_masks(self.folder)
-        path = self._files.get(frame.index)
+        path = self.files.get(frame.index)
         if path is None:
             return self._handle_missing(frame)
         proposals = self._read_folder(path, frame) if path.is_dir() else self._read_labels(path, frame)
@@ -110,8 +105,9 @@ class PrecomputedMasks:
 
 
 def find_masks(folder: Path) -> dict[int, Path]:
-    """Map frame numbers to label PNGs or folders of binary PNGs; the PNG where a frame has both.
+    """Map frame numbers N to label PNGs `N.png` or folders `N/` of binary PNGs; the PNG where a frame has both.
 
+    N may be padded with zeros.
     Raises InputError where the folder is missing or holds no masks.
     """
     if not folder.is_dir():

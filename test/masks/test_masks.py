@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.errors import FrameRejected, InputError
+from moonseg3r_core.masks import precomputed
 from moonseg3r_core.masks.filters import MaskFilter, make_proposals, paint_labels
-from moonseg3r_core.masks.precomputed import PrecomputedMasks
 from moonseg3r_core.masks.region_merging import MergeRule, RegionGraph, find_mutual_best, group_borders, merge_regions
 from moonseg3r_core.masks.surface import compute_surface
 from moonseg3r_core.types import Frame, Geometry, MaskProposals, PixelGrid
@@ -123,17 +123,17 @@ def drawn_labels(dtype=np.uint16):
 @pytest.mark.parametrize("name", ["3.png", "000003.png"])
 def test_a_label_image_becomes_masks(tmp_path, dtype, name):
     write(tmp_path / name, drawn_labels(dtype))
-    out = PrecomputedMasks(str(tmp_path), min_area=1)(frame(), NOTHING)
+    out = precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)
     assert [int(mask.sum()) for mask in out.masks] == [12, 4]
     assert np.array_equal(out.masks[0].numpy(), drawn_labels() == 7)
-    assert len(PrecomputedMasks(str(tmp_path), min_area=5)(frame(), NOTHING)) == 1
+    assert len(precomputed.build(str(tmp_path), min_area=5)(frame(), NOTHING)) == 1
 
 
 def test_sixteen_bit_labels_are_not_cut_to_eight(tmp_path):
     labels = np.zeros((6, 8), np.uint16)
     labels[:, :4], labels[:, 4:] = 1, 257
     write(tmp_path / "3.png", labels)
-    assert len(PrecomputedMasks(str(tmp_path), min_area=1)(frame(), NOTHING)) == 2
+    assert len(precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)) == 2
 
 
 def test_binary_pictures_of_a_frame_become_masks_and_the_smaller_lies_on_top(tmp_path):
@@ -141,19 +141,19 @@ def test_binary_pictures_of_a_frame_become_masks_and_the_smaller_lies_on_top(tmp
     large[:4], small[:2, :2, :3], small[..., 3] = 255, 1, 255
     write(tmp_path / "3" / "0.png", large)
     write(tmp_path / "3" / "1.png", small)
-    out = PrecomputedMasks(str(tmp_path), min_area=1)(frame(), NOTHING)
+    out = precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)
     assert [int(mask.sum()) for mask in out.masks] == [28, 4]
     assert bool(out.masks[1, :2, :2].all())
 
 
 def test_void_masks_give_empty_proposals(tmp_path):
     write(tmp_path / "3.png", np.zeros((6, 8), np.uint16))
-    assert PrecomputedMasks(str(tmp_path), 50)(frame(), NOTHING).masks.shape == (0, 6, 8)
+    assert precomputed.build(str(tmp_path), 50)(frame(), NOTHING).masks.shape == (0, 6, 8)
 
 
 def test_a_frame_without_a_file_is_counted_and_said_once(tmp_path, caplog):
     write(tmp_path / "3.png", drawn_labels())
-    model = PrecomputedMasks(str(tmp_path), min_area=1)
+    model = precomputed.build(str(tmp_path), min_area=1)
     with caplog.at_level(logging.WARNING, "moonseg3r"):
         assert [len(model(frame(index=i), NOTHING)) for i in (3, 4, 5)] == [2, 0, 0]
     assert model.missing == 2
@@ -163,7 +163,7 @@ def test_a_frame_without_a_file_is_counted_and_said_once(tmp_path, caplog):
 
 def test_masks_of_another_size_are_resized_when_the_aspect_agrees(tmp_path, caplog):
     write(tmp_path / "3.png", drawn_labels())
-    model = PrecomputedMasks(str(tmp_path), min_area=1)
+    model = precomputed.build(str(tmp_path), min_area=1)
     with caplog.at_level(logging.WARNING, "moonseg3r"):
         out = model(frame(12, 16), NOTHING)
         assert len(model(frame(12, 16), NOTHING)) == 2
@@ -175,7 +175,7 @@ def test_masks_of_another_size_are_resized_when_the_aspect_agrees(tmp_path, capl
 def test_masks_of_another_shape_are_rejected(tmp_path, size):
     write(tmp_path / "3.png", drawn_labels())
     with pytest.raises(FrameRejected, match=rf"must be {size[1]} x {size[0]} like the image, got 8 x 6"):
-        PrecomputedMasks(str(tmp_path), 50)(frame(*size), NOTHING)
+        precomputed.build(str(tmp_path), 50)(frame(*size), NOTHING)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read_rejects_its_frame_alone(tmp_path, content):
     write(tmp_path / "4.png", drawn_labels())
     whole = (tmp_path / "4.png").read_bytes()
     (tmp_path / "3.png").write_bytes(whole[:20] if content is None else content)
-    model = PrecomputedMasks(str(tmp_path), min_area=1)
+    model = precomputed.build(str(tmp_path), min_area=1)
     with pytest.raises(FrameRejected, match=r"3\.png must be a readable PNG"):
         model(frame(), NOTHING)
     assert len(model(frame(index=4), NOTHING)) == 2
@@ -194,7 +194,7 @@ def test_colored_labels_and_empty_folders_are_rejected(tmp_path):
     colored[0, 0] = (1, 2, 3)
     write(tmp_path / "3.png", colored)
     (tmp_path / "4").mkdir()
-    model = PrecomputedMasks(str(tmp_path), 50)
+    model = precomputed.build(str(tmp_path), 50)
     with pytest.raises(FrameRejected, match="one channel"):
         model(frame(), NOTHING)
     with pytest.raises(FrameRejected, match="one binary PNG per mask"):
@@ -203,15 +203,15 @@ def test_colored_labels_and_empty_folders_are_rejected(tmp_path):
 
 def test_gray_saved_as_color_is_read(tmp_path):
     write(tmp_path / "3.png", np.repeat(drawn_labels(np.uint8)[..., None], 3, axis=2))
-    assert len(PrecomputedMasks(str(tmp_path), min_area=1)(frame(), NOTHING)) == 2
+    assert len(precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)) == 2
 
 
 def test_a_folder_that_is_missing_or_holds_no_masks_is_an_error(tmp_path):
     with pytest.raises(InputError, match="found none"):
-        PrecomputedMasks(str(tmp_path / "absent"), 50)(frame(), NOTHING)
+        precomputed.build(str(tmp_path / "absent"), 50)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="got neither"):
-        PrecomputedMasks(str(tmp_path), 50)(frame(), NOTHING)
+        precomputed.build(str(tmp_path), 50)
 
 
 # --- regions
@@ -353,7 +353,7 @@ def test_the_kitchen_brings_masks_and_regions_find_its_table():
     depth = cv2.imread(str(folder / "depth/0.png"), cv2.IMREAD_UNCHANGED).astype(np.float32) / 1000
     given_frame, geometry = seen(image, depth)
     geometry.intrinsics[0, 0] = geometry.intrinsics[1, 1] = 527.4
-    given = PrecomputedMasks(str(folder / "masks"), 50)(given_frame, geometry)
+    given = precomputed.build(str(folder / "masks"), 50)(given_frame, geometry)
     stored = cv2.imread(str(folder / "masks/0.png"), cv2.IMREAD_UNCHANGED)
     assert len(given) == sum(int((stored == i).sum()) >= 50 for i in np.unique(stored) if i)
     truth = cv2.imread(str(folder / "labels/0.png"), cv2.IMREAD_UNCHANGED)
