@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from moonseg3r_core.masks.affinities import label_regions
 from moonseg3r_core.masks.filters import make_proposals
@@ -32,15 +31,15 @@ class NanoMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         height, width = frame.size
-        labels = label_regions(self.predict_affinities(torch.from_numpy(frame.host_image)), self.smooth, self.join)
+        labels = label_regions(self.predict_affinities(frame.host_image), self.smooth, self.join)
         full = cv2.resize(labels.astype(np.int32) + 1, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return make_proposals(torch.from_numpy(full).to(frame.image.device), self.min_area)
 
     @torch.no_grad()
-    def predict_affinities(self, image: Tensor) -> np.ndarray:
+    def predict_affinities(self, image: np.ndarray) -> np.ndarray:
         """Predict affinities (C, h, w) float32 in [0, 1] of an image (H, W, 3) uint8, at the network's size."""
         size = choose_network_size(image.shape[0], image.shape[1], self.long_side, self.net.step)
-        small = cv2.resize(image.cpu().numpy(), size[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).to(next(self.net.parameters()).device).permute(2, 0, 1)[None]
         return self.net(pixels.float() / 127.5 - 1)[0].sigmoid().cpu().numpy()
 

@@ -151,9 +151,9 @@ def test_a_grid_that_covers_a_part_gives_what_that_part_alone_gives(net):
 
 
 SEEN = {
-    "wide": ((96, 200), fit_image(noise(96, 200), 128)[1], (60, 130)),
-    "high": ((200, 96), fit_image(noise(200, 96), 128)[1], (90, 30)),
-    "square": ((120, 120), fit_image(noise(120, 120), 128)[1], (40, 70)),
+    "wide": ((96, 200), fit_image(noise(96, 200).numpy(), 128)[1], (60, 130)),
+    "high": ((200, 96), fit_image(noise(200, 96).numpy(), 128)[1], (90, 30)),
+    "square": ((120, 120), fit_image(noise(120, 120).numpy(), 128)[1], (40, 70)),
     "a corner": ((96, 200), PixelGrid(48, 80, offset_u=110.0, offset_v=40.0), (76, 130)),
 }
 

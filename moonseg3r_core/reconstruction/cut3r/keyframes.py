@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,6 +58,6 @@ class KeyframeSelector:
         self._last = (pose, image) if len(pose) else None
 
 
-def make_thumbnail(image: Tensor) -> Tensor:
+def make_thumbnail(image: np.ndarray) -> Tensor:
     """Shrink an image (H, W, 3) uint8 to gray (h, w) uint8 on the CPU, its long side 64 pixels."""
-    return torch.from_numpy(shrink_to_gray(image.cpu().numpy(), _THUMBNAIL_SIDE))
+    return torch.from_numpy(shrink_to_gray(image, _THUMBNAIL_SIDE))

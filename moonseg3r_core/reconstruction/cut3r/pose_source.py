@@ -106,7 +106,7 @@ class OdometryPoses(_LastPose):
         self._tracker.reset()
 
     def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
-        tracked = self._tracker(torch.from_numpy(frame.host_image), net.depth, net.intrinsics, net.grid)
+        tracked = self._tracker(frame.host_image, net.depth, net.intrinsics, net.grid)
         self._last = tracked.pose
         held = None if tracked.found else Held("too little of the image is recognised to tell where the camera is")
         ratios = tracked.ratios.to(net.depth)

@@ -14,8 +14,8 @@ from moonseg3r_core.types import PixelGrid
 _SQUARE = 224  # the one size that is the short side of a square crop
 
 
-def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
-    """Image (H, W, 3) uint8 RGB -> the net's input (1, 3, h, w) float32 in [-1, 1] on the image's device, and its grid.
+def fit_image(image: np.ndarray, image_size: int) -> tuple[Tensor, PixelGrid]:
+    """Image (H, W, 3) uint8 RGB -> the net's input (1, 3, h, w) float32 in [-1, 1] on the CPU, and its grid.
 
     The long side (at 224 the short one) becomes `image_size`, by Lanczos when it shrinks and bicubic otherwise. The
     centre is cropped to multiples of 16 pixels; a square image to 4:3, at 224 any image to a square
@@ -32,8 +32,8 @@ def fit_image(image: Tensor, image_size: int) -> tuple[Tensor, PixelGrid]:
         )
     target = max(resized) if image_size == _SQUARE else image_size
     resampling = Image.Resampling.LANCZOS if max(height, width) > target else Image.Resampling.BICUBIC
-    picture = Image.fromarray(image.cpu().numpy()).resize((resized[1], resized[0]), resampling)
-    crop = torch.from_numpy(np.array(picture.crop((left, top, right, bottom)))).to(image.device)
+    picture = Image.fromarray(image).resize((resized[1], resized[0]), resampling)
+    crop = torch.from_numpy(np.array(picture.crop((left, top, right, bottom))))
     view = crop.permute(2, 0, 1)[None].float().contiguous().div(255).sub(0.5).div(0.5)
     return view, _make_grid(image.shape[:2], resized, (top, left, bottom, right))
 

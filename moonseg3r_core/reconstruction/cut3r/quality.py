@@ -33,9 +33,9 @@ class ImageCheck:
     def __init__(self) -> None:
         self._sharpness = RunningMedian(_WINDOW)
 
-    def __call__(self, image: Tensor) -> str:
+    def __call__(self, image: np.ndarray) -> str:
         """Image (H, W, 3) uint8 RGB."""
-        gray = shrink_to_gray(image.cpu().numpy(), _SIDE)
+        gray = shrink_to_gray(image, _SIDE)
         low, high = np.percentile(gray, (1, 99))
         if high < _MIN_BRIGHTNESS:
             return "the image is black"

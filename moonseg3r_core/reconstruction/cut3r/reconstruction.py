@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -71,17 +72,16 @@ class Cut3rReconstruction:
     @torch.no_grad()
     def __call__(self, frame: Frame) -> Geometry:
         self._poses.check(frame)
-        picture = torch.from_numpy(frame.host_image)
-        image, grid = fit_image(picture, self.net.sizes.image_size)
+        image, grid = fit_image(frame.host_image, self.net.sizes.image_size)
         try:
-            inference = self._infer(picture, image.to(frame.image.device))
+            inference = self._infer(frame.host_image, image.to(frame.image.device))
         except UnusableFrame as fault:
             return self._hold(frame, grid, self._get_fallback(frame, fault), Held(str(fault)))
         intrinsics = self._find_intrinsics(frame, grid, inference.outputs.self_points[0])
         camera = self._submaps.similarity.transform_pose(inference.check.pose)
         depth = extract_depth(inference.outputs, self.min_confidence)
         place = self._poses(frame, NetPose(camera, depth, grid, intrinsics), self._submaps)
-        self._advance(inference, place, make_thumbnail(picture))
+        self._advance(inference, place, make_thumbnail(frame.host_image))
         if place.held:
             return self._hold(frame, grid, place.world_from_camera, place.held)
         points = self._place_points(inference.outputs, place, intrinsics)
@@ -119,7 +119,7 @@ class Cut3rReconstruction:
             "placement": self._poses,
         }  # fmt: skip
 
-    def _infer(self, picture: Tensor, image: Tensor) -> Inference:
+    def _infer(self, picture: np.ndarray, image: Tensor) -> Inference:
         """Run the net on a frame; the state does not change. Raises UnusableFrame."""
         if fault := self._images(picture):
             raise UnusableFrame(fault)

@@ -56,10 +56,10 @@ class Tracker:
         self._map.reset()
         self._camera, self._motion, self._lost = np.eye(4), np.eye(4), 0
 
-    def __call__(self, image: Tensor, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
+    def __call__(self, image: np.ndarray, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
         """Track a frame: image (H, W, 3) uint8; the grid's depth (h, w), 0 = unknown, and intrinsics (3, 3)."""
         net_depth, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
-        features = self._detector(image.cpu().numpy(), net_depth, k, grid)
+        features = self._detector(image, net_depth, k, grid)
         if len(self._map.keyframes) == 1 and self._lost >= MAX_LOST_FRAMES:
             self._map.reset()  # a first keyframe that matches nothing was a lens cap or a stray frame
         keyframe = self._localize(features) if self._map.keyframes else self._start_map(features)

@@ -14,19 +14,19 @@ from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck, compute_median_depth, find_confident
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data"
-LEAF = frame(120, 300, 400).image
+LEAF = frame(120, 300, 400).host_image
 
 
 def gray(level, height=120, width=160, noise=0, seed=0):
     """An image around one grey level, with noise."""
     rng = np.random.default_rng(seed)
     image = level + (rng.integers(-noise, noise + 1, (height, width, 3)) if noise else np.zeros((height, width, 3)))
-    return torch.from_numpy(image.clip(0, 255).astype(np.uint8))
+    return image.clip(0, 255).astype(np.uint8)
 
 
 def smeared(image, pixels=25):
     """As a camera that turns sees it."""
-    return torch.from_numpy(cv2.blur(image.numpy(), (pixels, 3)))
+    return cv2.blur(image, (pixels, 3))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_first_image_is_checked_by_itself(image, reason):
 
 
 def test_a_dark_image_with_contrast_is_usable():
-    assert ImageCheck()((LEAF.float() * 0.1).to(torch.uint8)) == ""
+    assert ImageCheck()((LEAF * np.float32(0.1)).astype(np.uint8)) == ""
 
 
 def test_a_blurred_image_is_one_of_a_quarter_of_the_usual_sharpness():
@@ -84,10 +84,10 @@ def test_no_image_of_a_real_sequence_is_refused_and_each_is_when_smeared(folder)
     check, refused, smears = ImageCheck(), [], []
     files = sorted((SHARED / folder).glob("*.jpg"), key=lambda path: int(path.stem.split("_")[-1]))[:60]
     for path in files:
-        image = torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy())
+        image = cv2.imread(str(path))[..., ::-1].copy()
         probe = ImageCheck()
         probe.load_state_dict(check.state_dict())
-        smears.append(probe(torch.from_numpy(cv2.GaussianBlur(image.numpy(), (0, 0), image.shape[1] / 100))))
+        smears.append(probe(cv2.GaussianBlur(image, (0, 0), image.shape[1] / 100)))
         refused.append(check(image))
     assert len(files) > 10
     assert refused == [""] * len(files)

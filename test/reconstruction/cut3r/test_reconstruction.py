@@ -382,7 +382,7 @@ def test_the_stage_gives_what_the_net_gives(tiny, points):
     stage = make_reconstruction(tiny, points=points, attention=StateAttention((-1,)), key_rotation=0)
     state = tiny.start()
     for number in range(3):
-        view, grid = fit_image(moving(number).image, 64)
+        view, grid = fit_image(moving(number).host_image, 64)
         with torch.no_grad():
             outputs, state = tiny(view, state, OutputRequest(attention=StateAttention((-1,))))
         geometry = stage(moving(number))

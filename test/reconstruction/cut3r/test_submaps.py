@@ -82,8 +82,8 @@ def test_noise_and_flicker_are_no_change_of_view_and_a_small_turn_is():
     image = (image - 128) * 8 + 128  # smooth shapes of good contrast
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)) * 8
     keys = KeyframeSelector(0.02, 2.0)
-    keys.add(camera(), make_thumbnail(image.clamp(0, 255).to(torch.uint8)))
-    views = {name: make_thumbnail(changed.clamp(0, 255).to(torch.uint8)) for name, changed in
+    keys.add(camera(), make_thumbnail(image.clamp(0, 255).to(torch.uint8).numpy()))
+    views = {name: make_thumbnail(changed.clamp(0, 255).to(torch.uint8).numpy()) for name, changed in
              {"noise": image + noise, "flicker": image * 1.01, "turn": image.roll(12, 1)}.items()}  # fmt: skip
     assert {name: keys.is_due(camera(x=1), 1.0, view) for name, view in views.items()} == {
         "noise": False, "flicker": False, "turn": True,

@@ -14,7 +14,7 @@ TEXTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8).repea
 
 def found(image, side=128, depth=None):
     """Features of an image on the net's grid of that side, 2 m away where nothing else is said."""
-    _, grid = fit_image(torch.from_numpy(image), side)
+    _, grid = fit_image(image, side)
     depth = np.full((grid.height, grid.width), 2.0, np.float32) if depth is None else depth
     return Detector()(image, depth, compute_grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
 
@@ -55,7 +55,7 @@ def test_of_a_large_picture_the_focal_length_is_that_of_the_smaller_one_that_is_
 
 def test_features_lie_alike_in_a_picture_twice_as_large():
     large = spot(2 * 230 + 0.5, 2 * 90 + 0.5, 480, 640)
-    _, grid = fit_image(torch.from_numpy(large), 128)
+    _, grid = fit_image(large, 128)
     double = torch.tensor([[600.0, 0, 320.5], [0, 560, 236.5], [0, 0, 1]])
     seen = Detector()(large, np.ones((96, 128), np.float32), compute_grid_intrinsics(double, grid).numpy(), grid)
     assert np.allclose(seen.rays, [[70 / 300, -28 / 280]], atol=1 / 280)

@@ -46,11 +46,11 @@ def exact(walk):
 
 def given(frame, side=256):
     """The tracker's input: image, depth on the net's grid, the grid's intrinsics, the grid."""
-    _, grid = fit_image(frame.image, side)
+    _, grid = fit_image(frame.host_image, side)
     rows = torch.arange(grid.height) * grid.scale_v + grid.offset_v
     columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
     depth = frame.depth[rows.round().long()][:, columns.round().long()]
-    return frame.image, depth, compute_grid_intrinsics(frame.intrinsics, grid), grid
+    return frame.host_image, depth, compute_grid_intrinsics(frame.intrinsics, grid), grid
 
 
 def tracked(tracker, walk, change=lambda n, depth: depth):
@@ -66,7 +66,7 @@ def apart(tracked, truth):
 def of_plain(seen):
     """The same with nothing in the picture."""
     image, *rest = seen
-    return torch.full_like(image, 90), *rest
+    return np.full_like(image, 90), *rest
 
 
 WALL = np.random.default_rng(0).integers(0, 256, (20, 80, 3), np.uint8).repeat(6, 0).repeat(6, 1)
@@ -78,7 +78,7 @@ def passed(tracker, stops, wall=WALL):
     """
     where = []
     for stop in stops:
-        image = torch.from_numpy(wall[:, 30 * stop :][:, :160].copy())  # 0.2 m at 2 m are 30 pixels
+        image = wall[:, 30 * stop :][:, :160].copy()  # 0.2 m at 2 m are 30 pixels
         k = torch.tensor([[300.0, 0, 80], [0, 300, 60], [0, 0, 1]])
         found = tracker(image, torch.full((120, 160), 2.0), k, PixelGrid(120, 160))
         where.append(float(found.pose[0, 3]) if found.found else None)
@@ -198,7 +198,7 @@ def test_a_frame_at_a_seventh_of_the_depth_is_not_found_and_the_next_is(room, wa
 
 def test_a_first_view_that_nothing_is_ever_like_gives_way(walk):
     """A lens cap's noise is full of features; a walk must not hang on it."""
-    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 255, walk[0][0].shape, dtype=np.uint8))
+    noise = np.random.default_rng(0).integers(0, 255, walk[0][0].shape, dtype=np.uint8)
     tracker = Tracker()
     found = [one.found for one in tracked(tracker, [(noise, *walk[0][1:]), *walk])]
     lost = tracker_module.MAX_LOST_FRAMES
@@ -297,13 +297,13 @@ def test_it_starts_anew_after_a_reset(walk):
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
     pose, chunks = OdometryPoses(), Submaps(0)
-    image, depth, intrinsics, grid = walk[0]
-    seen = NetPose(camera(x=9), depth, grid, intrinsics)
+    picture, depth, intrinsics, grid = walk[0]
+    image, seen = torch.from_numpy(picture), NetPose(camera(x=9), depth, grid, intrinsics)
     assert pose.get_fallback(Frame(0, 0.0, image)) is None
     place = pose(Frame(0, 0.0, image), seen, chunks)
     assert torch.equal(place.world_from_camera, HERE)
     assert (place.scale.shape, place.motion_scale, place.held) == (depth.shape, pytest.approx(1), None)
-    lost = pose(Frame(1, 0.1, of_plain(walk[1])[0]), seen, chunks)
+    lost = pose(Frame(1, 0.1, torch.full_like(image, 90)), seen, chunks)
     assert lost.held.reason == "too little of the image is recognised to tell where the camera is"
     assert torch.equal(pose.get_fallback(Frame(2, 0.2, image)), lost.world_from_camera)
 
