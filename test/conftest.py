@@ -23,3 +23,14 @@ def stand_in(tmp_path, monkeypatch):
 
     monkeypatch.setitem(EMBEDDED, "nano", write_nano(tmp_path / "stand-in" / "nano.safetensors"))
     return EMBEDDED["nano"]
+
+
+@pytest.fixture
+def one_thread():
+    """Torch computes in one thread, so that sums are equal from run to run."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

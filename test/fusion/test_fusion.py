@@ -68,14 +68,10 @@ def queries(features, boxes=None, tokens=None, labels=None, areas=None):
     )
 
 
-def frame_of(image):
-    return Frame(0, 0.0, image)
-
-
 def seen(q):
     """The frame and the geometry that queries are of: a gray wall."""
     height, width = q.labels.shape
-    return frame_of(torch.full((height, width, 3), 128, dtype=torch.uint8)), wall(height, width)
+    return Frame(0, 0.0, torch.full((height, width, 3), 128, dtype=torch.uint8)), wall(height, width)
 
 
 def nothing(k, m):
@@ -277,7 +273,7 @@ def test_alike_masks_merge_where_no_edge_is_between():
     features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     q = Queries(features, labels, torch.full((5,), 80), torch.zeros(5, 2, 3), torch.ones(5))
     _, geometry = seen(q)
-    merged = BorderMerge(0.5)(q, frame_of(image), geometry)
+    merged = BorderMerge(0.5)(q, Frame(0, 0.0, image), geometry)
     at = {
         name: int(merged.labels[20 if row else 2, column])
         for name, row, column in (
@@ -300,9 +296,9 @@ def test_a_short_border_says_nothing():
     labels = torch.zeros(40, 150, dtype=torch.int32)
     labels[:5, :50], labels[:5, 50:100] = 1, 2
     q = Queries(torch.ones(2, 2), labels, torch.full((2,), 250), torch.zeros(2, 2, 3), torch.ones(2))
-    assert len(BorderMerge(0.5)(q, frame_of(image), seen(q)[1])) == 2, "5 rows of 3 steps are 15 pixels"
+    assert len(BorderMerge(0.5)(q, Frame(0, 0.0, image), seen(q)[1])) == 2, "5 rows of 3 steps are 15 pixels"
     labels[:7, :50], labels[:7, 50:100] = 1, 2
-    assert len(BorderMerge(0.5)(q, frame_of(image), seen(q)[1])) == 1
+    assert len(BorderMerge(0.5)(q, Frame(0, 0.0, image), seen(q)[1])) == 1
 
 
 def test_merge_of_a_mask_without_a_box():

@@ -1,5 +1,6 @@
 """The smallest training, for tests."""
 
+import csv
 from dataclasses import asdict, replace
 
 import yaml
@@ -16,6 +17,11 @@ TOY = ReconstructionRecipe(
     warmup=2, ema=0.5, held=0, held_frames=4, score_every=4, save_every=100,
 )  # fmt: skip
 CPU = {"device": "cpu", "precision": "32-true", "workers": 0}
+
+
+def read_table(path):
+    """The rows of a CSV file."""
+    return list(csv.DictReader(path.open()))
 
 
 def written(path, **changes):

@@ -33,17 +33,10 @@ from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import compute_best_ious
 from moonseg3r_core.training.masks.train import compute_affinity_loss, compute_pixel_weights, train_masks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = MaskRecipe(
     widths=(8, 8), steps=4, batch=2, height=32, width=32, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -48,10 +48,6 @@ def folders(tmp_path_factory):
     return {kind: saved(make_net(kind), tmp_path_factory.mktemp(kind)) for kind in NETS}
 
 
-def frame_of(image):
-    return Frame(0, 0.0, image)
-
-
 def masks_of(kind, net=None, **settings):
     return make_automatic(
         net or make_net(kind), FITS[kind], points_per_side=5, points_per_batch=7, **(LENIENT | settings)
@@ -90,7 +86,7 @@ def test_masks_in_batches_are_those_of_the_library_at_once(kind, monkeypatch):
 def test_the_image_is_encoded_once_a_frame(kind):
     net, seen = make_net(kind), []
     hook = net.vision_encoder.register_forward_hook(lambda *_: seen.append(1))
-    assert len(masks_of(kind, net)(frame_of(picture()), NOWHERE)) > 1
+    assert len(masks_of(kind, net)(Frame(0, 0.0, picture()), NOWHERE)) > 1
     hook.remove()
     assert len(seen) == 1
 
@@ -223,7 +219,7 @@ def built(kind, folder, **settings):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", NETS)
 def test_masks_are_disjoint_and_largest_first(kind, size):
-    found = masks_of(kind, min_area=9)(frame_of(picture(size)), NOWHERE)
+    found = masks_of(kind, min_area=9)(Frame(0, 0.0, picture(size)), NOWHERE)
     areas = found.masks.sum((1, 2)).tolist()
     assert len(found) > 1
     assert found.masks.shape[1:] == size
@@ -236,7 +232,7 @@ def test_masks_are_disjoint_and_largest_first(kind, size):
 @pytest.mark.parametrize("kind", NETS)
 @pytest.mark.parametrize("limits", [{"predicted_iou": 999.0}, {"stability": 1.0}, {"min_area": 9999}])
 def test_no_mask_that_is_good_enough_is_no_error(kind, limits):
-    found = masks_of(kind, **limits)(frame_of(picture()), NOWHERE)
+    found = masks_of(kind, **limits)(Frame(0, 0.0, picture()), NOWHERE)
     assert found.masks.shape == (0, 48, 64)
 
 
@@ -308,6 +304,6 @@ def test_sam2_tiny_at_its_real_size(tmp_path):
     net = sam2(0.1, side=1024, width=96, hidden=256, **stages)
     assert 31e6 < sum(parameter.numel() for parameter in net.parameters()) < 32e6
     model = built("sam2", saved(net, tmp_path), points_per_side=3, **LENIENT)
-    found = model(frame_of(picture((480, 640))), NOWHERE)
+    found = model(Frame(0, 0.0, picture((480, 640))), NOWHERE)
     assert found.masks.shape[1:] == (480, 640)
     assert len(found) > 1

@@ -3,7 +3,6 @@
 from functools import cache
 
 import pytest
-import torch
 
 from moonseg3r_core.training.data import clips
 
@@ -17,8 +16,5 @@ def rendered_once():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def use_one_thread(one_thread):
+    """In every test of training."""

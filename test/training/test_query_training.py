@@ -1,6 +1,5 @@
 """The training of queries at toy size: clips and their cache, the run, its files, and input that it refuses."""
 
-import csv
 import logging
 from collections import Counter
 from dataclasses import asdict, fields, replace
@@ -11,6 +10,7 @@ import pytest
 import torch
 import yaml
 from scipy.optimize import linprog
+from training_toys import read_table
 
 from moonseg3r_core.build import build_segmenter
 from moonseg3r_core.cli import main
@@ -74,10 +74,6 @@ def recordings(tmp_path_factory):
     return folder
 
 
-def table(path):
-    return list(csv.DictReader(path.open()))
-
-
 def written(path, **changes):
     """Write the toy recipe with some settings replaced by any values."""
     path.write_text(yaml.safe_dump({**asdict(TOY), **changes}))
@@ -129,7 +125,7 @@ def test_a_run_writes_weights_scores_pictures_and_its_recipe(whole):
     assert {"weights.safetensors", "last.ckpt", "heldout.csv", "recipe.yaml", "pictures"} <= names
     assert read_recipe(QueryRecipe, whole / "recipe.yaml") == TOY
     assert torch.load(whole / "last.ckpt", weights_only=True)["step"] == STEPS
-    scores = table(whole / "heldout.csv")
+    scores = read_table(whole / "heldout.csv")
     assert [row["step"] for row in scores] == ["2", "4"]
     for name in ("seg", "dist", "xseg", "again", "nearest"):
         assert all(np.isfinite(float(row[name])) for row in scores), name
@@ -166,7 +162,7 @@ def test_a_run_that_stopped_goes_on_exactly(tmp_path, cache, whole, capsys):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["step"] == 1
     assert weights.read_bytes() != expected
     assert train_queries(TOY, [ROOMS], tmp_path, cache=cache, **ON_CPU).read_bytes() == expected
-    assert table(tmp_path / "heldout.csv") == table(whole / "heldout.csv")
+    assert read_table(tmp_path / "heldout.csv") == read_table(whole / "heldout.csv")
     capsys.readouterr()
     assert train_queries(TOY, [ROOMS], tmp_path, cache=cache, **ON_CPU).read_bytes() == expected
     assert "has made all 4 steps" in capsys.readouterr().out
@@ -189,7 +185,7 @@ def test_without_its_loss_a_net_sees_no_context(tmp_path, cache):
     recipe = replace(TOY, xseg=0.0, epochs=1, score_every=1)
     weights = train_queries(recipe, [ROOMS], tmp_path, cache=cache, **ON_CPU)
     assert not read_query_net(weights).sizes.context
-    assert "xseg" not in table(tmp_path / "heldout.csv")[0]
+    assert "xseg" not in read_table(tmp_path / "heldout.csv")[0]
 
 
 def test_a_run_in_bfloat16_learns_too(tmp_path, cache):
@@ -197,13 +193,13 @@ def test_a_run_in_bfloat16_learns_too(tmp_path, cache):
     recipe = replace(TOY, epochs=1, score_every=1)
     weights = train_queries(recipe, [ROOMS], tmp_path, cache=cache, device="cpu", precision="bf16-mixed")
     assert all(tensor.isfinite().all() for tensor in read_query_net(weights).state_dict().values())
-    assert all(np.isfinite(float(row["seg"])) for row in table(tmp_path / "heldout.csv"))
+    assert all(np.isfinite(float(row["seg"])) for row in read_table(tmp_path / "heldout.csv"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_run_on_a_gpu_learns_and_is_scored_too(tmp_path):
     train_queries(TOY, [ROOMS], tmp_path, device="cuda")
-    assert all(np.isfinite(float(row["seg"])) for row in table(tmp_path / "heldout.csv"))
+    assert all(np.isfinite(float(row["seg"])) for row in read_table(tmp_path / "heldout.csv"))
 
 
 def test_pictures_that_cannot_be_written_are_an_error_in_one_line(tmp_path, cache):

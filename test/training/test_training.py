@@ -1,6 +1,5 @@
 """A whole training at toy size: the loss falls, a stopped run goes on exactly, signals end it, its net runs."""
 
-import csv
 import os
 import signal
 import socket
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from cut3r_scripted import make_reconstruction
-from training_toys import CPU, SIZES, TOY, written
+from training_toys import CPU, SIZES, TOY, read_table, written
 
 from moonseg3r_core.cli import main
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r
@@ -40,10 +39,6 @@ def run_of(recipe, folder, precision="32-true"):
 
 def some_batches(recipe, count):
     return list(islice(ClipStream(recipe, torch.device("cpu"), workers=0), count))
-
-
-def table(path):
-    return list(csv.DictReader(path.open()))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +173,7 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, monke
     run.advance(replace(bad, views=bad.views * float("nan")))
     assert all(map(torch.equal, weights, run.net.parameters()))
     run.advance(other)
-    (row,) = table(tmp_path / "steps.csv")
+    (row,) = read_table(tmp_path / "steps.csv")
     assert row["skipped"] == "1"
     assert 0 < float(row["total"]) < 100
     assert "skipped 1" in capsys.readouterr().out
@@ -215,17 +210,17 @@ def test_lines_of_steps_that_are_made_again_go(tmp_path):
     steps.write_text("step,total\n50,1.5\n100,1.25\n150,1.1\n200,0.")
     held.write_text("step,abs_rel\n100,0.5\n200,0.4\n")
     TrainingLog(tmp_path, enabled=False).drop_rows_after(100)
-    assert len(table(steps)) == 4
+    assert len(read_table(steps)) == 4
     TrainingLog(tmp_path, enabled=True).drop_rows_after(100)
-    assert [row["step"] for row in table(steps)] == ["50", "100"]
-    assert [row["step"] for row in table(held)] == ["100"]
+    assert [row["step"] for row in read_table(steps)] == ["50", "100"]
+    assert [row["step"] for row in read_table(held)] == ["100"]
 
 
 def test_a_file_of_older_columns_gets_the_new_ones(tmp_path):
     (tmp_path / "heldout.csv").write_text("step,old\n50,1.5\n")
     TrainingLog(tmp_path, enabled=True).log_scores(100, {"new": 2.0, "old": 3.0})
     TrainingLog(tmp_path, enabled=True).log_scores(150, {"new": 2.5})
-    assert table(tmp_path / "heldout.csv") == [
+    assert read_table(tmp_path / "heldout.csv") == [
         {"step": "50", "old": "1.5", "new": ""}, {"step": "100", "old": "3", "new": "2"},
         {"step": "150", "old": "", "new": "2.5"},
     ]  # fmt: skip
@@ -236,7 +231,7 @@ def test_the_command_trains_a_net_that_the_package_runs(tmp_path, capsys):
     command = ["train", "reconstruction", str(recipe), "-o", str(out), "--workers", "1", "--seed", "7"]
     assert main(command) == 0
     assert str(out / "weights.safetensors") in capsys.readouterr().out
-    assert [row["step"] for row in table(out / "heldout.csv")] == ["4", "6"]
+    assert [row["step"] for row in read_table(out / "heldout.csv")] == ["4", "6"]
     net = load_cut3r(out / "weights.safetensors")
     assert net.sizes == SIZES
     room, walk = make_reconstruction(net), SyntheticSequence(3, 8, 48, 64)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import PointCloud2, PointField
+from vectors import TURNED
 
 from moonseg3r_core.ops.voxels import find_first_in_voxels
 from moonseg3r_core.report.palette import UNLABELLED, compute_colors
@@ -37,11 +38,6 @@ def some_points(count, seed=0):
 
 def a_map(count, seed=0):
     return InstanceMap(*(torch.from_numpy(array) for array in some_points(count, seed)))
-
-
-def a_pose():
-    """A quarter turn about z, then 10 m along x."""
-    return np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 
 
 def test_one_point_byte_by_byte():
@@ -75,7 +71,7 @@ def test_a_cloud_survives_the_wire():
 @pytest.mark.parametrize("count", [1, 8192, 20_000])
 def test_points_are_moved_into_the_frame_of_the_header(count):
     points, *rest = some_points(count)
-    x, y, z = xyz_of(make_cloud_message(HEADER, points, *rest, a_pose())).T
+    x, y, z = xyz_of(make_cloud_message(HEADER, points, *rest, TURNED)).T
     np.testing.assert_allclose(x, 10 - points[:, 1], atol=1e-5)
     np.testing.assert_allclose(y, points[:, 0], atol=1e-5)
     np.testing.assert_array_equal(z, points[:, 2])

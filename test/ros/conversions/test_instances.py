@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from rclpy.serialization import deserialize_message, serialize_message
+from vectors import TURNED, xyz
 
 from moonseg3r_core.types import Instance
 from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
@@ -30,23 +31,14 @@ def an_instance(id=7):
     return Instance(id, 30, (0.5, 1.0, 2.0), (0.0, 0.0, 0.0), (2.0, 4.0, 6.0), 0.75, first, last, 5)
 
 
-def a_pose():
-    """A quarter turn about z, then 10 m along x."""
-    return np.array([[0.0, -1.0, 0.0, 10.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-
-
-def xyz(v):
-    return v.x, v.y, v.z
-
-
 def test_an_instance_with_all_that_is_known_of_it(ours):
     descriptor = np.array([0.1, -2.0, 3.5], np.float32)
-    message = make_instance_array(HEADER, [an_instance()], a_pose(), {3: 7, 1: 7, 4: 5}, {7: descriptor})
+    message = make_instance_array(HEADER, [an_instance()], TURNED, {3: 7, 1: 7, 4: 5}, {7: descriptor})
     (instance,) = message.instances
     assert message.header == HEADER
     assert (instance.id, instance.points, instance.observations, instance.score) == (7, 30, 5, 0.75)
     assert xyz(instance.box_size) == (2.0, 4.0, 6.0)
-    assert [instance.box_center] == make_box_poses([an_instance()], a_pose())
+    assert [instance.box_center] == make_box_poses([an_instance()], TURNED)
     assert xyz(instance.box_center.position) == pytest.approx((8.0, 1.0, 3.0))
     assert xyz(instance.centroid) == pytest.approx((9.0, 0.5, 2.0))
     assert (instance.first_seen.sec, instance.first_seen.nanosec) == (1_764_000_123, 456_789_123)
@@ -56,31 +48,31 @@ def test_an_instance_with_all_that_is_known_of_it(ours):
 
 
 def test_instances_come_by_rising_id_and_without_descriptors(ours):
-    message = make_instance_array(HEADER, [an_instance(9), an_instance(2)], a_pose(), {}, {})
+    message = make_instance_array(HEADER, [an_instance(9), an_instance(2)], TURNED, {}, {})
     assert [instance.id for instance in message.instances] == [2, 9]
     assert all(not len(i.merged_ids) and not len(i.descriptor) for i in message.instances)
 
 
 def test_an_empty_map_is_a_message(ours):
-    assert make_instance_array(HEADER, [], a_pose(), {}, {}) == ours.InstanceArray(header=HEADER)
+    assert make_instance_array(HEADER, [], TURNED, {}, {}) == ours.InstanceArray(header=HEADER)
 
 
 def test_instances_survive_the_wire(ours):
-    sent = make_instance_array(HEADER, [an_instance(1), an_instance(2)], a_pose(), {5: 2}, {1: np.ones(64, np.float32)})
+    sent = make_instance_array(HEADER, [an_instance(1), an_instance(2)], TURNED, {5: 2}, {1: np.ones(64, np.float32)})
     assert deserialize_message(serialize_message(sent), ours.InstanceArray) == sent
 
 
 def test_a_detection_is_the_box_under_its_id(vision):
-    message = make_detections(HEADER, [an_instance()], a_pose())
+    message = make_detections(HEADER, [an_instance()], TURNED)
     (detection,) = message.detections
     assert (message.header, detection.header, detection.id) == (HEADER, HEADER, "7")
-    assert [detection.bbox.center] == make_box_poses([an_instance()], a_pose()) == [detection.results[0].pose.pose]
+    assert [detection.bbox.center] == make_box_poses([an_instance()], TURNED) == [detection.results[0].pose.pose]
     assert xyz(detection.bbox.size) == (2.0, 4.0, 6.0)
     guess = detection.results[0].hypothesis
     assert (guess.class_id, guess.score) == ("object", 0.75)
 
 
 def test_detections_survive_the_wire(vision):
-    sent = make_detections(HEADER, [an_instance(1), an_instance(2)], a_pose())
+    sent = make_detections(HEADER, [an_instance(1), an_instance(2)], TURNED)
     assert deserialize_message(serialize_message(sent), vision.Detection3DArray) == sent
-    assert make_detections(HEADER, [], a_pose()) == vision.Detection3DArray(header=HEADER)
+    assert make_detections(HEADER, [], TURNED) == vision.Detection3DArray(header=HEADER)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from scipy.spatial.transform import Rotation
+from vectors import xyz
 from visualization_msgs.msg import Marker, MarkerArray
 
 from moonseg3r_core.report.palette import compute_colors
@@ -31,10 +32,6 @@ def by_namespace(array, id):
 
 def deleted(array):
     return [(marker.id, marker.ns) for marker in array.markers if marker.action == Marker.DELETE]
-
-
-def xyz(v):
-    return v.x, v.y, v.z
 
 
 def corners_in_map(outline):
