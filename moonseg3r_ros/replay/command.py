@@ -90,7 +90,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--lockstep", metavar="NODE",
         help="publish an image only when this MoonSeg3R node, /name, has processed, rejected or dropped the one before;"
-        " the bag's time stands still meanwhile, so no image is dropped, whatever --rate says; counts as --wait-for too",
+        " other messages go on a little meanwhile, so no image is dropped, whatever --rate says; counts as --wait-for too",
     )  # fmt: skip
     parser.add_argument(
         "--lockstep-timeout", type=parse_positive, default=LOCKSTEP_TIMEOUT_S, metavar="SECONDS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 
 from rclpy.node import Node
 
@@ -22,7 +23,7 @@ def replay(node: Node, given: argparse.Namespace) -> None:
     topics = BagPublishers(node, bag.select_topics(given.topics, with_clock=given.no_clock))
     if next(bag.read(topics.publishers, start), None) is None:
         raise InputError(f"{given.bag} has no message on these topics at or after --start {given.start:g}.")
-    lockstep = build_lockstep(node, given)
+    lockstep = build_lockstep(node, given, topics.publishers)
     clock = NoClock() if given.no_clock else BagClock(node)
     player = Player(topics.publishers, clock, given.rate, lockstep)
     transforms = bag.merge_static_transforms(topics.static)
@@ -33,13 +34,15 @@ def replay(node: Node, given: argparse.Namespace) -> None:
     while player.play(bag.read(topics.moving, start), start, start + given.duration * SECOND) and given.loop:
         log.info(f"{player.report()}; again from the start")
         topics.publish(transforms)
-    lockstep.finish()
     log.info(player.report())
     topics.flush()
 
 
-def build_lockstep(node: Node, given: argparse.Namespace) -> Lockstep | NoLockstep:
-    """Build what --lockstep asks for. Raises InputError for a bag without color images."""
+def build_lockstep(node: Node, given: argparse.Namespace, played: Collection[str]) -> Lockstep | NoLockstep:
+    """Build what --lockstep asks for. Raises InputError where no color images are played."""
     if given.lockstep is None:
         return NoLockstep()
-    return Lockstep(node, find_bag_topics(given.bag)["image"], given.lockstep, given.lockstep_timeout)
+    image = find_bag_topics(given.bag)["image"]
+    if image not in played:
+        raise InputError(f"--lockstep waits for the images on {image}, which are not played; add {image} to --topics.")
+    return Lockstep(node, image, given.lockstep, given.lockstep_timeout)

@@ -147,6 +147,12 @@ class Graph:
             self.until(lambda: self.subscribed("/tf_static"), "the node subscribes", program)
         return program
 
+    def ended(self, program):
+        """Wait until a program ends by itself, well; return what it printed."""
+        self.until(lambda: program.process.poll() is not None, "the program ends", program)
+        assert program.process.returncode == 0, program.text
+        return program.text
+
     def subscribed(self, topic):
         return self.observer.count_subscribers(topic) > 0
 

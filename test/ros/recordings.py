@@ -70,3 +70,8 @@ def add_topic(writer, topic, message):
         return writer.add_connection(topic, "nowhere_msgs/msg/Thing", msgdef="int32 x\n", rihs01="RIHS01_00")
     kind = f"{type(message).__module__.partition('.')[0]}/msg/{type(message).__name__}"
     return writer.add_connection(topic, kind, typestore=TYPES, offered_qos_profiles=OFFERED.get(topic, []))
+
+
+def tick(message):
+    """The stamp of a Clock, ns."""
+    return message.clock.sec * SECOND + message.clock.nanosec

@@ -11,18 +11,17 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("tf2_msgs", reason="tf2_msgs is not installed")
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped
 from graph import LATCHED, stamp_of, time_of
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
-from recordings import ALL, BEST_EFFORT, SECOND, START, STEP, THING, edge, recording, write_bag
+from recordings import ALL, BEST_EFFORT, SECOND, START, STEP, THING, edge, recording, tick, write_bag
 from rosbags.rosbag2 import StoragePlugin
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
+import moonseg3r_ros.replay.lockstep as lockstep_module
 import moonseg3r_ros.replay.player as player_module
 import moonseg3r_ros.replay.topics as topics_module
 from moonseg3r_core import InputError, Message
@@ -41,13 +40,6 @@ def bag(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp("bags") / "bag", recording())
 
 
-def ended(graph, program):
-    """Wait until a program ends by itself, well."""
-    graph.until(lambda: program.process.poll() is not None, "the replay ends")
-    assert program.process.returncode == 0, program.text
-    return program.text
-
-
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["file.mcap", "folder.db3"])
 def test_every_message_comes_as_it_was_recorded(graph, tmp_path, storage):
     messages = recording()
@@ -55,7 +47,7 @@ def test_every_message_comes_as_it_was_recorded(graph, tmp_path, storage):
     path = next(path.glob("*.mcap"), path)
     images = graph.listen(Image, "/image", BEST_EFFORT, wait=False)
     words = graph.listen(String, "/words", ALL, wait=False)
-    text = ended(graph, graph.start(REPLAY, path, "--rate", 4))
+    text = graph.ended(graph.start(REPLAY, path, "--rate", 4))
     graph.until(lambda: len(images) == 20 and len(words) == 20, "all messages")
     assert images == [message for topic, _, message in messages if topic == "/image"]
     assert words == [message for topic, _, message in messages if topic == "/words"]
@@ -89,15 +81,11 @@ def test_the_clock_begins_with_the_bag_and_ends_with_its_last_message(graph, tmp
     path = write_bag(tmp_path / "bag", [("/words", START + t, String(data="")) for t in times])
     clock = graph.listen(Clock, "/clock", ALL, wait=False)
     graph.listen(String, "/words", wait=False)
-    ended(graph, graph.start(REPLAY, path))
+    graph.ended(graph.start(REPLAY, path))
     graph.until(lambda: clock and tick(clock[-1]) == START + SECOND // 5, "the last tick")
     ticks = [tick(message) for message in clock]
     assert ticks[:2] == [START, START + 1]
     assert ticks == sorted(set(ticks))
-
-
-def tick(message):
-    return message.clock.sec * SECOND + message.clock.nanosec
 
 
 def test_without_its_own_clock_it_plays_the_bags(graph, tmp_path):
@@ -105,10 +93,10 @@ def test_without_its_own_clock_it_plays_the_bags(graph, tmp_path):
     path = write_bag(tmp_path / "bag", [("/clock", START, own), ("/words", START + 1, String(data=""))])
     clock = graph.listen(Clock, "/clock", ALL, wait=False)
     words = graph.listen(String, "/words", wait=False)
-    ended(graph, graph.start(REPLAY, path, "--no-clock"))
+    graph.ended(graph.start(REPLAY, path, "--no-clock"))
     graph.until(lambda: words and clock, "the bag's clock")
     assert list(clock) == [own]
-    ended(graph, graph.start(REPLAY, path))
+    graph.ended(graph.start(REPLAY, path))
     graph.until(lambda: len(words) == 2 and len(clock) == 3, "the clock of the replay")
     assert [tick(message) for message in clock[1:]] == [START + 1 - 1, START + 1]
 
@@ -117,7 +105,7 @@ def test_a_part_of_the_bag_under_other_names(graph, bag):
     images = graph.listen(Image, "/camera/image", BEST_EFFORT, wait=False)
     words = graph.listen(String, "/words", wait=False)
     part = ("--start", 0.25, "--duration", 0.5, "--topics", "/image")
-    ended(graph, graph.start(REPLAY, bag, *part, "--ros-args", "-r", "/image:=/camera/image"))
+    graph.ended(graph.start(REPLAY, bag, *part, "--ros-args", "-r", "/image:=/camera/image"))
     graph.until(lambda: len(images) == 11, "the images from 0.25 to 0.75 s")
     assert [message.data[0] for message in images] == list(range(5, 16))
     assert not words
@@ -126,7 +114,7 @@ def test_a_part_of_the_bag_under_other_names(graph, bag):
 def test_a_type_that_is_not_installed_is_left_out_and_said_once(graph, tmp_path):
     thing = [("/thing", START + n, THING) for n in range(3)]
     words = graph.listen(String, "/words", wait=False)
-    text = ended(graph, graph.start(REPLAY, write_bag(tmp_path / "bag", [*thing, ("/words", START, String(data="x"))])))
+    text = graph.ended(graph.start(REPLAY, write_bag(tmp_path / "bag", [*thing, ("/words", START, String(data="x"))])))
     graph.until(lambda: words, "the word")
     assert text.count("nowhere_msgs/msg/Thing") == 1
 
@@ -152,13 +140,13 @@ def test_it_waits_for_the_node_that_it_is_told_of(graph, bag):
     graph.executor.add_node(late)
     heard = []
     late.create_subscription(Image, "/image", heard.append, BEST_EFFORT)
-    ended(graph, replay)
+    graph.ended(replay)
     graph.until(lambda: len(images) == 20 and len(heard) == 20, "all images at both")
     late.destroy_node()
 
 
 def test_it_says_that_nobody_listens_and_starts(graph, bag):
-    text = ended(graph, graph.start(REPLAY, bag, "--wait", 0.1, "--rate", 10))
+    text = graph.ended(graph.start(REPLAY, bag, "--wait", 0.1, "--rate", 10))
     assert "no node has subscribed to /image within 0.1 s" in text
     assert "--wait waits for a node that is still starting" in text
     assert "published 40 messages" in text
@@ -181,56 +169,6 @@ def offered(graph, topic):
     return info.qos_profile.reliability, info.qos_profile.durability
 
 
-def diagnose(rejected=0, dropped=0):
-    """What a node named /eyes publishes on /diagnostics, as far as a replay in lockstep reads it."""
-    values = {"frames rejected": rejected, "frames dropped": dropped, "listened to": "/eyes/map /eyes/pose"}
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticArray(status=[DiagnosticStatus(name="/eyes: output", values=pairs)])
-
-
-def test_in_lockstep_an_image_goes_when_the_one_before_is_processed_rejected_or_dropped(graph, bag):
-    images = graph.listen(Image, "/image", BEST_EFFORT, wait=False)
-    words = graph.listen(String, "/words", ALL, wait=False)
-    replay = graph.start(
-        REPLAY, bag, "--rate", 1000, "--lockstep", "/eyes", "--wait-for", "/observer", "--lockstep-timeout", 600
-    )
-    poses = graph.publisher(PoseStamped, "/eyes/pose", 10)
-    diagnostics = graph.publisher(DiagnosticArray, "/diagnostics", 10)
-    diagnostics.publish(diagnose())
-    for n in range(20):
-        graph.until(lambda n=n: len(words) > n - 1 and len(images) > n, f"image {n}", replay)
-        assert len(images) == n + 1
-        if n in (5, 6):
-            diagnostics.publish(diagnose(rejected=n - 4, dropped=2))
-        elif n == 7:
-            diagnostics.publish(diagnose(rejected=2, dropped=3))
-        else:
-            poses.publish(PoseStamped(header=images[n].header))
-    text = ended(graph, replay)
-    assert "published 40 messages" in text
-    assert "has not answered" not in text
-
-
-def test_in_lockstep_a_node_that_does_not_answer_is_waited_for_ever_shorter_and_told_once(graph, bag):
-    text = ended(
-        graph, graph.start(REPLAY, bag, "--wait", 0, "--rate", 1000, "--lockstep", "/eyes", "--lockstep-timeout", 0.2)
-    )
-    assert text.count("/eyes has not answered an image within 0.2 s, neither on /eyes/pose nor on /diagnostics") == 1
-    assert "published 40 messages" in text
-
-
-def test_the_time_that_a_lockstep_waits_is_added_to_the_start(monkeypatch):
-    monkeypatch.setattr(player_module, "time", time := Time())
-    outlet, lockstep = Outlet(time), NoLockstep()
-    monkeypatch.setattr(
-        lockstep, "hold", lambda message: time.sleep(2.5 * (message.raw == b"1")) or 2.5 * (message.raw == b"1")
-    )
-    player = Player({"/words": outlet}, NoClock(), 1.0, lockstep)
-    player.play(words(0, 1, 2), 0, 100 * SECOND)
-    assert outlet.log == [(0.0, b"0"), (3.5, b"1"), (4.5, b"2")]
-    assert player.report() == "published 3 messages in 4.5 s, the latest 0.0 ms after its time"
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -239,6 +177,10 @@ def test_the_time_that_a_lockstep_waits_is_added_to_the_start(monkeypatch):
         (["{bag}", "--topics", "/words", "/where"], "no messages on /where; it holds: /image (20)"),
         (["{bag}", "--start", "7"], "no message on these topics at or after --start 7"),
         (["wordy", "--lockstep", "/eyes"], "the bag holds no colour image topic"),
+        (
+            ["{bag}", "--topics", "/words", "--lockstep", "/eyes"],
+            "on /image, which are not played; add /image to --topics",
+        ),
         (["strange"], "no topic's message type is installed here: /thing (nowhere_msgs/msg/Thing)"),
     ],
 )
@@ -278,7 +220,7 @@ def test_bad_input_is_one_line_and_status_2():
 
 
 class Time:
-    """The module `time` of the player, which sleeping alone moves on."""
+    """The module `time` of the player and the lockstep, which sleeping alone moves on."""
 
     def __init__(self):
         self.now = 0.0
@@ -288,6 +230,14 @@ class Time:
 
     def sleep(self, seconds):
         self.now += seconds
+
+
+def replace_time(monkeypatch):
+    """Let the player and the lockstep sleep in a Time of their own."""
+    time = Time()
+    for module in (player_module, lockstep_module):
+        monkeypatch.setattr(module, "time", time)
+    return time
 
 
 class Outlet:
@@ -323,7 +273,7 @@ def test_it_begins_when_no_further_subscription_comes(monkeypatch):
 
 @pytest.mark.parametrize("rate", [0.5, 1.0, 4.0])
 def test_messages_go_at_their_time_by_the_rate(monkeypatch, rate):
-    monkeypatch.setattr(player_module, "time", time := Time())
+    time = replace_time(monkeypatch)
     outlet, clock = Outlet(time), Ticks()
     assert Player({"/words": outlet}, clock, rate, NoLockstep()).play(words(10, 10.5, 12), 9 * SECOND, 100 * SECOND)
     assert outlet.log == [(1 / rate, b"0"), (1.5 / rate, b"1"), (3 / rate, b"2")]
@@ -334,7 +284,7 @@ def test_messages_go_at_their_time_by_the_rate(monkeypatch, rate):
 
 
 def test_a_late_message_goes_at_once_and_the_next_at_its_own_time(monkeypatch):
-    monkeypatch.setattr(player_module, "time", time := Time())
+    time = replace_time(monkeypatch)
     outlet = Outlet(time, takes=[2.5])
     player = Player({"/words": outlet}, NoClock(), 1.0, NoLockstep())
     player.play(words(0, 1, 2, 3), 0, 100 * SECOND)
@@ -343,7 +293,7 @@ def test_a_late_message_goes_at_once_and_the_next_at_its_own_time(monkeypatch):
 
 
 def test_the_end_is_part_of_what_is_played(monkeypatch):
-    monkeypatch.setattr(player_module, "time", time := Time())
+    time = replace_time(monkeypatch)
     outlet = Outlet(time)
     player = Player({"/words": outlet}, NoClock(), 1.0, NoLockstep())
     assert player.play(words(0, 1, 2), 0, SECOND)
