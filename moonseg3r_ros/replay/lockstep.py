@@ -13,8 +13,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from moonseg3r_core import Message
+from moonseg3r_ros.conversions.times import SECOND, read_time
 
-SECOND = 10**9
 END_OF_TIME = 2**63 - 1  # ns
 POLL_S = 0.02
 MIN_TIMEOUT_S = 0.1
@@ -108,9 +108,8 @@ class Lockstep:
         self._next_timeout = max(self._next_timeout / 2, MIN_TIMEOUT_S)
 
     def _read_pose(self, message: PoseStamped) -> None:
-        stamp = message.header.stamp
         self._answered += 1
-        if stamp.sec * SECOND + stamp.nanosec == self._stamp:
+        if read_time(message.header.stamp) == self._stamp:
             self._end_wait()
 
     def _read_diagnostics(self, message: DiagnosticArray) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from moonseg3r_core import Message
+from moonseg3r_ros.conversions.times import SECOND, make_time
 from moonseg3r_ros.replay.lockstep import Lockstep, NoLockstep
 from moonseg3r_ros.replay.topics import CLOCK
 
-SECOND = 10**9
 TICK_S = 0.01  # wall time between two messages on /clock
 
 
@@ -122,7 +121,7 @@ class BagClock:
         """Publish a stamp (ns), unless it is not later than the last."""
         if stamp > self.now:
             self.now = stamp
-            self.publisher.publish(Clock(clock=Time(sec=stamp // SECOND, nanosec=stamp % SECOND)))
+            self.publisher.publish(Clock(clock=make_time(stamp)))
 
     def skip(self, nanoseconds: int) -> None:
         """Publish a stamp that is later than the last by so much."""

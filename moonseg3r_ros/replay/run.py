@@ -8,9 +8,10 @@ from collections.abc import Collection
 from rclpy.node import Node
 
 from moonseg3r_core import InputError
+from moonseg3r_ros.conversions.times import SECOND
 from moonseg3r_ros.replay.bag import Bag
 from moonseg3r_ros.replay.lockstep import Lockstep, NoLockstep
-from moonseg3r_ros.replay.player import SECOND, BagClock, NoClock, Player
+from moonseg3r_ros.replay.player import BagClock, NoClock, Player
 from moonseg3r_ros.replay.topics import BagPublishers
 from moonseg3r_ros.topics import find_bag_topics
 
