@@ -1,4 +1,4 @@
-"""The net's camera: a pose from seven numbers, and the focal length from the points of the self head."""
+"""The focal length of the net's camera, from the points of the self head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from moonseg3r_core.geometry import rotation_from_quaternion
 from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 from moonseg3r_core.types import PixelGrid
@@ -18,14 +17,6 @@ _MAX_SLOPE = 1e3  # x / z of a usable ray; beyond it a point lies in the plane o
 _WINDOW = 31  # frames in the median
 _MIN_FOCAL, _MAX_FOCAL = 0.1, 20.0  # focal lengths of real lenses, in long sides of the image
 _DEFAULT_FOCAL = 0.5 / math.tan(math.radians(30))  # 60 degrees
-
-
-def make_pose_matrix(pose: Tensor) -> Tensor:
-    """Pose (7,) tx ty tz qw qx qy qz, camera to world, as a rigid (4, 4) float64 matrix."""
-    matrix = torch.eye(4, dtype=torch.float64)
-    matrix[:3, :3] = rotation_from_quaternion(pose[[4, 5, 6, 3]].double())
-    matrix[:3, 3] = pose[:3].double()
-    return matrix
 
 
 def estimate_focal_length(points: Tensor) -> Tensor:

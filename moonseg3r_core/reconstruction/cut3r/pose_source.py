@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
-from moonseg3r_core.reconstruction.cut3r.scale import OdometryScale
+from moonseg3r_core.reconstruction.cut3r.scale import MetricScale
 from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
@@ -125,7 +125,7 @@ class ExternalPoses:
     """The frame's own poses; the unit is metres as soon as the camera has moved enough."""
 
     def __init__(self) -> None:
-        self._scale = OdometryScale(SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW)
+        self._scale = MetricScale(SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW)
 
     def reset(self) -> None:
         self._scale.reset()

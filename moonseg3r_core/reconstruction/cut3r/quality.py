@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.ops.running_median import RunningMedian
-from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
+from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.net.state import State
 

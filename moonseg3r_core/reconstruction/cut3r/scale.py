@@ -1,4 +1,4 @@
-"""Metres per unit of the net, from the distance that a camera moved by odometry and by the net."""
+"""Metres per unit of the net, from external poses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
 
 
-class OdometryScale:
-    """The running median of odometry over net displacement, between frames at least `step` metres apart.
+class MetricScale:
+    """The running median of external over net displacement, between frames at least `step` metres apart.
 
     Distances do not depend on the rotation between the two worlds. The scale is known from `min_pairs` pairs on, and is
     the median of the last `window` ones. A pair may span two submaps, because the net's poses are chained.
@@ -37,9 +37,9 @@ class OdometryScale:
         """Metres that the camera must still move at least; 0 once the scale is known."""
         return self.step * max(self.min_pairs - len(self._ratios), 0)
 
-    def observe(self, odometry: Tensor, net: Tensor) -> None:
-        """Take one frame's camera (4, 4) by odometry, in metres, and by the net, in the chained world."""
-        here = torch.stack((odometry[:3, 3], net[:3, 3]))
+    def observe(self, external: Tensor, net: Tensor) -> None:
+        """Take one frame's camera (4, 4) by an external pose, in metres, and by the net, in the chained world."""
+        here = torch.stack((external[:3, 3], net[:3, 3]))
         if self._start is None:
             self._start = here
             return

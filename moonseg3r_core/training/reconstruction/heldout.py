@@ -15,7 +15,7 @@ from moonseg3r_core.evaluation.metrics.reconstruction import (
     compute_path_length,
     fit_constant_depth,
 )
-from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
+from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, Outputs
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.training.data.clips import FIRST_HELD_OUT_SEED

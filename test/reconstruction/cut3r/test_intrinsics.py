@@ -12,8 +12,8 @@ from moonseg3r_core.reconstruction.cut3r.intrinsics import (
     IntrinsicsEstimator,
     estimate_focal_length,
     is_calibrated,
-    make_pose_matrix,
 )
+from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
 from moonseg3r_core.types import PixelGrid
 
 

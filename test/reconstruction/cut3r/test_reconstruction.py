@@ -24,8 +24,8 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.features.reconstruction import ReconstructionFeatures
 from moonseg3r_core.fusion.lifting import compute_state_tokens, make_label_image
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.reconstruction.cut3r.intrinsics import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
+from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image

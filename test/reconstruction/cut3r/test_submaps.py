@@ -15,7 +15,7 @@ from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose, NetPoses
-from moonseg3r_core.reconstruction.cut3r.scale import OdometryScale
+from moonseg3r_core.reconstruction.cut3r.scale import MetricScale
 from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps, align, chain_similarity
 from moonseg3r_core.types import PixelGrid
 
@@ -169,7 +169,7 @@ def test_never_is_never():
 
 
 def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
-    scale, missing = OdometryScale(step=0.1, min_pairs=3, window=31), []
+    scale, missing = MetricScale(step=0.1, min_pairs=3, window=31), []
     for i in range(8):
         scale.observe(camera(x=0.05 * i), camera(y=0.01 * i))
         missing.append(round(scale.missing, 3))
@@ -178,7 +178,7 @@ def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
 
 
 def test_an_outlier_pair_does_not_count_and_a_lasting_change_is_followed():
-    scale, given_x, net_x = OdometryScale(step=0.1, min_pairs=3, window=5), 0.0, 0.0
+    scale, given_x, net_x = MetricScale(step=0.1, min_pairs=3, window=5), 0.0, 0.0
     values = []
     for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
         given_x, net_x = given_x + metres, net_x + units

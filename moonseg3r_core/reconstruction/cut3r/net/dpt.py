@@ -55,7 +55,7 @@ class Scratch(nn.Module):
 
 
 class Upsample(nn.Module):
-    """`doubled` as a layer."""
+    """`upsample` as a layer."""
 
     def forward(self, x: Tensor) -> Tensor:
         return upsample(x)

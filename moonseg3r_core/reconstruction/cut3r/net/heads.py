@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_shuffle
 
+from moonseg3r_core.geometry import rotation_from_quaternion
 from moonseg3r_core.reconstruction.cut3r.net.blocks import Mlp, ModulatedBlock, repeat_blocks
 from moonseg3r_core.reconstruction.cut3r.net.dpt import DptAdapter
 from moonseg3r_core.reconstruction.cut3r.net.rope import Rotation
@@ -134,6 +135,14 @@ def activate_pose(raw: Tensor) -> Tensor:
     """Raw (B, 7) -> translation of length exp(|raw|) - 1, and unit quaternion w x y z with w >= 0."""
     quaternion = normalize(raw[:, 3:], dim=-1)
     return torch.cat((activate_points(raw[:, :3]), torch.where(quaternion[:, :1] < 0, -quaternion, quaternion)), dim=-1)
+
+
+def make_pose_matrix(pose: Tensor) -> Tensor:
+    """Pose (7,) tx ty tz qw qx qy qz, camera to world, as a rigid (4, 4) float64 matrix."""
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = rotation_from_quaternion(pose[[4, 5, 6, 3]].double())
+    matrix[:3, 3] = pose[:3].double()
+    return matrix
 
 
 def require_head(head: nn.Module | None) -> nn.Module:
