@@ -13,7 +13,7 @@ OFFSETS = ((0, 1), (1, 0), (0, 3), (3, 0), (0, 9), (9, 0), (0, 27), (27, 0))  # 
 _NEAR = 4  # of the offsets are near enough to decide where a border runs
 
 
-def label_regions(affinities: np.ndarray, smooth: float = 0.7, join: float = 0.5) -> np.ndarray:
+def label_regions(affinities: np.ndarray, smooth: float, join: float) -> np.ndarray:
     """Label the regions (h, w) int64 of affinities (C, h, w) in [0, 1], from 0.
 
     Channel c is the affinity of a pixel and the one OFFSETS[c] away; pairs that leave the image do not count. A watershed

@@ -61,7 +61,7 @@ class Mask2FormerMasks:
 
 
 def select_entities(
-    classes: Tensor, masks: Tensor, size: tuple[int, int], confidence: float = 0.5, threshold: float = 0.5
+    classes: Tensor, masks: Tensor, size: tuple[int, int], confidence: float, threshold: float
 ) -> MaskProposals:
     """Select the queries that are objects, from logits of classes (Q, C + 1) and masks (Q, h, w), in their order.
 

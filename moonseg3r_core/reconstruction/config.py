@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from moonseg3r_core.settings import Kind, live, section, value
+from moonseg3r_core.settings import PRECISIONS, Kind, live, section, value
 
 KINDS = {
     "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True),
@@ -42,9 +42,7 @@ class NetConfig:
         choices=("world", "self"),
     )
     pose: str = value("model", POSE, choices=POSES)
-    precision: str = value(
-        "float32", "numbers inside the net; half ones on a GPU", choices=("float32", "bfloat16", "float16")
-    )
+    precision: str = value("float32", "numbers inside the net; half ones on a GPU", choices=PRECISIONS)
     attention: str = value(
         "mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none"
     )

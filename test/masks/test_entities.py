@@ -105,7 +105,7 @@ def test_the_entities_are_those_of_transformers_post_processing(seed):
             pixel_values=torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(seed))
         )
     every = (
-        select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), 0.0)
+        select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), 0.0, 0.5)
         .scores.sort()
         .values
     )
@@ -113,7 +113,7 @@ def test_the_entities_are_those_of_transformers_post_processing(seed):
     theirs = processor().post_process_instance_segmentation(
         said, threshold=threshold, target_sizes=[(384, 384)], return_binary_maps=True
     )[0]
-    ours = select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), threshold)
+    ours = select_entities(said.class_queries_logits[0], said.masks_queries_logits[0], (384, 384), threshold, 0.5)
     scores = [segment["score"] for segment in theirs["segments_info"]]
     assert len(scores) == 6
     order = torch.tensor(scores).argsort(descending=True), ours.scores.argsort(descending=True)
@@ -128,23 +128,23 @@ def logits(*probabilities):
 def test_a_score_is_any_object_times_the_mean_probability_in_the_mask():
     classes = torch.tensor([[0.3, 0.6, 0.1], [0.05, 0.05, 0.9], [0.45, 0.0, 0.55]]).log()  # the last is no object
     masks = logits([[0.9, 0.7], [0.2, 0.4]], [[0.9, 0.9], [0.9, 0.9]], [[0.9, 0.9], [0.9, 0.9]])
-    out = select_entities(classes, masks, (2, 2), confidence=0.4)
+    out = select_entities(classes, masks, (2, 2), 0.4, 0.5)
     assert out.masks.tolist() == [[[True, True], [False, False]], [[True, True], [True, True]]]
     assert out.scores.tolist() == pytest.approx([0.9 * 0.8, 0.45 * 0.9])
-    assert select_entities(classes, masks, (2, 2), confidence=0.41).scores.tolist() == pytest.approx([0.72])
-    smaller = select_entities(classes, masks, (2, 2), confidence=0.4, threshold=0.8)
+    assert select_entities(classes, masks, (2, 2), 0.41, 0.5).scores.tolist() == pytest.approx([0.72])
+    smaller = select_entities(classes, masks, (2, 2), 0.4, 0.8)
     assert smaller.masks[0].tolist() == [[True, False], [False, False]]
     assert float(smaller.scores[0]) == pytest.approx(0.9 * 0.9)
 
 
 def test_masks_come_at_the_size_of_the_image():
     masks = logits([[0.9, 0.1]])
-    out = select_entities(torch.tensor([[0.9, 0.1]]).log(), masks, (3, 8))
+    out = select_entities(torch.tensor([[0.9, 0.1]]).log(), masks, (3, 8), 0.5, 0.5)
     assert out.masks.tolist() == [[[True] * 4 + [False] * 4] * 3]
 
 
 def test_nothing_found_is_no_mask(tmp_path):
-    assert select_entities(logits([0.1, 0.9]), torch.zeros(1, 2, 2), (4, 6), confidence=0.99).masks.shape == (0, 4, 6)
+    assert select_entities(logits([0.1, 0.9]), torch.zeros(1, 2, 2), (4, 6), 0.99, 0.5).masks.shape == (0, 4, 6)
     model = make_mask2former(small_net(), confidence=1.0, short_side=32)
     assert model(frame(20, 30), NOTHING).masks.shape == (0, 20, 30)
 

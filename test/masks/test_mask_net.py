@@ -62,6 +62,10 @@ def same_regions(labels, ids):
     return both == len(np.unique(labels)) == len(np.unique(ids))
 
 
+def find_regions(affinities):
+    return label_regions(affinities, smooth=0.7, join=0.5)
+
+
 def drawn(*rows, times=4):
     """An id image of letters, each a square of `times` pixels."""
     return np.kron(np.array([[ord(letter) for letter in row] for row in rows]), np.ones((times, times), int))
@@ -69,12 +73,12 @@ def drawn(*rows, times=4):
 
 def test_regions_are_those_that_the_affinities_tell_of():
     for ids in (drawn("aab", "aab"), drawn("aaaa", "abba", "abba", "aaaa"), drawn("aaaaaaaaaa", times=5)):
-        assert same_regions(label_regions(truth(ids)), ids)
+        assert same_regions(find_regions(truth(ids)), ids)
 
 
 def test_where_three_regions_meet_no_more_than_a_pixel_is_in_doubt():
     ids = drawn("aab", "aab", "ccb")
-    labels = label_regions(truth(ids))
+    labels = find_regions(truth(ids))
     assert len(np.unique(labels)) == 3
     wrong = sum((ids[labels == label] != np.bincount(ids[labels == label]).argmax()).sum() for label in range(3))
     assert wrong <= 1
@@ -82,15 +86,15 @@ def test_where_three_regions_meet_no_more_than_a_pixel_is_in_doubt():
 
 def test_far_pairs_join_what_something_thin_hides():
     ids = drawn("aabaa", "aabaa", "aabaa")
-    assert same_regions(label_regions(truth(ids)), ids)
+    assert same_regions(find_regions(truth(ids)), ids)
     near = truth(ids)
     near[2:] = 0.5  # only neighbours are sure
-    assert len(np.unique(label_regions(near))) == 3
+    assert len(np.unique(find_regions(near))) == 3
 
 
 def test_the_names_of_ids_do_not_matter():
     ids = drawn("aab", "cab")
-    np.testing.assert_array_equal(label_regions(truth(ids)), label_regions(truth(200 - ids)))
+    np.testing.assert_array_equal(find_regions(truth(ids)), find_regions(truth(200 - ids)))
 
 
 def test_boundaries_stand_on_both_sides_of_a_border():
