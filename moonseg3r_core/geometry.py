@@ -76,7 +76,7 @@ def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
     return torch.nn.functional.normalize(a, dim=-1) @ torch.nn.functional.normalize(b, dim=-1).T
 
 
-def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) -> tuple[float, Tensor, Tensor]:
+def align_similarity(source: Tensor, target: Tensor) -> tuple[float, Tensor, Tensor]:
     """Align source to target by least squares: scale, rotation (3, 3) and translation (3,) (Umeyama 1991).
 
     target ~ scale * R @ source + t; source, target (N, 3), N >= 1. Fewer than three distinct positions leave the rotation
@@ -90,7 +90,7 @@ def align_similarity(source: Tensor, target: Tensor, with_scale: bool = True) ->
     sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vt))
     rotation = u @ torch.diag(sign) @ vt
     variance = float(s.square().sum() / len(source))
-    scale = float((d * sign).sum()) / variance if with_scale and variance > 0 else 1.0
+    scale = float((d * sign).sum()) / variance if variance > 0 else 1.0
     return scale, rotation, mean_t - scale * rotation @ mean_s
 
 

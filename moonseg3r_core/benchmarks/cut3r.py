@@ -51,11 +51,11 @@ def measure_speed(model: str, rounds: int, device: torch.device) -> Table:
     return Table(title, rows, 3)
 
 
-def pass_through(net: Cut3r, image: Tensor, ask: OutputRequest, precision: torch.dtype) -> None:
+def pass_through(net: Cut3r, image: Tensor, request: OutputRequest, precision: torch.dtype) -> None:
     """Pass one frame through the net."""
     half = torch.autocast(image.device.type, precision, enabled=precision != torch.float32)
     with torch.inference_mode(), half:
-        net(image, net.start(), ask)
+        net(image, net.start(), request)
 
 
 def measure_seconds(case: Callable[[], None], device: torch.device) -> tuple[float, float]:

@@ -127,8 +127,6 @@ class AutomaticMasks:
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         device = frame.image.device
-        if 0 in frame.size:
-            return MaskProposals.empty(*frame.size, device)
         found = self.filter(self.remove_duplicates(self.propose(frame.image.to(self.net.device))))
         return MaskProposals(found.masks.to(device), found.scores.to(device))
 

@@ -209,7 +209,7 @@ class FrameAssembler:
     def _collect(self, image: PendingImage) -> FrameMessages:
         self._warn_about_info()
         depth, pose = self._find_depth(image), self._find_pose(image)
-        self._depths.forget_before(min(image.stamp, *(other.stamp for other in self._pending), image.stamp))
+        self._depths.forget_before(min([image.stamp, *(other.stamp for other in self._pending)]))
         return FrameMessages(image.index, image.stamp, image.message, depth, self._info, pose, self.rectified)
 
     def _warn_about_info(self) -> None:

@@ -19,6 +19,7 @@ class ImagesSource(IndexedRecording):
     """Images without depth or pose. The index is the number at the end of the name, if these are unique."""
 
     kind: ClassVar[str] = "images"
+    lacks = ("depth", "intrinsics", "poses")
 
     def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
         super().__init__(str(path), path, stride, max_frames)
@@ -30,8 +31,6 @@ class ImagesSource(IndexedRecording):
         stamps = parse_timestamps(stems)
         self.indices = list(range(len(stems))) if stamps else parse_numbers(stems)
         self.stamps = stamps or [index / DEFAULT_RATE for index in self.indices]
-
-    lacks = ("depth", "intrinsics", "poses")
 
     def _read_frame(self, ordinal: int) -> Frame:
         return Frame(self.indices[ordinal], self.stamps[ordinal], read_image(self.files[ordinal]))

@@ -138,7 +138,7 @@ class _Linearization:
     def lm_step(self, damping: float) -> Bundle:
         """Return the bundle after one Levenberg-Marquardt step.
 
-        The normal equations J^T W J d = J^T W r, ordered by cameras (c) and points (p), read
+        The normal equations J^T L J d = J^T L r (L: the Huber weights), ordered by cameras (c) and points (p), read
 
             | U    W | | dc |   | bc |      U (c, 6, 6):    block-diagonal, a block per camera
             | W^T  V | | dp | = | bp |      V (p, 3, 3):    block-diagonal, a block per point
