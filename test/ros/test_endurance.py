@@ -20,6 +20,7 @@ from moonseg3r_core.synthetic import SyntheticSequence
 SLOW = Path(__file__).parent / "slow_node.py"
 START, PERIOD = 5_000_000_000, 33_333_333  # ns
 VIEWS = 6
+ON_THEIR_WAY = 10  # frames: the queues of the publisher and of the node hold 5 each
 SECONDS = 600
 WARM_UP_S = 60  # after which memory grows no more
 FULL = 500  # queries that the memory holds at most: full long before that
@@ -64,6 +65,7 @@ def test_a_camera_thirty_times_too_fast(graph, monkeypatch):
     poses = graph.listen(PoseStamped, "/moonseg3r/pose")
     diagnoses = graph.listen(DiagnosticArray, "/diagnostics")
     film.play()
+    seconds = time.monotonic() - film.sent[0]
     graph.until(lambda: is_through(graph), "the last frame is through", node)
 
     taken = [(stamp_of(pose.header) - START) // PERIOD for pose in poses]
@@ -75,16 +77,17 @@ def test_a_camera_thirty_times_too_fast(graph, monkeypatch):
     )
     assert (processed, rejected) == (len(poses), 0)
     assert processed + dropped == received <= len(film.sent)
+    assert processed <= seconds + 2  # a step takes a second, and more on a slow machine; two may be left at the end
     assert dropped > processed
     check_memory([float(value["memory MiB"]) for value in values])
 
 
 def check_newest(taken, out, sent):
-    """A step begins once the pose of the one before is out, with a frame sent just before; a queue would fall behind by
-    nearly all that is sent.
+    """A frame that waits when a pose comes out came during that step: it was sent after the pose before, but for those
+    then on their way. A queue would fall behind by all that is dropped.
     """
-    behind = [bisect_left(sent, time) - 1 - frame for time, frame in zip(out, taken[1:], strict=False)]
-    assert max(behind) < 0.1 * len(sent), behind
+    missing = [bisect_left(sent, time) - frame for time, frame in zip(out, taken[2:], strict=False)]
+    assert max(missing) <= ON_THEIR_WAY, missing
 
 
 def check_memory(resident):
