@@ -71,7 +71,6 @@ class Mapper:
         self.parameters, self.outputs, self.statistics, self.warnings = parameters, outputs, statistics, warnings
         self._config = parameters.config  # of the segmenter, which may refuse to be reconfigured
         self._recording = RecordingFacts()  # until the first frame
-        self.resolved = describe_resolved(self._config)
         self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
         self._unloaded: Mapping[str, Tensor] = {}
         self._map_from_world: np.ndarray | None = None
@@ -134,7 +133,7 @@ class Mapper:
             self._rate.mark_changed()
             if after.config != self._config:
                 reconfigure(self._segmenter, self._config, after.config, self._recording)
-        self._config, self.resolved = after.config, describe_resolved(after.config)
+        self._config = after.config
 
     def snapshot(self) -> MapSnapshot:
         """Return the map as it is now, for another thread to write."""
@@ -164,6 +163,11 @@ class Mapper:
             free_gpu()
 
     @property
+    def resolved(self) -> str:
+        """The settings in use that were resolved to another value, as "name=value name=value"."""
+        return describe_resolved(self._config, self._recording)
+
+    @property
     def segmenter(self) -> OnlineSegmenter:
         """The segmenter, built again after `unload`."""
         if self._segmenter is None:
@@ -183,12 +187,13 @@ class Mapper:
 
     def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> int:
         pose = np.eye(4) if self._map_from_world is None else self._map_from_world
-        return self.outputs.publish_map(scene, merged, pose, self._stamp_ns, self._stamps)
+        return self.outputs.publish_map(scene, merged, pose, self._stamp_ns, self._stamps, self._config)
 
     def _compute_map_from_world(self, result: FrameResult, world: str) -> np.ndarray:
         """Compute map_from_world (4, 4) from the first frame; a map frame of another node stays where it is."""
         if self._map_from_world is None:
-            asked, given = is_map_at_first_camera(self.parameters), world == self.parameters.settings.map_frame
+            settings = self.parameters.settings
+            asked, given = is_map_at_first_camera(settings.map_origin, self._config), world == settings.map_frame
             if asked and given:
                 text = f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
                 self.warnings.warn("origin", text)
@@ -197,11 +202,9 @@ class Mapper:
         return self._map_from_world
 
 
-def is_map_at_first_camera(parameters: ParameterStore) -> bool:
+def is_map_at_first_camera(origin: str, config: Config) -> bool:
     """True when the first camera defines `map`, which then is not the world of external poses."""
-    origin = parameters.settings.map_origin
-    has_external_poses = "poses" in required_inputs(parameters.config)
-    return origin == "first_camera" or (origin == "auto" and not has_external_poses)
+    return origin == "first_camera" or (origin == "auto" and "poses" not in required_inputs(config))
 
 
 def free_gpu() -> None:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from tf2_msgs.msg import TFMessage
 
-from moonseg3r_core import Frame, FrameResult, InstanceMap, make_frame_cloud
+from moonseg3r_core import Config, Frame, FrameResult, InstanceMap, make_frame_cloud
 from moonseg3r_ros.conversions.clouds import choose_rows, make_map_cloud
 from moonseg3r_ros.conversions.images import make_overlay_message, make_segmentation_message
 from moonseg3r_ros.conversions.instances import make_detections, make_instance_array
@@ -129,10 +129,11 @@ class Outputs:
             self.publish("~/cloud", make_map_cloud(in_map, scene, localized.map_from_world, settings.map_colors))
 
     def publish_map(
-        self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, stamp_ns: int, stamps: FrameStamps
-    ) -> int:
+        self, scene: InstanceMap, merged: dict[int, int], map_from_world: np.ndarray, stamp_ns: int, stamps: FrameStamps,
+        config: Config,
+    ) -> int:  # fmt: skip
         """Publish the whole map after the image of that stamp; return the number of published instances."""
-        settings, config = self.parameters.settings, self.parameters.config
+        settings = self.parameters.settings
         in_map = make_header(make_time(stamp_ns), settings.map_frame)
         rows = choose_rows(scene.points, config.map.voxel, settings.map_voxel, settings.map_max_bytes)
         self.publish("~/map", make_map_cloud(in_map, scene, map_from_world, settings.map_colors, rows))

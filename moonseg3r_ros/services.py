@@ -83,7 +83,7 @@ class Services:
         except CancelledError as error:
             raise InputError("the node was taken down before it could be done; try again.") from error
         finally:
-            if not self.state.inputs:
+            if self.state.worker is worker and not self.state.inputs:
                 self._submit(mapper.unload)
 
     def _get_map_file(self) -> Path:

@@ -113,9 +113,9 @@ class Graph:
         """A Python module as a program."""
         return self._start(module.rpartition(".")[2], ["-m", module, *arguments], preloaded)
 
-    def script(self, path, *arguments):
+    def script(self, path, *arguments, preloaded=True):
         """A Python file as a program."""
-        return self._start(Path(path).stem, [path, *arguments])
+        return self._start(Path(path).stem, [path, *arguments], preloaded)
 
     def _start(self, name, words, preloaded=True):
         log = self.folder / f"{name}-{len(self.programs)}.log"

@@ -28,7 +28,7 @@ MODULES = {
 }
 LAUNCH = """
 import sys
-sys.modules |= dict.fromkeys(("torch", "cv2", "rosbags", "safetensors"))  # ROS's own Python, which runs ros2 launch, has none
+sys.modules |= dict.fromkeys(("torch", "cv2", "mcap", "rosbags", "safetensors"))  # ROS's own Python, which runs ros2 launch, has none
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -86,7 +86,7 @@ def launch(graph, tmp_path):
     """Start a launch file."""
     script = tmp_path / "start.py"
     script.write_text(LAUNCH)
-    return lambda name, *arguments: graph.script(script, FILES[name], *arguments)
+    return lambda name, *arguments: graph.script(script, FILES[name], *arguments, preloaded=False)
 
 
 @pytest.fixture
