@@ -7,25 +7,18 @@ import contract
 import pytest
 
 PROMISED = json.loads(contract.PROMISED.read_text())
-READERS = {
-    "command line": contract.read_command_line,
-    "settings": contract.read_settings,
-    "run": contract.read_run_output,
-    "state_dict of color": contract.read_state_of_color,
-    "node": contract.read_node,
-}
 
 
-@pytest.mark.parametrize("part", READERS)
+@pytest.mark.parametrize("part", contract.READERS)
 def test_what_was_promised_is_still_there(part):
     if part == "node" and not (find_spec("rclpy") and find_spec("diagnostic_msgs")):
         pytest.skip("ROS 2 is not installed")
-    found = json.loads(json.dumps(READERS[part]()))
+    found = json.loads(json.dumps(contract.READERS[part]()))
     assert list(contract.find_broken(PROMISED[part], found)) == []
 
 
 def test_every_part_is_promised():
-    assert PROMISED.keys() == READERS.keys()
+    assert PROMISED.keys() == contract.READERS.keys()
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,13 @@ def _argument_names(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield from action.option_strings or [f"{action.metavar or action.dest} {action.nargs or ''}".strip()]
 
 
+READERS = {
+    "command line": read_command_line,
+    "settings": read_settings,
+    "run": read_run_output,
+    "state_dict of color": read_state_of_color,
+    "node": read_node,
+}
+
 if __name__ == "__main__":
-    read = {
-        "command line": read_command_line(),
-        "settings": read_settings(),
-        "run": read_run_output(),
-        "state_dict of color": read_state_of_color(),
-        "node": read_node(),
-    }
-    print(json.dumps(read, indent=1))
+    print(json.dumps({part: read() for part, read in READERS.items()}, indent=1))
