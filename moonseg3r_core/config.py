@@ -18,6 +18,7 @@ from moonseg3r_core.memory.config import MemoryConfig
 from moonseg3r_core.reconstruction.config import ReconstructionConfig
 from moonseg3r_core.refinement.config import RefinementConfig
 from moonseg3r_core.settings import flatten, live, overlay, read_yaml, section, value
+from moonseg3r_core.sources.config import InputConfig
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class MapConfig:
 
 @dataclass(frozen=True)
 class Config:
+    input: InputConfig = section(InputConfig)
     reconstruction: ReconstructionConfig = section(ReconstructionConfig)
     masks: MasksConfig = section(MasksConfig)
     features: FeaturesConfig = section(FeaturesConfig)

@@ -81,7 +81,7 @@ class Mapper:
         self.statistics.record_start()
         try:
             number = self._stamps.add(queued.stamp_ns)
-            frame = decode_frame(replace(queued.messages, index=number))
+            frame = decode_frame(replace(queued.messages, index=number), self._config.input)
             start = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:

@@ -34,8 +34,12 @@ READ_WITH = {
     "features.kind": {"reconstruction.kind": "nano"},
     "pipeline": {"masks.kind": "nano"},
 }
-# The publisher reads these; the other kind's folder matters to no stage of KINDS.
-OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "seed"}
+# The publisher and the readers of messages read these; the other kind's folder matters to no stage of KINDS.
+OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "seed"} | {
+    "input.depth_scale",
+    "input.camera_axes",
+    "input.implausible",
+}
 
 
 def other_value(key):

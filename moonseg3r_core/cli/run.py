@@ -53,7 +53,7 @@ def run_command(args: argparse.Namespace) -> int:
     say_warnings()
     config = read_config(args)
     topics = parse_topics(args.topic)
-    source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics)
+    source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics, input=config.input)
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
     print_outcome(summary, out)

@@ -7,38 +7,41 @@ from typing import TYPE_CHECKING
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.bag_topics import Topics
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading the bytes of a bag does not need it
     from moonseg3r_core.sources.source import Recording
 
-__all__ = ["Topics", "open_source"]
+__all__ = ["InputConfig", "Topics", "open_source"]
 
 COMPRESSED_SUFFIXES = (".zst", ".zstd")
 
 
 def open_source(
-    spec: str, *, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None
-) -> Recording:
+    spec: str, *, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None,
+    input: InputConfig = DEFAULT,
+) -> Recording:  # fmt: skip
     """Open a recording: a video file, a folder of images, a ScanNet export (color/, depth/, pose/, intrinsic/),
     a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
 
-    Selects every `stride`-th frame, `max_frames` at most; `topics` are for bags. Frames are read while iterating.
+    Selects every `stride`-th frame, `max_frames` at most; `topics` are for bags, `input` says what the numbers mean.
+    Frames are read while iterating.
     Raises SourceError for a recording that is missing, empty or of an unknown kind, and for a stride below 1.
     """
     if spec.startswith("synthetic:"):
         from moonseg3r_core.sources.synthetic import SyntheticSource
 
-        return SyntheticSource(spec, stride, max_frames)
+        return SyntheticSource(spec, stride, max_frames, input)
     if not spec.strip():
         raise SourceError("the source has no name; give a video, a folder, a bag, or synthetic:SEED.")
     path = Path(spec).expanduser()
     try:
-        return _open_path(path, stride, max_frames, topics)
+        return _open_path(path, stride, max_frames, topics, input)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}; check its permissions.") from error
 
 
-def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics | None) -> Recording:
+def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics | None, input: InputConfig) -> Recording:
     from moonseg3r_core.sources.bag import BagSource
     from moonseg3r_core.sources.bag_reader import is_bag
     from moonseg3r_core.sources.files import IMAGE_SUFFIXES
@@ -51,10 +54,10 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
     if not (path.is_file() or path.is_dir()):  # opening a pipe would block
         raise SourceError(f"{path} is neither a file nor a folder; give a video, a folder, a bag, or synthetic:SEED.")
     if is_bag(path):
-        return BagSource(path, stride, max_frames, topics)
+        return BagSource(path, stride, max_frames, topics, input)
     if path.is_dir():
         kind = ScanNetSource if (path / "color").is_dir() else ImagesSource
-        return kind(path, stride, max_frames)
+        return kind(path, stride, max_frames, input)
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         raise SourceError(f"{path} is a single image; give the folder that holds it.")
@@ -62,4 +65,4 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
         raise SourceError(f"{path} is a compressed file; give the bag folder that holds it and metadata.yaml.")
     if suffix == ".bag":
         raise SourceError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.")
-    return VideoSource(path, stride, max_frames)
+    return VideoSource(path, stride, max_frames, input)

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.sources.axes import convert_axes
 from moonseg3r_core.sources.camera_poses import CameraPoses
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.messages import (
     compute_intrinsics,
     decode_depth_message,
@@ -246,16 +248,18 @@ class FrameAssembler:
             return None
 
 
-def decode_frame(messages: FrameMessages) -> Frame:
-    """Decode the messages of a frame; safe on any thread. Raises FrameRejected for data that cannot be used."""
+def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame:
+    """Decode the messages of a frame as `input` reads them; safe on any thread. Raises FrameRejected for data that cannot be used."""
     image = decode_image_message(messages.image)
     size = (image.shape[0], image.shape[1])
     intrinsics = None if messages.info is None else compute_intrinsics(messages.info, size, messages.rectified)
-    depth = None if messages.depth is None else register_depth(decode_depth_message(messages.depth), None, None, size)
+    depth = None if messages.depth is None else decode_depth_message(messages.depth, input.depth_scale)
+    registered = None if depth is None else register_depth(depth, None, None, size)
     if messages.pose is not None and not np.isfinite(messages.pose).all():
         raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
     k = None if intrinsics is None else intrinsics.astype(np.float32)
-    parts = (None if part is None else torch.from_numpy(part) for part in (depth, k, messages.pose))
+    pose = None if messages.pose is None else convert_axes(messages.pose, input.camera_axes)
+    parts = (None if part is None else torch.from_numpy(part) for part in (registered, k, pose))
     return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
 
 

@@ -10,6 +10,7 @@ from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decode_frame, is_rectified
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
 from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics, is_static
+from moonseg3r_core.sources.config import InputConfig
 from moonseg3r_core.sources.messages import CameraInfoMismatch
 from moonseg3r_core.sources.source import Recording, logger
 from moonseg3r_core.types import Frame
@@ -20,8 +21,10 @@ class BagSource(Recording):
 
     kind: ClassVar[str] = "bag"
 
-    def __init__(self, path: Path, stride: int, max_frames: int | None, topics: Topics | None) -> None:
-        super().__init__(str(path), path, stride, max_frames)
+    def __init__(
+        self, path: Path, stride: int, max_frames: int | None, topics: Topics | None, input: InputConfig
+    ) -> None:
+        super().__init__(str(path), path, stride, max_frames, input)
         self.bag = path
         self.requested = topics or Topics()
         faults: list[str] = []
@@ -105,7 +108,7 @@ class BagPass:
 
     def _decode(self, messages: FrameMessages) -> Frame | FrameRejected:
         try:
-            return decode_frame(messages)
+            return decode_frame(messages, self.source.input)
         except CameraInfoMismatch as why:
             raise SourceError(why.detail) from why  # the wrong topic was chosen, for all frames
         except FrameRejected as why:

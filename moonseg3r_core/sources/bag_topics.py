@@ -6,9 +6,12 @@ import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.bag_reader import Topic
+
+if TYPE_CHECKING:  # the reader of bags is not light, and every configuration imports this package
+    from moonseg3r_core.sources.bag_reader import Topic
 
 IMAGE = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO = ("sensor_msgs/msg/CameraInfo",)

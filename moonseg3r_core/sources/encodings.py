@@ -66,8 +66,11 @@ def decode_image(data: Bytes, height: int, width: int, encoding: str, step: int,
     return np.array(pixels) if layout.conversion is None else cv2.cvtColor(pixels, layout.conversion)
 
 
-def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool) -> np.ndarray:
-    """Decode a depth Image to (height, width) float32 metres: 16UC1 millimetres, 32FC1 metres (REP 118).
+def decode_depth(
+    data: Bytes, height: int, width: int, encoding: str, step: int, is_bigendian: bool, scale: float = 0.0
+) -> np.ndarray:
+    """Decode a depth Image to (height, width) float32 metres: 16UC1 millimetres, 32FC1 metres (REP 118), or
+    `scale` units in a metre where that is not 0.
 
     NaN, infinite and negative depths become 0, which means no depth. Raises FrameRejected as `decode_image` does.
     """
@@ -77,7 +80,7 @@ def decode_depth(data: Bytes, height: int, width: int, encoding: str, step: int,
             f"unknown depth encoding {encoding[:40]!r}", "known are 16UC1 (millimetres) and 32FC1 (metres)"
         )
     ordered = sample.newbyteorder(">" if is_bigendian else "<")
-    return convert_to_metres(unpack(data, height, width, 1, ordered, step))
+    return convert_to_metres(unpack(data, height, width, 1, ordered, step), scale)
 
 
 def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, step: int) -> np.ndarray:
@@ -99,11 +102,15 @@ def unpack(data: Bytes, rows: int, width: int, channels: int, sample: np.dtype, 
     return pixels if channels == 1 else pixels.reshape(rows, width, channels)
 
 
-def convert_to_metres(depth: np.ndarray) -> np.ndarray:
-    """Convert uint16 millimetres or float metres to float32 metres; 0 means no depth."""
+def convert_to_metres(depth: np.ndarray, scale: float = 0.0) -> np.ndarray:
+    """Convert depth of `scale` units in a metre to float32 metres; 0 means no depth.
+
+    A scale of 0 stands for uint16 millimetres and float metres.
+    """
     if depth.dtype == np.uint16:
-        return depth.astype(np.float32) / np.float32(1000)
-    return np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, copy=False)
+        return depth.astype(np.float32) / np.float32(scale or 1000)
+    metres = np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, copy=False)
+    return metres / np.float32(scale) if scale else metres
 
 
 def decode_compressed_image(data: Bytes) -> np.ndarray:
@@ -112,10 +119,11 @@ def decode_compressed_image(data: Bytes) -> np.ndarray:
     return np.ascontiguousarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
 
 
-def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
+def decode_compressed_depth(data: Bytes, format: str, scale: float = 0.0) -> np.ndarray:
     """Decode a 16-bit PNG, with or without the 12-byte header of compressed_depth, to (H, W) float32 metres.
 
-    `format` begins with 16UC1 (millimetres) or 32FC1 (inverse depth a / (value - b), a and b in the header).
+    `format` begins with 16UC1 (millimetres) or 32FC1 (inverse depth a / (value - b), a and b in the header);
+    `scale` as for `convert_to_metres`.
     Raises FrameRejected for a truncated file and for other codecs (RVL, 8-bit images).
     """
     raw = bytes(data)
@@ -129,7 +137,9 @@ def decode_compressed_depth(data: Bytes, format: str) -> np.ndarray:
             "unusable depth", f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}"
         )
     if not format.strip().lower().startswith("32fc1") or bare:
-        return convert_to_metres(pixels)
+        return convert_to_metres(pixels, scale)
     _, a, b = HEADER.unpack_from(raw)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return convert_to_metres(np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0))
+        return convert_to_metres(
+            np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0), scale
+        )

@@ -30,10 +30,10 @@ def read_image(path: Path) -> Tensor:
         raise FrameRejected("unreadable image", f"{path.name}, {error}") from error
 
 
-def read_depth(path: Path) -> Tensor:
-    """Read (H, W) float32 metres from a uint16 millimetre PNG. Raises FrameRejected as `read_image` does."""
+def read_depth(path: Path, scale: float = 0.0) -> Tensor:
+    """Read (H, W) float32 metres from a uint16 PNG of `scale` units in a metre; 0: millimetres. Raises FrameRejected as `read_image` does."""
     try:
-        return torch.from_numpy(decode_compressed_depth(path.read_bytes(), "16UC1; png"))
+        return torch.from_numpy(decode_compressed_depth(path.read_bytes(), "16UC1; png", scale))
     except (OSError, FrameRejected) as error:
         raise FrameRejected("unreadable depth", f"{path.name}, {error}") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.files import list_images, read_image
 from moonseg3r_core.sources.source import IndexedRecording
 from moonseg3r_core.types import Frame
@@ -21,8 +22,8 @@ class ImagesSource(IndexedRecording):
     kind: ClassVar[str] = "images"
     lacks = ("depth", "intrinsics", "poses")
 
-    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
-        super().__init__(str(path), path, stride, max_frames)
+    def __init__(self, path: Path, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
+        super().__init__(str(path), path, stride, max_frames, input)
         self.files = list_images(path)
         self.total = len(self.files)
         if not self.files:

@@ -34,12 +34,15 @@ def decode_image_message(message: Any) -> np.ndarray:
     return decode_image(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian))
 
 
-def decode_depth_message(message: Any) -> np.ndarray:
-    """Decode (H, W) float32 metres of an Image or CompressedImage. Raises FrameRejected."""
+def decode_depth_message(message: Any, scale: float = 0.0) -> np.ndarray:
+    """Decode (H, W) float32 metres of an Image or CompressedImage of `scale` units in a metre; 0: by its encoding.
+
+    Raises FrameRejected.
+    """
     if hasattr(message, "format"):
-        return decode_compressed_depth(message.data, message.format)
+        return decode_compressed_depth(message.data, message.format, scale)
     m = message
-    return decode_depth(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian))
+    return decode_depth(m.data, m.height, m.width, m.encoding, m.step, bool(m.is_bigendian), scale)
 
 
 class CameraInfoMismatch(FrameRejected):

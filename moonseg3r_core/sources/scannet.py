@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.files import list_images, read_depth, read_image, read_matrix
 from moonseg3r_core.sources.images import parse_numbers
 from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
@@ -26,8 +27,8 @@ class ScanNetSource(IndexedRecording):
 
     kind: ClassVar[str] = "scannet"
 
-    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
-        super().__init__(str(path), path, stride, max_frames)
+    def __init__(self, path: Path, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
+        super().__init__(str(path), path, stride, max_frames, input)
         self.folder, self.files = path, list_images(path / "color")
         self.total = len(self.files)
         if not self.files:
@@ -47,7 +48,7 @@ class ScanNetSource(IndexedRecording):
         index, file = self.indices[ordinal], self.files[ordinal]
         image = read_image(file)
         depth_file, pose_file = self.folder / "depth" / f"{file.stem}.png", self.folder / "pose" / f"{file.stem}.txt"
-        depth = read_depth(depth_file) if depth_file.exists() else None
+        depth = read_depth(depth_file, self.input.depth_scale) if depth_file.exists() else None
         size = (image.shape[0], image.shape[1])
         depth_size = None if depth is None else (depth.shape[0], depth.shape[1])
         intrinsics = choose_color_intrinsics(self.k_color, self.k_depth, size, depth_size)

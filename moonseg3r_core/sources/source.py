@@ -6,10 +6,15 @@ import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import torch
+
 from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.sources.axes import convert_axes
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.types import Frame
 
 logger = logging.getLogger("moonseg3r")
@@ -25,12 +30,15 @@ class Recording(ABC):
     total: int | None  # frames before stride and max_frames; None where the recording does not give it
     lacks: tuple[str, ...] = ()  # of "depth", "intrinsics" and "poses", what no frame has, as far as it is known
 
-    def __init__(self, name: str, path: Path | None, stride: int, max_frames: int | None) -> None:
+    def __init__(
+        self, name: str, path: Path | None, stride: int, max_frames: int | None, input: InputConfig = DEFAULT
+    ) -> None:
         if stride < 1:
             raise SourceError(f"stride must be a whole number >= 1, got {stride}; 1 takes every frame.")
         if max_frames is not None and max_frames < 1:
             raise SourceError(f"max_frames must be a whole number >= 1, got {max_frames}; leave it out to take all.")
         self.name, self.path, self.stride, self.max_frames = name, path, stride, max_frames
+        self.input = input
         self.rejected: Counter[str] = Counter()
         self._warned: set[str] = set()
         self._details: dict[str, str] = {}  # of the first frame by reason
@@ -113,7 +121,13 @@ class IndexedRecording(Recording):
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         for ordinal in range(0, self.total, self.stride)[: self.max_frames]:
             try:
-                frame: Frame | FrameRejected = self._read_frame(ordinal)
+                frame: Frame | FrameRejected = self._convert_pose(self._read_frame(ordinal))
             except FrameRejected as why:
                 frame = why
             yield frame
+
+    def _convert_pose(self, frame: Frame) -> Frame:
+        if frame.world_from_camera is None or self.input.camera_axes in ("auto", "optical"):
+            return frame
+        pose = convert_axes(frame.world_from_camera.numpy(), self.input.camera_axes)
+        return replace(frame, world_from_camera=torch.from_numpy(pose))

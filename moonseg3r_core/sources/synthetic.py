@@ -6,6 +6,7 @@ import re
 from typing import ClassVar
 
 from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.source import IndexedRecording
 from moonseg3r_core.types import Frame
 
@@ -15,8 +16,8 @@ class SyntheticSource(IndexedRecording):
 
     kind: ClassVar[str] = "synthetic"
 
-    def __init__(self, spec: str, stride: int, max_frames: int | None) -> None:
-        super().__init__(spec, None, stride, max_frames)
+    def __init__(self, spec: str, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
+        super().__init__(spec, None, stride, max_frames, input)
         match = re.fullmatch(r"synthetic:(\d{1,18})(?::(\d{1,6}))?", spec)
         if not match or (match.group(2) and not int(match.group(2))):
             raise SourceError(

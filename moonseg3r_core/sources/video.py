@@ -12,6 +12,7 @@ import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.io.images import check_size
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.source import Recording
 from moonseg3r_core.types import Frame
 
@@ -24,8 +25,8 @@ class VideoSource(Recording):
     kind: ClassVar[str] = "video"
     lacks = ("depth", "intrinsics", "poses")
 
-    def __init__(self, path: Path, stride: int, max_frames: int | None) -> None:
-        super().__init__(str(path), path, stride, max_frames)
+    def __init__(self, path: Path, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
+        super().__init__(str(path), path, stride, max_frames, input)
         self.file = path
         video = open_video(path)
         count, fps = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
