@@ -98,7 +98,8 @@ def usage_hint(config: Config, name: str, lacks: Sequence[str]) -> str:
     """What to tell of a recording whose depth and poses are not used; empty where there is nothing to tell."""
     if config.reconstruction.kind != "nano" or any(item in lacks for item in RGBD_INPUTS):
         return ""
-    return f"{name} brings depth and poses, which nano does without; --set reconstruction.kind=rgbd takes them."
+    unused = " and ".join(item for item in ("depth", "poses") if item not in required_inputs(config))
+    return f"{name} brings {unused}, which nano does without; --set reconstruction.kind=rgbd takes them."
 
 
 def _resolve_masks(config: Config, masks_folder: Path | None) -> Config:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
-from moonseg3r_core.reconstruction.cut3r.scale import MetricScale
+from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
+from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
+from moonseg3r_core.reconstruction.odometry.features import Detector, Features
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
+from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Frame, Held, PixelGrid
 
-SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW = 0.1, 3, 31  # of external poses
+MIN_LANDMARKS = 12  # triangulated by external poses, that give a frame's scale
+MIN_SCALES, SCALE_WINDOW = 3, 31  # frames from which the scale is known, and of which it is the median
+MAX_LOG_DEVIATION = 0.7  # of a landmark's ratio from the frame's median; beyond it the match is wrong
+MAX_LOG_CHANGE = math.log(2.5)  # of a frame's scale from the usual one; beyond it the frame's depth is wrong
+MAX_LOG_SCALE = math.log(10)  # of metres over the net's unit
 
 
 @dataclass(frozen=True)
@@ -122,13 +131,20 @@ class OdometryPoses(_LastPose):
 
 
 class ExternalPoses:
-    """The frame's own poses; the unit is metres as soon as the camera has moved enough."""
+    """The frame's own poses, and metres from landmarks that they triangulate.
+
+    The scale is known after a few frames with landmarks, and holds where there are none. A frame is held before that,
+    where its depth does not fit its landmarks, and where the poses are in another unit by far than the net's, which aims
+    at metres.
+    """
 
     def __init__(self) -> None:
-        self._scale = MetricScale(SCALE_STEP_M, SCALE_MIN_PAIRS, SCALE_WINDOW)
+        self._detector, self._triangulation = Detector(), Triangulation()
+        self._log_scales = RunningMedian(SCALE_WINDOW)
 
     def reset(self) -> None:
-        self._scale.reset()
+        self._triangulation.reset()
+        self._log_scales.reset()
 
     def check(self, frame: Frame) -> None:
         pose = frame.world_from_camera
@@ -152,16 +168,67 @@ class ExternalPoses:
     def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
         pose, similarity = frame.world_from_camera, submaps.similarity
         assert pose is not None, "frames are checked first"
-        self._scale.observe(pose.cpu(), net.camera)
-        scale, missing = self._scale.value * similarity.scale, self._scale.missing
-        held = Held("the scale is not known before the camera has moved", f"{missing:.1f} m more") if missing else None
-        return PoseEstimate(pose, scale, similarity, net.camera, similarity.scale, held)
+        depth, k = net.depth.cpu().numpy() * similarity.scale, net.intrinsics.cpu().numpy().astype(np.float64)
+        features = self._detector(frame.host_image, depth, k, net.grid)
+        landmarks = self._find_landmarks(features, pose.cpu().double().numpy())
+        own = float(np.median(landmarks.log_ratios)) if landmarks.count >= MIN_LANDMARKS else None
+        if own is not None:
+            self._log_scales.add(own)
+        held = self._find_fault(own)
+        scale = math.exp(self._log_scales.value) if len(self._log_scales) else 1.0
+        ratios = torch.full(net.depth.shape, scale)
+        if own is not None and not held:
+            ratios = torch.from_numpy(landmarks.estimate_ratios(features, k, depth))
+        units = ratios.to(net.depth) * similarity.scale
+        return PoseEstimate(pose, units, similarity, pose.cpu(), scale * similarity.scale, held)
+
+    def _find_landmarks(self, features: Features, pose: np.ndarray) -> Landmarks:
+        """Find the features whose triangulated depth can be that of the net."""
+        rows, logs, sigmas = self._triangulation(features, pose)
+        log_ratios = logs - np.log(features.depths[rows])
+        usual = np.abs(log_ratios - np.median(log_ratios)) < MAX_LOG_DEVIATION if len(rows) else slice(None)
+        return Landmarks(rows[usual], log_ratios[usual], sigmas[usual])
+
+    def _find_fault(self, own: float | None) -> Held | None:
+        """Say why a frame cannot be placed whose landmarks give this log scale, None without landmarks."""
+        if len(self._log_scales) < MIN_SCALES:
+            more = (
+                f"{MIN_SCALES - len(self._log_scales)} more images must show landmarks that others show from elsewhere"
+            )
+            return Held("the scale is not known before the camera has moved", more)
+        usual = self._log_scales.value
+        if abs(usual) > MAX_LOG_SCALE:
+            return Held(
+                "the poses are not in metres", f"they make the scene {math.exp(usual):.2g} times the net's size"
+            )
+        if own is not None and abs(own - usual) > MAX_LOG_CHANGE:
+            change = f"{math.exp(own - usual):.2g} times the usual scale"
+            return Held("the net's depth does not fit the landmarks of the given poses", change)
+        return None
 
     def state_dict(self) -> dict[str, Tensor]:
-        return prefix_states(scale=self._scale.state_dict())
+        return prefix_states(keyframes=self._triangulation.state_dict(), scale=self._log_scales.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        load_parts(state, scale=self._scale)
+        load_parts(state, keyframes=self._triangulation, scale=self._log_scales)
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Features of known depth by their rows (n,): the log of it over the net's depth (n,), and its sigma (n,)."""
+
+    rows: np.ndarray
+    log_ratios: np.ndarray
+    sigmas: np.ndarray
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def estimate_ratios(self, features: Features, intrinsics: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Estimate true depth over the net's depth (h, w) for each pixel, (h, w) float32."""
+        pixels = features.rays[self.rows] * (intrinsics[0, 0], intrinsics[1, 1]) + intrinsics[:2, 2]
+        return estimate_depth_ratios(pixels, features.depths[self.rows], self.log_ratios, self.sigmas, depth)
 
 
 POSE_SOURCES: Mapping[str, type[NetPoses] | type[OdometryPoses] | type[ExternalPoses]] = {

@@ -32,8 +32,8 @@ from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, Held, PixelGrid
 
-# Odometry estimates its poses from points on the camera's rays, so the map's points must lie on them too.
-_PLACE_POINTS = {"model": place_self_points, "tracked": lift_self_depth, "given": place_self_points}
+# Landmarks lie on the camera's rays, so the map's points must lie on them too.
+_PLACE_POINTS = {"model": place_self_points, "tracked": lift_self_depth, "given": lift_self_depth}
 
 
 class UnusableFrame(Exception):
@@ -45,7 +45,7 @@ class Cut3rReconstruction:
 
     points: `world`, X_t of the world head, or `self`, the self head's points placed by the pose, one dense head less.
     pose: `model`, the net's, in units of the first frames; `tracked`, by visual odometry, which corrects the net's
-    depth too; `given`, the frame's own, with points scaled to metres. The last two always place self points.
+    depth too; `given`, the frame's own, by whose landmarks the net's depth is corrected to metres. The last two always place self points.
     precision: of the net's numbers. attention: what A is, None for none. geometric: what F3d is (see `assemble`).
     reset_every, key_translation, key_rotation: see `Submaps` and `KeyframeSelector`; key frames change the state.
     min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.

@@ -15,7 +15,6 @@ from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose, NetPoses
-from moonseg3r_core.reconstruction.cut3r.scale import MetricScale
 from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps, align, chain_similarity
 from moonseg3r_core.types import PixelGrid
 
@@ -166,26 +165,6 @@ def test_never_is_never():
     for _ in range(100):
         submaps.add_keyframe()
     assert not submaps.is_due
-
-
-def test_scale_is_metres_over_units_once_the_camera_has_moved_enough():
-    scale, missing = MetricScale(step=0.1, min_pairs=3, window=31), []
-    for i in range(8):
-        scale.observe(camera(x=0.05 * i), camera(y=0.01 * i))
-        missing.append(round(scale.missing, 3))
-    assert missing == [0.3, 0.3, 0.2, 0.2, 0.1, 0.1, 0.0, 0.0]
-    assert scale.value == pytest.approx(5.0)
-
-
-def test_an_outlier_pair_does_not_count_and_a_lasting_change_is_followed():
-    scale, given_x, net_x = MetricScale(step=0.1, min_pairs=3, window=5), 0.0, 0.0
-    values = []
-    for metres, units in [(0.2, 0.1)] * 4 + [(8.0, 0.1)] + [(0.2, 0.1)] * 2 + [(0.3, 0.1)] * 5:
-        given_x, net_x = given_x + metres, net_x + units
-        scale.observe(camera(x=given_x), camera(x=net_x))
-        values.append(scale.value)
-    assert values[3:8] == pytest.approx([2.0] * 5)
-    assert values[-1] == pytest.approx(3.0)
 
 
 def make_net_pose(there):
