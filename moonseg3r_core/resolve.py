@@ -17,6 +17,7 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.ops.spatial_keys import choose_cell
 from moonseg3r_core.settings import list_settings
+from moonseg3r_core.sources.config import InputConfig
 
 RGBD_INPUTS = ("depth", "intrinsics", "poses")  # what a reconstruction without a network takes from the recording
 # By reconstruction.kind. Estimated poses and depth put a surface in a slightly different place each time: voxels must be
@@ -47,7 +48,7 @@ def resolve(config: Config, recording: RecordingFacts = UNKNOWN) -> Config:
     `memory.index.cell` stays 0 until the width of the geometry's grid is known. Raises ConfigError for settings that
     cannot go together.
     """
-    config = replace(config, device=str(choose_device(config.device)))
+    config = replace(config, device=str(choose_device(config.device)), input=_resolve_input(config.input))
     config = _resolve_weights(_resolve_masks(config, recording.masks_folder))
     config = _resolve_refinement(_check_features(config))
     return _resolve_memory(_resolve_fusion(config), recording.grid_width)
@@ -100,6 +101,11 @@ def usage_hint(config: Config, name: str, lacks: Sequence[str]) -> str:
         return ""
     unused = " and ".join(item for item in ("depth", "poses") if item not in required_inputs(config))
     return f"{name} brings {unused}, which nano does without; --set reconstruction.kind=rgbd takes them."
+
+
+def _resolve_input(input: InputConfig) -> InputConfig:
+    """`input.camera_axes=auto` reads poses as those of an optical frame; readers check that they are."""
+    return replace(input, camera_axes="optical") if input.camera_axes == "auto" else input
 
 
 def _resolve_masks(config: Config, masks_folder: Path | None) -> Config:

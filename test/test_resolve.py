@@ -16,6 +16,7 @@ OFF = {
     "masks.precomputed.folder",
     "seed",
     "masks.regions.convex",
+    "input.depth_scale",
 }
 OFF |= {"reconstruction.nano.reset_every", "reconstruction.cut3r.reset_every", "reconstruction.rgbd.edge"}
 
