@@ -27,6 +27,7 @@ from moonseg3r_core.fusion.config import FusionConfig
 from moonseg3r_core.fusion.lifting import make_label_image
 from moonseg3r_core.settings import overlay, to_dict
 from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources.layouts import find_layout
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 
 BASELINES, AS_SET = ("one instance per mask", "greedy overlap, 3 cm"), "as set"
@@ -140,7 +141,7 @@ def apply_final_ids(
 
 def find_recordings(path: Path) -> list[Path]:
     """Find the recording at a path, or those in its folders. Raises InputError when none has ground truth."""
-    if (path / "color").is_dir():
+    if path.is_dir() and find_layout(path):
         return [find_ground_truth(path).parent]
     found = sorted(file.parent for file in path.glob("*/gt.npz"))
     if not found:

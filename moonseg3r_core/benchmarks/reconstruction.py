@@ -20,6 +20,7 @@ from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.resolve import required_inputs, resolve
 from moonseg3r_core.settings import overlay
 from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources.layouts import find_layout
 from moonseg3r_core.sources.names import make_natural_key
 
 
@@ -49,8 +50,10 @@ def compare_all(
 
 
 def find_sequences(spec: str) -> list[str]:
-    """Find the ScanNet exports in the folder `spec`; `spec` itself when it has none."""
-    found = [color.parent for color in Path(spec).glob("*/color")]
+    """Find the recordings of known layouts in the folder `spec`; `spec` itself when it is one or has none."""
+    if not Path(spec).is_dir() or find_layout(Path(spec)):
+        return [spec]
+    found = [folder for folder in Path(spec).iterdir() if folder.is_dir() and find_layout(folder)]
     return [str(folder) for folder in sorted(found, key=lambda folder: make_natural_key(folder.name))] or [spec]
 
 

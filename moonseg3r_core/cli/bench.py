@@ -56,7 +56,7 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
         actions, run_accuracy, "AP of every fusion on recordings with ground truth",
         f"Fuse the same masks in different ways and score each: protocol project, equal scores. {_GIVEN}",
     )  # fmt: skip
-    help = "ScanNet exports with gt.npz, or folders of such (their mean); none: two rendered rooms"
+    help = "recordings with depth and poses (ScanNet exports or other known layouts) and gt.npz, or folders of such (their mean); none: two rendered rooms"
     _add_recordings(parser, "*", help)
     help = "the recordings' own, those of `regions`, or both (both)"
     parser.add_argument("--masks", choices=("given", "regions", "both"), default="both", help=help)
@@ -160,7 +160,7 @@ def add_reconstruction(actions: argparse._SubParsersAction) -> None:
         "Compare the configured reconstruction with what the recordings know. It sees images and, as in a run, their "
         "intrinsics; depth and poses if its settings need them.",
     )  # fmt: skip
-    _add_recordings(parser, "+", "ScanNet exports, folders of such, or synthetic:SEED[:FRAMES]")
+    _add_recordings(parser, "+", "recordings with depth and poses, folders of such, or synthetic:SEED[:FRAMES]")
     help = "the first N frames of each (all)"
     parser.add_argument("--max-frames", "--window", type=parse_positive, metavar="N", help=help)
     parser.add_argument("--uncalibrated", action="store_true", help="hide the intrinsics: it estimates them")

@@ -17,7 +17,12 @@ each; they are pooled, and the mean of the scenes stands beside it."""
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("evaluate", description=_DESCRIPTION, **RAW)
     parser.add_argument("out", metavar="OUT", nargs="?", help="folder that `moonseg3r run -o` wrote")
-    parser.add_argument("ground_truth", metavar="GROUND_TRUTH", nargs="?", help="ScanNet export with gt.npz")
+    parser.add_argument(
+        "ground_truth",
+        metavar="GROUND_TRUTH",
+        nargs="?",
+        help="ScanNet export, or recording of another known layout, with gt.npz",
+    )
     parser.add_argument(
         "--scene", metavar=("OUT", "GROUND_TRUTH"), nargs=2, action="append", default=[], help="one more pair"
     )

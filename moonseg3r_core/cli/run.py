@@ -20,8 +20,9 @@ _DESCRIPTION = """\
 Segment a recording online and write OUT: summary.json, instances.json, map.ply, trajectory.tum,
 frames/N.png (uint16 instance ids) and report.html, which opens in any browser.
 
-SOURCE is a video, a folder of images, a ScanNet export (color/ depth/ pose/ intrinsic/ [masks/]),
-a rosbag2 (folder, .mcap or .db3), or synthetic:SEED for a rendered room."""
+SOURCE is a video, a folder of images, a folder of a known layout, a rosbag2 (folder, .mcap or .db3), or
+synthetic:SEED for a rendered room. Layouts: a ScanNet export (color/ depth/ pose/ intrinsic/ [masks/]), TUM RGB-D,
+Replica, 7-Scenes, EuRoC, KITTI, COLMAP, transforms.json and more (docs/recordings.md)."""
 _EPILOG = """\
 An earlier result in OUT is replaced; a folder that holds anything else is left alone.
 Ctrl-C or SIGTERM ends the run after the frame at hand: what was done is written, complete, and the exit status is 130.

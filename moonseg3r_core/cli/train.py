@@ -26,7 +26,7 @@ The same command goes on from OUT's last checkpoint. One process, on one device.
 
 _QUERIES = """\
 Train the queries of one stack of frozen models (the recipe's `stack`) on their masks, without labels (paper 3.3, 3.4).
-DATA: recordings as `moonseg3r run` takes them (ScanNet exports, videos, folders of images, bags, synthetic:SEED),
+DATA: recordings as `moonseg3r run` takes them (known layouts, videos, folders of images, bags, synthetic:SEED),
 folders of such, or the word `rooms`. That word stands for as many procedural rooms as the recipe's `scenes` says.
 OUT gets weights.safetensors (the mean of the latest weights, for refinement.learned.weights), pictures/epoch_N.png,
 last.ckpt, steps.csv and heldout.csv. The same command goes on from OUT's last checkpoint.

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
 from moonseg3r_core.geometry import find_rigid_fault
-from moonseg3r_core.sources.files import read_depth, read_image, read_matrix
-from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth
-from moonseg3r_core.sources.scannet import ScanNetSource
+from moonseg3r_core.sources.layouts import find_layout
+from moonseg3r_core.sources.layouts.recording import FolderRecording
 
 FAR = 1e6  # metres; no scene reaches as far
 
@@ -49,7 +47,7 @@ class GroundTruth:
 
 
 def find_ground_truth(path: str | Path) -> Path:
-    """Find the gt.npz at a path or in the ScanNet-export folder at it. Raises InputError when there is none."""
+    """Find the gt.npz at a path or in the folder of a recording at it. Raises InputError when there is none."""
     path = Path(path)
     file = path if path.suffix == ".npz" else path / "gt.npz"
     if file.is_file():
@@ -93,47 +91,48 @@ def read_ground_truth(file: Path) -> GroundTruth:
 
 
 class PosedDepth:
-    """The depth and poses of a ScanNet export, by frame number. Raises InputError for another folder."""
+    """The depth and poses of a recording in a folder, by frame number. Raises InputError for another folder."""
 
     def __init__(self, folder: Path) -> None:
-        missing = [name for name in ("color", "depth", "pose", "intrinsic") if not (folder / name).is_dir()]
-        if missing:
+        layout = find_layout(folder)
+        if layout is None:
             raise InputError(
-                f"{folder} must be a ScanNet export (color/ depth/ pose/ intrinsic/) beside gt.npz, got no "
-                f"{missing[0]}/: depth and poses come from there."
+                f"{folder} must be a ScanNet export (color/ depth/ pose/ intrinsic/) or of another known layout beside "
+                "gt.npz, got neither: depth and poses come from there."
             )
-        source = ScanNetSource(folder, stride=1, max_frames=None)
-        self._folder = folder
-        self._intrinsics = source.k_color, source.k_depth
-        self._stems = {index: file.stem for index, file in zip(source.indices, source.files, strict=True)}
+        self._recording = FolderRecording(layout, folder, stride=1, max_frames=None)
+        if lacks := self._recording.lacks:
+            raise InputError(
+                f"{folder} must bring depth, intrinsics and poses beside gt.npz, got no {' and no '.join(lacks)}: "
+                "views come from there."
+            )
+        self._ordinals = {index: ordinal for ordinal, index in enumerate(self._recording.indices)}
         try:
-            image = read_image(source.files[0])
+            image = self._recording.read_image(0)
         except FrameRejected as error:
-            raise InputError(f"{folder / 'color'}: {error}; the first image gives the size of all.") from error
+            raise InputError(f"{folder}: {error}; the first image gives the size of all.") from error
         self.size = (image.shape[0], image.shape[1])
 
     @property
     def indices(self) -> tuple[int, ...]:
         """The numbers of all frames, in order."""
-        return tuple(self._stems)
+        return tuple(self._ordinals)
 
     def read_pose(self, index: int) -> Tensor | None:
         """Read world_from_camera (4, 4) of a frame; None where it is missing or not rigid."""
         try:
-            pose = torch.from_numpy(read_matrix(self._folder / "pose" / f"{self._stems[index]}.txt"))
+            pose = self._recording.read_pose(self._ordinals[index])
         except FrameRejected:
             return None
-        return pose if find_rigid_fault(pose) is None else None
+        return pose if pose is not None and find_rigid_fault(pose) is None else None
 
     def read_view(self, index: int, labels: np.ndarray) -> View | None:
         """Join labels (H, W) of a frame with its depth and pose; None where either is unusable."""
         pose = self.read_pose(index)
         try:
-            depth = read_depth(self._folder / "depth" / f"{self._stems[index]}.png").numpy()
-            k_color, k_depth = self._intrinsics
-            intrinsics = choose_color_intrinsics(k_color, k_depth, self.size, (depth.shape[0], depth.shape[1]))
-            if pose is None or intrinsics is None:
-                return None
-            return View(labels, register_depth(depth, k_depth, intrinsics, self.size), intrinsics, pose.numpy())
+            depth, intrinsics = self._recording.read_geometry(self._ordinals[index], self.size)
         except FrameRejected:
             return None
+        if pose is None or intrinsics is None or depth is None:
+            return None
+        return View(labels, depth.numpy(), intrinsics, pose.numpy())

@@ -1,4 +1,4 @@
-"""Read recordings as streams of frames: videos, image folders, ScanNet exports, rosbag2, rendered rooms."""
+"""Read recordings as streams of frames: videos, folders of images and of known layouts, rosbag2, rendered rooms."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def open_source(
     spec: str, *, stride: int = 1, max_frames: int | None = None, topics: Topics | None = None,
     input: InputConfig = DEFAULT,
 ) -> Recording:  # fmt: skip
-    """Open a recording: a video file, a folder of images, a ScanNet export (color/, depth/, pose/, intrinsic/),
-    a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
+    """Open a recording: a video file, a folder of images or of a known layout (`sources.layouts`: ScanNet, TUM RGB-D,
+    Replica ...), a rosbag2 folder or .mcap or .db3 file, or `synthetic:SEED[:FRAMES]`.
 
     Selects every `stride`-th frame, `max_frames` at most; `topics` are for bags, `input` says what the numbers mean.
     Frames are read while iterating.
@@ -46,7 +46,8 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
     from moonseg3r_core.sources.bag_reader import is_bag
     from moonseg3r_core.sources.files import IMAGE_SUFFIXES
     from moonseg3r_core.sources.images import ImagesSource
-    from moonseg3r_core.sources.scannet import ScanNetSource
+    from moonseg3r_core.sources.layouts import find_layout
+    from moonseg3r_core.sources.layouts.recording import FolderRecording
     from moonseg3r_core.sources.video import VideoSource
 
     if not path.exists():
@@ -56,8 +57,12 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
     if is_bag(path):
         return BagSource(path, stride, max_frames, topics, input)
     if path.is_dir():
-        kind = ScanNetSource if (path / "color").is_dir() else ImagesSource
-        return kind(path, stride, max_frames, input)
+        layout = find_layout(path)
+        return (
+            FolderRecording(layout, path, stride, max_frames, input)
+            if layout
+            else ImagesSource(path, stride, max_frames, input)
+        )
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         raise SourceError(f"{path} is a single image; give the folder that holds it.")

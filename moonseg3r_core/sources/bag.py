@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decode_frame, is_rectified
@@ -19,7 +19,7 @@ from moonseg3r_core.types import Frame
 class BagSource(Recording):
     """Frames of a bag folder, .mcap or .db3 file; index: position in the colour topic, stamp: of its header."""
 
-    kind: ClassVar[str] = "bag"
+    kind: str = "bag"
 
     def __init__(
         self, path: Path, stride: int, max_frames: int | None, topics: Topics | None, input: InputConfig

@@ -68,6 +68,22 @@ def register_depth(
         stretch = k_depth @ np.linalg.inv(k_color)
     else:
         stretch = resize_intrinsics(np.eye(3), size, own)
+    return _resample(depth, stretch, size)
+
+
+def resample_depth(
+    depth: np.ndarray, k_depth: np.ndarray | None, k_color: np.ndarray | None, size: tuple[int, int]
+) -> np.ndarray:
+    """Resample depth (h, w) of an unregistered camera by the rays of the color's pixels, also where the sizes agree.
+
+    Without both intrinsics the depth is stretched, as `register_depth` does.
+    """
+    if k_depth is None or k_color is None:
+        return register_depth(depth, k_depth, k_color, size)
+    return _resample(depth, k_depth @ np.linalg.inv(k_color), size)
+
+
+def _resample(depth: np.ndarray, stretch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     u, inside_u = _find_nearest_pixels(stretch[0, 0], stretch[0, 2], size[1], depth.shape[1])
     v, inside_v = _find_nearest_pixels(stretch[1, 1], stretch[1, 2], size[0], depth.shape[0])
     return np.where(inside_v[:, None] & inside_u[None, :], depth[v[:, None], u[None, :]], 0).astype(np.float32)

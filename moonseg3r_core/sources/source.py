@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 
@@ -26,7 +25,7 @@ class Recording(ABC):
     Every `iter()` starts anew and refills `rejected` (reason -> number of frames).
     """
 
-    kind: ClassVar[str]
+    kind: str
     total: int | None  # frames before stride and max_frames; None where the recording does not give it
     lacks: tuple[str, ...] = ()  # of "depth", "intrinsics" and "poses", what no frame has, as far as it is known
 

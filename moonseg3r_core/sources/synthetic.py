@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
@@ -14,7 +13,7 @@ from moonseg3r_core.types import Frame
 class SyntheticSource(IndexedRecording):
     """The frames of `moonseg3r_core.synthetic.sequence.SyntheticSequence`."""
 
-    kind: ClassVar[str] = "synthetic"
+    kind: str = "synthetic"
 
     def __init__(self, spec: str, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
         super().__init__(spec, None, stride, max_frames, input)

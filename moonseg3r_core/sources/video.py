@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import cv2
+import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
@@ -22,7 +22,7 @@ DEFAULT_RATE = 30.0  # frames per second of a file without a frame rate
 class VideoSource(Recording):
     """Frames without depth or pose, numbered from 0, with stamps from the frame rate of the file."""
 
-    kind: ClassVar[str] = "video"
+    kind: str = "video"
     lacks = ("depth", "intrinsics", "poses")
 
     def __init__(self, path: Path, stride: int, max_frames: int | None, input: InputConfig = DEFAULT) -> None:
@@ -65,6 +65,41 @@ class VideoSource(Recording):
             self._reject(FrameRejected("video ends early", detail), missing)
 
 
+class VideoFrames:
+    """The frames of a video by number, as they are stored: without the turn that a telephone notes beside them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._video = _open_stored(path)
+        self._next = 0
+
+    def read(self, number: int) -> np.ndarray:
+        """Read (H, W, 3) uint8 RGB; forward is fast. Raises FrameRejected for a frame that cannot be decoded."""
+        if number < self._next:
+            self._video, self._next = _open_stored(self._path), 0
+        while self._next < number and self._video.grab():
+            self._next += 1
+        done, pixels = self._video.read()
+        self._next += 1
+        if not done or pixels is None:
+            raise FrameRejected("unreadable image", f"{self._path.name} has no frame {number} that can be decoded")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def measure_video(path: Path) -> tuple[int, int]:
+    """Measure the size (H, W) of the frames as `VideoFrames` reads them. Raises SourceError."""
+    video = _open_stored(path)
+    size = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
+    video.release()
+    return size
+
+
+def _open_stored(path: Path) -> cv2.VideoCapture:
+    video = open_video(path)
+    video.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    return video
+
+
 def open_video(path: Path) -> cv2.VideoCapture:
     """Open a video without OpenCV's own messages. Raises SourceError when OpenCV cannot open it."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -72,7 +107,8 @@ def open_video(path: Path) -> cv2.VideoCapture:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getStreamBackends()
-        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
+        file = os.path.abspath(path)  # a relative path with a colon, say of a time, would be read as a URL
+        video = cv2.VideoCapture(file, cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
     finally:
         cv2.utils.logging.setLogLevel(level)
     if not video.isOpened():

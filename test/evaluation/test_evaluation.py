@@ -447,7 +447,7 @@ FAULTS = [  # what is done to the result and the recording; what the line must s
     (lambda o, r: save_truth(r, points=None), "must hold points (N, 3) and instance_ids (N,), got instance_ids"),
     (lambda o, r: save_truth(r, instance_ids=np.ones(7, np.int32)), "must hold float points"),
     (lambda o, r: save_truth(r, points=wall() * np.nan), "points must be finite"),
-    (lambda o, r: (r / "pose").rename(r / "no_pose"), "got no pose/"),
+    (lambda o, r: (r / "pose").rename(r / "no_pose"), "got no poses"),
     (lambda o, r: [file.write_text("nan\n") for file in (r / "pose").iterdir()], "must give depth, intrinsics and a rigid pose"),
     (lambda o, r: (o / "instances.json").unlink(), "instances.json"),
     (lambda o, r: NAN_SCORES(o / "instances.json"), "must give finite scores"),

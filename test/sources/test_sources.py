@@ -13,7 +13,7 @@ import torch
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources import open_source
-from moonseg3r_core.sources.images import parse_numbers, parse_timestamps
+from moonseg3r_core.sources.names import parse_numbers, parse_timestamps
 from moonseg3r_core.sources.registration import choose_color_intrinsics, register_depth, resize_intrinsics
 
 KITCHEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "kitchen"

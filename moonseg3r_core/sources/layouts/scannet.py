@@ -1,0 +1,61 @@
+"""A ScanNet export: color/N.jpg, depth/N.png, pose/N.txt, intrinsic/intrinsic_color.txt, intrinsic/intrinsic_depth.txt."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.files import list_images, read_matrix
+from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot
+from moonseg3r_core.sources.names import parse_numbers
+from moonseg3r_core.sources.registration import choose_color_intrinsics
+
+KIND, NAME = "scannet", "ScanNet"
+
+
+def recognize(folder: Path) -> bool:
+    """Return whether a folder has this layout."""
+    return (folder / "color").is_dir()
+
+
+def read(folder: Path) -> Contents:
+    """Read frames numbered by file name; a frame without depth or pose stays, and so does ScanNet's infinite pose.
+
+    The intrinsics are chosen for each image: exports with color shrunk to the depth's size keep those of the large one.
+    """
+    files = list_images(folder / "color")
+    if not files:
+        raise SourceError(f"{folder / 'color'} holds no image; expected color/0.jpg, color/1.jpg and so on.")
+    color = _read_camera(folder / "intrinsic" / "intrinsic_color.txt")
+    depth = _read_camera(folder / "intrinsic" / "intrinsic_depth.txt")
+    numbers = parse_numbers([file.stem for file in files])
+    shots = [_make_shot(folder, file, number, color) for file, number in zip(files, numbers, strict=True)]
+    return Contents(shots, depth_camera=depth, choose_intrinsics=choose_color_intrinsics)
+
+
+def _make_shot(folder: Path, file: Path, number: int, color: Pinhole | None) -> Shot:
+    depth, pose = folder / "depth" / f"{file.stem}.png", folder / "pose" / f"{file.stem}.txt"
+    read_pose = partial(read_matrix, pose) if pose.exists() else None
+    return Shot(number, number / RATE, file, depth if depth.exists() else None, read_pose, color)
+
+
+def _read_camera(file: Path) -> Pinhole | None:
+    matrix = read_intrinsics(file)
+    return None if matrix is None else Pinhole(matrix)
+
+
+def read_intrinsics(file: Path) -> np.ndarray | None:
+    """Read (3, 3) float64 from a 3x3 or 4x4 text file, None where there is no file. Raises SourceError."""
+    if not file.exists():
+        return None
+    expected = f"{file} must hold 3 or 4 rows of finite intrinsics with focal lengths above 0"
+    try:
+        matrix = np.loadtxt(file, dtype=np.float64, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{expected}, got: {' '.join(str(error).split())}") from error
+    if min(matrix.shape) < 3 or not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
+        raise SourceError(f"{expected}, got {matrix.tolist()}; export them again.")
+    return matrix[:3, :3]
