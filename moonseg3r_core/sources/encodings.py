@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.io.images import decode_file
+from moonseg3r_core.io.images import check_size, decode_file
+from moonseg3r_core.sources.rvl import decode_rvl
 
 Bytes = bytes | bytearray | memoryview | np.ndarray
 
 HEADER = struct.Struct("<iff")  # compressed_depth_image_transport: format, quantisation a and b
+SIZE = struct.Struct("<II")  # before RVL: width, height
 
 
 @dataclass(frozen=True)
@@ -120,22 +122,15 @@ def decode_compressed_image(data: Bytes) -> np.ndarray:
 
 
 def decode_compressed_depth(data: Bytes, format: str, scale: float = 0.0) -> np.ndarray:
-    """Decode a 16-bit PNG, with or without the 12-byte header of compressed_depth, to (H, W) float32 metres.
+    """Decode compressed_depth, PNG or RVL behind a header of 12 bytes, or a bare 16-bit PNG, to (H, W) float32 metres.
 
     `format` begins with 16UC1 (millimetres) or 32FC1 (inverse depth a / (value - b), a and b in the header);
     `scale` as for `convert_to_metres`.
-    Raises FrameRejected for a truncated file and for other codecs (RVL, 8-bit images).
+    Raises FrameRejected for a truncated stream and for other codecs (8-bit images).
     """
     raw = bytes(data)
     bare = raw.startswith(b"\x89PNG")
-    png = raw if bare else raw[HEADER.size :]
-    if "rvl" in format.lower() or not png.startswith(b"\x89PNG"):
-        raise FrameRejected(f"compressed depth of format {format[:40]!r} holds no PNG", "record it with the codec png")
-    pixels = decode_file(png, cv2.IMREAD_UNCHANGED)
-    if pixels.ndim != 2 or pixels.dtype != np.uint16:
-        raise FrameRejected(
-            "unusable depth", f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}"
-        )
+    pixels = _decode_depth_stream(raw if bare else raw[HEADER.size :], format)
     if not format.strip().lower().startswith("32fc1") or bare:
         return convert_to_metres(pixels, scale)
     _, a, b = HEADER.unpack_from(raw)
@@ -143,3 +138,23 @@ def decode_compressed_depth(data: Bytes, format: str, scale: float = 0.0) -> np.
         return convert_to_metres(
             np.where(pixels > 0, np.float32(a) / (pixels.astype(np.float32) - np.float32(b)), 0), scale
         )
+
+
+def _decode_depth_stream(stream: bytes, format: str) -> np.ndarray:
+    """Decode a PNG, or RVL behind its size, to (H, W) uint16."""
+    if stream.startswith(b"\x89PNG"):
+        pixels = decode_file(stream, cv2.IMREAD_UNCHANGED)
+    elif "rvl" in format.lower() and len(stream) > SIZE.size:
+        width, height = SIZE.unpack_from(stream)
+        check_size(width, height)
+        pixels = decode_rvl(stream[SIZE.size :], width * height).reshape(height, width)
+    else:
+        raise FrameRejected(
+            f"compressed depth of format {format[:40]!r} holds neither PNG nor RVL",
+            "record it with the codec png or rvl",
+        )
+    if pixels.ndim != 2 or pixels.dtype != np.uint16:
+        raise FrameRejected(
+            "unusable depth", f"depth must be one channel of 16 bits, got {pixels.dtype} of shape {pixels.shape}"
+        )
+    return pixels
