@@ -17,6 +17,7 @@ _MAX_PIXELS_PER_BYTE = 512  # of a JPEG: a block of 8 x 8 pixels takes a bit or 
 _SIZE_SEGMENTS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG segments that hold the image's size
 _WITHOUT_SEGMENT = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 _PNG, _JPEG = b"\x89PNG", b"\xff\xd8"
+_PALETTE = b"\x03"  # the color type in a PNG's header
 
 
 def decode_file(raw: bytes, mode: int) -> np.ndarray:
@@ -37,6 +38,23 @@ def decode_file(raw: bytes, mode: int) -> np.ndarray:
     if pixels is None:
         raise FrameRejected("no image that OpenCV can decode")
     return pixels
+
+
+def decode_labels(raw: bytes) -> np.ndarray:
+    """Decode a PNG of labels as it is stored, (H, W) or (H, W, C): of one with a palette the entries, not their colors.
+
+    OpenCV gives the colors alone. Raises FrameRejected as `decode_file` does.
+    """
+    if not (raw.startswith(_PNG) and raw[25:26] == _PALETTE):
+        return decode_file(raw, cv2.IMREAD_UNCHANGED)
+    if is_truncated(raw):
+        raise FrameRejected("the image is truncated or damaged")
+    check_size(*read_size(raw))
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            return np.array(image)
+    except Exception as error:  # damaged bytes make Pillow raise anything
+        raise FrameRejected("no image that Pillow can decode") from error
 
 
 def check_size(width: int, height: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import ConfigError, FrameRejected, InputError
-from moonseg3r_core.io.images import decode_file
+from moonseg3r_core.io.images import decode_file, decode_labels
 from moonseg3r_core.masks.filters import MaskFilter, make_proposals
 from moonseg3r_core.types import Frame, Geometry, MaskProposals
 
 log = logging.getLogger("moonseg3r")
 
 ASPECT_TOLERANCE = 0.01
+JPEG = b"\xff\xd8"  # how such a file begins
 
 
 def build(folder: str, min_area: int) -> PrecomputedMasks:
@@ -36,7 +37,7 @@ def build(folder: str, min_area: int) -> PrecomputedMasks:
 class PrecomputedMasks:
     """Frame, Geometry -> the masks in a folder by frame number, largest first, every score 1.
 
-    A file holds 8- or 16-bit labels (0 = none); a folder holds binary PNGs, one mask per file, as SAM-style exporters
+    A file holds 8- or 16-bit labels (0 = none), gray or with a palette as DAVIS and SAM 2 have them; a folder holds binary PNGs, one mask per file, as SAM-style exporters
     write them. A frame without either has no masks; `missing` counts these, and the first is logged. Masks of another
     size are resized (nearest) when their aspect ratio is the image's to 1 %; the first is logged. Raises FrameRejected
     for a file that cannot be used.
@@ -63,12 +64,12 @@ class PrecomputedMasks:
         return MaskProposals.empty(*frame.size, frame.image.device)
 
     def _read_labels(self, path: Path, frame: Frame) -> MaskProposals:
-        image = _read(path)
+        image = _read(path, decode_labels)
         if image.ndim == 3:
             if (image[..., :1] != image[..., :3]).any():
                 raise FrameRejected(
                     "masks in color",
-                    f"{path} must hold labels in one channel, got a color image; export ids as an 8- or 16-bit gray PNG.",
+                    f"{path} must hold labels in one channel, got a color image; export ids as an 8- or 16-bit gray PNG, or one with a palette.",
                 )
             image = image[..., 0]
         labels = torch.from_numpy(self._fit(image, path, frame).astype(np.int32))
@@ -80,7 +81,7 @@ class PrecomputedMasks:
             raise FrameRejected(
                 "no masks", f"{path} must hold one binary PNG per mask, got none; write them or delete the folder."
             )
-        masks = [self._fit(_find_foreground(_read(file)), file, frame) > 0 for file in files]
+        masks = [self._fit(_find_foreground(_read(file, decode_pixels)), file, frame) > 0 for file in files]
         stacked = torch.from_numpy(np.stack(masks))
         return MaskFilter(self.min_area)(MaskProposals(stacked, torch.ones(len(masks))))
 
@@ -117,6 +118,10 @@ def find_masks(folder: Path) -> dict[int, Path]:
     entries = sorted(folder.iterdir(), key=lambda p: p.is_file())
     files = {int(p.stem): p for p in entries if p.stem.isdecimal() and (p.is_dir() or p.suffix.lower() == ".png")}
     if not files:
+        if any(entry.suffix.lower() in (".jpg", ".jpeg") for entry in entries):
+            raise InputError(
+                f"{folder} must hold masks as PNG, got JPEG, which changes ids; write N.png, N the frame number."
+            )
         raise InputError(
             f"{folder} must hold masks N.png or folders N/ of PNGs, N the frame number, got neither; "
             "rename them so or use masks.kind=regions."
@@ -124,10 +129,18 @@ def find_masks(folder: Path) -> dict[int, Path]:
     return files
 
 
-def _read(path: Path) -> np.ndarray:
-    """Read a PNG as it is stored, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded."""
+def decode_pixels(raw: bytes) -> np.ndarray:
+    """Decode an image file as it is stored, a palette by its colors."""
+    return decode_file(raw, cv2.IMREAD_UNCHANGED)
+
+
+def _read(path: Path, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
+    """Read a PNG, (H, W) or (H, W, C). Raises FrameRejected where it cannot be decoded or is a JPEG by its contents."""
     try:
-        return decode_file(path.read_bytes(), cv2.IMREAD_UNCHANGED)
+        raw = path.read_bytes()
+        if raw.startswith(JPEG):
+            raise FrameRejected("it is a JPEG, which changes ids")
+        return decode(raw)
     except (OSError, FrameRejected) as error:
         raise FrameRejected(
             "unreadable masks",

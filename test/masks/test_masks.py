@@ -10,6 +10,7 @@ import torch
 from defaults import make_regions
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.masks import precomputed
@@ -204,6 +205,35 @@ def test_colored_labels_and_empty_folders_are_rejected(tmp_path):
 def test_gray_saved_as_color_is_read(tmp_path):
     write(tmp_path / "3.png", np.repeat(drawn_labels(np.uint8)[..., None], 3, axis=2))
     assert len(precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)) == 2
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_labels_of_a_png_with_a_palette_are_its_entries(tmp_path, bits):
+    """Entries 0 and 1 have the same color, so that colors could not tell."""
+    labels = (drawn_labels(np.uint8) > 0).astype(np.uint8) if bits == 1 else drawn_labels(np.uint8)
+    image = Image.fromarray(labels, "P")
+    image.putpalette([*[7] * 6, *range(6, 48)])
+    image.save(tmp_path / "3.png", bits=bits)
+    out = precomputed.build(str(tmp_path), min_area=1)(frame(), NOTHING)
+    assert torch.equal(out.masks, make_proposals(torch.from_numpy(labels.astype(np.int32)), 1).masks)
+
+
+def test_a_truncated_palette_png_rejects_its_frame(tmp_path):
+    image = Image.fromarray(drawn_labels(np.uint8), "P")
+    image.putpalette(list(range(48)))
+    image.save(tmp_path / "3.png")
+    (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:60])
+    with pytest.raises(FrameRejected, match=r"3\.png must be a readable PNG"):
+        precomputed.build(str(tmp_path), 50)(frame(), NOTHING)
+
+
+def test_masks_as_jpeg_are_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "3.jpg"), drawn_labels(np.uint8))
+    with pytest.raises(InputError, match="JPEG, which changes ids"):
+        precomputed.build(str(tmp_path), 50)
+    (tmp_path / "3.jpg").rename(tmp_path / "3.png")
+    with pytest.raises(FrameRejected, match="JPEG, which changes ids"):
+        precomputed.build(str(tmp_path), 50)(frame(), NOTHING)
 
 
 def test_a_folder_that_is_missing_or_holds_no_masks_is_an_error(tmp_path):
