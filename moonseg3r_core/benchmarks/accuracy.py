@@ -25,6 +25,7 @@ from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, av
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.fusion.config import FusionConfig
 from moonseg3r_core.fusion.lifting import make_label_image
+from moonseg3r_core.io.images import decode_labels
 from moonseg3r_core.settings import overlay, to_dict
 from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.layouts import find_layout
@@ -52,7 +53,7 @@ def list_fusions() -> dict[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Recording:
-    """A ScanNet export with its ground truth and a folder of masks."""
+    """A recording in a folder with its ground truth and a folder of masks."""
 
     path: Path
     masks: Path
@@ -62,10 +63,15 @@ class Recording:
     def read_views(self) -> Iterator[View]:
         """Read the frames with usable depth and pose, with the masks as labels."""
         for index in self.data.indices:
-            labels = cv2.imread(str(self.masks / f"{index}.png"), cv2.IMREAD_UNCHANGED)
-            view = self.data.read_view(index, self.blank if labels is None else labels.astype(np.int32))
+            view = self.data.read_view(index, self._read_labels(index))
             if view is not None:
                 yield view
+
+    def _read_labels(self, index: int) -> np.ndarray:
+        try:
+            return decode_labels((self.masks / f"{index}.png").read_bytes()).astype(np.int32)
+        except (OSError, FrameRejected):
+            return self.blank
 
     @property
     def blank(self) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -19,6 +18,7 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.evaluation.metrics.queries import Repairs, count_repairs, find_owners, find_returns
 from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
+from moonseg3r_core.io.images import decode_labels
 from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.refinement.learned import QueryNet, QuerySizes
 from moonseg3r_core.settings import overlay
@@ -71,10 +71,9 @@ def _count_repairs(replay: Replay, config: Config) -> Repairs:
 
 def _read_exact_ids(recording: Recording, index: int) -> torch.Tensor:
     file = recording.path / "instance" / f"{index}.png"
-    ids = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if ids is None:
+    if not file.is_file():
         raise InputError(f"{recording.path} must bring exact ids for every frame, got no {file.name} in instance/.")
-    return torch.from_numpy(ids.astype(np.int32))
+    return torch.from_numpy(decode_labels(file.read_bytes()).astype(np.int32))
 
 
 def measure_returns(

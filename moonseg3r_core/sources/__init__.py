@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,9 @@ def open_source(
         return SyntheticSource(spec, stride, max_frames, input)
     if not spec.strip():
         raise SourceError("the source has no name; give a video, a folder, a bag, or synthetic:SEED.")
-    path = Path(spec).expanduser()
+    path = Path(spec)
+    with suppress(RuntimeError):  # a name that begins with ~ and is no user's
+        path = path.expanduser()
     try:
         return _open_path(path, stride, max_frames, topics, input)
     except OSError as error:

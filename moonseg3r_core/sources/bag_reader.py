@@ -221,6 +221,7 @@ def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
     except Exception as error:  # rosbags passes on what sqlite, zstd, lz4, yaml and struct raise
         fault = _describe_error(error)
         lacks_metadata = path.is_dir() and isinstance(error, FileNotFoundError)  # its files may be whole
+        lacks_metadata |= _is_misread(path)
     opened = False
     for file in list_storage_files(path) if path.is_dir() else [path]:
         if part := _open_file(file, on_damage):
@@ -232,7 +233,15 @@ def open_parts(path: Path, on_damage: OnDamage) -> Iterator[BagPart]:
         on_damage(fault)
 
 
+def _is_misread(path: Path) -> bool:
+    """Whether rosbags, which hands an SQLite file's name on as a URI, takes another file for it."""
+    return any(mark in str(path) for mark in "?#%")
+
+
 def _open_file(file: Path, on_damage: OnDamage) -> BagPart | None:
+    if file.suffix == ".db3" and _is_misread(file):
+        with suppress(Exception):  # as above; a damaged file goes on below, where its damage is reported
+            return TruncatedSqlite(file)
     try:
         return RosbagsPart(file)
     except Exception as error:  # as above

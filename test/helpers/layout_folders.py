@@ -43,6 +43,24 @@ def make_known(count: int = 3, start: float = 100.0) -> Known:
     return Known(start + 0.1 * np.arange(count), colors, depths, poses)
 
 
+def render_walk(focal: float, count: int = 8) -> Known:
+    """A corner of a room, 60 x 80 pixels of a camera of this focal length at 480 x 640, that turns by 4 degrees a frame."""
+    known = make_known(count)
+    k = np.array([[focal / 8, 0, 39.5625], [0, focal / 8, 29.5625], [0, 0, 1]])
+    v, u = np.mgrid[0:60, 0:80]
+    rays = np.linalg.inv(k) @ np.stack((u.ravel(), v.ravel(), np.ones(u.size)))
+    poses, depths = known.poses.copy(), []
+    for n in range(count):
+        poses[n, :3, :3] = Rotation.from_euler("yx", (4 * n, 3 * n), degrees=True).as_matrix()
+        poses[n, :3, 3] = (0.05 * n, 0.02 * n, -0.03 * n)
+        turned = poses[n, :3, :3] @ rays
+        with np.errstate(divide="ignore"):
+            walls = (np.array([[1.2], [0.9], [2.0]]) - poses[n, :3, 3:]) / turned  # planes x = 1.2, y = 0.9, z = 2
+        depths.append(np.where(walls > 0, walls, np.inf).min(0).reshape(60, 80))
+    colors = [np.full((60, 80, 3), 50, np.uint8) for _ in range(count)]
+    return Known(known.stamps, colors, depths, poses)
+
+
 def write_color(path: Path, color: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), color[..., ::-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import cv2
 import layout_folders as made
@@ -14,6 +15,7 @@ from layout_folders import K, make_known
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources import InputConfig, open_source
+from moonseg3r_core.sources.layouts.tum import MARKERS_FROM_CAMERA, ROS_FROM_BONN
 
 # layout: writer, what no frame has, whether the folder tells times, intrinsics are resized by the video's size
 LAYOUTS = {
@@ -163,20 +165,39 @@ class TestParts:
         assert [frame.index for frame in source] == [0, 1]
         assert source.rejected == {"no pose belongs to the image": 1}
 
-    def test_7_scenes_has_depth_by_the_rays_of_the_color_camera(self, tmp_path, caplog):
+    def test_7_scenes_that_do_not_tell_keep_their_depth(self, tmp_path, caplog):
         known = make_known()
         source = open_source(str(made.write_seven_scenes(tmp_path, known)))
         frames, said = warnings_of(caplog, source)
         assert (source.kind, source.lacks) == ("7scenes", ())
         assert any("7-Scenes comes without a calibration" in line for line in said)
-        k = frames[0].intrinsics.double().numpy()
-        assert k[0, 0] == pytest.approx(525 / 40)
-        scale = 585 / 525
-        for u in (0, 3, 8, 15):  # the pixel of the depth camera that lies on the same ray
-            at = round((u - k[0, 2]) * scale + k[0, 2])
-            expected = known.depths[1][6, at] if 0 <= at < 16 else 0
-            assert float(frames[1].depth[6, u]) == pytest.approx(expected, abs=6e-4)
+        assert np.allclose(frames[0].depth, known.depths[0], atol=6e-4)  # 65535 became 0
+        assert float(frames[0].intrinsics[0, 0]) == pytest.approx(585 / 40)
         assert np.allclose(frames[2].world_from_camera, known.poses[2], atol=1e-9)
+
+    @pytest.mark.parametrize("focal", [525.0, 585.0])
+    def test_7_scenes_is_read_as_its_depth_images_agree(self, tmp_path, focal):
+        """Depth of a camera of its own is brought to the color's rays; depth that is there already stays."""
+        known = made.render_walk(focal)
+        frames = list(open_source(str(made.write_seven_scenes(tmp_path, known))))
+        assert float(frames[0].intrinsics[0, 0]) == pytest.approx(525 / 8)
+        for u in (0, 10, 40, 79):  # the pixel of the depth camera on the same ray
+            at = round((u - 39.5625) * focal / 525 + 39.5625)
+            expected = known.depths[1][30, at] if 0 <= at < 80 else 0
+            assert float(frames[1].depth[30, u]) == pytest.approx(expected, abs=6e-4)
+
+    @pytest.mark.parametrize("by_markers", [False, True])
+    def test_bonns_poses_are_the_cameras_or_its_markers_as_the_depth_images_agree(self, tmp_path, by_markers):
+        known = made.render_walk(542.822841)
+        placed = ROS_FROM_BONN @ MARKERS_FROM_CAMERA
+        left, _, right = np.linalg.svd(placed[:3, :3])
+        placed[:3, :3] = left @ right
+        written = known.poses @ np.linalg.inv(placed) if by_markers else known.poses
+        folder = made.write_tum(tmp_path / "rgbd_bonn_walk", replace(known, poses=written), calibration=False)
+        frames = list(open_source(str(folder)))
+        assert float(frames[0].intrinsics[0, 0]) == pytest.approx(542.822841 / 8)
+        for frame, pose in zip(frames, known.poses, strict=True):
+            assert np.allclose(frame.world_from_camera, pose, atol=1e-6)
 
     def test_7_scenes_with_projected_depth_takes_that_as_it_is(self, tmp_path):
         known = make_known()

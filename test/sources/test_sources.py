@@ -238,6 +238,15 @@ class TestVideo:
             assert [round(int(f.image[24, 32, 0]) / 25) for f in frames] == [0, 3, 6]
             assert int(frames[2].image[24, 32, 2]) < 10  # red, not blue
 
+    @pytest.mark.parametrize(
+        "name", ["2024-05-01T10:30:15.avi", "file:a.avi", "a?b#c%20d.avi", "~nobody.avi", "img%03d.avi"]
+    )
+    def test_a_name_is_no_url(self, video, monkeypatch, name):
+        video.rename(video.parent / name)
+        monkeypatch.chdir(video.parent)
+        for spec in (name, f"./{name}"):
+            assert len(list(open_source(spec, stride=4))) == 3
+
     def test_max_frames_stops(self, video):
         assert [frame.index for frame in open_source(str(video), stride=2, max_frames=2)] == [0, 2]
 

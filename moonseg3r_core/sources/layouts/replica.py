@@ -15,6 +15,9 @@ from moonseg3r_core.sources.names import parse_numbers
 KIND, NAME = "replica", "Replica (NICE-SLAM's)"
 # NICE-SLAM's configuration of Replica, which its cam_params.json repeats.
 DEFAULT = {"w": 1200, "h": 680, "fx": 600.0, "fy": 600.0, "cx": 599.5, "cy": 339.5, "scale": 6553.5}
+NOTE = (
+    "without cam_params.json NICE-SLAM's numbers hold: 600 600 599.5 339.5 at 1200x680, 6553.5 depth units in a metre"
+)
 
 
 def recognize(folder: Path) -> bool:
@@ -50,8 +53,7 @@ def _list_series(folder: Path, prefix: str) -> dict[int, Path]:
 
 def _read_camera(folder: Path) -> tuple[Pinhole, float, tuple[str, ...]]:
     file = find_first(folder / "cam_params.json", folder.parent / "cam_params.json")
-    told = "no cam_params.json; NICE-SLAM's numbers are taken (600 600 599.5 339.5 at 1200x680, 6553.5 depth units in a metre)"
-    notes = (told,) if file is None else ()
+    notes = () if file else (NOTE,)
     try:
         found = DEFAULT if file is None else DEFAULT | read_json(file)["camera"]
         w, h, fx, fy, cx, cy, scale = (float(found[key]) for key in DEFAULT)

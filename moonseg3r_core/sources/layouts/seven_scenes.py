@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from moonseg3r_core.sources.layouts.agreement import Reading, find_better
 from moonseg3r_core.sources.layouts.layout import Contents, Pinhole, make_intrinsics
 from moonseg3r_core.sources.layouts.numbered import find_info, holds_color, list_parts, make_shots
 from moonseg3r_core.sources.registration import resample_depth
 
 KIND, NAME = "7scenes", "7-Scenes"
 NO_DEPTH = 65535
+SCALE = 1000.0
 SIZE = (480, 640)
 # Its page gives the depth camera; 525 is the usual value of the Kinect's color camera.
-DEPTH = Pinhole(make_intrinsics(585.0, 585.0, 320.0, 240.0), SIZE)
-COLOR = Pinhole(make_intrinsics(525.0, 525.0, 320.0, 240.0), SIZE)
-NOTE = "7-Scenes comes without a calibration; a Kinect's is taken (focal lengths: color 525, depth 585 at 640x480)"
+DEPTH = Reading(Pinhole(make_intrinsics(585.0, 585.0, 320.0, 240.0), SIZE), np.eye(4))
+COLOR = Reading(Pinhole(make_intrinsics(525.0, 525.0, 320.0, 240.0), SIZE), np.eye(4))
+NOTE = "7-Scenes comes without a calibration; a Kinect's is taken (at 640x480 focal lengths of 525 for color, 585 for depth)"
 
 
 def recognize(folder: Path) -> bool:
@@ -23,9 +28,18 @@ def recognize(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Contents:
-    """Read frames by number. Depth is brought to the color's pixels, but for frame-N.depth.proj.png, which is so already."""
+    """Read frames by number. The original depth is that of a camera of its own, and brought to the color's pixels.
+
+    frame-N.depth.proj.png and the depth of some copies are so already: for the latter, the depth images decide. Where
+    they do not tell, depth stays as it is, with the intrinsics of the depth camera.
+    """
     parts = list_parts(folder)
-    if any("depth.proj" in files for files in parts.values()):
-        return Contents(make_shots(parts, COLOR, "depth.proj"), no_depth=NO_DEPTH, notes=(NOTE,))
-    shots = make_shots(parts, COLOR, "depth")
-    return Contents(shots, no_depth=NO_DEPTH, depth_camera=DEPTH, register=resample_depth, notes=(NOTE,))
+    part = "depth.proj" if any("depth.proj" in files for files in parts.values()) else "depth"
+    shots = make_shots(parts, COLOR.camera, part)
+    found = COLOR if part == "depth.proj" or not any(shot.depth for shot in shots) else None
+    found = found or find_better(shots, SCALE, NO_DEPTH, DEPTH, COLOR)
+    if found is DEPTH:
+        return Contents(shots, no_depth=NO_DEPTH, depth_camera=DEPTH.camera, register=resample_depth, notes=(NOTE,))
+    if found is None:
+        shots = [replace(shot, camera=DEPTH.camera) for shot in shots]
+    return Contents(shots, no_depth=NO_DEPTH, notes=(NOTE,))

@@ -5,12 +5,15 @@ Bonn's RGB-D Dynamic and ETH3D's SLAM recordings have the same layout.
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images
+from moonseg3r_core.sources.layouts.agreement import Reading, find_better
 from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
 from moonseg3r_core.sources.layouts.tables import find_first, find_nearest, hold, make_matrix, read_numbers, read_rows
 from moonseg3r_core.sources.names import parse_numbers, parse_timestamps
@@ -27,6 +30,17 @@ CAMERAS = {
 }
 DISTORTED = ("freiburg1", "freiburg2", "bonn")
 KINECT = (525.0, 525.0, 319.5, 239.5)  # what TUM's page advises where nothing else is known
+
+# Bonn's page: from the camera to the markers on it, whose pose groundtruth.txt holds, and to the axes of ROS.
+ROS_FROM_BONN = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+MARKERS_FROM_CAMERA = np.array(
+    [
+        [1.0157, 0.1828, -0.2389, 0.0113],
+        [0.0009, -0.8431, -0.6413, -0.0098],
+        [-0.3009, 0.6147, -0.8085, 0.0111],
+        [0, 0, 0, 1],
+    ]
+)
 
 Series = list[tuple[float, Path]]
 
@@ -51,8 +65,11 @@ def read(folder: Path) -> Contents:
         )
         for index, (stamp, file) in enumerate(colors)
     ]  # fmt: skip
+    shots = leave_out_incomplete(shots)
+    if _find_name(folder) == "bonn":
+        shots = _place_camera(shots, camera)
     help = f"; write fx fy cx cy of these images to {folder / 'calibration.txt'}"
-    return Contents(leave_out_incomplete(shots), depth_scale=SCALE, intrinsics_help=help, notes=notes)
+    return Contents(shots, depth_scale=SCALE, intrinsics_help=help, notes=notes)
 
 
 def _read_series(folder: Path, name: str) -> Series:
@@ -88,10 +105,26 @@ def _find_camera(folder: Path) -> tuple[Pinhole, tuple[str, ...]]:
     """Find the intrinsics in calibration.txt, else by the folder's name, and say which were taken."""
     if (folder / "calibration.txt").is_file():
         return Pinhole(make_intrinsics(*read_numbers(folder / "calibration.txt", 4)[0])), ()
-    path = str(folder.resolve()).lower()
-    name = max(CAMERAS, key=path.rfind)
-    if name not in path:
+    name = _find_name(folder)
+    if name is None:
         told = "the folder holds no intrinsics; those of a Kinect are taken (525 525 319.5 239.5 at 640x480)"
         return Pinhole(make_intrinsics(*KINECT), SIZE), (f"{told}; write fx fy cx cy to calibration.txt to be exact",)
     ignored = (f"the lens distortion of {name}'s camera is ignored",) if name in DISTORTED else ()
     return Pinhole(make_intrinsics(*CAMERAS[name]), SIZE), ignored
+
+
+def _find_name(folder: Path) -> str | None:
+    """Find which published camera the name of the folder, or of the one above, tells."""
+    names = (part.lower() for part in folder.resolve().parts[:-3:-1])
+    return next((key for name in names for key in CAMERAS if re.search(rf"(?<![a-z]){key}(?![a-z])", name)), None)
+
+
+def _place_camera(shots: list[Shot], camera: Pinhole) -> list[Shot]:
+    """Make the poses of Bonn's markers those of the camera, where the depth images agree that they are the markers'."""
+    placed = ROS_FROM_BONN @ MARKERS_FROM_CAMERA
+    left, _, right = np.linalg.svd(placed[:3, :3])
+    placed[:3, :3] = left @ right  # as published it is a rotation but for a scale
+    markers = Reading(camera, placed)
+    if find_better(shots, SCALE, None, Reading(camera, np.eye(4)), markers) is not markers:
+        return shots
+    return [replace(shot, read_pose=hold(shot.read_pose() @ placed)) if shot.read_pose else shot for shot in shots]
