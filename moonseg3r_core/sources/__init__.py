@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and reading the bytes of a b
 __all__ = ["InputConfig", "Topics", "open_source"]
 
 COMPRESSED_SUFFIXES = (".zst", ".zstd")
+ARCHIVE_SUFFIXES = (".zip", ".r3d", ".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar")
+TEXT_SUFFIXES = (".json", ".txt", ".csv", ".yaml")
 
 
 def open_source(
@@ -71,6 +73,14 @@ def _open_path(path: Path, stride: int, max_frames: int | None, topics: Topics |
         raise SourceError(f"{path} is a single image; give the folder that holds it.")
     if suffix in COMPRESSED_SUFFIXES:
         raise SourceError(f"{path} is a compressed file; give the bag folder that holds it and metadata.yaml.")
+    if suffix in ARCHIVE_SUFFIXES:
+        raise SourceError(f"{path} is an archive; unpack it and give the folder that it holds.")
+    if suffix == ".sens":
+        raise SourceError(
+            f"{path} is a .sens file of ScanNet; export color, depth, poses and intrinsics by its SensReader."
+        )
+    if suffix in TEXT_SUFFIXES and find_layout(path.parent):
+        raise SourceError(f"{path} is a file of a recording; give its folder {path.parent}.")
     if suffix == ".bag":
         raise SourceError(f"{path} is a ROS 1 bag; convert it with `rosbags-convert --src IN.bag --dst OUT`.")
     return VideoSource(path, stride, max_frames, input)

@@ -96,10 +96,19 @@ def _describe_contents(path: Path) -> str:
     if not any(path.iterdir()):
         return "is an empty folder; give a folder of images, a ScanNet export (color/, depth/, pose/) or a bag"
     folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
-    inner = [folder.name for folder in folders if find_layout(folder) or list_images(folder)]
+    inner = [folder.name for folder in folders if _is_readable(folder)]
+    inner = inner or [f"{folder.name}/{below.name}" for folder in folders for below in _list_readable(folder)]
     if not inner:
         names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
         held = f"it has {', '.join(names[:MAX_NAMED])}{' ...' if len(names) > MAX_NAMED else ''}"
         return f"holds no image; expected .jpg, .png, .bmp, .tif or .webp files, or a known layout; {held}; {PAGE}"
     several = f"one of its folders {', '.join(inner[:MAX_NAMED])}{' ...' if len(inner) > MAX_NAMED else ''}"
     return f"holds no image; give {path / inner[0] if len(inner) == 1 else several} instead"
+
+
+def _is_readable(folder: Path) -> bool:
+    return find_layout(folder) is not None or bool(list_images(folder))
+
+
+def _list_readable(folder: Path) -> list[Path]:
+    return sorted(below for below in folder.iterdir() if below.is_dir() and _is_readable(below))

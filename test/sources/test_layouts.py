@@ -395,6 +395,13 @@ class TestFoldersOfImages:
         with pytest.raises(SourceError, match=f"give {tmp_path / 'seq-01'} instead"):
             open_source(str(tmp_path))
 
+    def test_a_folder_two_levels_above_and_a_file_within_are_led_to_the_recording(self, tmp_path):
+        folder = made.write_kitti(tmp_path, make_known())
+        with pytest.raises(SourceError, match=f"give {tmp_path / 'sequences/07'} instead"):
+            open_source(str(tmp_path))
+        with pytest.raises(SourceError, match=f"give its folder {folder}"):
+            open_source(str(folder / "calib.txt"))
+
     def test_an_unknown_folder_is_described(self, tmp_path):
         made.write_text(tmp_path / "notes.md", "x")
         (tmp_path / "scan").mkdir()

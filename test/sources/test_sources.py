@@ -145,6 +145,14 @@ class TestScanNet:
         assert second.depth is None
         assert second.world_from_camera is not None
 
+    def test_depth_and_poses_may_pad_their_numbers_otherwise(self, tmp_path):
+        export(tmp_path, 2)
+        (tmp_path / "depth" / "5.png").rename(tmp_path / "depth" / "000005.png")
+        (tmp_path / "pose" / "5.txt").rename(tmp_path / "pose" / "0005.txt")
+        _, second = open_source(str(tmp_path))
+        assert second.depth is not None
+        assert second.world_from_camera[0, 3] == 1.0
+
     def test_infinite_poses_pass(self, tmp_path):
         export(tmp_path, 1)
         np.savetxt(tmp_path / "pose" / "0.txt", np.full((4, 4), -np.inf))
@@ -270,7 +278,15 @@ class TestVideo:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("a.bag", "ROS 1 bag"), ("a.mcap.zst", "bag folder"), ("a.txt", "no video"), ("/dev/null", "neither a file")],
+    [
+        ("a.bag", "ROS 1 bag"),
+        ("scan.r3d", "unpack it"),
+        ("a.tar.gz", "unpack it"),
+        ("scene.sens", "SensReader"),
+        ("a.mcap.zst", "bag folder"),
+        ("a.txt", "no video"),
+        ("/dev/null", "neither a file"),
+    ],
 )
 def test_files_of_other_kinds_are_refused(tmp_path, name, message):
     if not name.startswith("/dev"):

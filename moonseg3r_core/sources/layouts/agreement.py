@@ -27,19 +27,19 @@ View = tuple[np.ndarray, np.ndarray]  # depth (H, W) metres, world_from_camera (
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A way to read a recording: the camera of its depth, and the camera's pose (4, 4) in the frame that the poses place."""
+class Convention:
+    """What a copy of a data set takes for granted: the camera of its depth, and the camera's pose (4, 4) in the frame that the poses place."""
 
     camera: Pinhole
     placed_from_camera: np.ndarray
 
 
 def find_better(
-    shots: Sequence[Shot], scale: float, no_depth: int | None, one: Reading, other: Reading
-) -> Reading | None:
-    """Return the reading by which the depth images agree clearly better, None where they do not tell."""
+    shots: Sequence[Shot], scale: float, no_depth: int | None, one: Convention, other: Convention
+) -> Convention | None:
+    """Return the convention by which the depth images agree clearly better, None where they do not tell."""
     pairs = list(_read_pairs(shots, scale, no_depth))
-    misfit, others = (_measure_misfit(pairs, reading) for reading in (one, other))
+    misfit, others = (_measure_misfit(pairs, convention) for convention in (one, other))
     if misfit < CLEARLY * others:
         return one
     return other if others < CLEARLY * misfit else None
@@ -59,17 +59,17 @@ def _read_view(shot: Shot, scale: float, no_depth: int | None) -> View:
     return read_depth(shot.depth, scale, no_depth).numpy().astype(np.float64), shot.read_pose()
 
 
-def _measure_misfit(pairs: Sequence[tuple[View, View]], reading: Reading) -> float:
+def _measure_misfit(pairs: Sequence[tuple[View, View]], convention: Convention) -> float:
     """Measure the median relative difference of depth over all pairs, infinite where nothing can be compared."""
-    found = [_compare(first, second, reading) for pair in pairs for first, second in (pair, pair[::-1])]
+    found = [_compare(first, second, convention) for pair in pairs for first, second in (pair, pair[::-1])]
     differences = np.concatenate(found) if found else np.zeros(0)
     return float(np.median(differences)) if len(differences) else np.inf
 
 
-def _compare(first: View, second: View, reading: Reading) -> np.ndarray:
+def _compare(first: View, second: View, convention: Convention) -> np.ndarray:
     """Return |depth there / depth carried over - 1| of the pixels of the first view that fall into the second."""
     size = first[0].shape[0], first[0].shape[1]
-    k = reading.camera.fit(size)
+    k = convention.camera.fit(size)
     if k is None or second[0].shape != first[0].shape:
         return np.zeros(0)
     step = max(size[0] // ROWS, 1)
@@ -77,7 +77,7 @@ def _compare(first: View, second: View, reading: Reading) -> np.ndarray:
     depth = first[0][v, u]
     v, u, depth = v[depth > 0], u[depth > 0], depth[depth > 0]
     points = np.linalg.inv(k) @ np.stack((u, v, np.ones_like(u))) * depth
-    second_from_first = invert(second[1] @ reading.placed_from_camera) @ first[1] @ reading.placed_from_camera
+    second_from_first = invert(second[1] @ convention.placed_from_camera) @ first[1] @ convention.placed_from_camera
     x, y, z = second_from_first[:3, :3] @ points + second_from_first[:3, 3:]
     in_front = z > 0.1
     x, y, z = x[in_front], y[in_front], z[in_front]

@@ -14,6 +14,7 @@ from moonseg3r_core.sources.names import parse_numbers
 from moonseg3r_core.sources.registration import choose_color_intrinsics
 
 KIND, NAME = "scannet", "ScanNet"
+DEPTHS = (".png", ".pgm", ".tif", ".tiff", ".npy")
 
 
 def recognize(folder: Path) -> bool:
@@ -32,14 +33,19 @@ def read(folder: Path) -> Contents:
     color = _read_camera(folder / "intrinsic" / "intrinsic_color.txt")
     depth = _read_camera(folder / "intrinsic" / "intrinsic_depth.txt")
     numbers = parse_numbers([file.stem for file in files])
-    shots = [_make_shot(folder, file, number, color) for file, number in zip(files, numbers, strict=True)]
+    depths, poses = _list_partners(folder / "depth", DEPTHS), _list_partners(folder / "pose", (".txt",))
+    shots = []
+    for file, number in zip(files, numbers, strict=True):
+        pose = poses.get(file.stem, poses.get(number))
+        read_pose = partial(read_matrix, pose) if pose else None
+        shots.append(Shot(number, number / RATE, file, depths.get(file.stem, depths.get(number)), read_pose, color))
     return Contents(shots, depth_camera=depth, choose_intrinsics=choose_color_intrinsics)
 
 
-def _make_shot(folder: Path, file: Path, number: int, color: Pinhole | None) -> Shot:
-    depth, pose = folder / "depth" / f"{file.stem}.png", folder / "pose" / f"{file.stem}.txt"
-    read_pose = partial(read_matrix, pose) if pose.exists() else None
-    return Shot(number, number / RATE, file, depth if depth.exists() else None, read_pose, color)
+def _list_partners(folder: Path, suffixes: tuple[str, ...]) -> dict[str | int, Path]:
+    """List the files of a folder by name and by number, as exports pad the numbers in one folder alone."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes] if folder.is_dir() else []
+    return {int(file.stem): file for file in files if file.stem.isdecimal()} | {file.stem: file for file in files}
 
 
 def _read_camera(file: Path) -> Pinhole | None:

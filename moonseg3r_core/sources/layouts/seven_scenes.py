@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moonseg3r_core.sources.layouts.agreement import Reading, find_better
+from moonseg3r_core.sources.layouts.agreement import Convention, find_better
 from moonseg3r_core.sources.layouts.layout import Contents, Pinhole, make_intrinsics
 from moonseg3r_core.sources.layouts.numbered import find_info, holds_color, list_parts, make_shots
 from moonseg3r_core.sources.registration import resample_depth
@@ -17,8 +17,8 @@ NO_DEPTH = 65535
 SCALE = 1000.0
 SIZE = (480, 640)
 # Its page gives the depth camera; 525 is the usual value of the Kinect's color camera.
-DEPTH = Reading(Pinhole(make_intrinsics(585.0, 585.0, 320.0, 240.0), SIZE), np.eye(4))
-COLOR = Reading(Pinhole(make_intrinsics(525.0, 525.0, 320.0, 240.0), SIZE), np.eye(4))
+DEPTH = Convention(Pinhole(make_intrinsics(585.0, 585.0, 320.0, 240.0), SIZE), np.eye(4))
+COLOR = Convention(Pinhole(make_intrinsics(525.0, 525.0, 320.0, 240.0), SIZE), np.eye(4))
 NOTE = "7-Scenes comes without a calibration; a Kinect's is taken (at 640x480 focal lengths of 525 for color, 585 for depth)"
 
 

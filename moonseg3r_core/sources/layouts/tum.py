@@ -13,7 +13,7 @@ import numpy as np
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images
-from moonseg3r_core.sources.layouts.agreement import Reading, find_better
+from moonseg3r_core.sources.layouts.agreement import Convention, find_better
 from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
 from moonseg3r_core.sources.layouts.tables import find_first, find_nearest, hold, make_matrix, read_numbers, read_rows
 from moonseg3r_core.sources.names import parse_numbers, parse_timestamps
@@ -124,7 +124,7 @@ def _place_camera(shots: list[Shot], camera: Pinhole) -> list[Shot]:
     placed = ROS_FROM_BONN @ MARKERS_FROM_CAMERA
     left, _, right = np.linalg.svd(placed[:3, :3])
     placed[:3, :3] = left @ right  # as published it is a rotation but for a scale
-    markers = Reading(camera, placed)
-    if find_better(shots, SCALE, None, Reading(camera, np.eye(4)), markers) is not markers:
+    markers = Convention(camera, placed)
+    if find_better(shots, SCALE, None, Convention(camera, np.eye(4)), markers) is not markers:
         return shots
     return [replace(shot, read_pose=hold(shot.read_pose() @ placed)) if shot.read_pose else shot for shot in shots]
