@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any
 
-import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -22,26 +22,27 @@ from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectif
 from moonseg3r_ros.conversions.times import SECOND, read_time
 from moonseg3r_ros.diagnostics.diagnose import InputStatus
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
+from moonseg3r_ros.frames.robot_tree import CameraTransforms, RobotTree
+from moonseg3r_ros.frames.transform_publisher import TransformPublisher
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
-from moonseg3r_ros.map_frame import MapFrame
 from moonseg3r_ros.parameters import ParameterStore
 
 POLL_S = 0.5  # between two looks at what waits, when no message comes
+REPEAT_S = 0.05  # between two messages of map -> odom
+MAX_CLOCK_OFFSET_S = 10.0  # of the clock from the newest stamp, else stamps are those of another clock
 
 
 @dataclass(frozen=True)
 class QueuedFrame:
     """One camera image on its way to the worker.
 
-    stamp_ns: the image's stamp; world: the frame of external poses, or ""; child: the frame that TF places, or "";
-    child_from_camera (4, 4): that frame from the camera; complete: when all its messages were there (perf_counter).
+    stamp_ns: the image's stamp; transforms: what TF says of its camera; complete: when all its messages were there
+    (perf_counter).
     """
 
     messages: FrameMessages
     stamp_ns: int
-    world: str
-    child: str
-    child_from_camera: np.ndarray
+    transforms: CameraTransforms
     complete: float
 
 
@@ -60,11 +61,11 @@ class Inputs:
     """Subscribed as long as it lives.
 
     `deliver(messages)` gets each image once all that belongs to it has come; `report_jump(seconds)` is called when stamps
-    went back.
+    went back. `transforms` publishes the node's own edges of TF, those that no other node publishes.
     """
 
     def __init__(
-        self, node: Node, parameters: ParameterStore, warnings: ThrottledWarnings,
+        self, node: Node, parameters: ParameterStore, warnings: ThrottledWarnings, transforms: TransformPublisher,
         deliver: Callable[[FrameMessages], None], report_jump: Callable[[float], None],
     ) -> None:  # fmt: skip
         self.node, self.parameters, self.warnings = node, parameters, warnings
@@ -87,8 +88,13 @@ class Inputs:
             may_release=self._is_releasable,
             warn=warnings.warn,
         )
-        self.map_frame = MapFrame(parameters, "pose" in self._required, self.assembler.lookup_transform, warnings)
-        self._timer = node.create_timer(POLL_S, self._flush, callback_group=self._group, clock=STEADY)
+        settings = parameters.settings
+        self._transforms = transforms
+        self._tree = RobotTree(
+            settings.map_frame, settings.odom_frame, self.assembler.lookup_transform, transforms.is_own
+        )
+        calls = ((POLL_S, self._flush), (REPEAT_S, self._repeat_corrections))
+        self._timers = [node.create_timer(s, call, callback_group=self._group, clock=STEADY) for s, call in calls]
         try:
             for name, callback in callbacks.items():
                 self._subscribe(INPUTS[name], callback)
@@ -98,7 +104,8 @@ class Inputs:
 
     def close(self) -> None:
         """End all subscriptions."""
-        self.node.destroy_timer(self._timer)
+        for timer in self._timers:
+            self.node.destroy_timer(timer)
         for subscription in self._subscriptions.values():
             self.node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -106,8 +113,8 @@ class Inputs:
     def make_frame(self, messages: FrameMessages) -> QueuedFrame:
         """Make what the worker takes of a delivered image."""
         stamp_ns = _read_stamp(messages.image) or round(messages.stamp * SECOND)
-        child, child_from_camera = self.map_frame.locate(messages)
-        return QueuedFrame(messages, stamp_ns, self.assembler.world or "", child, child_from_camera, perf_counter())
+        world = self.assembler.world if messages.pose is not None else None
+        return QueuedFrame(messages, stamp_ns, self._tree.locate(messages, world or ""), perf_counter())
 
     def get_status(self) -> dict[str, InputStatus]:
         """Return the status of every subscribed topic by its name in the table, the image's first."""
@@ -168,7 +175,16 @@ class Inputs:
         These are the camera_info, in the first second alone, and the robot's TF where poses are estimated.
         """
         has_info = self.assembler.has_info or not early
-        return has_info and ("pose" in self._required or self.map_frame.is_ready(image, stamp, early))
+        return has_info and ("pose" in self._required or self._tree.is_ready(image, stamp, early))
+
+    def _repeat_corrections(self) -> None:
+        """Publish map -> odom for a time that odometry has not reached."""
+        now = self._read_clock()
+        newest = max(self._tree.newest_stamp, self.assembler.newest_stamp or -math.inf)
+        now = newest if abs(now - newest) > MAX_CLOCK_OFFSET_S else now
+        if self.parameters.settings.publish_tf and math.isfinite(now):
+            stamp = now + self.parameters.settings.transform_tolerance
+            self._transforms.repeat(round(stamp * SECOND), lambda child: not self._tree.has_parent(child, now))
 
     def _read_clock(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9
@@ -180,6 +196,7 @@ class Inputs:
         newest = self.assembler.newest_stamp
         if newest is not None and stamp and stamp < newest - TIME_JUMP_S:
             self.assembler.rewind()
+            self._tree.rewind(stamp)
             self._report_jump(newest - stamp)
         self._report_format(message)
         self.assembler.add_image(0, message, now)  # the mapper numbers the frames that it processes
@@ -205,7 +222,7 @@ class Inputs:
         self._format = size
 
     def _add_transforms(self, message: Any, static: bool) -> None:
-        message.transforms = self.map_frame.filter_transforms(message.transforms)
+        message.transforms = self._tree.filter_transforms(message.transforms, static)
         self.assembler.add_transforms(message, self._read_clock(), static)
 
 

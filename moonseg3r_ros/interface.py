@@ -69,7 +69,7 @@ _TOPICS_IN = (
     Topic("/tf_static", "tf2_msgs/TFMessage", "tf_static", "where the camera sits on the robot"),
 )  # fmt: skip
 _TOPICS_OUT = (
-    Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, or map -> odom_frame; stamped as the image"),
+    Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, stamped as the image, or map -> odom, repeated at 20 Hz"),
     Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),
     Topic("~/path", "nav_msgs/Path", "latched", "the camera's path, at map_rate"),
     Topic("~/map", "sensor_msgs/PointCloud2", "latched", "x y z rgb instance_id confidence, at map_rate"),

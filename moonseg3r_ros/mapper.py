@@ -24,15 +24,14 @@ from moonseg3r_core import (
     describe_resolved,
     load_map,
     reconfigure,
-    required_inputs,
     save_map,
 )
-from moonseg3r_ros.conversions.poses import compute_map_from_world
 from moonseg3r_ros.conversions.stamps import FrameStamps
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
+from moonseg3r_ros.frames.map_frame import MapFrame
+from moonseg3r_ros.frames.robot_tree import CameraTransforms
 from moonseg3r_ros.inputs import QueuedFrame
-from moonseg3r_ros.map_frame import get_camera_frame
 from moonseg3r_ros.outputs import LocalizedFrame, Outputs, PublishRate
 from moonseg3r_ros.parameters import NodeParameters, ParameterStore
 
@@ -73,15 +72,16 @@ class Mapper:
         self._recording = RecordingFacts()  # until the first frame
         self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
         self._unloaded: Mapping[str, Tensor] = {}
-        self._map_from_world: np.ndarray | None = None
+        self._map_frame = MapFrame(parameters.settings)
         self._rate, self._stamps, self._stamp_ns = PublishRate(), FrameStamps(), 0
 
     def process(self, queued: QueuedFrame) -> None:
         """Segment one frame and publish the result."""
         self.statistics.record_start()
         try:
+            self._follow(queued.transforms)
             number = self._stamps.add(queued.stamp_ns)
-            frame = decode_frame(replace(queued.messages, index=number), self._config.input)
+            frame = decode_frame(replace(self._map_frame.move_pose(queued.messages), index=number), self._config.input)
             start = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:
@@ -118,7 +118,8 @@ class Mapper:
         """Forget the map; ids start from 1 again."""
         if self._segmenter is not None:
             self._segmenter.reset()
-        self._unloaded, self._map_from_world, self._stamps, self._stamp_ns = {}, None, FrameStamps(), 0
+        self._unloaded, self._map_frame = {}, MapFrame(self.parameters.settings)
+        self._stamps, self._stamp_ns = FrameStamps(), 0
         self.outputs.reset_path()
         self._publish(InstanceMap.empty(), {})
         self._rate.mark_published(0.0)
@@ -138,7 +139,7 @@ class Mapper:
     def snapshot(self) -> MapSnapshot:
         """Return the map as it is now, for another thread to write."""
         self._publish_changes()
-        pose = self._map_from_world
+        pose = self._map_frame.from_world
         notes = {} if pose is None else {POSE_NOTE: " ".join(repr(number) for number in pose.ravel().tolist())}
         state = self._stamps.stamp_state(self._unloaded or self.segmenter.state_dict())
         return MapSnapshot(state, self._config, self._recording, notes, self.statistics.map_size)
@@ -150,7 +151,8 @@ class Mapper:
         """
         notes = load_map(path, self.segmenter, self._config)
         self._stamps = FrameStamps(self.segmenter.state_dict())
-        self._map_from_world = _parse_pose(notes.get(POSE_NOTE, ""))
+        self._map_frame = MapFrame(self.parameters.settings)
+        self._map_frame.from_world = _parse_pose(notes.get(POSE_NOTE, ""))
         self.outputs.reset_path()
         self.publish_map()
         return f"{path}: {self.statistics.map_size}"
@@ -168,6 +170,11 @@ class Mapper:
         return describe_resolved(self._config, self._recording)
 
     @property
+    def map_frame(self) -> str:
+        """The frame of all that is published."""
+        return self._map_frame.name
+
+    @property
     def segmenter(self) -> OnlineSegmenter:
         """The segmenter, built again after `unload`."""
         if self._segmenter is None:
@@ -177,34 +184,55 @@ class Mapper:
             self._segmenter, self._unloaded = segmenter, {}
         return self._segmenter
 
+    def _follow(self, transforms: CameraTransforms) -> None:
+        """Follow the map frame of other nodes; where it moved under the robot, what is in the map moves with it."""
+        if moved := self._map_frame.follow(transforms):
+            is_reset = self.parameters.settings.map_jump == "reset"
+            action = "the map is reset" if is_reset else "what is in the map moves with it"
+            self.statistics.record_map_jump()
+            self.warnings.warn(f"map moved: {moved.partition(' by ')[0]}", f"{moved}; {action} (map_jump)")
+            if is_reset:
+                self.reset()
+
     def _localize(self, queued: QueuedFrame, frame: Frame, result: FrameResult) -> LocalizedFrame:
-        pose, camera = self._compute_map_from_world(result, queued.world), get_camera_frame(queued.messages.image)
-        return LocalizedFrame(frame, result, queued.stamp_ns, pose, camera, queued.child, queued.child_from_camera)
+        map_frame, transforms, geometry = self._map_frame, queued.transforms, result.geometry
+        before = map_frame.name
+        pose = map_frame.place(transforms, geometry.world_from_camera.cpu().numpy(), bool(geometry.held))
+        self._warn_about_frames(before, transforms)
+        assert map_frame.from_world is not None
+        return LocalizedFrame(
+            frame, result, queued.stamp_ns, transforms.camera, map_frame.name, map_frame.from_world, pose,
+            is_camera_free=transforms.root == transforms.camera and transforms.is_root_free,
+            corrections=map_frame.list_corrections(transforms),
+        )  # fmt: skip
+
+    def _warn_about_frames(self, before: str, transforms: CameraTransforms) -> None:
+        settings, after = self.parameters.settings, self._map_frame.name
+        if after != before:
+            owner = (
+                f"other nodes publish '{settings.map_frame}'"
+                if transforms.is_map_owned
+                else "no other node publishes it any more"
+            )
+            self.warnings.warn(
+                "frame", f"results are in frame '{after}' from here on, no longer in '{before}': {owner}"
+            )
+        if transforms.is_root_free and transforms.root_from_camera is None:
+            missing = f"no transform leads from '{transforms.root}' to '{transforms.camera}' at the image's stamp"
+            text = f"no TF is published: {after} -> {transforms.root} needs the camera in it; {missing}"
+            self.warnings.warn("tf", text)
+        if settings.map_origin == "first_camera" and transforms.world == settings.map_frame:
+            text = f"poses are given in '{transforms.world}' itself, so map_origin=first_camera has no effect"
+            self.warnings.warn("origin", text)
 
     def _publish_changes(self) -> None:
         if self._rate.compute_wait(self.parameters.settings.map_rate) is not None:
             self.publish_map()
 
     def _publish(self, scene: InstanceMap, merged: dict[int, int]) -> int:
-        pose = np.eye(4) if self._map_from_world is None else self._map_from_world
-        return self.outputs.publish_map(scene, merged, pose, self._stamp_ns, self._stamps, self._config)
-
-    def _compute_map_from_world(self, result: FrameResult, world: str) -> np.ndarray:
-        """Compute map_from_world (4, 4) from the first frame; a map frame of another node stays where it is."""
-        if self._map_from_world is None:
-            settings = self.parameters.settings
-            asked, given = is_map_at_first_camera(settings.map_origin, self._config), world == settings.map_frame
-            if asked and given:
-                text = f"poses are given in '{world}' itself, so map_origin=first_camera has no effect"
-                self.warnings.warn("origin", text)
-            first = result.geometry.world_from_camera.cpu().numpy()
-            self._map_from_world = compute_map_from_world(first) if asked and not given else np.eye(4)
-        return self._map_from_world
-
-
-def is_map_at_first_camera(origin: str, config: Config) -> bool:
-    """True when the first camera defines `map`, which then is not the world of external poses."""
-    return origin == "first_camera" or (origin == "auto" and "poses" not in required_inputs(config))
+        map_frame = self._map_frame
+        pose = np.eye(4) if map_frame.from_world is None else map_frame.from_world
+        return self.outputs.publish_map(scene, merged, map_frame.name, pose, self._stamp_ns, self._stamps, self._config)
 
 
 def free_gpu() -> None:

@@ -110,7 +110,9 @@ class MoonSeg3RNode(LifecycleNode):
 
     def _activate(self) -> None:
         state = self._state
-        state.inputs = Inputs(self, state.parameters, state.warnings, self._deliver, self._handle_jump)
+        assert state.outputs
+        transforms = state.outputs.transforms
+        state.inputs = Inputs(self, state.parameters, state.warnings, transforms, self._deliver, self._handle_jump)
 
     def _deactivate(self) -> None:
         self._unsubscribe()
@@ -131,6 +133,8 @@ class MoonSeg3RNode(LifecycleNode):
     def _unsubscribe(self) -> None:
         if self._state.inputs:
             self._state.inputs.close()
+        if self._state.outputs:
+            self._state.outputs.transforms.set_corrections(())
         self._state.inputs = None
 
     # Frames

@@ -28,11 +28,25 @@ class NodeSettings:
         "frame in which given poses are looked up; empty: odom_frame, else the first of map, world, odom in the tree",
     )
     map_frame: str = value("map", "frame of all that is published")
+    own_frame: str = value(
+        "moonseg3r_map",
+        "frame of all that is published where other nodes own map_frame and coordinates do not belong to it",
+    )
+    publish_tf: bool = value(True, "publish TF at all; an edge that another node publishes is never published")
+    transform_tolerance: float = value(
+        0.5, "map -> odom, repeated 20 times a second, is stamped later than now by this, seconds", low=0.0, live=True
+    )
+    map_jump: str = value(
+        "follow",
+        "when another node moves the robot in the map at once by more than 0.2 m or 5 degrees: follow moves what is in the map"
+        " with it, reset forgets the map",
+        choices=("follow", "reset"), live=True,
+    )  # fmt: skip
     odom_frame: str = value("", "REP-105: when set, map -> this frame is published in place of map -> camera")
     map_origin: str = value(
         "auto",
         "first_camera: map has x forward and z up from the first camera (REP-103); world: it is the frame in which poses"
-        " are given; auto: world where poses are given, else first_camera",
+        " are given; auto: world where poses are given, else level as the robot's root in TF, else first_camera",
         choices=("auto", "world", "first_camera"),
     )
     time_jump: str = value(

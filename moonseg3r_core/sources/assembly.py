@@ -118,8 +118,12 @@ class FrameAssembler:
         return self._poses.buffer.find_parent(frame)
 
     def lookup_transform(self, target: str, source: str, stamp: float) -> np.ndarray:
-        """Return target_from_source (4, 4) float64 at a stamp in seconds. Raises TransformError with the reason."""
-        return self._poses.buffer.lookup(target, source, stamp)
+        """Return target_from_source (4, 4) float64 at a stamp in seconds. Raises TransformError with the reason.
+
+        The last correction of odometry below `target` holds.
+        """
+        buffer = self._poses.buffer
+        return buffer.lookup(target, source, stamp, buffer.find_correction(target, source))
 
     def add_image(self, index: int, message: Any, arrived: float) -> None:
         """Add an Image or CompressedImage; `index` becomes the index of its frame."""
@@ -193,7 +197,7 @@ class FrameAssembler:
             if self._is_world_uncertain(image, now):
                 return False
             self._poses.choose_world(frame)
-            self._poses.lookup(frame, image.stamp)
+            self._poses.lookup(frame, image.stamp, PAIRING_TIMEOUT_S)
         except TransformError:
             return False
         return True
@@ -242,7 +246,11 @@ class FrameAssembler:
         frame = image.message.header.frame_id
         try:
             self._poses.choose_world(frame)
-            return self._poses.lookup(frame, image.stamp)
+            pose = self._poses.lookup(frame, image.stamp, 0.0)
+            late, child = self._poses.find_late_correction(frame, image.stamp)
+            if late > PAIRING_TIMEOUT_S:
+                self._warn("correction", f"{self.world} -> {child} has not come for {late:.1f} s; the last one holds")
+            return pose
         except TransformError as error:
             self._warn("no pose", f"no pose at {image.stamp:.3f} s: {error}")
             return None

@@ -45,12 +45,22 @@ class CameraPoses:
         if self.world is None and (named or self.buffer.is_moving(ancestors[0])):
             self.world = named or ancestors[-1]
 
-    def lookup(self, image_frame: str, stamp: float) -> np.ndarray:
-        """Return world_from_camera (4, 4). Raises TransformError with the reason."""
+    def lookup(self, image_frame: str, stamp: float, patience: float) -> np.ndarray:
+        """Return world_from_camera (4, 4).
+
+        The last correction of odometry (map -> odom) holds when the next is late by more than `patience` seconds.
+        Raises TransformError with the reason.
+        """
         frame = self.camera or image_frame
         if self.world is None:
             raise TransformError(f"{self._explain_missing_world(frame)}; known frames: {self.buffer.describe_frames()}")
-        return self.buffer.lookup(self.world, frame, stamp)
+        late, child = self.find_late_correction(image_frame, stamp)
+        return self.buffer.lookup(self.world, frame, stamp, child if late > patience else None)
+
+    def find_late_correction(self, image_frame: str, stamp: float) -> tuple[float, str | None]:
+        """Return how late the correction of odometry is, seconds, and its child; (0, None) where there is none."""
+        child = self.buffer.find_correction(self.world, self.camera or image_frame) if self.world else None
+        return (self.buffer.compute_age(child, stamp), child) if child else (0.0, None)
 
     def _explain_missing_world(self, frame: str) -> str:
         ancestors = self.buffer.list_ancestors(frame)

@@ -81,9 +81,12 @@ class Edge:
         old = max(bisect.bisect_left(self.stamps, self.stamps[-1] - horizon), len(self.stamps) - MAX_SAMPLES)
         del self.stamps[:old], self.poses[:old]
 
-    def lookup(self, stamp: float, child: str) -> np.ndarray:
-        """Return parent_from_child at a stamp. Raises TransformError outside the samples."""
-        if self.static:
+    def lookup(self, stamp: float, child: str, hold: bool = False) -> np.ndarray:
+        """Return parent_from_child at a stamp; `hold` continues the newest sample.
+
+        Raises TransformError outside the samples.
+        """
+        if self.static or (hold and stamp > self.stamps[-1]):
             return self.poses[-1]
         at = bisect.bisect_left(self.stamps, stamp)
         if at < len(self.stamps) and self.stamps[at] == stamp:
@@ -151,10 +154,25 @@ class TransformBuffer:
         """True when a transform between the frame and its root is not static."""
         return any(not self._edges[name].static for name in self.list_ancestors(frame)[:-1])
 
-    def lookup(self, target: str, source: str, stamp: float) -> np.ndarray:
+    def find_correction(self, root: str, frame: str) -> str | None:
+        """Find the child of `root` whose edge corrects odometry (REP-105: map -> odom), on the way to `frame`.
+
+        Its name has "odom" in it; it is `frame` itself, or moving edges lead from it to `frame`.
+        """
+        chain = self.list_ancestors(frame)
+        place = chain.index(_clean(root)) if _clean(root) in chain else 0
+        is_odometry = place == 1 or any(not self._edges[name].static for name in chain[: max(place - 1, 0)])
+        return chain[place - 1] if is_odometry and "odom" in chain[place - 1] else None
+
+    def compute_age(self, child: str, stamp: float) -> float:
+        """Compute how much older than a stamp the newest sample of an edge is, seconds; 0 for a static edge."""
+        edge = self._edges[_clean(child)]
+        return 0.0 if edge.static else max(stamp - edge.stamps[-1], 0.0)
+
+    def lookup(self, target: str, source: str, stamp: float, hold: str | None = None) -> np.ndarray:
         """Return target_from_source (4, 4) float64 at a stamp in seconds, interpolated along the chain.
 
-        Raises TransformError for an unknown frame, unconnected frames, or a stamp outside the samples.
+        The edge of the child `hold` continues its newest sample. Raises TransformError for an unknown frame, unconnected frames, or a stamp outside the samples.
         """
         target, source = _clean(target), _clean(source)
         for frame in (target, source) if target != source else ():
@@ -164,14 +182,14 @@ class TransformBuffer:
         common = next((frame for frame in up if frame in down), None)
         if common is None:
             raise TransformError(f"frames '{target}' and '{source}' are not connected: roots '{down[-1]}', '{up[-1]}'")
-        common_from_target = self._compose_to_ancestor(target, common, stamp)
-        return invert(common_from_target) @ self._compose_to_ancestor(source, common, stamp)
+        common_from_target = self._compose_to_ancestor(target, common, stamp, hold)
+        return invert(common_from_target) @ self._compose_to_ancestor(source, common, stamp, hold)
 
-    def _compose_to_ancestor(self, frame: str, ancestor: str, stamp: float) -> np.ndarray:
+    def _compose_to_ancestor(self, frame: str, ancestor: str, stamp: float, hold: str | None) -> np.ndarray:
         pose = np.eye(4)
         while frame != ancestor:
             edge = self._edges[frame]
-            pose = edge.lookup(stamp, frame) @ pose
+            pose = edge.lookup(stamp, frame, frame == hold) @ pose
             frame = edge.parent
         return pose
 

@@ -16,6 +16,7 @@ MAX_DROPPED_SHARE = 0.2  # of the images
 
 UNTRAINED = "UNTRAINED (reconstruction.random is set)"
 _COUNTS = ("received", "processed", "dropped", "rejected", "held")
+_FRAME_WARNINGS = ("tf", "map moved", "frame", "correction")
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -69,6 +70,7 @@ class FrameCounters:
     latency_ms: float | None = None  # from the image to its pose on the wire, without the step
     step_ms: float | None = None
     map_ms: float | None = None  # to describe, build and publish the map
+    map_jumps: int = 0  # of the map frame of other nodes
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     silence: float | None = None  # seconds since the last frame was published
     busy: float = 0.0  # seconds that the current frame has taken up to now
@@ -91,8 +93,8 @@ class NodeStatus:
 
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
     others: what else is subscribed; untrained: the net is one of random numbers; warnings: the recent ones by topic, the
-    newest last; resolved: the settings whose resolved value is not the requested one; image_topics: other topics of images;
-    subscribed: published topics with a subscriber; age: seconds in this state.
+    newest last; resolved: the settings whose resolved value is not the requested one; map_frame: that of all results;
+    image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in this state.
     """
 
     node: str
@@ -108,6 +110,7 @@ class NodeStatus:
     clock_missing: bool = False
     warnings: Mapping[str, str] = field(default_factory=dict)
     resolved: str = ""
+    map_frame: str = ""
     image_topics: tuple[str, ...] = ()
     subscribed: tuple[str, ...] = ()
     age: float = OUTPUT_TIMEOUT_S
@@ -135,6 +138,7 @@ def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
         "map ms": _format_ms(counters.map_ms),
         **{f"{stage} ms": _format_ms(ms) for stage, ms in counters.stage_ms.items()},
         "settings resolved": status.resolved,
+        "map frame": status.map_frame, "map jumps": str(counters.map_jumps),
         "map points": str(usage.points), "instances": str(usage.instances), "instances stored": str(usage.stored),
         "memory MiB": f"{usage.memory_mib:.0f}", "GPU MiB": f"{usage.gpu_mib:.0f}",
         **{topic.name: f"{topic.connected} connected, {topic.messages} messages" for topic in topics},
@@ -175,8 +179,9 @@ def _check_output(status: NodeStatus) -> Diagnosis | None:
             f"held: {counters.held_rate:.1f} of {counters.output_rate:.1f} images/s add nothing to the map, and the last good"
             f" pose stands: {counters.held_reason}",
         )
-    if warning := status.warnings.get("tf"):
-        return Diagnosis(WARN, warning)
+    for topic, warning in status.warnings.items():
+        if topic.partition(":")[0] in _FRAME_WARNINGS:
+            return Diagnosis(WARN, warning, topic)
     if counters.drop_rate > MAX_DROPPED_SHARE * counters.input_rate:
         return Diagnosis(
             WARN,

@@ -19,7 +19,7 @@ class FrameStatistics:
 
     def __init__(self) -> None:
         self.rejected = self.points = self.instances = self.stored = 0
-        self._received = self._processed = self._dropped = self._held = 0
+        self._received = self._processed = self._dropped = self._held = self._map_jumps = 0
         self._reason = self._held_reason = ""
         self._start: float | None = None
         self._input, self._output, self._drops, self._holds = RateMeter(), RateMeter(), RateMeter(), RateMeter()
@@ -62,6 +62,10 @@ class FrameStatistics:
             self._held_reason = str(held)
         self._start = None
 
+    def record_map_jump(self) -> None:
+        """Count a jump of the map frame of other nodes."""
+        self._map_jumps += 1
+
     def record_map(self, scene: InstanceMap, instances: int, seconds: float = 0.0) -> None:
         """Note that the map was published with so many instances, and how long that took."""
         self.points, self.instances, self.stored = len(scene), instances, len(scene.instances)
@@ -81,7 +85,7 @@ class FrameStatistics:
             rejected=self.rejected, reason=self._reason, held=self._held, held_reason=self._held_reason,
             held_rate=self._holds.rate, input_rate=self._input.rate, output_rate=self._output.rate,
             drop_rate=self._drops.rate, latency_ms=self._latency.median, step_ms=self._step.median,
-            map_ms=self._map.median, stage_ms=stage_ms, silence=self._output.silence,
+            map_ms=self._map.median, map_jumps=self._map_jumps, stage_ms=stage_ms, silence=self._output.silence,
             busy=0.0 if start is None else monotonic() - start,
         )  # fmt: skip
 

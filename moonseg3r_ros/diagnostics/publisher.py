@@ -63,6 +63,7 @@ class DiagnosticsPublisher:
             fault=state.fault, paused=state.paused, untrained=state.is_untrained, clock_missing=bool(is_clock_missing),
             warnings=self._list_warnings(required, MIN_LACKING_SHARE * counters.input_rate),
             resolved=state.mapper.resolved if state.mapper else "",
+            map_frame=state.mapper.map_frame if state.mapper else "",
             image_topics=() if image.publishers else self._list_image_topics(),
             subscribed=state.outputs.subscribed if state.outputs else (),
             age=monotonic() - self._entered,

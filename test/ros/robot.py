@@ -44,7 +44,7 @@ class Robot:
         self.poses, self.heard = graph.listen(PoseStamped, "/moonseg3r/pose"), graph.listen(TFMessage, "/tf")
         topics = ("/image", "/camera_info", "/tf", "/tf_static")
         graph.until(lambda: all(self.connected(topic) for topic in topics), "the node hears the robot", self.node)
-        self.count = 0
+        self.count = self.skipped = 0
         self.pass_time(0)
 
     def pass_time(self, seconds=1.1):
@@ -89,9 +89,26 @@ class Robot:
 
     def send(self, black=False):
         """The next image; its stamp."""
-        stamp, self.count = START + self.count * PERIOD, self.count + 1
+        self.count += 1
+        stamp = self.stamp()
         self.images.publish(image_message(VIEW.image.numpy() * (not black), "rgb8", header(stamp)))
         return stamp
+
+    def stamp(self):
+        """That of the last image."""
+        return START + self.skipped + (self.count - 1) * PERIOD
+
+    def skip(self, seconds):
+        """Let the next images be as much later."""
+        self.skipped += round(seconds * 1e9)
+
+    def localize(self, map_from_odom, stamp):
+        """map -> odom at a stamp, as another node says it."""
+        self.tf.publish(TFMessage(transforms=[transform_of(map_from_odom, header(stamp, "map"), "odom")]))
+
+    def published(self):
+        """(parent, child) of every edge heard on TF."""
+        return [(e.header.frame_id, e.child_frame_id) for message in self.heard for e in message.transforms]
 
     def drive(self, stamp):
         """odom -> base at a stamp."""
@@ -101,6 +118,12 @@ class Robot:
         """The camera in the map at a stamp, waited for."""
         found = lambda: [p for p in self.poses if stamp_of(p.header) == stamp]  # noqa: E731
         return pose_of(self.graph.until(found, f"the pose at {stamp}", self.node)[0].pose)
+
+    def correction(self, child="odom"):
+        """The edge map -> child that the node repeats for a later time, as of now."""
+        self.pass_time(0.02)
+        stamp = round((self.now + 0.5) * 1e9)
+        return self.edges(stamp)[child]
 
     def edges(self, stamp):
         """What the node has said on TF at a stamp: child -> map_from_child."""
@@ -125,3 +148,8 @@ def driven(stamp):
 def in_map(stamp):
     """map from camera, the map's origin in the first camera."""
     return BODY_FROM_OPTICAL @ guessed(stamp * 1e-9).numpy()
+
+
+def in_odom(stamp):
+    """map from camera, the map level and where odometry begins."""
+    return driven(START) @ MOUNTED @ np.linalg.inv(in_map(START)) @ in_map(stamp)

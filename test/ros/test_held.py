@@ -8,7 +8,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from graph import LATCHED, stamp_of
 from nano_file import write_nano
 from nav_msgs.msg import Path
-from robot import MOUNTED, Robot, driven, in_map
+from robot import MOUNTED, Robot, driven, in_map, in_odom
 from sensor_msgs.msg import PointCloud2
 
 
@@ -20,15 +20,16 @@ def test_while_frames_are_held_odometry_carries_the_robot_on(graph):
     robot.mount()
     good = robot.send()
     robot.drive(good)
-    map_from_odom = robot.edges(good)["odom"]
+    robot.pose(good)
+    map_from_odom = robot.correction()
     for _ in range(3):
         held = robot.send(black=True)
         robot.drive(held)
-        np.testing.assert_allclose(robot.edges(held)["odom"], map_from_odom, atol=1e-9)
         np.testing.assert_allclose(robot.pose(held), map_from_odom @ driven(held) @ MOUNTED, atol=1e-9)
+        np.testing.assert_allclose(robot.correction(), map_from_odom, atol=1e-9)
     again = robot.send()
     robot.drive(again)
-    np.testing.assert_allclose(robot.pose(again), in_map(again), atol=1e-9)
+    np.testing.assert_allclose(robot.pose(again), in_odom(again), atol=1e-9)
     graph.until(lambda: paths and len(paths[-1].poses) == 2, "the path of the good frames", robot.node)
     graph.until(lambda: again in [stamp_of(cloud.header) for cloud in clouds], "the last cloud", robot.node)
     assert [stamp_of(cloud.header) for cloud in clouds] == [good, again]

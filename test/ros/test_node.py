@@ -61,14 +61,12 @@ def test_what_goes_in_comes_out_on_every_topic(graph, node):
     graph.until(lambda: maps and stamp_of(maps[-1].header) == last, "the last map")
     graph.until(lambda: len(pictures) == len(clouds) == len(overlays) == len(WALK), "every picture and cloud")
 
-    # The observer's own TF comes back too; the node's says the same, so each stamp is heard twice.
+    # The observer's own TF comes back; the node has nothing to add to it.
     said = [t for message in heard for t in message.transforms]
     assert {(t.header.frame_id, t.child_frame_id) for t in said} == {("map", "camera")}
-    for t, f in enumerate(WALK):
-        told = [pose_of(one.transform) for one in said if stamp_of(one.header) == stamp(t)]
-        assert len(told) == 2
-        for pose in (*told, pose_of(poses[t].pose)):
-            np.testing.assert_allclose(pose, f.world_from_camera.numpy(), atol=1e-6)
+    assert sorted(stamp_of(t.header) for t in said) == [stamp(t) for t in range(len(WALK))]
+    for pose, f in zip(poses, WALK, strict=True):
+        np.testing.assert_allclose(pose_of(pose.pose), f.world_from_camera.numpy(), atol=1e-6)
     assert [stamp_of(p.header) for p in poses] == [stamp(t) for t in range(len(WALK))]
 
     for t, (picture, result) in enumerate(zip(pictures, results, strict=True)):
@@ -135,13 +133,10 @@ def test_with_an_odometry_frame_the_map_is_its_parent(graph):
     heard = graph.listen(TFMessage, "/tf")
     send_all(graph, camera, WALK)
     edges = lambda: [t for message in heard for t in message.transforms if t.header.frame_id == "map"]  # noqa: E731
-    graph.until(lambda: len(edges()) == len(WALK), "map -> odom for every frame")
+    graph.until(lambda: edges() and stamp_of(edges()[-1].header) > stamp(len(WALK) - 1), "map -> odom")
     assert {t.child_frame_id for t in edges()} == {"odom"}
-    for t, edge in enumerate(edges()):
-        map_from_camera = pose_of(edge.transform) @ WALK[t].world_from_camera.numpy()
-        assert stamp_of(edge.header) == stamp(t)
-        if t == 0:
-            np.testing.assert_allclose(map_from_camera[:3, 3], 0, atol=1e-9)
+    map_from_odom = pose_of(edges()[0].transform)
+    np.testing.assert_allclose((map_from_odom @ WALK[0].world_from_camera.numpy())[:3, 3], 0, atol=1e-9)
     assert np.ptp([pose_of(edge.transform) for edge in edges()], axis=0).max() < 1e-9  # given poses: it does not move
 
 

@@ -2,23 +2,25 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import numpy as np
-from camera_stream import PERIOD, SLOW, START, Stream
+from camera_stream import PERIOD, START, Stream
 from graph import LATCHED, NODE, cloud_of, stamp_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters
 from robot import RELIABLY
 from sensor_msgs.msg import Image, PointCloud2
-from std_srvs.srv import Trigger
 from visualization_msgs.msg import MarkerArray
 
-from moonseg3r_core import Config, list_settings
+from moonseg3r_core import Config, InputError, list_settings
+from moonseg3r_ros.services import Services
+from moonseg3r_ros.worker import Worker
 
 
 def ids_seen(pictures):
@@ -66,20 +68,16 @@ def test_a_saved_map_goes_on_with_the_same_ids_in_another_process(graph, file):
     np.testing.assert_array_equal(np.frombuffer(pictures[-1].data, "<i4"), before)
 
 
-def test_a_map_that_cannot_be_saved_before_the_clean_up_is_one_plain_answer(graph, file, tmp_path, monkeypatch):
-    monkeypatch.setenv("RELEASE", str(tmp_path / "release"))
-    node = graph.node(script=SLOW, map_file=str(file))
-    Stream(graph).send()
-    graph.until(lambda: "at work" in node.text, "the step begins", node)
-    client = graph.observer.create_client(Trigger, "/moonseg3r/save_map")
-    graph.until(client.service_is_ready, "the service", node)
-    answer = client.call_async(Trigger.Request())
-    assert change(graph, Transition.TRANSITION_DEACTIVATE)
-    assert change(graph, Transition.TRANSITION_CLEANUP)
-    (tmp_path / "release").touch()
-    graph.until(answer.done, "the answer", node)
-    assert not answer.result().success
-    assert answer.result().message == "the node was taken down before it could be done; try again."
+def test_a_map_that_cannot_be_saved_before_the_clean_up_is_one_plain_answer():
+    """The job was still waiting for a long step when the node was cleaned up."""
+    worker, submitted = Worker(lambda item: None, lambda: None, lambda error: None), []
+    assert worker.stop(60.0)
+    node = SimpleNamespace(create_service=lambda *arguments, **options: None)
+    state = SimpleNamespace(worker=None, inputs=None)
+    services = Services(node, state, submitted.append)
+    with pytest.raises(InputError, match="the node was taken down before it could be done; try again"):
+        services._call_and_wait(worker, SimpleNamespace(unload=None), lambda: None)
+    assert not submitted
 
 
 def test_reset_forgets_and_ids_start_again(graph):
@@ -190,6 +188,7 @@ def test_parameters_change_where_the_core_allows_it_and_are_refused_with_the_rea
         ("map.voxel", 0.05): "map.voxel",
         ("image_transport", "compressed"): "inactive",
         ("masks.kind", "precomputed"): "folder",
+        ("masks.kind", "sam2"): "moonseg3r weights get sam2.1-tiny",
         ("config_file", "x"): "read-only",
     }
     for (name, value), words in cases.items():
@@ -203,7 +202,7 @@ def test_parameters_change_where_the_core_allows_it_and_are_refused_with_the_rea
     assert "not in use" not in node.text
 
 
-def test_a_change_that_cannot_be_built_leaves_all_settings_in_use(graph):
+def test_a_change_that_cannot_be_built_leaves_all_settings_in_use(graph, tmp_path):
     """The parameters then say what was asked for; what is published and told follows the settings in use."""
     node = graph.node(map_rate=50.0)
     stream = Stream(graph)
@@ -212,7 +211,9 @@ def test_a_change_that_cannot_be_built_leaves_all_settings_in_use(graph):
     graph.until(lambda: maps and len(maps[-1].markers) > 1, "instances", node)
     told = graph.diagnosed()[1]["settings resolved"]
     assert "refinement.kind=average" in told
-    graph.set(masks__kind="nano", masks__nano__weights="/no/such/file", map__min_observations=100)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no weights")
+    graph.set(masks__kind="nano", masks__nano__weights=str(damaged), map__min_observations=100)
     graph.until(lambda: "stay as they were" in node.text, "the change fails", node)
     stream.through(2)
     graph.until(lambda: stamp_of(maps[-1].markers[-1].header) == stream.stamps[-1], "the next map", node)

@@ -268,6 +268,7 @@ def test_a_camera_info_that_came_once_holds():
 
 def test_the_message_holds_verdict_and_numbers():
     node = replace(WELL, usage=ResourceUsage(300_000, 42, 97, 812.4, 0.0), warnings={"x": "one", "y": "two"})
+    node = replace(node, map_frame="map", counters=replace(node.counters, map_jumps=2))
     message = make_status_message(make_time(5_000_000_001), node)
     (status,) = message.status
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 1)
@@ -280,6 +281,6 @@ def test_the_message_holds_verdict_and_numbers():
         "input rate": "9.90", "output rate": "9.80", "latency ms": "4.2", "step ms": "61.0",
         "map ms": "", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
         **dict.fromkeys(("/image", "/camera_info", "/depth", "/tf"), "0 connected, 9 messages"),
-        "settings resolved": "", "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
+        "settings resolved": "", "map frame": "map", "map jumps": "2", "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
     }  # fmt: skip
     assert deserialize_message(serialize_message(message), DiagnosticArray) == message

@@ -107,22 +107,20 @@ def drive(seconds):
 
 
 @pytest.mark.parametrize(
-    ("others", "placed"),
+    ("others", "lacks_tf"),
     [
-        pytest.param([], COUNT, id="images alone, the first of which waits a second for a camera_info and a tree"),
-        pytest.param(drive(1.0), COUNT, id="each waits for TF that was recorded after the next images"),
-        pytest.param(drive(0.5), 6, id="the last wait for TF that never comes"),
+        pytest.param([], False, id="images alone, the first of which waits a second for a camera_info and a tree"),
+        pytest.param(drive(1.0), False, id="each waits for TF that was recorded after the next images"),
+        pytest.param(drive(0.5), True, id="the last wait for TF that never comes"),
     ],
 )
-def test_a_node_by_the_bags_clock_gets_what_an_image_waits_for_and_none_is_dropped(graph, tmp_path, others, placed):
+def test_a_node_by_the_bags_clock_gets_what_an_image_waits_for_and_none_is_dropped(graph, tmp_path, others, lacks_tf):
     path = write_bag(tmp_path / "bag", sorted([*take_images(COUNT), *others], key=lambda entry: entry[1]))
     node = graph.node(script=GUESSING, reconstruction__kind="cut3r", use_sim_time=True)
     poses = graph.listen(PoseStamped, "/moonseg3r/pose")
-    transforms = graph.listen(TFMessage, "/tf", wait=False)
     replay = graph.start(REPLAY, path, "--rate", 1000, "--lockstep", "/moonseg3r", "--lockstep-timeout", 600)
     assert "has not answered" not in graph.ended(replay)
     graph.until(lambda: len(poses) == COUNT, "all images come out", node)
     assert [stamp_of(pose.header) for pose in poses] == [START + n * PERIOD for n in range(COUNT)]
     assert graph.diagnosed()[1]["frames dropped"] == "0"
-    edges = [edge for message in transforms for edge in message.transforms if edge.header.frame_id == "map"]
-    assert len(edges) == placed
+    assert ("no TF is published" in node.text) == lacks_tf

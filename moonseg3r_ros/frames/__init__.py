@@ -1,0 +1,1 @@
+"""The frames of TF: those of the robot, and those that the node itself publishes."""

@@ -1,0 +1,68 @@
+"""The edges of TF that the node publishes."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tf2_msgs.msg import TFMessage
+
+from moonseg3r_ros.conversions.poses import make_header, make_transform
+from moonseg3r_ros.conversions.times import SECOND, make_time, read_time
+from moonseg3r_ros.frames.robot_tree import strip_slash
+
+MAX_PUBLISHED = 2000  # edges that are known again: 60 s of corrections, and more than 10 s beside a camera's own edge
+TIME_JUMP_NS = SECOND
+
+
+class Edge(NamedTuple):
+    """An edge of TF: parent_from_child (4, 4)."""
+
+    parent: str
+    child: str
+    pose: np.ndarray
+
+
+class TransformPublisher:
+    """Publishes edges through `send`, and knows them again when they come back on /tf.
+
+    A correction (map -> odom) is published again and again until the next one, by `repeat`.
+    """
+
+    def __init__(self, send: Callable[[TFMessage], object]) -> None:
+        self._send = send
+        self._corrections: Sequence[Edge] = ()
+        self._published: deque[tuple[str, str, int]] = deque(maxlen=MAX_PUBLISHED)
+        self._last = -math.inf  # stamp of the last corrections, ns
+
+    def publish(self, edge: Edge, stamp_ns: int) -> None:
+        """Publish an edge once."""
+        self._published.append((edge.parent, edge.child, stamp_ns))
+        self._send(
+            TFMessage(transforms=[make_transform(make_header(make_time(stamp_ns), edge.parent), edge.child, edge.pose)])
+        )
+
+    def set_corrections(self, edges: Sequence[Edge]) -> None:
+        """Set what `repeat` publishes; it may be called from another thread."""
+        self._corrections = tuple(edges)
+
+    def repeat(self, stamp_ns: int, is_free: Callable[[str], bool]) -> None:
+        """Publish the corrections of the children that are free, unless that stamp was published."""
+        if self._last - TIME_JUMP_NS < stamp_ns <= self._last:
+            return
+        for edge in self._corrections:
+            if is_free(edge.child):
+                self.publish(edge, stamp_ns)
+                self._last = stamp_ns
+
+    def is_own(self, transform: Any) -> bool:
+        """True for a stamped transform that was published here."""
+        header = transform.header
+        return (
+            strip_slash(header.frame_id),
+            strip_slash(transform.child_frame_id),
+            read_time(header.stamp),
+        ) in self._published

@@ -1,0 +1,156 @@
+"""Where the segmenter's world lies in what is published, drawn on paper: x alone, metres; turns about z."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from moonseg3r_core import FrameMessages
+from moonseg3r_ros.conversions.poses import BODY_FROM_OPTICAL
+from moonseg3r_ros.frames.map_frame import MapFrame
+from moonseg3r_ros.frames.robot_tree import CameraTransforms
+from moonseg3r_ros.settings import NodeSettings
+
+
+def shift(x, degrees=0.0):
+    pose, angle = np.eye(4), np.radians(degrees)
+    pose[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    pose[0, 3] = x
+    return pose
+
+
+LOST = CameraTransforms("camera", "camera", np.eye(4), True, False, None, None, "", None)
+
+
+def robot(odometry, localization=None, world=""):
+    """The camera at `odometry` in odom, and odom at `localization` in the map of another node."""
+    owned = localization is not None
+    in_map = localization @ odometry if owned else None
+    from_world = {"": None, "odom": localization, "map": np.eye(4)}[world] if owned else None
+    return CameraTransforms("camera", "odom", odometry, not owned, owned, in_map, localization, world, from_world)
+
+
+def walk(frame, *steps):
+    """Follow and place each (transforms, world_from_camera); return (moved, camera's pose, corrections) of each."""
+    found = []
+    for transforms, world_from_camera in steps:
+        moved = frame.follow(transforms)
+        pose = frame.place(transforms, world_from_camera, is_held=False)
+        edges = {(e.parent, e.child): e.pose[0, 3] for e in frame.list_corrections(transforms)}
+        found.append((moved, pose, edges))
+    return found
+
+
+def test_without_a_tree_the_map_begins_in_the_first_camera():
+    frame = MapFrame(NodeSettings())
+    (_, first, edges), (_, second, _) = walk(frame, (LOST, shift(1)), (LOST, shift(3)))
+    np.testing.assert_allclose(first, BODY_FROM_OPTICAL, atol=1e-12)
+    np.testing.assert_allclose(second, BODY_FROM_OPTICAL @ shift(2), atol=1e-12)
+    assert edges == {}
+
+
+def test_estimated_poses_begin_level_where_odometry_begins_and_correct_it():
+    frame = MapFrame(NodeSettings())
+    found = walk(frame, (robot(shift(5)), shift(0)), (robot(shift(6)), shift(1.5)))
+    np.testing.assert_allclose(found[0][1], shift(5))
+    assert found[0][2] == {("map", "odom"): 0.0}
+    np.testing.assert_allclose(found[1][1], shift(6.5))
+    assert found[1][2] == {("map", "odom"): 0.5}
+
+
+@pytest.mark.parametrize(("origin", "first"), [("first_camera", BODY_FROM_OPTICAL), ("world", shift(2))])
+def test_an_origin_that_is_asked_for_prevails(origin, first):
+    (found,) = walk(MapFrame(NodeSettings(map_origin=origin)), (robot(shift(5)), shift(2)))
+    np.testing.assert_allclose(found[1], first, atol=1e-12)
+
+
+def test_estimated_poses_in_anothers_map_are_in_a_frame_of_their_own_that_is_aligned_at_first():
+    frame = MapFrame(NodeSettings())
+    found = walk(frame, (robot(shift(1), shift(7)), shift(0)), (robot(shift(2), shift(7)), shift(1.1)))
+    assert frame.name == "moonseg3r_map"
+    np.testing.assert_allclose(found[0][1], shift(8))
+    np.testing.assert_allclose(found[1][1], shift(9.1))
+    assert found[1][2] == {("map", "moonseg3r_map"): 0.0}
+
+
+def test_localization_comes_to_estimated_poses_jumps_goes_and_comes_back():
+    frame = MapFrame(NodeSettings())
+    (first,) = walk(frame, (robot(shift(0)), shift(0)))
+    assert (frame.name, first[2]) == ("map", {("map", "odom"): 0.0})
+    (came,) = walk(frame, (robot(shift(1), shift(5)), shift(1)))
+    assert frame.name == "moonseg3r_map"
+    np.testing.assert_allclose(came[1], shift(1))  # coordinates go on
+    assert came[0].startswith("another node publishes map -> odom now, other than here by 5.00 m and 0.0 degrees")
+    assert came[2] == {("map", "moonseg3r_map"): 5.0}
+    (jumped,) = walk(frame, (robot(shift(1), shift(5.5)), shift(1)))
+    assert jumped[0].startswith("map -> odom jumped by 0.50 m and 0.0 degrees")
+    assert jumped[2] == {("map", "moonseg3r_map"): 5.5}
+    (gone,) = walk(frame, (robot(shift(2)), shift(2)))
+    assert frame.name == "map"
+    assert gone[2] == {("map", "odom"): 5.5}  # from the last value on
+    np.testing.assert_allclose(gone[1], shift(7.5))
+    (back,) = walk(frame, (robot(shift(2), shift(5.5)), shift(2)))
+    assert back[0] == ""
+    assert (frame.name, back[2]) == ("moonseg3r_map", {("map", "moonseg3r_map"): 0.0})
+
+
+def test_external_poses_in_odometry_are_carried_into_anothers_map_at_once():
+    frame = MapFrame(NodeSettings())
+    (before,) = walk(frame, (robot(shift(1), world="odom"), shift(1)))
+    assert before[2] == {("map", "odom"): 0.0}
+    came, jumped = walk(
+        frame,
+        (robot(shift(2), shift(5), "odom"), shift(2)),
+        (robot(shift(2), shift(5, 10), "odom"), shift(2)),
+    )
+    assert came[0].startswith("another node publishes map -> odom now")
+    assert jumped[0].startswith("map -> odom jumped by 0.35 m and 10.0 degrees")
+    np.testing.assert_allclose(frame.from_world, shift(5, 10))
+    assert (frame.name, came[2], jumped[2]) == ("map", {}, {})
+    (gone,) = walk(frame, (robot(shift(3), world="odom"), shift(3)))
+    np.testing.assert_allclose(frame.from_world, shift(5, 10))
+    assert gone[2] == {("map", "odom"): 5.0}
+
+
+def test_external_poses_in_the_map_itself_go_on_in_the_old_one_after_a_jump_which_moves_as_a_whole():
+    frame = MapFrame(NodeSettings())
+
+    def send(odometry, localization):
+        transforms = robot(shift(odometry), shift(localization), "map")
+        moved = frame.follow(transforms)
+        messages = frame.move_pose(FrameMessages(0, 0.0, None, pose=shift(localization + odometry)))
+        return moved, messages.pose[0, 3], frame.place(transforms, messages.pose, is_held=False)[0, 3]
+
+    assert send(1, 10) == ("", 11.0, 11.0)
+    moved, in_world, in_map = send(2, 13)
+    assert "jumped by 3.00 m" in moved
+    assert (in_world, in_map) == (12.0, 15.0)
+    assert frame.from_world[0, 3] == 3.0
+    assert send(2, 13.1) == ("", pytest.approx(12.1), pytest.approx(15.1))  # an ordinary correction
+
+
+def test_a_map_of_another_node_that_does_not_lead_to_the_camera_has_its_name_for_itself():
+    transforms = replace(
+        robot(shift(1), shift(5), "odom"), map_from_world=None, map_from_odometry=None, is_root_free=True
+    )
+    frame = MapFrame(NodeSettings())
+    (found,) = walk(frame, (transforms, shift(1)))
+    assert frame.name == "moonseg3r_map"
+    assert found[2] == {("moonseg3r_map", "odom"): 0.0}
+
+
+def test_a_held_image_moves_with_the_robots_own_odometry():
+    frame = MapFrame(NodeSettings())
+    walk(frame, (robot(shift(0)), shift(0)), (robot(shift(1)), shift(1.5)))
+    transforms = robot(shift(3))
+    np.testing.assert_allclose(frame.place(transforms, shift(1.5), is_held=True), shift(3.5))
+    assert frame.list_corrections(transforms)[0].pose[0, 3] == 0.5
+
+
+def test_nothing_is_placed_where_tf_does_not_say_where_the_camera_is():
+    transforms = replace(robot(shift(0)), root_from_camera=None)
+    (found,) = walk(MapFrame(NodeSettings()), (transforms, shift(2)))
+    assert found[2] == {}
+    np.testing.assert_allclose(found[1], BODY_FROM_OPTICAL, atol=1e-12)

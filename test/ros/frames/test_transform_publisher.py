@@ -1,0 +1,63 @@
+"""The node's own edges of TF: repeated for a later time, never those of others, and known again."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from moonseg3r_ros.conversions.times import SECOND, read_time
+from moonseg3r_ros.frames.transform_publisher import Edge, TransformPublisher
+
+CORRECTION = Edge("map", "odom", np.eye(4))
+
+
+def make_publisher(*corrections):
+    sent = []
+    publisher = TransformPublisher(lambda message: sent.extend(message.transforms))
+    publisher.set_corrections(corrections)
+    return publisher, sent
+
+
+def stamps(sent):
+    return [read_time(transform.header.stamp) for transform in sent]
+
+
+def test_a_correction_is_repeated_with_stamps_that_only_go_on():
+    publisher, sent = make_publisher(CORRECTION, Edge("map", "own", np.eye(4)))
+    for stamp in (5, 5, 4, 6):
+        publisher.repeat(stamp * 100_000_000, lambda child: True)
+    assert [(t.header.frame_id, t.child_frame_id) for t in sent] == [("map", "odom"), ("map", "own")] * 2
+    assert stamps(sent)[::2] == [500_000_000, 600_000_000]
+
+
+def test_after_a_jump_back_in_time_it_goes_on():
+    publisher, sent = make_publisher(CORRECTION)
+    for stamp in (100, 3):
+        publisher.repeat(stamp * SECOND, lambda child: True)
+    assert stamps(sent) == [100 * SECOND, 3 * SECOND]
+
+
+def test_an_edge_of_another_node_is_not_published():
+    publisher, sent = make_publisher(CORRECTION)
+    publisher.repeat(1, lambda child: child != "odom")
+    assert not sent
+    publisher.repeat(1, lambda child: True)
+    assert len(sent) == 1
+
+
+def test_own_edges_are_known_by_parent_child_and_stamp():
+    publisher, sent = make_publisher(CORRECTION)
+    publisher.repeat(7, lambda child: True)
+    (own,) = sent
+    assert publisher.is_own(own)
+    for change in ("frame", "child", "stamp"):
+        publisher, sent = make_publisher(CORRECTION)
+        publisher.repeat(7, lambda child: True)
+        other = sent[0]
+        if change == "frame":
+            other.header.frame_id = "world"
+        elif change == "child":
+            other.child_frame_id = "base"
+        else:
+            other.header.stamp.nanosec = 8
+        assert not publisher.is_own(other)
