@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,13 +75,16 @@ def required_inputs(config: Config) -> tuple[str, ...]:
     return ("poses",) if net.pose == "given" else ()
 
 
-def check_recording(config: Config, name: str, lacks: Sequence[str]) -> None:
-    """Raise SourceError when the reconstruction needs what no frame of the recording has."""
+def check_recording(config: Config, name: str, lacks: Sequence[str], why: Mapping[str, str] | None = None) -> None:
+    """Raise SourceError when the reconstruction needs what no frame of the recording has; `why` it is not there."""
     required = required_inputs(config)
     missing = [item for item in required if item in lacks]
     if missing:
         kind = config.reconstruction.kind
         setting = f"reconstruction.{kind}.pose=model" if config.reconstruction.net else "reconstruction.kind=nano"
+        if reasons := [f"no {item}: {why[item]}" for item in missing if why and why.get(item)]:
+            needs = f"reconstruction.kind={kind} expects {', '.join(required)} with every image"
+            raise SourceError(f"{needs}, {name} brings {'; '.join(reasons)}; or set {setting}, which needs none.")
         raise SourceError(
             f"reconstruction.kind={kind} expects {', '.join(required)} with every image, {name} "
             f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with "

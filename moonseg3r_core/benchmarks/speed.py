@@ -28,7 +28,7 @@ _PAGE_KIB = resource.getpagesize() / 1024
 def measure_speed(path: str, config: Config, frames: int | None = None) -> Table:
     """Measure milliseconds per stage and frames per second of `step`; frames are read beforehand in small batches."""
     source = open_source(path, max_frames=frames)
-    check_recording(config, source.name, source.lacks)
+    check_recording(config, source.name, source.lacks, source.absent)
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
     laps: list[dict[str, float]] = []
     walk = iter(source)

@@ -38,8 +38,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
     parser.add_argument(
         "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
-        help="which topics of a bag to read: color, depth, camera_info, pose; world= names the fixed frame (chosen by type)",
+        help="which topics of a bag to read: color, depth, camera_info, depth_camera_info, pose, tf, tf_static; world= names"
+        " the fixed frame (chosen by what the topics hold)",
     )  # fmt: skip
+    parser.add_argument("--robot", metavar="NAME", help="namespace of the robot whose topics of a bag to read")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run_command)
 
@@ -53,7 +55,7 @@ def run_command(args: argparse.Namespace) -> int:
 
     say_warnings()
     config = read_config(args)
-    topics = parse_topics(args.topic)
+    topics = parse_topics(args.topic, args.robot)
     source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics, input=config.input)
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
@@ -67,8 +69,8 @@ def run_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_topics(items: list[str]) -> Topics | None:
-    """Parse `["color=/camera/image_raw"]` to Topics, None for an empty list. Raises InputError for an unknown name."""
+def parse_topics(items: list[str], robot: str | None = None) -> Topics | None:
+    """Parse `["color=/camera/image_raw"]` to Topics, None where nothing is asked. Raises InputError for an unknown name."""
     from moonseg3r_core.errors import InputError
     from moonseg3r_core.sources import Topics
 
@@ -77,7 +79,8 @@ def parse_topics(items: list[str]) -> Topics | None:
     for name, _, topic in pairs:
         if name not in known or not topic:
             raise InputError(f"--topic expects NAME=TOPIC with one of {', '.join(known)}, got '{name}={topic}'.")
-    return Topics(**{name: topic for name, _, topic in pairs}) if pairs else None
+    asked = {name: topic for name, _, topic in pairs} | ({"robot": robot} if robot else {})
+    return Topics(**asked) if asked else None
 
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:
@@ -87,7 +90,7 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
     from moonseg3r_core.run import run
 
     resolved = resolve(config, RecordingFacts(source.masks_folder))
-    check_recording(resolved, source.name, source.lacks)
+    check_recording(resolved, source.name, source.lacks, source.absent)
     check_config(resolved)
     out.claim()
     segmenter = build_segmenter(resolved)

@@ -20,6 +20,10 @@ _PNG, _JPEG = b"\x89PNG", b"\xff\xd8"
 _PALETTE = b"\x03"  # the color type in a PNG's header
 
 
+class UnknownImage(FrameRejected):
+    """The bytes are no image of a kind that can be read."""
+
+
 def decode_file(raw: bytes, mode: int) -> np.ndarray:
     """Decode a JPEG, PNG or other image file with OpenCV in a mode (cv2.IMREAD_COLOR...).
 
@@ -36,7 +40,7 @@ def decode_file(raw: bytes, mode: int) -> np.ndarray:
     except cv2.error:
         pixels = None
     if pixels is None:
-        raise FrameRejected("no image that OpenCV can decode")
+        raise UnknownImage("no image that OpenCV can decode")
     return pixels
 
 
@@ -92,10 +96,10 @@ def read_size(raw: bytes) -> tuple[int, int]:
                 return image.size
     except Image.DecompressionBombError as error:
         raise FrameRejected(
-            "the image is too large", f"an image must have at most {MAX_PIXELS} pixels, got more: {error}"
+            "the image is too large", f"an image must have at most {MAX_PIXELS} pixels, got more; make it smaller"
         ) from error
     except Exception as error:  # damaged bytes make the readers raise anything
-        raise FrameRejected("no image of a known kind") from error
+        raise UnknownImage("no image of a known kind") from error
 
 
 def _has_end(png: bytes) -> bool:

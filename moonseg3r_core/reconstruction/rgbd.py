@@ -13,13 +13,10 @@ from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
-_EXPECTED = {
-    "pose": "reconstruction.kind=rgbd expects depth, intrinsics and a pose for every frame; "
-    "add pose/N.txt (ScanNet export) or odometry or TF (bag).",
-    "depth": "reconstruction.kind=rgbd expects an image of depth for every frame; "
-    "add depth/N.png (ScanNet export) or a depth topic (bag).",
-    "intrinsics": "reconstruction.kind=rgbd expects the camera's focal lengths; "
-    "add intrinsic/intrinsic_color.txt (ScanNet export) or a camera_info topic (bag).",
+_SOURCES = {
+    "pose": "add poses (TF, odometry, or the recording's own)",
+    "depth": "add depth images of the same time, registered to the image",
+    "intrinsics": "add the camera's focal lengths (camera_info, or the recording's own)",
 }
 
 
@@ -79,7 +76,11 @@ def _read_inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     depth, intrinsics, pose = frame.depth, frame.intrinsics, frame.world_from_camera
     if pose is None or depth is None or intrinsics is None:
         missing = "pose" if pose is None else "depth" if depth is None else "intrinsics"
-        raise FrameRejected(f"no {missing}", _EXPECTED[missing])
+        raise FrameRejected(
+            f"no {missing}",
+            f"reconstruction.kind=rgbd expects depth, intrinsics and a pose for every frame, got no {missing};"
+            f" {_SOURCES[missing]}, or set reconstruction.kind=nano, which needs none.",
+        )
     if not bool(torch.isfinite(intrinsics).all() & (intrinsics[0, 0] > 0) & (intrinsics[1, 1] > 0)):
         raise FrameRejected(
             "unusable intrinsics",

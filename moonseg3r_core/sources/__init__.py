@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.bag_topics import Topics
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
+from moonseg3r_core.sources.requested_topics import Topics
 
 if TYPE_CHECKING:  # torch takes seconds to import, and reading the bytes of a bag does not need it
     from moonseg3r_core.sources.source import Recording

@@ -5,7 +5,6 @@ Recordings and live streams share this code. Messages are read by attribute, so 
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,19 +17,24 @@ from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.axes import convert_axes
 from moonseg3r_core.sources.camera_poses import CameraPoses
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
+from moonseg3r_core.sources.depth_alignment import DepthCamera, DepthUnaligned, find_depth_camera, is_registered
 from moonseg3r_core.sources.messages import (
     compute_intrinsics,
     decode_depth_message,
     decode_image_message,
+    explain_misfit,
     is_calibrated,
     is_distorted,
+    is_rectified,
+    read_image_size,
+    read_info_size,
     read_pose,
     read_stamp,
     read_transform,
 )
 from moonseg3r_core.sources.pairing import DepthPairing
-from moonseg3r_core.sources.registration import register_depth
-from moonseg3r_core.sources.transforms import TransformError
+from moonseg3r_core.sources.registration import register_depth, reproject_depth
+from moonseg3r_core.sources.transforms import TransformError, clean_frame
 from moonseg3r_core.types import Frame
 
 PAIRING_TIMEOUT_S = 1.0  # an image waits no longer for the rest of its frame
@@ -41,7 +45,8 @@ MAX_PENDING = 32  # images that wait at most
 class FrameMessages:
     """The messages of one frame, not yet decoded.
 
-    stamp: seconds. pose: world_from_camera (4, 4) float64. None: did not come, or was not requested.
+    stamp: seconds. pose: world_from_camera (4, 4) float64. depth_camera: what registers the depth, None for depth that is
+    registered. None: did not come, or was not requested.
     """
 
     index: int
@@ -51,6 +56,7 @@ class FrameMessages:
     info: Any | None = None
     pose: np.ndarray | None = None
     rectified: bool = False
+    depth_camera: DepthCamera | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class FrameAssembler:
         rectified: bool,
         may_release: Callable[[Any, float, bool], bool],
         warn: Callable[[str, str], None],
+        depth_topic: str = "",
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
         self.rectified, self._may_release, self._warn = rectified, may_release, warn
@@ -91,6 +98,8 @@ class FrameAssembler:
         self._depths = DepthPairing()
         self._pending: deque[PendingImage] = deque(maxlen=2 * MAX_PENDING)
         self._info: Any = None
+        self._depth_info: Any = None
+        self._depth_topic = depth_topic
         self._first_arrival = np.inf
 
     @property
@@ -143,6 +152,10 @@ class FrameAssembler:
         """Add a CameraInfo; it holds until the next one."""
         self._info = message
 
+    def add_depth_info(self, message: Any) -> None:
+        """Add the CameraInfo of the depth, which registers depth of another frame; it holds until the next one."""
+        self._depth_info = message
+
     def add_transforms(self, message: Any, arrived: float, static: bool) -> None:
         """Add a TFMessage; invalid transforms are left out with a warning."""
         for transform in message.transforms:
@@ -186,10 +199,25 @@ class FrameAssembler:
 
     def _is_complete(self, image: PendingImage, now: float) -> bool:
         has_info = not self.with_info or self.has_info
-        has_depth = not self.with_depth or self._depths.is_final(image.stamp)
+        has_depth = not self.with_depth or (self._depths.is_final(image.stamp) and self._can_register(image, now))
         if not (has_info and has_depth and (not self.with_pose or self._has_pose(image, now))):
             return False
         return self._may_release(image.message, image.stamp, self._is_early(now))
+
+    def _can_register(self, image: PendingImage, now: float) -> bool:
+        """True when the depth is registered or what registers it is there; in the first second it may still come."""
+        depth = self._depths.find_nearest(image.stamp)
+        try:
+            camera = self._find_depth_camera(image, depth)
+        except DepthUnaligned:
+            return False
+        is_assumed = camera is None and depth is not None and not self._is_aligned(image, depth)
+        return not (is_assumed and self._is_early(now))
+
+    def _is_aligned(self, image: PendingImage, depth: Any) -> bool:
+        """True when frame or name say that depth is registered."""
+        frames = {clean_frame(message.header.frame_id) for message in (image.message, depth)}
+        return len(frames) == 1 or is_registered(self._depth_topic)
 
     def _has_pose(self, image: PendingImage, now: float) -> bool:
         frame = image.message.header.frame_id
@@ -213,10 +241,25 @@ class FrameAssembler:
         return not (has_depth and self._poses.has_best_world(image.message.header.frame_id))
 
     def _collect(self, image: PendingImage) -> FrameMessages:
-        self._warn_about_info()
-        depth, pose = self._find_depth(image), self._find_pose(image)
+        info = self._find_info(image)
+        (depth, depth_camera), pose = self._find_depth(image), self._find_pose(image)
         self._depths.forget_before(min([image.stamp, *(other.stamp for other in self._pending)]))
-        return FrameMessages(image.index, image.stamp, image.message, depth, self._info, pose, self.rectified)
+        return FrameMessages(image.index, image.stamp, image.message, depth, info, pose, self.rectified, depth_camera)
+
+    def _find_info(self, image: PendingImage) -> Any | None:
+        """Find the camera_info of an image; None for one of another size that is not required."""
+        self._warn_about_info()
+        size = None if self._info is None else read_image_size(image.message)
+        if size is None or (expected := read_info_size(self._info, size)) == size:
+            return self._info
+        misfit = explain_misfit(self._info, size, self.rectified)
+        if misfit and not self.with_info:
+            self._warn("camera_info", f"{misfit.rstrip('.')}; frames come without intrinsics")
+            return None
+        if not misfit:
+            sizes = f"{expected[1]}x{expected[0]}, images are {size[1]}x{size[0]}"
+            self._warn("camera_info", f"camera_info is for images of {sizes}; it is scaled to them")
+        return self._info
 
     def _warn_about_info(self) -> None:
         if self._info is None:
@@ -228,17 +271,38 @@ class FrameAssembler:
         if is_distorted(self._info) and not self.rectified:
             self._warn("distortion", "lens distortion of camera_info is ignored; take image_rect to be exact")
 
-    def _find_depth(self, image: PendingImage) -> Any | None:
+    def _find_depth(self, image: PendingImage) -> tuple[Any | None, DepthCamera | None]:
+        """Find the depth of an image and what registers it; none where it cannot be registered."""
         if not self.with_depth:
-            return None
+            return None, None
         message = self._depths.find_nearest(image.stamp)
         if message is None:
             self._warn("no depth", self._depths.explain_missing(image.stamp))
-            return None
-        color_frame, depth_frame = image.message.header.frame_id, message.header.frame_id
-        if color_frame != depth_frame:
+            return None, None
+        try:
+            camera = self._find_depth_camera(image, message)
+        except DepthUnaligned as why:
+            self._warn("no depth", str(why))
+            return None, None
+        color_frame, depth_frame = clean_frame(image.message.header.frame_id), clean_frame(message.header.frame_id)
+        if camera is None and color_frame != depth_frame:
             self._warn("frames", f"depth lies in frame '{depth_frame}', colour in '{color_frame}'; taken as registered")
-        return message
+        return message, camera
+
+    def _find_depth_camera(self, image: PendingImage, depth: Any | None) -> DepthCamera | None:
+        """Find what registers a depth message, None for one that is registered. Raises DepthUnaligned."""
+        if depth is None:
+            return None
+        frames = image.message.header.frame_id, depth.header.frame_id
+        infos, rectified = (self._info, self._depth_info), is_rectified(self._depth_topic)
+        buffer = self._poses.buffer
+        return find_depth_camera(
+            frames,
+            self._depth_topic,
+            infos,
+            rectified,
+            lambda target, source: buffer.lookup(target, source, image.stamp),
+        )
 
     def _find_pose(self, image: PendingImage) -> np.ndarray | None:
         if not self.with_pose:
@@ -261,16 +325,24 @@ def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame
     image = decode_image_message(messages.image)
     size = (image.shape[0], image.shape[1])
     intrinsics = None if messages.info is None else compute_intrinsics(messages.info, size, messages.rectified)
-    depth = None if messages.depth is None else decode_depth_message(messages.depth, input.depth_scale)
-    registered = None if depth is None else register_depth(depth, None, None, size)
+    depth = None if messages.depth is None else _decode_depth(messages, intrinsics, size, input)
     if messages.pose is not None and not np.isfinite(messages.pose).all():
         raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
     k = None if intrinsics is None else intrinsics.astype(np.float32)
     pose = None if messages.pose is None else convert_axes(messages.pose, input.camera_axes)
-    parts = (None if part is None else torch.from_numpy(part) for part in (registered, k, pose))
+    parts = (None if part is None else torch.from_numpy(part) for part in (depth, k, pose))
     return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
 
 
-def is_rectified(topic: str) -> bool:
-    """True when the name of an image topic marks its images as rectified."""
-    return re.search(r"(/|_)rect", topic) is not None
+def _decode_depth(
+    messages: FrameMessages, intrinsics: np.ndarray | None, size: tuple[int, int], input: InputConfig
+) -> np.ndarray | None:
+    """Decode depth (H, W) float32 metres at the pixels of the colour; None where it takes intrinsics that are not there."""
+    depth, camera = decode_depth_message(messages.depth, input.depth_scale), messages.depth_camera
+    if camera is None:
+        return register_depth(depth, None, None, size)
+    own = compute_intrinsics(camera.info, (depth.shape[0], depth.shape[1]), camera.rectified)
+    if own is None or intrinsics is None:
+        return None
+    axes = convert_axes(np.eye(4), input.camera_axes)
+    return reproject_depth(depth, own, axes.T @ camera.color_from_depth @ axes, intrinsics, size)

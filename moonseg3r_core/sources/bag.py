@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from moonseg3r_core.errors import FrameRejected, SourceError
-from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decode_frame, is_rectified
+from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decode_frame
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
-from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics, is_static
+from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics
 from moonseg3r_core.sources.config import InputConfig
-from moonseg3r_core.sources.messages import CameraInfoMismatch
+from moonseg3r_core.sources.messages import CameraInfoMismatch, is_rectified
 from moonseg3r_core.sources.source import Recording, logger
+from moonseg3r_core.sources.topic_facts import CAMERA_INFO, is_static, read_facts
 from moonseg3r_core.types import Frame
 
 
@@ -28,17 +29,20 @@ class BagSource(Recording):
         self.bag = path
         self.requested = topics or Topics()
         faults: list[str] = []
-        available = read_topics(path, faults.append)
+        available = read_topics(path, faults.append, lambda line: logger.warning("%s: %s", path, line))
         try:
-            self.topics: TopicSelection = choose_topics(available, self.requested)
+            self.topics: TopicSelection = choose_topics(available, self.requested, read_facts(path, available))
         except SourceError as error:
             damage = f" The bag is damaged: {faults[0]}" if faults else ""
             raise SourceError(f"{path}: {error}{damage}") from error
         logger.info("%s: reading %s", path, self.topics)
+        for note in self.topics.notes:
+            logger.warning("%s: %s", path, note)
         self.total = self.topics.color.count
         t = self.topics
         found = {"depth": t.depth, "intrinsics": t.camera_info, "poses": t.pose or t.transforms}
-        self.lacks = tuple(name for name, topic in found.items() if not topic)
+        self.absent = {name: "" for name, topic in found.items() if not topic} | dict(t.absent)
+        self.lacks = tuple(self.absent)
 
     def _read_frames(self) -> Iterator[Frame | FrameRejected]:
         bag_pass = BagPass(self)
@@ -62,11 +66,12 @@ class BagPass:
         self.assembler = FrameAssembler(
             with_depth=self.topics.depth is not None,
             with_info=self.topics.camera_info is not None,
-            with_pose=self.topics.pose is not None or bool(self.topics.transforms),
+            with_pose="poses" not in source.lacks,
             world=source.requested.world,
             rectified=is_rectified(self.topics.color.name),
             may_release=lambda message, stamp, early: True,
             warn=lambda topic, message: source.warn_once(topic, f"{message} (said once)"),
+            depth_topic=self.topics.depth.name if self.topics.depth else "",
         )
         self.image_count = 0
 
@@ -74,8 +79,9 @@ class BagPass:
         """Add one message and yield the frames that it completes."""
         try:
             decoded = message.decode()
-        except Exception as error:  # the decoder passes on errors of numpy, struct and unicode
-            yield FrameRejected(f"undecodable message on {message.topic}", " ".join(str(error).split()))
+        except Exception:  # the decoder passes on errors of numpy, struct and unicode
+            text = f"its {len(message.raw)} bytes are no {message.type}; left out"
+            yield FrameRejected(f"undecodable message on {message.topic}", text)
             return
         self._add_message(message.topic, decoded, message.stamp)
         for messages in self.assembler.pop_ready(message.stamp):
@@ -92,12 +98,19 @@ class BagPass:
             self._add_color(decoded, recorded)
         elif topics.depth and topic == topics.depth.name:
             self.assembler.add_depth(decoded, recorded)
-        elif topics.camera_info and topic == topics.camera_info.name:
-            self.assembler.add_info(decoded)
+        elif decoded.__msgtype__ in CAMERA_INFO:
+            self._add_info(topic, decoded)
         elif topics.pose and topic == topics.pose.name:
             self.assembler.add_pose(topic, decoded, recorded)
         else:
             self.assembler.add_transforms(decoded, recorded, is_static(topic))
+
+    def _add_info(self, topic: str, decoded: Any) -> None:
+        """Add a camera_info, which may be that of both cameras."""
+        if self.topics.camera_info and topic == self.topics.camera_info.name:
+            self.assembler.add_info(decoded)
+        if self.topics.depth_info and topic == self.topics.depth_info.name:
+            self.assembler.add_depth_info(decoded)
 
     def _add_color(self, decoded: Any, recorded: float) -> None:
         if self.source.is_selected(self.image_count):

@@ -1,49 +1,62 @@
-"""Choose the topics of a bag: as requested, or else by type and name."""
+"""Choose the topics of a bag: as requested, or else those of one camera of one robot."""
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
 
 from moonseg3r_core.errors import SourceError
+from moonseg3r_core.sources.bag_parts import Topic
+from moonseg3r_core.sources.camera_topics import (
+    choose_color,
+    choose_depth,
+    choose_info,
+    compute_overlap,
+    is_depth,
+    name_sibling,
+    strip_transport,
+)
+from moonseg3r_core.sources.depth_alignment import DepthUnaligned, find_depth_camera
+from moonseg3r_core.sources.messages import explain_misfit, is_rectified
+from moonseg3r_core.sources.requested_topics import Topics
+from moonseg3r_core.sources.topic_facts import CAMERA_INFO, IMAGE, TF, BagFacts, is_static
+from moonseg3r_core.sources.transform_topics import (
+    TransformChoice,
+    TransformGroup,
+    choose_transforms,
+    describe_robots,
+    group_transforms,
+)
+from moonseg3r_core.sources.transforms import TransformBuffer, TransformError
+from moonseg3r_core.sources.video_codecs import VIDEO_TYPES
 
-if TYPE_CHECKING:  # the reader of bags is not light, and every configuration imports this package
-    from moonseg3r_core.sources.bag_reader import Topic
+__all__ = ["TopicSelection", "Topics", "choose_topics", "is_static"]
 
-IMAGE = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-CAMERA_INFO = ("sensor_msgs/msg/CameraInfo",)
-TF = ("tf2_msgs/msg/TFMessage",)
 POSE = ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
-OTHER_IMAGES = re.compile(r"infra|/ir\b|/ir/|mask|label|segment|confidence|disparity|thermal|debug|overlay|annotated")
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The requested topics and world frame; None leaves the choice to type and name."""
-
-    color: str | None = None
-    depth: str | None = None
-    camera_info: str | None = None
-    pose: str | None = None
-    world: str | None = None
+NO_TOPICS = ("world", "robot")  # fields of a request that name no topic
 
 
 @dataclass(frozen=True)
 class TopicSelection:
-    """The topics to read; None where the bag has none. `pose` replaces /tf."""
+    """The topics to read; None where the bag has none. `pose` replaces /tf.
+
+    absent: why a part ("depth", "intrinsics", "poses") is not there; notes: what a user should know of the choice.
+    """
 
     color: Topic
     depth: Topic | None
     camera_info: Topic | None
     pose: Topic | None
     transforms: tuple[Topic, ...]
+    depth_info: Topic | None = None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
-        single = (self.color, self.depth, self.camera_info, self.pose)
+        single = (self.color, self.depth, self.camera_info, self.depth_info, self.pose)
         return frozenset(topic.name for topic in (*single, *self.transforms) if topic)
 
     def __str__(self) -> str:
@@ -53,75 +66,199 @@ class TopicSelection:
         return ", ".join([*parts, f"poses {poses or 'none'}"])
 
 
-def choose_topics(topics: list[Topic], requested: Topics) -> TopicSelection:
-    """Choose the topics to read. Raises SourceError when a requested topic or every image topic is missing."""
-    filled = [topic for topic in topics if topic.count]
-    for field in fields(requested):
-        name = getattr(requested, field.name)
-        if field.name != "world" and name is not None and not _find_topic(name, filled):
-            found = describe_topics(topics)
-            raise SourceError(f"the bag has no messages on {field.name} topic {name}; it holds: {found}.")
-    images = [topic for topic in filled if topic.type in IMAGE]
-    color = _find_topic(requested.color, images) or _find_best([t for t in images if not is_depth(t)], score_color)
-    if color is None:
-        raise SourceError(
-            f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {describe_topics(topics)}."
-        )
-    depths = [t for t in images if is_depth(t) and t != color]
-    transforms = tuple(topic for topic in filled if topic.type in TF)
-    moving = any(not is_static(topic.name) for topic in transforms)
-    return TopicSelection(
-        color,
-        _find_topic(requested.depth, images) or _find_best(depths, lambda topic: score_depth(topic, color)),
-        _find_topic(requested.camera_info, filled) or _find_best(
-            [t for t in filled if t.type in CAMERA_INFO and not (is_depth(t) and not is_depth(color))],
-            lambda topic: _compute_namespace_overlap(topic, color),
-        ),
-        _find_topic(requested.pose, filled) or (None if moving else _find_best([t for t in filled if t.type in POSE], lambda _: 0)),
-        transforms,
-    )  # fmt: skip
+def choose_topics(topics: list[Topic], requested: Topics, facts: BagFacts | None = None) -> TopicSelection:
+    """Choose the topics to read; `facts` is what is known of them, without which their names decide.
+
+    Raises SourceError when a requested topic or every image topic is missing, and for two robots of which none is named.
+    """
+    return _Choice(topics, requested, facts or BagFacts()).choose()
 
 
-def is_static(topic: str) -> bool:
-    """True for a topic of static transforms."""
-    return topic.endswith("tf_static")
-
-
-def is_depth(topic: Topic) -> bool:
-    """True when the name means depth images and not only a depth camera."""
-    return "depth" in re.sub(r"depth_?cam(era)?|depthai", "", topic.name.lower())
-
-
-def score_color(topic: Topic) -> float:
-    """Score a topic as the colour image: rgb and color before image, raw before compressed, infrared last."""
-    name = topic.name.lower()
-    kind = 2.0 if re.search(r"rgb|colou?r", name) else 1.0 if "image" in name else 0.0
-    return kind - 0.5 * (topic.type == IMAGE[1]) - 4.0 * bool(OTHER_IMAGES.search(name))
-
-
-def score_depth(topic: Topic, color: Topic) -> float:
-    """Score a topic as the depth of `color`: registered first, then similar names, raw before compressed."""
-    name = topic.name.lower()
-    registered = 3.0 * bool(re.search(r"aligned|registered", name)) + 1.0 * bool(re.search(r"rgb|colou?r", name))
-    coded = topic.type == IMAGE[1]
-    bad = 2.0 * (coded and "compresseddepth" not in name) + 4.0 * bool(OTHER_IMAGES.search(name))
-    return registered + 0.5 * _compute_namespace_overlap(topic, color) - 0.5 * coded - bad
-
-
-def describe_topics(topics: list[Topic]) -> str:
+def describe_topics(topics: Sequence[Topic], facts: BagFacts | None = None) -> str:
     """List the topics in words, for error messages."""
-    return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "no topic at all"
+    known = facts or BagFacts()
+    words = [(t.name, known.of(t).encoding or t.type, t.count) for t in topics]
+    return ", ".join(f"{name} ({kind}, {count})" for name, kind, count in words) or "no topic at all"
 
 
-def _compute_namespace_overlap(topic: Topic, color: Topic) -> float:
-    folders, others = topic.name.split("/")[:-1], color.name.split("/")[:-1]
-    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(folders, others, strict=False)))
-    return shared / max(len(folders), len(others), 1)
+class _Choice:
+    """The steps of one choice: colour first, then what belongs to it."""
+
+    def __init__(self, topics: list[Topic], requested: Topics, facts: BagFacts) -> None:
+        self.topics, self.requested, self.facts = topics, requested, facts
+        self.filled = [topic for topic in topics if topic.count]
+        self.groups = group_transforms([topic for topic in self.filled if self._may_be_tree(topic)], facts)
+        self.robot = f"/{requested.robot.strip('/')}" if requested.robot else ""
+        self.notes: list[str] = []
+        self.absent: dict[str, str] = {}
+
+    def choose(self) -> TopicSelection:
+        self._check_requested()
+        color = self._choose_color()
+        tree = self._choose_tree(color)
+        own = [topic for topic in self.filled if not self._is_of_other_robot(topic, tree)]
+        info = self._choose_info(own, color)
+        depth, depth_info = self._choose_depth(own, color, info, tree)
+        pose = self._find("pose", POSE) or self._choose_pose(own, color, tree)
+        if tree.fault and pose is None:
+            self.absent["poses"] = (
+                f"{tree.fault}: two robots or two publishers; take a pose topic with --topic pose=TOPIC"
+            )
+        self.notes += [f"{prefix or '/'} is left out: {why}" for prefix, why in tree.left_out.items()]
+        return TopicSelection(
+            color, depth, info, pose, tree.topics, depth_info, dict(self.absent), tuple(self.notes)
+        )  # fmt: skip
+
+    def _check_requested(self) -> None:
+        for each in fields(self.requested):
+            name = getattr(self.requested, each.name)
+            if each.name not in NO_TOPICS and name is not None and not any(t.name == name for t in self.filled):
+                found = describe_topics(self.topics)
+                raise SourceError(f"the bag has no messages on {each.name} topic {name}; it holds: {found}.")
+        if self.robot and not any(topic.name.startswith(self.robot + "/") for topic in self.filled):
+            names = sorted({topic.name.split("/")[1] for topic in self.filled if topic.name.count("/") > 1})
+            raise SourceError(
+                f"the bag has no topics of robot {self.robot[1:]}; its namespaces are {', '.join(names) or 'none'}."
+            )
+
+    def _find(self, name: str, types: Sequence[str]) -> Topic | None:
+        """Return the requested topic; None where none is requested."""
+        wanted = getattr(self.requested, name)
+        return next((topic for topic in self.filled if topic.name == wanted and topic.type in types), None)
+
+    def _choose_color(self) -> Topic:
+        found = self._find("color", IMAGE)
+        if found:
+            return found
+        mine = [topic for topic in self.filled if topic.name.startswith(self.robot + "/")] if self.robot else []
+        best = choose_color(mine, self.facts) or choose_color(self.filled, self.facts)
+        if not best:
+            raise SourceError(self._explain_missing_color())
+        self._refuse_two_robots(best)
+        if len(best) > 1:
+            others = ", ".join(topic.name for topic in best[1:])
+            self.notes.append(f"colour is {best[0].name}; there is also {others}: choose with --topic color=TOPIC")
+        return best[0]
+
+    def _explain_missing_color(self) -> str:
+        videos = [topic for topic in self.filled if VIDEO_TYPES.search(topic.type)]
+        hint = f" {videos[0].name} is a video stream; decode it to {IMAGE[0]} first." if videos else ""
+        there = describe_topics(self.topics)
+        return f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {there}.{hint}"
+
+    def _refuse_two_robots(self, best: Sequence[Topic]) -> None:
+        """Raise SourceError when equally good colour topics are of several robots."""
+        first, *others = best
+        for other in others:
+            robots = [topic.name.split("/")[1] for topic in (first, other)]
+            if robots[0] != robots[1] and (why := self._tell_apart(first, other)):
+                raise SourceError(describe_robots([f"/{name}" for name in robots], why) + ".")
+
+    def _tell_apart(self, one: Topic, other: Topic) -> str:
+        """Say why two colour topics of different namespaces are of two robots; empty where they may be of one."""
+        prefixes = [f"/{topic.name.split('/')[1]}" for topic in (one, other)]
+        if all(any(group.prefix == prefix for group in self.groups) for prefix in prefixes):
+            return "each with its own transforms"
+        own, theirs = self.facts.of(one), self.facts.of(other)
+        names = {topic.name for topic in self.filled}
+        have_infos = all(name_sibling(topic.name) in names for topic in (one, other))
+        is_same = own.frame and own.frame == theirs.frame and not set(own.stamps) & set(theirs.stamps)
+        return f"both cameras have the frame '{own.frame}'" if is_same and have_infos else ""
+
+    def _choose_tree(self, color: Topic) -> TransformChoice:
+        """Choose the transforms, by the namespace of the requested ones, of the robot, or of the colour topic."""
+        wanted = [name for name in (self.requested.tf, self.requested.tf_static) if name]
+        near = wanted[0] if wanted else color.name
+        if self.robot and not near.startswith(self.robot + "/"):
+            near = f"{self.robot}/"
+        return choose_transforms(self.groups, near, self.facts.of(color).frame)
+
+    def _may_be_tree(self, topic: Topic) -> bool:
+        wanted = self.requested.tf_static if is_static(topic.name) else self.requested.tf
+        return topic.type in TF and wanted in (None, topic.name)
+
+    def _is_of_other_robot(self, topic: Topic, tree: TransformChoice) -> bool:
+        inside = self.robot and topic.name.startswith(self.robot + "/")
+        others = [prefix for prefix in tree.left_out if prefix]
+        return not inside and any(topic.name.startswith(prefix + "/") for prefix in others)
+
+    def _choose_info(self, own: Sequence[Topic], color: Topic) -> Topic | None:
+        """Choose the camera_info of the colour; none where its size and shape are those of other images."""
+        info = self._find("camera_info", CAMERA_INFO) or choose_info(own, color, self.facts)
+        if info is None:
+            self.absent["intrinsics"] = self._explain("camera_info", [t for t in self.filled if t.type in CAMERA_INFO])
+            return None
+        size, message = self.facts.of(color).size, self.facts.of(info).info
+        if size and message is not None and (misfit := explain_misfit(message, size, is_rectified(color.name))):
+            self.absent["intrinsics"] = f"{info.name}: {misfit.rstrip('.')}"
+            self.notes.append(f"{info.name} is left out: {misfit.rstrip('.')}")
+            return None
+        return info
+
+    def _choose_depth(
+        self, own: Sequence[Topic], color: Topic, info: Topic | None, tree: TransformChoice
+    ) -> tuple[Topic | None, Topic | None]:
+        """Choose the depth and its camera_info; none where the depth is of another frame and cannot be registered."""
+        images = [
+            topic for topic in own if topic.type in IMAGE and strip_transport(topic.name) != strip_transport(color.name)
+        ]
+        extrinsics = Extrinsics(tree.groups)
+        candidates = [topic for topic in images if is_depth(topic, self.facts.of(topic))]
+        depth = self._find("depth", IMAGE) or choose_depth(candidates, color, self.facts, extrinsics.find)
+        if depth is None:
+            self.absent["depth"] = self._explain("depth", images)
+            return None, None
+        depth_info = self._find("depth_camera_info", CAMERA_INFO) or choose_info(own, depth, self.facts)
+        facts = [self.facts.of(topic) for topic in (color, depth, info, depth_info)]
+        try:
+            infos = facts[2].info, facts[3].info
+            find_depth_camera((facts[0].frame, facts[1].frame), depth.name, infos, False, extrinsics.lookup)
+        except DepthUnaligned as why:
+            self.absent["depth"] = f"{depth.name}: {why}"
+            self.notes.append(f"{depth.name} is left out: {why}")
+            return None, None
+        is_registered = facts[0].frame and facts[0].frame == facts[1].frame
+        return depth, None if is_registered else depth_info
+
+    def _choose_pose(self, own: Sequence[Topic], color: Topic, tree: TransformChoice) -> Topic | None:
+        """Choose a pose topic where no transforms move."""
+        if any(not is_static(topic.name) for topic in tree.topics):
+            return None
+        found = [topic for topic in own if topic.type in POSE]
+        return max(found, key=lambda topic: compute_overlap(topic.name, color.name), default=None)
+
+    def _explain(self, name: str, there: Sequence[Topic]) -> str:
+        """Say which topics there are that were not taken, and how to name one."""
+        if not there:
+            return f"it has no other topic that could be {name}"
+        return f"none is known to belong to the colour, there is {self._describe(there)}; name one with --topic {name}=TOPIC"
+
+    def _describe(self, topics: Sequence[Topic]) -> str:
+        words = []
+        for topic in topics:
+            facts = self.facts.of(topic)
+            size = f"{facts.size[1]}x{facts.size[0]}" if facts.size else ""
+            kinds = [facts.encoding, size, facts.frame and f"frame '{facts.frame}'"]
+            words.append(f"{topic.name} ({', '.join(filter(None, kinds)) or topic.type})")
+        return ", ".join(words)
 
 
-def _find_topic(name: str | None, topics: list[Topic]) -> Topic | None:
-    return next((topic for topic in topics if topic.name == name), None)
+class Extrinsics:
+    """Looks up where one camera sits in another's frame by the first transforms; moving ones stand still."""
 
+    def __init__(self, groups: Sequence[TransformGroup]) -> None:
+        self.buffer = TransformBuffer(np.inf)
+        for edge in (edge for group in groups for edge in (*group.moving, *group.static)):
+            if edge.parent != edge.child:
+                self.buffer.add(edge.parent, edge.child, 0.0, edge.pose, static=True)
 
-def _find_best(topics: list[Topic], score: Callable[[Topic], float]) -> Topic | None:
-    return max(topics, key=score, default=None)
+    def lookup(self, target: str, source: str) -> np.ndarray:
+        """Return target_from_source (4, 4). Raises TransformError."""
+        return self.buffer.lookup(target, source, 0.0)
+
+    def find(self, target: str, source: str) -> np.ndarray | None:
+        """Return target_from_source (4, 4), None where no transforms connect the two."""
+        try:
+            return self.lookup(target, source)
+        except TransformError:
+            return None

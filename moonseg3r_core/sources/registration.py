@@ -1,4 +1,4 @@
-"""Resample depth at the pixels of the colour image; both share one camera centre. Pure functions.
+"""Resample depth at the pixels of the colour image. Pure functions.
 
 Intrinsics (3, 3) with the centre of pixel i at i; sizes are (H, W).
 """
@@ -87,6 +87,40 @@ def _resample(depth: np.ndarray, stretch: np.ndarray, size: tuple[int, int]) -> 
     u, inside_u = _find_nearest_pixels(stretch[0, 0], stretch[0, 2], size[1], depth.shape[1])
     v, inside_v = _find_nearest_pixels(stretch[1, 1], stretch[1, 2], size[0], depth.shape[0])
     return np.where(inside_v[:, None] & inside_u[None, :], depth[v[:, None], u[None, :]], 0).astype(np.float32)
+
+
+def reproject_depth(
+    depth: np.ndarray, k_depth: np.ndarray, color_from_depth: np.ndarray, k_color: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Register depth (h, w) of a camera of its own to the colour's `size`; the nearest surface wins, 0 where none is seen.
+
+    Where the colour is finer, a depth pixel covers as many colour pixels as it is seen in.
+    """
+    finer = max(k_color[0, 0] / k_depth[0, 0], k_color[1, 1] / k_depth[1, 1])
+    steps = max(1, int(np.ceil(finer - 1e-6)))
+    offsets = (np.arange(steps) + 0.5) / steps - 0.5
+    v, u = np.nonzero(depth > 0)
+    z = depth[v, u].astype(np.float64)
+    nearest = np.full(size[0] * size[1], np.inf)
+    for dv in offsets:
+        for du in offsets:
+            rays = np.stack(((u + du - k_depth[0, 2]) / k_depth[0, 0], (v + dv - k_depth[1, 2]) / k_depth[1, 1]))
+            points = color_from_depth[:3, :2] @ (rays * z) + color_from_depth[:3, 2:3] * z + color_from_depth[:3, 3:]
+            _keep_nearest(nearest, points, k_color, size)
+    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32).reshape(size)
+
+
+def _keep_nearest(nearest: np.ndarray, points: np.ndarray, k: np.ndarray, size: tuple[int, int]) -> None:
+    """Enter points (3, N) of the camera into a flat image of the nearest depths."""
+    x, y, z = points
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u, v = np.floor(k[0, 0] * x / z + k[0, 2] + 0.5), np.floor(k[1, 1] * y / z + k[1, 2] + 0.5)
+    seen = (z > 0) & (u >= 0) & (u < size[1]) & (v >= 0) & (v < size[0])
+    at, z = v[seen].astype(np.int64) * size[1] + u[seen].astype(np.int64), z[seen]
+    order = np.argsort(-z, kind="stable")  # the last one written to a pixel stays: the nearest
+    here = np.full(nearest.size, np.inf)
+    here[at[order]] = z[order]
+    np.minimum(nearest, here, out=nearest)
 
 
 def _find_nearest_pixels(scale: float, offset: float, count: int, limit: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Recording(ABC):
     kind: str
     total: int | None  # frames before stride and max_frames; None where the recording does not give it
     lacks: tuple[str, ...] = ()  # of "depth", "intrinsics" and "poses", what no frame has, as far as it is known
+    absent: Mapping[str, str] = {}  # why, of each of these; "" where there is nothing to tell
 
     def __init__(
         self, name: str, path: Path | None, stride: int, max_frames: int | None, input: InputConfig = DEFAULT

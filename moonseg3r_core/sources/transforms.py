@@ -112,7 +112,7 @@ class TransformBuffer:
 
     def add(self, parent: str, child: str, stamp: float, pose: np.ndarray, static: bool = False) -> None:
         """Add parent_from_child (4, 4) at a stamp in seconds, or for all time when static."""
-        parent, child = _clean(parent), _clean(child)
+        parent, child = clean_frame(parent), clean_frame(child)
         if parent == child:
             raise TransformError(f"frame '{child}' cannot be its own parent")
         edge = self._edges.pop(child, None)
@@ -131,7 +131,7 @@ class TransformBuffer:
 
     def find_parent(self, frame: str) -> str | None:
         """Return the parent of a frame, or None."""
-        edge = self._edges.get(_clean(frame))
+        edge = self._edges.get(clean_frame(frame))
         return edge.parent if edge else None
 
     def describe_frames(self) -> str:
@@ -142,7 +142,7 @@ class TransformBuffer:
 
     def list_ancestors(self, frame: str) -> list[str]:
         """List the frame, its parent, and so on up to the root. Raises TransformError for a ring."""
-        chain = [_clean(frame)]
+        chain = [clean_frame(frame)]
         while chain[-1] in self._edges:
             parent = self._edges[chain[-1]].parent
             if parent in chain:
@@ -174,7 +174,7 @@ class TransformBuffer:
 
         The edge of the child `hold` continues its newest sample. Raises TransformError for an unknown frame, unconnected frames, or a stamp outside the samples.
         """
-        target, source = _clean(target), _clean(source)
+        target, source = clean_frame(target), clean_frame(source)
         for frame in (target, source) if target != source else ():
             if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
                 raise TransformError(f"unknown frame '{frame}'; known frames: {self.describe_frames()}")
@@ -194,5 +194,6 @@ class TransformBuffer:
         return pose
 
 
-def _clean(frame: str) -> str:
+def clean_frame(frame: str) -> str:
+    """Return a frame's name as tf2 spells it, without the leading slash of older drivers."""
     return frame.strip().lstrip("/")

@@ -23,7 +23,7 @@ class Bag:
             raise InputError(f"{path} does not exist; give a rosbag2 folder, a .mcap or a .db3 file.")
         self.path, self._warn = path, warn
         self._warned: set[str] = set()
-        self._topics = read_topics(path, self._warn_of_damage)
+        self._topics = read_topics(path, self._warn_of_damage, lambda line: warn(f"{path}: {line}"))
 
     def select_topics(self, names: Collection[str] | None, with_clock: bool) -> list[Topic]:
         """Select the topics that have messages: all, or those of these names; /clock only `with_clock`.
@@ -62,8 +62,8 @@ class Bag:
     def _decode(self, message: Message, kind: Any) -> Any:
         try:
             return deserialize_message(message.raw, kind)
-        except Exception as error:  # what the middleware raises on damaged bytes
-            self._warn_of_damage(f"a message on {message.topic}: {' '.join(str(error).split())}")
+        except Exception:  # what the middleware raises on damaged bytes
+            self._warn_of_damage(f"a message on {message.topic} is no {message.type}")
             return kind()
 
     def _warn_of_damage(self, fault: str) -> None:

@@ -83,7 +83,7 @@ class BagPublishers:
             kind = import_message(topic.type)
             options = QoSOverridingOptions(POLICIES)
             publisher = self.node.create_publisher(kind, topic.name, choose_qos(topic), qos_overriding_options=options)
-        except (ImportError, AttributeError):
+        except (ImportError, AttributeError, ValueError):  # the last: a type without a package
             return False
         self.publishers[topic.name] = publisher
         return True

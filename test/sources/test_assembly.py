@@ -18,6 +18,8 @@ from moonseg3r_core import FrameAssembler, FrameMessages, FrameRejected, decode_
 from moonseg3r_core.sources import transforms
 from moonseg3r_core.sources.assembly import PAIRING_TIMEOUT_S
 from moonseg3r_core.sources.bag_reader import TYPES
+from moonseg3r_core.sources.messages import explain_misfit
+from moonseg3r_core.sources.registration import reproject_depth
 from moonseg3r_core.sources.transforms import MAX_SAMPLES, TransformError
 from moonseg3r_core.sources.write_bag import make_camera_info, make_header, make_image
 from moonseg3r_core.types import Frame
@@ -59,6 +61,7 @@ class Stream:
             "image": lambda: self.assembler.add_image(int(message.data[0]), message, now),
             "depth": lambda: self.assembler.add_depth(message, now),
             "info": lambda: self.assembler.add_info(message),
+            "depth_info": lambda: self.assembler.add_depth_info(message),
             "tf": lambda: self.assembler.add_transforms(message, now, static=False),
             "tf_static": lambda: self.assembler.add_transforms(message, now, static=True),
             "pose": lambda: self.assembler.add_pose("/odom", message, now),
@@ -310,6 +313,83 @@ class TestProperties:
             assert all(same(whole[n], frames[n]) for n in indices if n not in bare)
 
 
+class TestRegistering:
+    """The depth camera sits 0.2 m to the right of the colour camera; a wall is 2 m away: two pixels of 10 px focal length
+    lie between what both see.
+    """
+
+    WIDE = torch.tensor([[10.0, 0, 3.5], [0, 10, 2.5], [0, 0, 1]]) * torch.tensor([[2.0], [2.0], [1.0]])
+
+    def play(self, stream: Stream, wide: bool = False, seconds: float = 0.0) -> Frame:
+        wall = metres(2, (12, 16)) if wide else metres(2)
+        message = make_image(wall, "16UC1", 100 * SECOND)
+        message.header = make_header(100 * SECOND, "depth_camera")
+        own = make_camera_info(self.WIDE, (12, 16), 0) if wide else make_camera_info(K + 1e-3, SIZE, 0)
+        stream.play(
+            [
+                (100.0, "image", color(0, 100.0)),
+                (100.0, "depth", message),
+                (100.0, "info", info()),
+                (100.0 + seconds, "depth_info", own),
+                (100.0 + seconds, "tf_static", tf(edge(0.2, 0, "camera", "depth_camera"))),
+            ]
+        )
+        return stream.frames[0]
+
+    @pytest.mark.parametrize("wide", [False, True])
+    def test_depth_moves_to_where_the_colour_camera_sees_it(self, wide):
+        stream = Stream(with_pose=False, depth_topic="/depth/image")
+        seen = self.play(stream, wide).depth
+        assert torch.equal(seen > 0, torch.tensor([[n >= 1 for n in range(8)]] * 6))
+        assert torch.equal(seen[seen > 0], torch.full((int((seen > 0).sum()),), 2.0))
+        assert stream.said == {}
+
+    def test_an_image_waits_for_what_registers_its_depth(self):
+        stream = Stream(with_pose=False, depth_topic="/depth/image")
+        assert self.play(stream, seconds=0.5).depth is not None
+        assert stream.out[0][0] == 100.5
+
+    def test_the_nearer_surface_hides_the_farther_one(self):
+        depth = np.array([[2.0, 2.0, 1.0, 2.0]])
+        k = np.array([[10.0, 0, 1.5], [0, 10, 0], [0, 0, 1]])
+        moved = np.eye(4)
+        moved[0, 3] = 0.2  # two pixels at 1 m, one at 2 m
+        assert reproject_depth(depth, k, np.eye(4), k, (1, 4)).tolist() == [[2, 2, 1, 2]]
+        assert reproject_depth(depth, k, moved, k, (1, 4)).tolist() == [[0, 2, 2, 0]]
+        moved[0, 3] = 0.1
+        assert reproject_depth(depth, k, moved, k, (1, 4))[0, 3] == 1, "the near pixel lies before the far one"
+
+    def test_a_turned_camera_behind_sees_other_depths(self):
+        k = np.array([[10.0, 0, 2], [0, 10, 2], [0, 0, 1]])
+        behind = np.eye(4)
+        behind[2, 3] = 0.5
+        half_turn = np.diag([-1.0, -1.0, 1.0, 1.0])
+        depth = np.zeros((5, 5), np.float32)
+        depth[2, 1] = 1.5
+        assert float(reproject_depth(depth, k, behind, k, (5, 5)).max()) == 2.0
+        assert float(reproject_depth(depth, k, half_turn, k, (5, 5))[2, 3]) == 1.5
+
+
+class TestOptionalInfo:
+    def test_one_of_another_shape_is_done_without_and_one_of_another_size_is_scaled(self):
+        for size, k in (((6, 12), None), ((12, 16), TestRegistering.WIDE)):
+            stream = Stream(with_info=False, with_depth=False, with_pose=False)
+            other = make_camera_info(K if k is None else k, size, 0)
+            stream.play([(100.0, "info", other), (100.0, "image", color(0, 100.0))])
+            got = stream.frames[0].intrinsics
+            assert list(stream.said) == ["camera_info"]
+            if k is None:
+                assert got is None
+                assert "frames come without intrinsics" in stream.said["camera_info"]
+            else:
+                assert torch.allclose(got[:2, :2], K[:2, :2])
+                assert "it is scaled to them" in stream.said["camera_info"]
+
+    def test_a_principal_point_far_from_the_middle_is_not_scaled(self):
+        message = make_camera_info(K, (24, 32), 0)
+        assert "must be for images of 8x6, got 32x24" in explain_misfit(message, SIZE, False)
+
+
 class TestSaying:
     def test_causes_are_named(self):
         stream = Stream()
@@ -344,11 +424,30 @@ class TestSaying:
         rectified.play([(100.0, "image", color(0, 100.0)), (100.0, "info", info(**changes))])
         assert list(rectified.said) == [name for name in topic if name != "distortion"]
 
-    def test_depth_of_another_frame(self):
+    def test_depth_of_another_frame_that_nothing_registers_is_left_out_with_the_remedy(self):
         stream, other = Stream(with_info=False, with_pose=False), depth(0, 100.0)
         other.header = make_header(100 * SECOND, "depth_camera")
+        stream.play([(100.0, "image", color(0, 100.0)), (100.0, "depth", other), (101.5, "nothing", None)])
+        assert "depth lies in frame 'depth_camera', colour in 'camera'" in stream.said["no depth"]
+        assert "align_depth.enable:=true" in stream.said["no depth"]
+        assert stream.frames[0].depth is None
+
+    @pytest.mark.parametrize(
+        ("topic", "with_infos"), [("/camera/aligned_depth_to_color/image_raw", False), ("/d", True)]
+    )
+    def test_depth_of_another_frame_is_registered_by_its_name_or_its_camera_matrix(self, topic, with_infos):
+        stream, other = Stream(with_info=False, with_pose=False, depth_topic=topic), depth(0, 100.0)
+        other.header = make_header(100 * SECOND, "depth_camera")
+        infos = [(100.0, "info", info()), (100.0, "depth_info", info())] if with_infos else []
+        stream.play([*infos, (100.0, "image", color(0, 100.0)), (100.0, "depth", other), (101.5, "nothing", None)])
+        assert stream.said == {"frames": "depth lies in frame 'depth_camera', colour in 'camera'; taken as registered"}
+        assert torch.equal(stream.frames[0].depth, torch.full(SIZE, 1.0))
+
+    def test_a_slash_is_no_other_frame(self):
+        stream, other = Stream(with_info=False, with_pose=False), depth(0, 100.0)
+        other.header = make_header(100 * SECOND, "/camera")
         stream.play([(100.0, "image", color(0, 100.0)), (100.0, "depth", other)])
-        assert "depth lies in frame 'depth_camera', colour in 'camera'" in stream.said["frames"]
+        assert stream.said == {}
         assert stream.frames[0].depth is not None
 
     def test_a_bad_transform_is_said_and_those_with_it_hold(self):
@@ -489,10 +588,10 @@ class TestFrames:
             decode_frame(self.parts(pose=np.full((4, 4), np.nan)))
 
     def test_a_camera_that_changes_its_size_goes_on_with_its_new_calibration(self):
-        stream, half = Stream(with_depth=False, with_pose=False), (3, 4)
+        stream, half = Stream(with_depth=False, with_pose=False), (4, 4)
         events = [(100.0, "image", color(0, 100.0)), (100.0, "info", info())]
         stream.play([*events, (100.1, "image", make_image(flat(1, half), "bgr8", 100 * SECOND + 1))])
-        with pytest.raises(FrameRejected, match="camera_info must be for images of 4x3, got 8x6"):
+        with pytest.raises(FrameRejected, match="camera_info must be for images of 4x4, got 8x6"):
             decode_frame(stream.out[1][1])
         stream.play(
             [(100.2, "info", make_camera_info(K, half, 0)), (100.2, "image", make_image(flat(2, half), "bgr8", 0))]

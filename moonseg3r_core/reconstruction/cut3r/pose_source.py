@@ -152,7 +152,7 @@ class ExternalPoses:
             raise FrameRejected(
                 "no pose",
                 "pose=given expects one with every frame; "
-                "add odometry or TF (bag) or pose/N.txt (ScanNet export), or set it to model.",
+                "add poses (TF, odometry, or the recording's own), or set it to model.",
             )
         fault = find_rigid_fault(pose)
         if fault:
