@@ -20,7 +20,7 @@ from moonseg3r_ros.topics import derive_parameters, make_remappings
 PACKAGE = "moonseg3r_ros"
 SHARE = Path(__file__).resolve().parents[1]
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-INPUTS = ("image", "depth", "camera_info", "odom")
+INPUTS = ("image", "depth", "camera_info", "depth_camera_info", "odom", "tf", "tf_static")
 SHOWN = ("map", "markers", "path", "pose", "overlay")  # outputs that the RViz configuration shows
 FORWARDED = (
     "image_transport",
@@ -38,8 +38,12 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
               " image_transport", []),
     "depth": ("", "topic of depth images registered to the image; empty: depth, with bag the bag's. One that ends in"
               " /compressedDepth sets depth_transport", []),
-    "camera_info": ("", "topic of the image's intrinsics; empty: camera_info, with bag the bag's", []),
+    "camera_info": ("", "topic of the image's intrinsics; empty: the camera_info beside the image, with bag the bag's", []),
+    "depth_camera_info": ("", "topic of the depth's intrinsics, for depth that is not registered to the image; empty: the"
+                          " camera_info beside the depth, with bag the bag's", []),
     "odom": ("", "topic of nav_msgs/Odometry that gives the poses; empty: they come from TF", []),
+    "tf": ("", "topic of the robot's transforms; empty: /tf, with bag the bag's", []),
+    "tf_static": ("", "topic of the robot's static transforms; empty: /tf_static, with bag the bag's", []),
     "image_transport": ("", "raw or compressed; empty: as the topic's name says", ["", "raw", "compressed"]),
     "depth_transport": ("", "raw or compressedDepth; empty: as the topic's name says", ["", "raw", "compressedDepth"]),
     "reconstruction": ("", "nano: from color alone; rgbd: depth and poses are given; cut3r: from color alone by a large"
@@ -56,6 +60,7 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
     "use_sim_time": ("", "take the time from /clock; empty: with bag only", ["", *SWITCH]),
     "rviz": ("false", "show map, instances, camera and path in RViz", SWITCH),
     "bag": ("", "rosbag2 (folder, .mcap, .db3) to replay; it begins when the node subscribes", []),
+    "robot": ("", "namespace of the robot whose topics of the bag are taken, for a bag of several robots", []),
     "rate": ("1.0", "times as fast as recorded that the bag is replayed", []),
     "loop": ("false", "replay the bag over and over", SWITCH),
     "container": ("", "empty: a process of its own; new: in a new moonseg3r_container; else the name of a running"
@@ -95,13 +100,16 @@ def start(context: LaunchContext) -> list[Action]:
 def choose_topics(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
     """Choose the topic of each input: the given one, else the bag's. Raises RuntimeError for a bag that cannot be read."""
     topics = {name: given[name] for name in INPUTS if given[name]}
-    return topics if not given["bag"] or "image" in topics else read_bag_topics(given["bag"], context) | topics
+    return topics if not given["bag"] or "image" in topics else read_bag_topics(given, context) | topics
 
 
-def read_bag_topics(bag: str, context: LaunchContext) -> dict[str, str]:
+def read_bag_topics(given: dict[str, str], context: LaunchContext) -> dict[str, str]:
     """Ask the player for a bag's topics: launch files run in ROS's own Python, without packages from pip."""
     player = ExecutableInPackage(executable="moonseg3r_replay", package=PACKAGE).perform(context)
-    said = subprocess.run([player, bag, "--inputs"], env=context.environment, capture_output=True, text=True)
+    robot = ["--robot", given["robot"]] if given["robot"] else []
+    said = subprocess.run(
+        [player, given["bag"], "--inputs", *robot], env=context.environment, capture_output=True, text=True
+    )
     if said.returncode != 0:
         why = said.stderr.strip().rpartition("\n")[2]
         raise RuntimeError(f"the bag's topics are not known: {why} Or give image:=, depth:= and camera_info:=")
@@ -169,7 +177,7 @@ def make_rviz(given: dict[str, str], topics: dict[str, str], shared: dict[str, A
         executable="rviz2",
         arguments=["-d", str(SHARE / "rviz" / "moonseg3r.rviz"), *frame],
         parameters=[{"use_sim_time": given["use_sim_time"] == "true"}],
-        remappings=ours + [(f"/{name}", topic) for name, topic in make_remappings(topics)],
+        remappings=ours + [(f"/{name.lstrip('/')}", topic) for name, topic in make_remappings(topics)],
         **shared,
     )
 

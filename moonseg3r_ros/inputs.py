@@ -26,6 +26,7 @@ from moonseg3r_ros.frames.robot_tree import CameraTransforms, RobotTree
 from moonseg3r_ros.frames.transform_publisher import TransformPublisher
 from moonseg3r_ros.interface import INPUTS, STEADY, Topic
 from moonseg3r_ros.parameters import ParameterStore
+from moonseg3r_ros.topics import name_sibling
 
 POLL_S = 0.5  # between two looks at what waits, when no message comes
 REPEAT_S = 0.05  # between two messages of map -> odom
@@ -78,7 +79,7 @@ class Inputs:
         self._group = MutuallyExclusiveCallbackGroup()
         self._required = list_required_topics(parameters)
         callbacks = self._make_callbacks()
-        image = next(iter(callbacks))
+        self._image = image = next(iter(callbacks))
         self.assembler = FrameAssembler(
             with_depth="depth" in self._required,
             with_info="camera_info" in self._required,
@@ -87,6 +88,7 @@ class Inputs:
             rectified=is_rectified(node.resolve_topic_name(image)),
             may_release=self._is_releasable,
             warn=warnings.warn,
+            depth_topic=node.resolve_topic_name(self._required.get("depth", "depth")),
         )
         settings = parameters.settings
         self._transforms = transforms
@@ -142,6 +144,7 @@ class Inputs:
         if "depth" in self._required:
             topic = self._required["depth"]
             callbacks[topic] = lambda message: self.assembler.add_depth(message, self._read_clock())
+            callbacks["depth/camera_info"] = lambda message: self.assembler.add_depth_info(message)
         callbacks["/tf_static"] = lambda message: self._add_transforms(message, static=True)
         callbacks["/tf"] = lambda message: self._add_transforms(message, static=False)
         if self._required.get("pose") == "odom":
@@ -160,9 +163,19 @@ class Inputs:
             self._incompatible[topic.name] = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
 
         self._subscriptions[topic.name] = self.node.create_subscription(
-            topic.message, topic.name, receive, callback_group=self._group,
+            topic.message, self._name(topic.name), receive, callback_group=self._group,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=note_incompatible), **topic.make_qos(),
         )  # fmt: skip
+
+    def _name(self, topic: str) -> str:
+        """Return the topic to subscribe to: a camera_info that is not remapped is the one beside its remapped image."""
+        image = {"camera_info": self._image, "depth/camera_info": self._required.get("depth", "depth")}.get(topic)
+        if image is None or self._is_remapped(topic) or not self._is_remapped(image):
+            return topic
+        return name_sibling(self.node.resolve_topic_name(image))
+
+    def _is_remapped(self, topic: str) -> bool:
+        return self.node.resolve_topic_name(topic) != self.node.resolve_topic_name(topic, only_expand=True)
 
     def _flush(self) -> None:
         """Deliver the images that are complete, and those that have waited long enough."""

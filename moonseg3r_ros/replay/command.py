@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = build_parser().parse_args(remove_ros_args(arguments)[1:])
     try:
         if given.inputs:
-            print("\n".join(f"{name}:={topic}" for name, topic in find_bag_topics(given.bag).items()))
+            print("\n".join(f"{name}:={topic}" for name, topic in find_bag_topics(given.bag, given.robot).items()))
             return 0
         interrupt_once()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -85,6 +85,12 @@ def build_parser() -> Parser:
     )  # fmt: skip
     parser.add_argument(
         "--inputs", action="store_true", help="play nothing; say which topics the node is to read, as launch arguments"
+    )
+    parser.add_argument(
+        "--robot",
+        metavar="NAME",
+        default="",
+        help="with --inputs and --lockstep: namespace of the robot whose topics count",
     )
     parser.add_argument("--wait-for", metavar="NODE", help="/name of the node whose subscription counts for --wait")
     parser.add_argument(

@@ -43,7 +43,7 @@ def build_lockstep(node: Node, given: argparse.Namespace, played: Collection[str
     """Build what --lockstep asks for. Raises InputError where no color images are played."""
     if given.lockstep is None:
         return NoLockstep()
-    image = find_bag_topics(given.bag)["image"]
+    image = find_bag_topics(given.bag, given.robot)["image"]
     if image not in played:
         raise InputError(f"--lockstep waits for the images on {image}, which are not played; add {image} to --topics.")
     return Lockstep(node, image, given.lockstep, given.lockstep_timeout)
