@@ -160,13 +160,13 @@ class TransformBuffer:
         Its name has "odom" in it; it is `frame` itself, or moving edges lead from it to `frame`.
         """
         chain = self.list_ancestors(frame)
-        place = chain.index(_clean(root)) if _clean(root) in chain else 0
+        place = chain.index(clean_frame(root)) if clean_frame(root) in chain else 0
         is_odometry = place == 1 or any(not self._edges[name].static for name in chain[: max(place - 1, 0)])
         return chain[place - 1] if is_odometry and "odom" in chain[place - 1] else None
 
     def compute_age(self, child: str, stamp: float) -> float:
         """Compute how much older than a stamp the newest sample of an edge is, seconds; 0 for a static edge."""
-        edge = self._edges[_clean(child)]
+        edge = self._edges[clean_frame(child)]
         return 0.0 if edge.static else max(stamp - edge.stamps[-1], 0.0)
 
     def lookup(self, target: str, source: str, stamp: float, hold: str | None = None) -> np.ndarray:
