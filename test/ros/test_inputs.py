@@ -35,9 +35,14 @@ class TwoCameras:
         self.graph, self.node = graph, node
         types = {COLOR: Image, DEPTH: Image, "/cam/color/camera_info": CameraInfo, "/cam/depth/camera_info": CameraInfo}
         self.publishers = {topic: graph.publisher(kind, topic, wait=False) for topic, kind in types.items()}
-        self.tf, self.static = graph.publisher(TFMessage, "/tf", RELIABLE), graph.publisher(TFMessage, "/tf_static", LATCHED)
+        self.tf, self.static = (
+            graph.publisher(TFMessage, "/tf", RELIABLE),
+            graph.publisher(TFMessage, "/tf_static", LATCHED),
+        )
         self.clouds = graph.listen(PointCloud2, "/moonseg3r/cloud", RELIABLE)
-        graph.until(lambda: all(self.connected(topic) for topic in [*types, "/tf", "/tf_static"]), "all are heard", node)
+        graph.until(
+            lambda: all(self.connected(topic) for topic in [*types, "/tf", "/tf_static"]), "all are heard", node
+        )
 
     def connected(self, topic):
         return int(self.graph.diagnosed()[1].get(topic, "0 connected").split()[0])
