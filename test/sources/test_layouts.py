@@ -205,6 +205,21 @@ class TestParts:
         frames = list(open_source(str(folder)))
         assert np.allclose(frames[0].depth, known.depths[0], atol=6e-4)  # 65535 became 0
 
+    @pytest.mark.parametrize(
+        "lines",
+        [["15 15 7.5 5.5"], ["15 0 7.5", "0 15 5.5", "0 0 1"], ["15,0,7.5,0", "0,15,5.5,0", "0,0,1,0", "0,0,0,1"]],
+    )
+    def test_intrinsics_may_be_written_beside_or_above_the_frames(self, tmp_path, caplog, lines):
+        folder = made.write_seven_scenes(tmp_path / "seq-01", make_known())
+        made.write_text(tmp_path / "calibration.txt", "# of the color camera", *lines)
+        frames, said = warnings_of(caplog, open_source(str(folder)))
+        assert np.allclose(frames[0].intrinsics, K)
+        assert np.allclose(frames[0].depth, make_known().depths[0], atol=6e-4)
+        assert said == []
+        made.write_text(tmp_path / "calibration.txt", "15 15")
+        with pytest.raises(SourceError, match=r"calibration\.txt must hold fx fy cx cy"):
+            open_source(str(folder))
+
     def test_an_infinite_pose_of_bundlefusion_leaves_its_frame_out(self, tmp_path):
         folder = made.write_bundlefusion(tmp_path, make_known())
         made.write_text(folder / "frame-000001.pose.txt", *["-inf -inf -inf -inf"] * 4)

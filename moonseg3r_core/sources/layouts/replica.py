@@ -9,7 +9,7 @@ import numpy as np
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images
 from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
-from moonseg3r_core.sources.layouts.tables import find_first, hold, read_json, read_numbers
+from moonseg3r_core.sources.layouts.tables import find_first, hold, read_calibration, read_json, read_numbers
 from moonseg3r_core.sources.names import parse_numbers
 
 KIND, NAME = "replica", "Replica (NICE-SLAM's)"
@@ -38,7 +38,7 @@ def read(folder: Path) -> Contents:
         Shot(n, n / RATE, file, depths.get(n), hold(poses[row]) if row < len(poses) else None, camera)
         for row, (n, file) in zip(rows, colors.items(), strict=True)
     ]
-    help = "; give those of these images in cam_params.json"
+    help = "; give those of these images in cam_params.json or calibration.txt"
     return Contents(leave_out_incomplete(shots), depth_scale=scale, intrinsics_help=help, notes=notes)
 
 
@@ -53,6 +53,8 @@ def _list_series(folder: Path, prefix: str) -> dict[int, Path]:
 
 def _read_camera(folder: Path) -> tuple[Pinhole, float, tuple[str, ...]]:
     file = find_first(folder / "cam_params.json", folder.parent / "cam_params.json")
+    if file is None and (own := read_calibration(folder)) is not None:
+        return Pinhole(own), DEFAULT["scale"], ()
     notes = () if file else (NOTE,)
     try:
         found = DEFAULT if file is None else DEFAULT | read_json(file)["camera"]

@@ -11,10 +11,13 @@ import numpy as np
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources.files import read_matrix
+from moonseg3r_core.sources.layouts.layout import make_intrinsics
 from moonseg3r_core.sources.transforms import TransformError, make_pose
 
 T = TypeVar("T")
 
+CALIBRATIONS = ("calibration.txt", "camera-intrinsics.txt", "intrinsics.txt")
+MATRICES = {9: (3, 3), 16: (4, 4)}
 MAX_GAP_S = 0.02  # between parts of one frame, as the tools of TUM RGB-D have it
 
 
@@ -59,6 +62,31 @@ def read_numbers(file: Path, columns: int, *, skip: int = 0) -> np.ndarray:
 def find_first(*candidates: Path) -> Path | None:
     """Return the first of these files that exists."""
     return next((file for file in candidates if file.is_file()), None)
+
+
+def read_calibration(folder: Path) -> np.ndarray | None:
+    """Read intrinsics (3, 3) float64 that were written to the folder or the one above, None where there are none.
+
+    The file holds fx fy cx cy, or a matrix (3, 3) or (4, 4). Raises SourceError for anything else.
+    """
+    file = find_first(*(place / name for place in (folder, folder.parent) for name in CALIBRATIONS))
+    if file is None:
+        return None
+    rows = read_rows(file)
+    try:
+        numbers = np.array([float(word) for row in rows for word in row])
+        matrix = _read_camera_numbers(numbers[:4] if len(rows) == 1 and numbers.size not in MATRICES else numbers)
+    except (ValueError, KeyError) as error:
+        raise SourceError(f"{file} must hold fx fy cx cy, or a matrix of 3 or 4 rows, got {rows[:4]}.") from error
+    if not np.isfinite(matrix).all() or min(matrix[0, 0], matrix[1, 1]) <= 0:
+        raise SourceError(f"{file} must hold finite intrinsics with focal lengths above 0, got {matrix.tolist()}.")
+    return matrix
+
+
+def _read_camera_numbers(numbers: np.ndarray) -> np.ndarray:
+    if numbers.size == 4:
+        return make_intrinsics(*numbers)
+    return numbers.reshape(MATRICES[numbers.size])[:3, :3].copy()
 
 
 def make_matrix(position: Iterable[float], quaternion: Iterable[float]) -> np.ndarray | None:

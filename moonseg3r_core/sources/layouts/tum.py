@@ -15,7 +15,15 @@ from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.files import list_images
 from moonseg3r_core.sources.layouts.agreement import Convention, find_better
 from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
-from moonseg3r_core.sources.layouts.tables import find_first, find_nearest, hold, make_matrix, read_numbers, read_rows
+from moonseg3r_core.sources.layouts.tables import (
+    find_first,
+    find_nearest,
+    hold,
+    make_matrix,
+    read_calibration,
+    read_numbers,
+    read_rows,
+)
 from moonseg3r_core.sources.names import parse_numbers, parse_timestamps
 
 KIND, NAME = "tum", "TUM RGB-D"
@@ -103,8 +111,8 @@ def _read_trajectory(folder: Path) -> list[tuple[float, np.ndarray]]:
 
 def _find_camera(folder: Path) -> tuple[Pinhole, tuple[str, ...]]:
     """Find the intrinsics in calibration.txt, else by the folder's name, and say which were taken."""
-    if (folder / "calibration.txt").is_file():
-        return Pinhole(make_intrinsics(*read_numbers(folder / "calibration.txt", 4)[0])), ()
+    if (own := read_calibration(folder)) is not None:
+        return Pinhole(own), ()
     name = _find_name(folder)
     if name is None:
         told = "the folder holds no intrinsics; those of a Kinect are taken (525 525 319.5 239.5 at 640x480)"
