@@ -26,7 +26,7 @@ _PUBLIC = {
     "map_file": ("load_map", "save_map"),
     "report.overlay": ("find_outlines",),
     "report.palette": ("compute_colors",),
-    "resolve": ("RecordingFacts", "describe_resolved", "required_inputs"),
+    "resolve": ("RecordingFacts", "describe_resolved", "make_input_check", "required_inputs"),
     "segmenter": ("OnlineSegmenter",),
     "settings": ("Key", "fixed_changes", "list_settings", "overlay", "value"),
     "sources": ("open_source",),

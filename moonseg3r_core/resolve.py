@@ -18,6 +18,7 @@ from moonseg3r_core.errors import ConfigError, SourceError
 from moonseg3r_core.ops.spatial_keys import choose_cell
 from moonseg3r_core.settings import list_settings
 from moonseg3r_core.sources.config import InputConfig
+from moonseg3r_core.sources.input_check import InputCheck
 
 RGBD_INPUTS = ("depth", "intrinsics", "poses")  # what a reconstruction without a network takes from the recording
 # By reconstruction.kind. Estimated poses and depth put a surface in a slightly different place each time: voxels must be
@@ -73,6 +74,12 @@ def required_inputs(config: Config) -> tuple[str, ...]:
     if net is None:
         return RGBD_INPUTS
     return ("poses",) if net.pose == "given" else ()
+
+
+def make_input_check(config: Config, depth_scale: float = 0.0, axes: str = "optical") -> InputCheck:
+    """Make the check of what a configuration takes of a recording, which reads depth and poses so where it is left open."""
+    rgbd = config.reconstruction.rgbd
+    return InputCheck(config.input, required_inputs(config), (rgbd.min_depth, rgbd.max_depth), depth_scale, axes)
 
 
 def check_recording(config: Config, name: str, lacks: Sequence[str], why: Mapping[str, str] | None = None) -> None:

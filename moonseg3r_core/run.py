@@ -15,17 +15,19 @@ from tqdm import tqdm
 
 import moonseg3r_core
 from moonseg3r_core.config import Config
-from moonseg3r_core.errors import FrameRejected, MoonSeg3RError
+from moonseg3r_core.errors import FrameRejected, MoonSeg3RError, SourceError
 from moonseg3r_core.report.folder import OutputFolder
 from moonseg3r_core.report.gallery import Picture, shrink_ids
 from moonseg3r_core.report.page import ReportData, render_page
 from moonseg3r_core.report.run_log import RunLog
 from moonseg3r_core.report.summary import Summary, make_verdict
-from moonseg3r_core.resolve import RecordingFacts, resolve
+from moonseg3r_core.resolve import RecordingFacts, make_input_check, resolve
 from moonseg3r_core.runtime.interrupt import defer_interrupts
 from moonseg3r_core.segmenter import OnlineSegmenter
 from moonseg3r_core.settings import to_dict
-from moonseg3r_core.sources.source import Recording
+from moonseg3r_core.sources.input_check import InputCheck
+from moonseg3r_core.sources.plausibility import Finding
+from moonseg3r_core.sources.source import Recording, logger
 from moonseg3r_core.types import Frame, Instance, InstanceMap
 
 T = TypeVar("T")
@@ -42,8 +44,9 @@ def run(
     """
     out.clear()
     log = RunLog()
+    check = make_input_check(config, source.depth_scale, source.axes)
     try:
-        _process_frames(source, segmenter, out, log, quiet)
+        _process_frames(source, segmenter, check, out, log, quiet)
     except KeyboardInterrupt:
         log.interrupted = True
     except MoonSeg3RError as error:
@@ -74,16 +77,29 @@ def read_ahead(frames: Iterable[T]) -> Iterator[T]:
                 reader.submit(iterator.close)
 
 
-def _process_frames(source: Recording, segmenter: OnlineSegmenter, out: OutputFolder, log: RunLog, quiet: bool) -> None:
+def _process_frames(
+    source: Recording, segmenter: OnlineSegmenter, check: InputCheck, out: OutputFolder, log: RunLog, quiet: bool
+) -> None:
     """Process all frames under a progress bar; an interrupt takes effect between two frames."""
     interval = 0.1 if sys.stderr.isatty() else 10.0  # few lines in a log file
     bar = tqdm(total=source.length, unit="frame", disable=quiet, delay=0.5, mininterval=interval, dynamic_ncols=True)
     with bar:
         for frame in read_ahead(source):
+            _report_findings(check.observe(frame, source.camera_frame), check, log)
             with defer_interrupts():
                 _process_frame(frame, segmenter, out, log)
             bar.set_postfix(instances=log.count_instances(segmenter.final_ids), refresh=False)
             bar.update()
+    _report_findings(check.conclude(), check, log)
+
+
+def _report_findings(findings: Sequence[Finding], check: InputCheck, log: RunLog) -> None:
+    """Record and log numbers that cannot be. Raises SourceError for those that are not gone on with."""
+    log.findings += [finding.text for finding in findings]
+    if check.refused:
+        raise SourceError(check.refused.text)
+    for finding in findings:
+        logger.warning("%s", finding.text)
 
 
 def _process_frame(frame: Frame, segmenter: OnlineSegmenter, out: OutputFolder, log: RunLog) -> None:
@@ -140,5 +156,5 @@ def _make_summary(
         device=log.device, masks_kind=resolved.masks.kind,
         config=to_dict(resolved), requested=to_dict(config), weights=weights,
         interrupted=log.interrupted, error=log.error,
-        verdict=make_verdict(counts, len(published), withheld, config.map),
+        verdict=make_verdict(counts, len(published), withheld, config.map, log.findings),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from moonseg3r_core import (
     decode_frame,
     describe_resolved,
     load_map,
+    make_input_check,
     reconfigure,
     save_map,
 )
@@ -30,12 +31,14 @@ from moonseg3r_ros.conversions.stamps import FrameStamps
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.frames.map_frame import MapFrame
-from moonseg3r_ros.frames.robot_tree import CameraTransforms
+from moonseg3r_ros.frames.robot_tree import CameraTransforms, get_camera_frame
 from moonseg3r_ros.inputs import QueuedFrame
 from moonseg3r_ros.outputs import LocalizedFrame, Outputs, PublishRate
 from moonseg3r_ros.parameters import NodeParameters, ParameterStore
 
 POSE_NOTE = "map_from_world"
+
+IMPLAUSIBLE = "implausible input"  # diagnostics look for warnings of this name
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Mapper:
         self._unloaded: Mapping[str, Tensor] = {}
         self._map_frame = MapFrame(parameters.settings)
         self._rate, self._stamps, self._stamp_ns = PublishRate(), FrameStamps(), 0
+        self._check = make_input_check(self._config)
 
     def process(self, queued: QueuedFrame) -> None:
         """Segment one frame and publish the result."""
@@ -82,6 +86,7 @@ class Mapper:
             self._follow(queued.transforms)
             number = self._stamps.add(queued.stamp_ns)
             frame = decode_frame(replace(self._map_frame.move_pose(queued.messages), index=number), self._config.input)
+            self._check_input(frame, get_camera_frame(queued.messages.image))
             start = perf_counter()
             result = self.segmenter.step(frame)
         except FrameRejected as why:
@@ -97,6 +102,14 @@ class Mapper:
             self._stamp_ns = queued.stamp_ns
             self._rate.mark_changed()
         self.statistics.record_processed(result, step=step, latency=perf_counter() - queued.complete - step)
+
+    def _check_input(self, frame: Frame, camera_frame: str) -> None:
+        """Warn of numbers that cannot be, as long as they are used. Raises FrameRejected where they are surely wrong."""
+        self._check.observe(frame, camera_frame)
+        if self._check.findings:
+            self.warnings.warn(IMPLAUSIBLE, self._check.summary)
+        if refused := self._check.refused:
+            raise FrameRejected(IMPLAUSIBLE, refused.text)
 
     def on_idle(self) -> float | None:
         """Publish the map when it is due; return the seconds until it is, None when nothing has changed."""
@@ -134,6 +147,8 @@ class Mapper:
             self._rate.mark_changed()
             if after.config != self._config:
                 reconfigure(self._segmenter, self._config, after.config, self._recording)
+        if after.config.input != self._config.input:
+            self._check = make_input_check(after.config)
         self._config = after.config
 
     def snapshot(self) -> MapSnapshot:

@@ -39,6 +39,8 @@ OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder",
     "input.depth_scale",
     "input.camera_axes",
     "input.implausible",
+    "input.poses",
+    "input.pose_scale",
 }
 
 

@@ -59,9 +59,7 @@ def run_command(args: argparse.Namespace) -> int:
     source = open_source(args.source, stride=args.stride, max_frames=args.max_frames, topics=topics, input=config.input)
     out = OutputFolder(args.out)
     summary = segment(source, config, out, quiet=args.quiet)
-    print_outcome(summary, out)
-    if hint := usage_hint(config, source.name, source.lacks):
-        print(f"moonseg3r: {hint}", file=sys.stderr)
+    print_outcome(summary, out, usage_hint(config, source.name, source.lacks))
     if summary.interrupted:
         return INTERRUPTED
     if not summary.frames:
@@ -97,20 +95,25 @@ def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool
     return run(source, segmenter, config, out, weights=hash_weights(resolved), quiet=quiet)
 
 
-def print_outcome(summary: Summary, out: OutputFolder) -> None:
-    """Print the result in one line, and notices on stderr."""
+def print_outcome(summary: Summary, out: OutputFolder, hint: str = "") -> None:
+    """Print the result in one line, and notices on stderr, input that cannot be right last."""
+    from moonseg3r_core.report.summary import IMPLAUSIBLE
+
+    is_implausible = summary.verdict.startswith(IMPLAUSIBLE)
     notices = [
         _describe_counts("skipped", summary.skipped if summary.frames else {}),
         _describe_counts("brought no points", summary.held),
         summary.untrained,
         "interrupted; what was done is written" if summary.interrupted else "",
-        summary.verdict if summary.frames and not summary.instances else "",
+        summary.verdict if summary.frames and not summary.instances and not is_implausible else "",
     ]
     for notice in filter(None, notices):
         print(f"moonseg3r: {notice}", file=sys.stderr)
     if summary.frames:
         rate = f"{summary.instances} instances from {summary.frames} frames at {summary.fps:.1f} frames/s"
-        print(f"{rate}: {out.path / 'report.html'}")
+        print(f"{rate}: {out.path / 'report.html'}", flush=True)
+    for notice in filter(None, (hint, summary.verdict if is_implausible else "")):
+        print(f"moonseg3r: {notice}", file=sys.stderr)
 
 
 def _describe_counts(what: str, counts: Mapping[str, int]) -> str:

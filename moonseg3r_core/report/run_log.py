@@ -37,6 +37,7 @@ class RunLog:
     without_masks: int = 0
     device: str = ""
     grid_width: int | None = None
+    findings: list[str] = field(default_factory=list)
     interrupted: bool = False
     error: str = ""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from moonseg3r_core.config import MapConfig
 from moonseg3r_core.reconstruction.config import UNTRAINED
 
-OK = "ok"
+OK, IMPLAUSIBLE = "ok", "implausible input"
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,15 @@ class Summary:
         return dataclasses.asdict(self)
 
 
-def make_verdict(counts: FrameCounts, instances: int, withheld: int, limits: MapConfig) -> str:
-    """Return `ok`, or one line on why there is no instance and what to do."""
-    if instances:
-        return OK
+def make_verdict(
+    counts: FrameCounts, instances: int, withheld: int, limits: MapConfig, findings: Sequence[str] = ()
+) -> str:
+    """Return `ok`, or one line on input that cannot be right, or on why there is no instance and what to do."""
+    verdict = OK if instances else _explain_no_instance(counts, withheld, limits)
+    return " ".join([f"{IMPLAUSIBLE}:", *findings, *([] if instances else [verdict])]) if findings else verdict
+
+
+def _explain_no_instance(counts: FrameCounts, withheld: int, limits: MapConfig) -> str:
     if not counts.read:
         return "no instance: the source gave no frame; check that it holds images."
     if not counts.used:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.sources.axes import convert_axes
+from moonseg3r_core.sources.axes import convert_axes, convert_pose
 from moonseg3r_core.sources.camera_poses import CameraPoses
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.depth_alignment import DepthCamera, DepthUnaligned, find_depth_camera, is_registered
@@ -329,7 +329,7 @@ def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame
     if messages.pose is not None and not np.isfinite(messages.pose).all():
         raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
     k = None if intrinsics is None else intrinsics.astype(np.float32)
-    pose = None if messages.pose is None else convert_axes(messages.pose, input.camera_axes)
+    pose = None if messages.pose is None else convert_pose(messages.pose, input)
     parts = (None if part is None else torch.from_numpy(part) for part in (depth, k, pose))
     return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
 

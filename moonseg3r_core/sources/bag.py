@@ -120,6 +120,7 @@ class BagPass:
         self.image_count += 1
 
     def _decode(self, messages: FrameMessages) -> Frame | FrameRejected:
+        self.source.camera_frame = messages.image.header.frame_id
         try:
             return decode_frame(messages, self.source.input)
         except CameraInfoMismatch as why:

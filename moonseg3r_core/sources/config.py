@@ -25,6 +25,12 @@ class InputConfig:
         "Gazebo); opengl: z backward, y up; auto: optical, checked by the frame's name and the view",
         choices=("auto", *AXES),
     )
+    poses: str = live(
+        "world_from_camera",
+        "what the recording's poses are; camera_from_world: the inverse, as of a SLAM system's view matrices",
+        choices=("world_from_camera", "camera_from_world"),
+    )
+    pose_scale: float = live(1.0, "units of the poses' lengths in a metre (1000: millimetres)", low=1e-6)
     implausible: str = live(
         "refuse",
         "input that is surely wrong; refuse: the run ends with exit 2; warn: it goes on, and the verdict says so",

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from moonseg3r_core.errors import FrameRejected, SourceError
-from moonseg3r_core.sources.axes import convert_axes
+from moonseg3r_core.sources.axes import convert_pose
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.types import Frame
 
@@ -27,6 +27,9 @@ class Recording(ABC):
 
     kind: str
     total: int | None  # frames before stride and max_frames; None where the recording does not give it
+    axes: str = "optical"  # of the cameras as it places them, where the settings leave it open
+    depth_scale: float = 0.0  # depth units in a metre; 0: by the type of what it stores
+    camera_frame: str = ""  # the name of the camera's frame, once a frame was read that has one
     lacks: tuple[str, ...] = ()  # of "depth", "intrinsics" and "poses", what no frame has, as far as it is known
     absent: Mapping[str, str] = {}  # why, of each of these; "" where there is nothing to tell
 
@@ -127,7 +130,7 @@ class IndexedRecording(Recording):
             yield frame
 
     def _convert_pose(self, frame: Frame) -> Frame:
-        if frame.world_from_camera is None or self.input.camera_axes in ("auto", "optical"):
+        if frame.world_from_camera is None:
             return frame
-        pose = convert_axes(frame.world_from_camera.numpy(), self.input.camera_axes)
+        pose = convert_pose(frame.world_from_camera.numpy(), self.input)
         return replace(frame, world_from_camera=torch.from_numpy(pose))

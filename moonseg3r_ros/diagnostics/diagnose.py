@@ -16,7 +16,7 @@ MAX_DROPPED_SHARE = 0.2  # of the images
 
 UNTRAINED = "UNTRAINED (reconstruction.random is set)"
 _COUNTS = ("received", "processed", "dropped", "rejected", "held")
-_FRAME_WARNINGS = ("tf", "map moved", "frame", "correction")
+_FRAME_WARNINGS = ("implausible input", "tf", "map moved", "frame", "correction")
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 

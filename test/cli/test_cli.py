@@ -34,6 +34,7 @@ class FakeSource:
     """Grey frames 10, 11, ... of which `at` may be something to raise."""
 
     name, kind, lacks, masks_folder = "a/recording", "fake", (), None
+    depth_scale, axes, camera_frame = 0.0, "optical", ""
 
     def __init__(self, length=6, at=None):
         self.length = length

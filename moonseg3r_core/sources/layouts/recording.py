@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.sources.axes import convert_axes
+from moonseg3r_core.sources.axes import convert_pose
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.files import read_depth, read_image
 from moonseg3r_core.sources.layouts.layout import Contents, Layout, Shot
@@ -30,6 +30,7 @@ class FolderRecording(IndexedRecording):
         super().__init__(str(path), path, stride, max_frames, input)
         self.kind = layout.KIND
         self.contents: Contents = layout.read(path)
+        self.axes, self.depth_scale = self.contents.axes, self.contents.depth_scale
         shots = self.contents.shots
         self.total = len(shots)
         self.indices = [shot.index for shot in shots]
@@ -73,9 +74,7 @@ class FolderRecording(IndexedRecording):
         shot = self.contents.shots[ordinal]
         if shot.read_pose is None:
             return None
-        axes = self.contents.axes if self.input.camera_axes == "auto" else self.input.camera_axes
-        pose = shot.read_pose()
-        return torch.from_numpy(pose if axes == "optical" else convert_axes(pose, axes))
+        return torch.from_numpy(convert_pose(shot.read_pose(), self.input, self.contents.axes))
 
     def _convert_pose(self, frame: Frame) -> Frame:
         return frame  # `read_pose` has done so
