@@ -19,21 +19,24 @@ from moonseg3r_core.evaluation.reconstruction_scores import ReconstructionScores
 from moonseg3r_core.io.atomic import explain_write_errors
 from moonseg3r_core.resolve import required_inputs, resolve
 from moonseg3r_core.settings import overlay
-from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources import Topics, open_source
 from moonseg3r_core.sources.layouts import find_layout
 from moonseg3r_core.sources.names import make_natural_key
 
 
 def compare_all(
     specs: Sequence[str], config: Config, max_frames: int | None = None, quiet: bool = False,
-    shown: Collection[str] = ("intrinsics",),
+    shown: Collection[str] = ("intrinsics",), topics: Topics | None = None,
 ) -> dict[str, Comparison]:  # fmt: skip
     """Run the configured reconstruction on every sequence and compare it with the truth, by the sequence's name.
 
     specs: ScanNet exports, folders of them, or other recordings with depth, intrinsics and poses; `max_frames` of each
-    at most. The reconstruction gets its required inputs and those in `shown`. Raises SourceError without truth.
+    at most; `topics` are for bags. The reconstruction gets its required inputs and those in `shown`.
+    Raises SourceError without truth.
     """
-    sources = [open_source(path, max_frames=max_frames) for spec in specs for path in find_sequences(spec)]
+    sources = [
+        open_source(path, max_frames=max_frames, topics=topics) for spec in specs for path in find_sequences(spec)
+    ]
     for source in sources:
         if source.lacks:
             raise SourceError(

@@ -19,15 +19,15 @@ from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.evaluation.simulated_masks import SimulatedMasks
 from moonseg3r_core.resolve import check_recording
 from moonseg3r_core.settings import overlay
-from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources import Topics, open_source
 from moonseg3r_core.synthetic import SyntheticSequence
 
 _PAGE_KIB = resource.getpagesize() / 1024
 
 
-def measure_speed(path: str, config: Config, frames: int | None = None) -> Table:
+def measure_speed(path: str, config: Config, frames: int | None = None, topics: Topics | None = None) -> Table:
     """Measure milliseconds per stage and frames per second of `step`; frames are read beforehand in small batches."""
-    source = open_source(path, max_frames=frames)
+    source = open_source(path, max_frames=frames, topics=topics, input=config.input)
     check_recording(config, source.name, source.lacks, source.absent)
     segmenter = build_segmenter(config, masks_folder=source.masks_folder)
     laps: list[dict[str, float]] = []

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from moonseg3r_core.cli.common import add_config_options, add_set_option, parse_positive, read_config, say_warnings
+from moonseg3r_core.cli.common import (
+    add_config_options,
+    add_set_option,
+    add_topic_options,
+    parse_positive,
+    parse_topics,
+    read_config,
+    say_warnings,
+)
 
 HELD_OUT = (500_300, 500_301, 500_302, 500_303)  # rooms that no training or choice of settings has used
 MEASURED = {"reconstruction.kind": "rgbd"}  # exact geometry without a net: the other stages are measured
@@ -167,6 +175,7 @@ def add_reconstruction(actions: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", type=parse_new_file, metavar="FILE", help="write all scores there too")
     help = "draw paths, depth errors and distances as PNG"
     parser.add_argument("--plot", type=parse_new_file, metavar="FILE", help=help)
+    add_topic_options(parser)
     _add_quiet(parser)
     add_config_options(parser)
 
@@ -185,7 +194,8 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     say_warnings()
     config = read_config(args)
     shown = () if args.uncalibrated else ("intrinsics",)
-    compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown)
+    topics = parse_topics(args.topic, args.robot)
+    compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown, topics)
     scores = {name: compute_scores(comparison) for name, comparison in compared.items()}
     _print_head()
     print(make_table(scores, config))
@@ -205,6 +215,7 @@ def add_speed_and_memory(actions: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument("source", metavar="SOURCE", help="a recording, as for `moonseg3r run`")
     parser.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
+    add_topic_options(parser)
     add_config_options(parser)
     _add(
         actions, run_memory, "the point rasteriser and the key index map, by size",
@@ -235,7 +246,8 @@ def run_speed(args: argparse.Namespace) -> int:
 
     say_warnings()
     _print_head()
-    print(measure_speed(args.source, read_config(args, MEASURED), args.max_frames))
+    topics = parse_topics(args.topic, args.robot)
+    print(measure_speed(args.source, read_config(args, MEASURED), args.max_frames, topics))
     return 0
 
 

@@ -6,10 +6,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from moonseg3r_core.config import Config, load_config
 from moonseg3r_core.settings import parse_set
+
+if TYPE_CHECKING:
+    from moonseg3r_core.sources import Topics
 
 RAW: dict[str, Any] = {
     "formatter_class": argparse.RawDescriptionHelpFormatter
@@ -29,6 +33,30 @@ def add_set_option(parser: argparse.ArgumentParser) -> None:
         "--set", metavar="KEY=VALUE", dest="settings", action="extend", nargs="+", default=[],
         help="single settings over the files; last on the line: --set masks.kind=regions map.voxel=0.03",
     )  # fmt: skip
+
+
+def add_topic_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--topic NAME=TOPIC ...` and `--robot NAME`, for bags."""
+    parser.add_argument(
+        "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
+        help="which topics of a bag to read: color, depth, camera_info, depth_camera_info, pose, tf, tf_static; world= names"
+        " the fixed frame (chosen by what the topics hold)",
+    )  # fmt: skip
+    parser.add_argument("--robot", metavar="NAME", help="namespace of the robot whose topics of a bag to read")
+
+
+def parse_topics(items: list[str], robot: str | None = None) -> Topics | None:
+    """Parse `["color=/camera/image_raw"]` to Topics, None where nothing is asked. Raises InputError for an unknown name."""
+    from moonseg3r_core.errors import InputError
+    from moonseg3r_core.sources import Topics
+
+    known = [field.name for field in fields(Topics)]
+    pairs = [item.partition("=") for item in items]
+    for name, _, topic in pairs:
+        if name not in known or not topic:
+            raise InputError(f"--topic expects NAME=TOPIC with one of {', '.join(known)}, got '{name}={topic}'.")
+    asked = {name: topic for name, _, topic in pairs} | ({"robot": robot} if robot else {})
+    return Topics(**asked) if asked else None
 
 
 def read_config(args: argparse.Namespace, defaults: Mapping[str, Any] | None = None) -> Config:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from moonseg3r_core.cli.common import RAW, add_config_options, parse_positive, read_config, say_warnings
+from moonseg3r_core.cli.common import (
+    RAW,
+    add_config_options,
+    add_topic_options,
+    parse_positive,
+    parse_topics,
+    read_config,
+    say_warnings,
+)
 
 if TYPE_CHECKING:
     from moonseg3r_core.config import Config
     from moonseg3r_core.report import OutputFolder, Summary
-    from moonseg3r_core.sources import Topics
     from moonseg3r_core.sources.source import Recording
 
 _DESCRIPTION = """\
@@ -36,12 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_config_options(parser)
     parser.add_argument("--stride", type=parse_positive, default=1, metavar="N", help="take every N-th frame (1)")
     parser.add_argument("--max-frames", type=parse_positive, metavar="N", help="take N frames at most (all)")
-    parser.add_argument(
-        "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
-        help="which topics of a bag to read: color, depth, camera_info, depth_camera_info, pose, tf, tf_static; world= names"
-        " the fixed frame (chosen by what the topics hold)",
-    )  # fmt: skip
-    parser.add_argument("--robot", metavar="NAME", help="namespace of the robot whose topics of a bag to read")
+    add_topic_options(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run_command)
 
@@ -65,20 +66,6 @@ def run_command(args: argparse.Namespace) -> int:
     if not summary.frames:
         raise SourceError(summary.verdict)
     return 0
-
-
-def parse_topics(items: list[str], robot: str | None = None) -> Topics | None:
-    """Parse `["color=/camera/image_raw"]` to Topics, None where nothing is asked. Raises InputError for an unknown name."""
-    from moonseg3r_core.errors import InputError
-    from moonseg3r_core.sources import Topics
-
-    known = [field.name for field in fields(Topics)]
-    pairs = [item.partition("=") for item in items]
-    for name, _, topic in pairs:
-        if name not in known or not topic:
-            raise InputError(f"--topic expects NAME=TOPIC with one of {', '.join(known)}, got '{name}={topic}'.")
-    asked = {name: topic for name, _, topic in pairs} | ({"robot": robot} if robot else {})
-    return Topics(**asked) if asked else None
 
 
 def segment(source: Recording, config: Config, out: OutputFolder, *, quiet: bool = False) -> Summary:

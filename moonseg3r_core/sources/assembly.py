@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class FrameAssembler:
         self._info: Any = None
         self._depth_info: Any = None
         self._depth_topic = depth_topic
+        self._extrinsics: dict[tuple[str, str], np.ndarray] = {}
         self._first_arrival = np.inf
 
     @property
@@ -295,14 +297,17 @@ class FrameAssembler:
             return None
         frames = image.message.header.frame_id, depth.header.frame_id
         infos, rectified = (self._info, self._depth_info), is_rectified(self._depth_topic)
-        buffer = self._poses.buffer
-        return find_depth_camera(
-            frames,
-            self._depth_topic,
-            infos,
-            rectified,
-            lambda target, source: buffer.lookup(target, source, image.stamp),
-        )
+        lookup = partial(self._look_up_extrinsics, image.stamp)
+        return find_depth_camera(frames, self._depth_topic, infos, rectified, lookup)
+
+    def _look_up_extrinsics(self, stamp: float, target: str, source: str) -> np.ndarray:
+        """Look up target_from_source (4, 4); cameras are fixed to one another, so the last one holds on."""
+        try:
+            self._extrinsics[target, source] = self._poses.buffer.lookup(target, source, stamp)
+        except TransformError:
+            if (target, source) not in self._extrinsics:
+                raise
+        return self._extrinsics[target, source]
 
     def _find_pose(self, image: PendingImage) -> np.ndarray | None:
         if not self.with_pose:

@@ -14,6 +14,7 @@ from moonseg3r_core.sources.camera_topics import (
     choose_depth,
     choose_info,
     compute_overlap,
+    find_namespaces,
     is_depth,
     name_sibling,
     strip_transport,
@@ -150,13 +151,12 @@ class _Choice:
         """Raise SourceError when equally good colour topics are of several robots."""
         first, *others = best
         for other in others:
-            robots = [topic.name.split("/")[1] for topic in (first, other)]
-            if robots[0] != robots[1] and (why := self._tell_apart(first, other)):
-                raise SourceError(describe_robots([f"/{name}" for name in robots], why) + ".")
+            prefixes = find_namespaces(first.name, other.name)
+            if prefixes[0] != prefixes[1] and (why := self._tell_apart(first, other, prefixes)):
+                raise SourceError(describe_robots(prefixes, why) + ".")
 
-    def _tell_apart(self, one: Topic, other: Topic) -> str:
+    def _tell_apart(self, one: Topic, other: Topic, prefixes: Sequence[str]) -> str:
         """Say why two colour topics of different namespaces are of two robots; empty where they may be of one."""
-        prefixes = [f"/{topic.name.split('/')[1]}" for topic in (one, other)]
         if all(any(group.prefix == prefix for group in self.groups) for prefix in prefixes):
             return "each with its own transforms"
         own, theirs = self.facts.of(one), self.facts.of(other)
@@ -212,12 +212,12 @@ class _Choice:
         facts = [self.facts.of(topic) for topic in (color, depth, info, depth_info)]
         try:
             infos = facts[2].info, facts[3].info
-            find_depth_camera((facts[0].frame, facts[1].frame), depth.name, infos, False, extrinsics.lookup)
+            camera = find_depth_camera((facts[0].frame, facts[1].frame), depth.name, infos, False, extrinsics.lookup)
         except DepthUnaligned as why:
             self.absent["depth"] = f"{depth.name}: {why}"
             self.notes.append(f"{depth.name} is left out: {why}")
             return None, None
-        is_registered = facts[0].frame and facts[0].frame == facts[1].frame
+        is_registered = camera is None and bool(facts[0].frame) and facts[0].frame == facts[1].frame
         return depth, None if is_registered else depth_info
 
     def _choose_pose(self, own: Sequence[Topic], color: Topic, tree: TransformChoice) -> Topic | None:

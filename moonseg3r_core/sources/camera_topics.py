@@ -143,6 +143,13 @@ def compute_overlap(one: str, other: str) -> float:
     return shared / max(len(a), len(b), 1)
 
 
+def find_namespaces(one: str, other: str) -> tuple[str, str]:
+    """Find the outermost namespaces in which two topics differ; the same for topics of one namespace."""
+    a, b = one.split("/")[:-1], other.split("/")[:-1]
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
+    return "/".join(a[: shared + 1]), "/".join(b[: shared + 1])
+
+
 def _is_elsewhere(color_from_depth: np.ndarray | None) -> bool:
     if color_from_depth is None:
         return False

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 
 from moonseg3r_core.errors import MoonSeg3RError
+from moonseg3r_core.sources.registration import resize_intrinsics
 from moonseg3r_core.sources.transforms import clean_frame
 
-SAME_PX = 0.5  # the entries of two camera matrices that are one camera's
+SAME_PX, SAME_SHARE = (
+    0.5,
+    0.002,
+)  # the entries of two camera matrices that are one camera's: pixels, or a share of the width
 REGISTERED = re.compile(r"aligned|registered|depth_to_(rgb|colou?r)")
 REMEDY = (
     "take the depth that is registered to the colour (aligned_depth_to_color with align_depth.enable:=true, or"
@@ -44,13 +48,14 @@ def find_depth_camera(
 ) -> DepthCamera | None:  # fmt: skip
     """Find what registers depth to colour; None where depth is registered already.
 
+    Depth of the colour's own frame is, unless its camera_info is that of another camera in the same place.
     frames, infos: header.frame_id and CameraInfo of colour and of depth; topic: of the depth;
     lookup(target, source): target_from_source (4, 4), or raises MoonSeg3RError. Raises DepthUnaligned.
     """
     color, depth = (clean_frame(frame) for frame in frames)
-    if color == depth or not color or not depth:
-        return None
     same = is_same_camera(*infos)
+    if color == depth or not color or not depth:
+        return DepthCamera(infos[1], np.eye(4), rectified) if same is False and not is_registered(topic) else None
     if is_registered(topic) and same is not False:
         return None
     try:
@@ -67,8 +72,18 @@ def find_depth_camera(
 
 
 def is_same_camera(one: Any | None, other: Any | None) -> bool | None:
-    """True when two CameraInfos have the same size and matrix, as those of depth registered to colour; None: unknown."""
-    if one is None or other is None:
+    """True when two CameraInfos have the same view, as those of depth registered to colour have; None: unknown.
+
+    The second one may be of a smaller or larger image.
+    """
+    if one is None or other is None or not (_is_calibrated(one) and _is_calibrated(other)):
         return None
-    same_size = (one.height, one.width) == (other.height, other.width)
-    return bool(same_size and np.abs(np.asarray(one.k, dtype=float) - np.asarray(other.k, dtype=float)).max() < SAME_PX)
+    sizes = (one.height, one.width), (other.height, other.width)
+    ours, theirs = (np.asarray(info.k, dtype=float).reshape(3, 3) for info in (one, other))
+    return bool(
+        np.abs(resize_intrinsics(theirs, sizes[1], sizes[0]) - ours).max() < max(SAME_PX, SAME_SHARE * one.width)
+    )
+
+
+def _is_calibrated(info: Any) -> bool:
+    return bool(info.height and info.width and info.k[0] > 0)

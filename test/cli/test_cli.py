@@ -17,8 +17,8 @@ from outputs import export, is_whole
 from walks import EXACTLY
 
 from moonseg3r_core import cli
+from moonseg3r_core.cli.common import parse_topics
 from moonseg3r_core.cli.demo import RUNS
-from moonseg3r_core.cli.run import parse_topics
 from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected, InputError, MissingDependency, SourceError
 from moonseg3r_core.io.ply import read_ply
@@ -264,6 +264,7 @@ def test_config_show_is_a_config_file_with_help(tmp_path, capsys):
 def test_topics_are_read():
     assert parse_topics([]) is None
     assert parse_topics(["color=/a", "world=map"]).color == "/a"
+    assert parse_topics([], "r1").robot == "r1"
     with pytest.raises(InputError, match="NAME=TOPIC"):
         parse_topics(["color"])
 

@@ -349,6 +349,25 @@ class TestRegistering:
         assert self.play(stream, seconds=0.5).depth is not None
         assert stream.out[0][0] == 100.5
 
+    def test_extrinsics_that_stop_hold_on(self):
+        stream = Stream(with_pose=False, depth_topic="/depth/image")
+        for n, at in enumerate((100.0, 103.0)):
+            message = make_image(metres(2), "16UC1", round(at * SECOND))
+            message.header = make_header(round(at * SECOND), "depth_camera")
+            parts = [(at, "tf", tf(edge(0.2, at, "camera", "depth_camera")))] if n == 0 else []
+            parts += [(at, "info", info()), (at, "depth_info", make_camera_info(K + 1, SIZE, 0))]
+            stream.play([*parts, (at, "depth", message), (at, "image", color(n, at)), (at + 1.5, "nothing", None)])
+        assert [parts.depth_camera is not None for _, parts in stream.out] == [True, True]
+        assert stream.said == {}
+
+    @pytest.mark.parametrize(("k", "is_own"), [(K, False), (WIDE, False), (WIDE * 0.75, True), (K * 0, False)])
+    def test_depth_of_the_same_frame_with_another_camera_matrix_is_registered_by_it(self, k, is_own):
+        size = (12, 16) if k is self.WIDE or is_own else SIZE
+        stream = Stream(with_pose=False, depth_topic="/depth/image")
+        events = [(100.0, "info", info()), (100.0, "depth_info", make_camera_info(k, size, 0))]
+        stream.play([*events, (100.0, "depth", depth(0, 100.0)), (100.0, "image", color(0, 100.0))])
+        assert (stream.out[0][1].depth_camera is not None) == is_own
+
     def test_the_nearer_surface_hides_the_farther_one(self):
         depth = np.array([[2.0, 2.0, 1.0, 2.0]])
         k = np.array([[10.0, 0, 1.5], [0, 10, 0], [0, 0, 1]])

@@ -108,6 +108,15 @@ class TestRobots:
         with pytest.raises(SourceError, match=r"2 robots, a and b \(both cameras have the frame 'camera'\)"):
             open_source(str(record(tmp_path / "bag", messages)))
 
+    def test_robots_of_a_fleet_are_told_by_the_namespace_in_which_they_differ(self, tmp_path):
+        messages = []
+        for n in range(3):
+            messages += [*camera("/fleet/a/cam", 100 + n / 10, n), *camera("/fleet/b/cam", 100.05 + n / 10, 30 + n)]
+        bag = str(record(tmp_path / "bag", messages))
+        with pytest.raises(SourceError, match=r"2 robots, fleet/a and fleet/b .* --robot fleet/a"):
+            open_source(bag)
+        assert int(next(iter(open_source(bag, topics=Topics(robot="fleet/b")))).image[0, 0, 0]) == 30
+
     def test_two_cameras_of_one_robot_are_said(self, tmp_path, caplog):
         messages = []
         for n in range(3):
