@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from importlib.util import find_spec
 
 import cv2
 import layout_folders as made
@@ -311,15 +312,34 @@ class TestParts:
         with pytest.raises(SourceError, match=r"transforms\.json must"):
             open_source(str(tmp_path))
 
-    def test_record3d_says_what_it_cannot_read(self, tmp_path, caplog):
+    def test_record3d_reads_plain_depth_and_says_what_it_cannot_read(self, tmp_path, caplog):
         folder = made.write_record3d(tmp_path, make_known())
-        for file in (folder / "rgbd").glob("*.npy"):
-            file.rename(file.with_suffix(".depth"))
+        for n, file in enumerate(sorted((folder / "rgbd").glob("*.npy"))):
+            file.unlink()
+            file.with_suffix(".depth").write_bytes(make_known().depths[n].astype("<f4").tobytes())
+        metadata = json.loads((folder / "metadata").read_text()) | {"dh": made.SIZE[0], "dw": made.SIZE[1]}
+        (folder / "metadata").write_text(json.dumps(metadata))
+        (_, second, _), said = warnings_of(caplog, open_source(str(folder)))
+        assert np.allclose(second.depth, make_known().depths[1], atol=1e-6)
+        assert said == []
+        (folder / "rgbd" / "0.depth").write_bytes(b"bvx2 and so on")
         source = open_source(str(folder))
-        assert source.lacks == ("depth",)
-        frames, said = warnings_of(caplog, source)
-        assert len(frames) == 3
-        assert any("LZFSE" in line for line in said)
+        if not find_spec("liblzfse"):
+            assert source.lacks == ("depth",)
+            assert any("LZFSE" in line for line in warnings_of(caplog, source)[1])
+        (folder / "rgbd" / "0.depth").write_bytes(b"cut")
+        source = open_source(str(folder))
+        assert [frame.index for frame in source] == [1, 2]
+        assert source.rejected == {"unreadable depth": 1}
+
+    def test_depth_of_no_confidence_is_left_out(self, tmp_path):
+        folder = made.write_stray(tmp_path, make_known(1))
+        confidence = np.full(made.SIZE, 2, np.uint8)
+        confidence[3, 4] = 0
+        made.write_color(folder / "confidence" / "000000.png", confidence[..., None].repeat(3, axis=2))
+        (frame,) = open_source(str(folder))
+        assert frame.depth[12:16, 16:20].tolist() == [[0.0] * 4] * 4
+        assert (frame.depth > 0).sum() == 48 * 64 - 2 * 16
 
     @pytest.mark.parametrize(
         ("model", "numbers", "distorted"),

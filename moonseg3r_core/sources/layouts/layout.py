@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.sources.files import read_depth
 from moonseg3r_core.sources.registration import ASPECT_TOLERANCE, register_depth, resize_intrinsics
 
 RATE = 30.0  # frames per second where a folder holds no times
@@ -53,7 +55,8 @@ class Shot:
     """One frame of a folder.
 
     image: a file, or the number of a frame of the folder's video. stamp: seconds. read_pose: returns world_from_camera
-    (4, 4) float64 with the axes of the contents. fault: why the frame is left out.
+    (4, 4) float64 with the axes of the contents. fault: why the frame is left out. confidence: an image of the
+    depth's size, 0 where depth is not to be trusted.
     """
 
     index: int
@@ -63,6 +66,7 @@ class Shot:
     read_pose: Callable[[], np.ndarray] | None = None
     camera: Camera | None = None
     fault: FrameRejected | None = None
+    confidence: Path | None = None
 
 
 def prefer_color(
@@ -79,15 +83,17 @@ class Contents:
     """What a folder holds: its frames in order and what is common to them.
 
     axes: of the cameras that the poses place, as `input.camera_axes` has them. depth_scale: depth units in a metre; 0:
-    millimetres, or metres in a file of floats. no_depth: the value of a pixel without depth, beside 0. depth_camera: of
-    depth images that are not registered to the color. register: brings depth to the pixels of the color.
-    choose_intrinsics: of the color image, from those of color and depth. video: of the frames. intrinsics_help: what to do where intrinsics do not fit. notes: what a user has to know, said once.
+    millimetres, or metres in a file of floats. no_depth: the value of a pixel without depth, beside 0. read_depth: reads
+    a file, with a scale and no_depth. depth_camera: of depth images that are not registered to the color. register:
+    brings depth to the pixels of the color. choose_intrinsics: of the color image, from those of color and depth.
+    video: of the frames. intrinsics_help: what to do where intrinsics do not fit. notes: what is said once.
     """
 
     shots: Sequence[Shot]
     axes: str = "optical"
     depth_scale: float = 0.0
     no_depth: int | None = None
+    read_depth: Callable[[Path, float, int | None], Tensor] = read_depth
     depth_camera: Camera | None = None
     register: Callable[..., np.ndarray] = register_depth
     choose_intrinsics: Callable[..., np.ndarray | None] = prefer_color

@@ -33,7 +33,8 @@ def read(folder: Path) -> Contents:
 
 
 def _make_shot(ordinal: int, image: Path, place: Path, corrected: str) -> Shot:
-    shot = Shot(ordinal, ordinal / RATE, image, find_first(place / "depth" / f"{image.stem}.png"))
+    depth, confidence = (find_first(place / name / f"{image.stem}.png") for name in ("depth", "confidence"))
+    shot = Shot(ordinal, ordinal / RATE, image, depth, confidence=confidence)
     file = place / f"{corrected}cameras" / f"{image.stem}.json"
     if not file.is_file():
         return shot

@@ -1,24 +1,36 @@
 """Record3D: rgbd/N.jpg, rgbd/N.depth and metadata, as an unpacked .r3d has them, or its export with rgb/ and depth/.
 
-The app compresses N.depth by LZFSE, which no required package reads; the package pyliblzfse does where it is installed.
+N.depth holds floats (dh, dw) in metres, which the app compresses by LZFSE: the package pyliblzfse reads that where it is
+installed.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from moonseg3r_core.errors import SourceError
-from moonseg3r_core.sources.files import list_images
+from moonseg3r_core.errors import FrameRejected, SourceError
+from moonseg3r_core.sources.encodings import convert_to_metres
+from moonseg3r_core.sources.files import list_images, read_depth
 from moonseg3r_core.sources.layouts.layout import RATE, Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
 from moonseg3r_core.sources.layouts.tables import find_first, hold, make_matrix, read_json
 from moonseg3r_core.sources.names import parse_numbers
 
 KIND, NAME = "record3d", "Record3D"
-DEPTHS = (".npy", ".png", ".tif", ".tiff")
-NOTE = "depth of Record3D (.depth by LZFSE, .exr) is left out; write it as N.npy (float metres) or N.png (millimetres)"
+DEPTHS = (".npy", ".png", ".tif", ".tiff", ".depth")
+LZFSE = b"bvx"  # how each of its blocks begins
+PACKED = (
+    "depth is compressed by LZFSE and left out; pip install pyliblzfse reads it, or write it as N.npy (float metres)"
+)
+EXR = "depth as .exr is left out; write it as N.npy (float metres) or N.png (millimetres), or give the app's .r3d, unpacked"
 
 
 def recognize(folder: Path) -> bool:
@@ -41,11 +53,31 @@ def read(folder: Path) -> Contents:
         shots = [_make_shot(folder, number, image, metadata) for number, image in zip(numbers, images, strict=True)]
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SourceError(f"{file} must hold poses, K, w and h, got: {error!r}; export it again.") from error
-    packed = any(
-        file.suffix in (".depth", ".exr") for name in ("rgbd", "depth") for file in (folder / name).glob("*.*")
-    )
-    notes = (NOTE,) if packed and not any(shot.depth for shot in shots) else ()
-    return Contents(leave_out_incomplete(shots), axes="opengl", notes=notes)
+    notes: tuple[str, ...] = (EXR,) if any(folder.glob("depth/*.exr")) and not any(shot.depth for shot in shots) else ()
+    if find_spec("liblzfse") is None and any(shot.depth and _is_packed(shot.depth) for shot in shots[:1]):
+        shots, notes = [replace(shot, depth=None) for shot in shots], (PACKED,)
+    size = int(metadata.get("dh") or 256), int(metadata.get("dw") or 192)
+    read_own = partial(_read_depth, size=size)
+    return Contents(leave_out_incomplete(shots), axes="opengl", read_depth=read_own, notes=notes)
+
+
+def _is_packed(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(LZFSE)) == LZFSE
+
+
+def _read_depth(file: Path, scale: float, no_depth: int | None, size: tuple[int, int]) -> Tensor:
+    """Read a depth file as the other layouts do, or N.depth. Raises FrameRejected."""
+    if file.suffix != ".depth":
+        return read_depth(file, scale, no_depth)
+    try:
+        data = import_module("liblzfse").decompress(file.read_bytes()) if _is_packed(file) else file.read_bytes()
+        pixels = np.frombuffer(data, dtype="<f4").reshape(size)
+    except Exception as error:  # the package raises what it likes for a file that is cut
+        raise FrameRejected(
+            "unreadable depth", f"{file.name} must hold {size[0]} x {size[1]} floats, {error}"
+        ) from error
+    return torch.from_numpy(convert_to_metres(pixels, scale))
 
 
 def _find_metadata(folder: Path) -> Path | None:

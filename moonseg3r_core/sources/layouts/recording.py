@@ -12,7 +12,7 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.sources.axes import convert_pose
 from moonseg3r_core.sources.config import DEFAULT, InputConfig
-from moonseg3r_core.sources.files import read_depth, read_image
+from moonseg3r_core.sources.files import read_image
 from moonseg3r_core.sources.layouts.layout import Contents, Layout, Shot
 from moonseg3r_core.sources.source import IndexedRecording, logger
 from moonseg3r_core.sources.video import VideoFrames
@@ -95,8 +95,14 @@ class FolderRecording(IndexedRecording):
         return depth, intrinsics
 
     def _read_depth(self, shot: Shot) -> Tensor | None:
+        if shot.depth is None:
+            return None
         scale = self.input.depth_scale or self.contents.depth_scale
-        return None if shot.depth is None else read_depth(shot.depth, scale, self.contents.no_depth)
+        depth = self.contents.read_depth(shot.depth, scale, self.contents.no_depth)
+        if shot.confidence is not None:
+            trusted = read_image(shot.confidence)[..., 0] > 0
+            depth = depth * trusted if trusted.shape == depth.shape else depth
+        return depth
 
     def _fit_camera(self, shot: Shot, size: Size) -> np.ndarray | None:
         intrinsics = shot.camera.fit(size) if shot.camera else None

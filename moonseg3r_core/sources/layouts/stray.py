@@ -8,7 +8,7 @@ import numpy as np
 
 from moonseg3r_core.errors import SourceError
 from moonseg3r_core.sources.layouts.layout import Contents, Pinhole, Shot, leave_out_incomplete, make_intrinsics
-from moonseg3r_core.sources.layouts.tables import hold, make_matrix, read_numbers, read_rows
+from moonseg3r_core.sources.layouts.tables import find_first, hold, make_matrix, read_numbers, read_rows
 from moonseg3r_core.sources.video import measure_video
 
 KIND, NAME = "stray", "Stray Scanner"
@@ -21,7 +21,7 @@ def recognize(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Contents:
-    """Read the frames that odometry.csv lists; its poses have OpenCV's axes. The intrinsics are those of the video."""
+    """Read the frames that odometry.csv lists; depth of confidence 0 is left out, as the app's tools do. Its poses have OpenCV's axes. The intrinsics are those of the video."""
     rows = read_rows(folder / "odometry.csv")
     if not rows or tuple(rows[0][: len(COLUMNS)]) != COLUMNS:
         raise SourceError(f"{folder / 'odometry.csv'} must begin with {', '.join(COLUMNS)}, got {rows[:1]}.")
@@ -38,8 +38,10 @@ def read(folder: Path) -> Contents:
 def _make_shot(folder: Path, row: np.ndarray, camera: Pinhole | None) -> Shot:
     number = int(row[1])
     files = (folder / "depth" / f"{number:06d}{suffix}" for suffix in (".png", ".npy"))
-    depth = next((file for file in files if file.is_file()), None)
-    return Shot(number, float(row[0]), number, depth, hold(make_matrix(row[2:5], row[5:9])), camera)
+    depth = find_first(*files)
+    pose = hold(make_matrix(row[2:5], row[5:9]))
+    confidence = find_first(folder / "confidence" / f"{number:06d}.png")
+    return Shot(number, float(row[0]), number, depth, pose, camera, confidence=confidence)
 
 
 def _read_cameras(folder: Path, rows: list[list[str]], size: tuple[int, int]) -> list[Pinhole | None]:
