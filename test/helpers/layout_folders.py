@@ -262,3 +262,15 @@ def write_scannet(folder: Path, known: Known) -> Path:
         write_text(folder / "pose" / f"{n}.txt", *(join(row) for row in pose))
     write_text(folder / "intrinsic" / "intrinsic_color.txt", *(join(row) for row in K))
     return folder
+
+
+def write_bop(folder: Path, known: Known) -> Path:
+    cameras = {}
+    for n, (color, depth, pose) in enumerate(zip(known.colors, known.depths, known.poses, strict=True)):
+        write_color(folder / "rgb" / f"{n:06d}.png", color)
+        write_depth(folder / "depth" / f"{n:06d}.png", depth, 10000)
+        inverse = np.linalg.inv(pose)
+        cameras[str(n)] = {"cam_K": K.ravel().tolist(), "depth_scale": 0.1, "cam_R_w2c": inverse[:3, :3].ravel().tolist(),
+                           "cam_t_w2c": (1000 * inverse[:3, 3]).tolist()}  # fmt: skip
+    write_text(folder / "scene_camera.json", json.dumps(cameras))
+    return folder

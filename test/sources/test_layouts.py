@@ -30,6 +30,7 @@ LAYOUTS = {
     "record3d": (made.write_record3d, (), True),
     "polycam": (made.write_polycam, (), False),
     "colmap": (made.write_colmap, ("depth",), False),
+    "bop": (made.write_bop, (), False),
 }
 
 
@@ -134,6 +135,18 @@ class TestParts:
         (folder / "groundtruth.txt").write_text(text)
         with pytest.raises(SourceError, match=r"groundtruth\.txt must hold 8 numbers in a line"):
             open_source(str(folder))
+
+    def test_numbered_rgb_beside_depth_is_in_millimetres_with_open3ds_camera(self, tmp_path):
+        folder = made.write_scannet(tmp_path, make_known())
+        (folder / "color").rename(folder / "rgb")
+        (folder / "pose").rename(folder / "poses")
+        (folder / "intrinsic" / "intrinsic_color.txt").unlink()
+        camera = {"width": 16, "height": 12, "intrinsic_matrix": K.T.ravel().tolist()}
+        made.write_text(folder / "camera_intrinsic.json", json.dumps(camera))
+        (_, second, _) = open_source(str(folder))
+        assert np.allclose(second.depth, make_known().depths[1], atol=6e-4)
+        assert np.allclose(second.intrinsics, K)
+        assert np.allclose(second.world_from_camera, make_known().poses[1], atol=1e-6)
 
     def test_the_setting_overrules_the_unit_of_the_layout(self, tmp_path):
         folder = made.write_tum(tmp_path, make_known(), scale=1000.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from moonseg3r_core.sources.layouts import (
+    bop,
     bundlefusion,
     colmap,
     euroc,
@@ -23,7 +24,7 @@ from moonseg3r_core.sources.layouts.layout import Layout
 # The first that recognises a folder reads it. What the app recorded comes before a transforms.json made of it, whose
 # lengths may be scaled; a transforms.json before the COLMAP model that it was made of.
 LAYOUTS: tuple[Layout, ...] = (
-    scannet, stray, record3d, polycam, tum, replica, bundlefusion, seven_scenes, euroc, kitti, nerfstudio, colmap,
+    bop, scannet, stray, record3d, polycam, tum, replica, bundlefusion, seven_scenes, euroc, kitti, nerfstudio, colmap,
 )  # fmt: skip
 
 
