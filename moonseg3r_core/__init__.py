@@ -31,6 +31,7 @@ _PUBLIC = {
     "settings": ("Key", "fixed_changes", "list_settings", "overlay", "value"),
     "sources": ("open_source",),
     "sources.assembly": ("FrameAssembler", "FrameMessages", "decode_frame"),
+    "sources.axes": ("convert_axes",),
     "sources.bag_reader": ("Message", "Topic", "read_messages", "read_topics"),
     "sources.bag_topics": ("Topics", "choose_topics"),
     "sources.write_bag": ("write_bag",),

@@ -20,6 +20,7 @@ from moonseg3r_core import (
     OnlineSegmenter,
     RecordingFacts,
     build_segmenter,
+    convert_axes,
     decode_frame,
     describe_resolved,
     load_map,
@@ -31,7 +32,7 @@ from moonseg3r_ros.conversions.stamps import FrameStamps
 from moonseg3r_ros.diagnostics.frame_statistics import FrameStatistics
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.frames.map_frame import MapFrame
-from moonseg3r_ros.frames.robot_tree import CameraTransforms, get_camera_frame
+from moonseg3r_ros.frames.robot_tree import CameraTransforms, get_camera_frame, use_optical_axes
 from moonseg3r_ros.inputs import QueuedFrame
 from moonseg3r_ros.outputs import LocalizedFrame, Outputs, PublishRate
 from moonseg3r_ros.parameters import NodeParameters, ParameterStore
@@ -83,6 +84,8 @@ class Mapper:
         """Segment one frame and publish the result."""
         self.statistics.record_start()
         try:
+            axes = self._config.input.camera_axes
+            queued = replace(queued, transforms=use_optical_axes(queued.transforms, axes))
             self._follow(queued.transforms)
             number = self._stamps.add(queued.stamp_ns)
             frame = decode_frame(replace(self._map_frame.move_pose(queued.messages), index=number), self._config.input)
@@ -215,6 +218,9 @@ class Mapper:
         pose = map_frame.place(transforms, geometry.world_from_camera.cpu().numpy(), bool(geometry.held))
         self._warn_about_frames(before, transforms)
         assert map_frame.from_world is not None
+        pose = pose @ np.linalg.inv(
+            convert_axes(np.eye(4), self._config.input.camera_axes)
+        )  # of the frame, as TF has it
         return LocalizedFrame(
             frame, result, queued.stamp_ns, transforms.camera, map_frame.name, map_frame.from_world, pose,
             is_camera_free=transforms.root == transforms.camera and transforms.is_root_free,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from moonseg3r_core import FrameMessages, MoonSeg3RError
+from moonseg3r_core import FrameMessages, MoonSeg3RError, convert_axes
 from moonseg3r_ros.conversions.times import SECOND, read_time
 
 ODOMETRY = "odom"  # below the map by REP-105
@@ -132,6 +132,19 @@ class RobotTree:
             return self._lookup(target, source, stamp)
         except MoonSeg3RError:
             return None
+
+
+def use_optical_axes(transforms: CameraTransforms, axes: str) -> CameraTransforms:
+    """Place the camera's optical axes where TF places a frame with these `axes` (input.camera_axes)."""
+    return replace(
+        transforms,
+        root_from_camera=_convert(transforms.root_from_camera, axes),
+        map_from_camera=_convert(transforms.map_from_camera, axes),
+    )
+
+
+def _convert(pose: np.ndarray | None, axes: str) -> np.ndarray | None:
+    return None if pose is None else convert_axes(pose, axes)
 
 
 def is_odometry(frame: str) -> bool:
