@@ -74,6 +74,8 @@ class BagPass:
             depth_topic=self.topics.depth.name if self.topics.depth else "",
         )
         self.image_count = 0
+        for line in self.topics.unusable:
+            source.warn_once(line, line)
 
     def add(self, message: Message) -> Iterator[Frame | FrameRejected]:
         """Add one message and yield the frames that it completes."""

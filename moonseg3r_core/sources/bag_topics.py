@@ -43,7 +43,8 @@ NO_TOPICS = ("world", "robot")  # fields of a request that name no topic
 class TopicSelection:
     """The topics to read; None where the bag has none. `pose` replaces /tf.
 
-    absent: why a part ("depth", "intrinsics", "poses") is not there; notes: what a user should know of the choice.
+    absent: why a part ("depth", "intrinsics", "poses") is not there; notes: what a user should know of the choice;
+    unusable: what is there and cannot be used, for those who go on without it.
     """
 
     color: Topic
@@ -54,6 +55,7 @@ class TopicSelection:
     depth_info: Topic | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     @property
     def names(self) -> frozenset[str]:
@@ -91,6 +93,7 @@ class _Choice:
         self.groups = group_transforms([topic for topic in self.filled if self._may_be_tree(topic)], facts)
         self.robot = f"/{requested.robot.strip('/')}" if requested.robot else ""
         self.notes: list[str] = []
+        self.unusable: list[str] = []
         self.absent: dict[str, str] = {}
 
     def choose(self) -> TopicSelection:
@@ -102,13 +105,21 @@ class _Choice:
         depth, depth_info = self._choose_depth(own, color, info, tree)
         pose = self._find("pose", POSE) or self._choose_pose(own, color, tree)
         if tree.fault and pose is None:
-            self.absent["poses"] = (
-                f"{tree.fault}: two robots or two publishers; take a pose topic with --topic pose=TOPIC"
-            )
+            why = f"{tree.fault}: two robots or two publishers; take a pose topic with --topic pose=TOPIC"
+            self.absent["poses"] = why
+            self.unusable.append(f"no poses: {why}")
         self.notes += [f"{prefix or '/'} is left out: {why}" for prefix, why in tree.left_out.items()]
         return TopicSelection(
-            color, depth, info, pose, tree.topics, depth_info, dict(self.absent), tuple(self.notes)
-        )  # fmt: skip
+            color,
+            depth,
+            info,
+            pose,
+            tree.topics,
+            depth_info,
+            dict(self.absent),
+            tuple(self.notes),
+            tuple(self.unusable),
+        )
 
     def _check_requested(self) -> None:
         for each in fields(self.requested):
@@ -144,7 +155,7 @@ class _Choice:
     def _explain_missing_color(self) -> str:
         videos = [topic for topic in self.filled if VIDEO_TYPES.search(topic.type)]
         hint = f" {videos[0].name} is a video stream; decode it to {IMAGE[0]} first." if videos else ""
-        there = describe_topics(self.topics)
+        there = describe_topics(self.topics, self.facts)
         return f"the bag holds no colour image topic; expected one of type {IMAGE[0]}, got: {there}.{hint}"
 
     def _refuse_two_robots(self, best: Sequence[Topic]) -> None:
@@ -191,7 +202,7 @@ class _Choice:
         size, message = self.facts.of(color).size, self.facts.of(info).info
         if size and message is not None and (misfit := explain_misfit(message, size, is_rectified(color.name))):
             self.absent["intrinsics"] = f"{info.name}: {misfit.rstrip('.')}"
-            self.notes.append(f"{info.name} is left out: {misfit.rstrip('.')}")
+            self.unusable.append(f"{info.name} is left out: {misfit.rstrip('.')}")
             return None
         return info
 
@@ -215,7 +226,7 @@ class _Choice:
             camera = find_depth_camera((facts[0].frame, facts[1].frame), depth.name, infos, False, extrinsics.lookup)
         except DepthUnaligned as why:
             self.absent["depth"] = f"{depth.name}: {why}"
-            self.notes.append(f"{depth.name} is left out: {why}")
+            self.unusable.append(f"{depth.name} is left out: {why}")
             return None, None
         is_registered = camera is None and bool(facts[0].frame) and facts[0].frame == facts[1].frame
         return depth, None if is_registered else depth_info

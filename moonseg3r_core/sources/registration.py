@@ -98,16 +98,16 @@ def reproject_depth(
     """
     finer = max(k_color[0, 0] / k_depth[0, 0], k_color[1, 1] / k_depth[1, 1])
     steps = max(1, int(np.ceil(finer - 1e-6)))
-    offsets = (np.arange(steps) + 0.5) / steps - 0.5
-    v, u = np.nonzero(depth > 0)
-    z = depth[v, u].astype(np.float64)
-    nearest = np.full(size[0] * size[1], np.inf)
+    offsets = ((np.arange(steps) + 0.5) / steps - 0.5).astype(np.float32)
+    v, u = (at.astype(np.float32) for at in np.nonzero(depth > 0))
+    z, placed = depth[depth > 0].astype(np.float32), color_from_depth.astype(np.float32)
+    k_own, k_color = k_depth.astype(np.float32), k_color.astype(np.float32)
+    nearest = np.full(size[0] * size[1], np.inf, np.float32)
     for dv in offsets:
         for du in offsets:
-            rays = np.stack(((u + du - k_depth[0, 2]) / k_depth[0, 0], (v + dv - k_depth[1, 2]) / k_depth[1, 1]))
-            points = color_from_depth[:3, :2] @ (rays * z) + color_from_depth[:3, 2:3] * z + color_from_depth[:3, 3:]
-            _keep_nearest(nearest, points, k_color, size)
-    return np.where(np.isfinite(nearest), nearest, 0).astype(np.float32).reshape(size)
+            x, y = (u + (du - k_own[0, 2])) / k_own[0, 0] * z, (v + (dv - k_own[1, 2])) / k_own[1, 1] * z
+            _keep_nearest(nearest, placed[:3, :3] @ np.stack((x, y, z)) + placed[:3, 3:], k_color, size)
+    return np.where(np.isfinite(nearest), nearest, np.float32(0)).reshape(size)
 
 
 def _keep_nearest(nearest: np.ndarray, points: np.ndarray, k: np.ndarray, size: tuple[int, int]) -> None:
@@ -116,11 +116,7 @@ def _keep_nearest(nearest: np.ndarray, points: np.ndarray, k: np.ndarray, size: 
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = np.floor(k[0, 0] * x / z + k[0, 2] + 0.5), np.floor(k[1, 1] * y / z + k[1, 2] + 0.5)
     seen = (z > 0) & (u >= 0) & (u < size[1]) & (v >= 0) & (v < size[0])
-    at, z = v[seen].astype(np.int64) * size[1] + u[seen].astype(np.int64), z[seen]
-    order = np.argsort(-z, kind="stable")  # the last one written to a pixel stays: the nearest
-    here = np.full(nearest.size, np.inf)
-    here[at[order]] = z[order]
-    np.minimum(nearest, here, out=nearest)
+    np.minimum.at(nearest, v[seen].astype(np.int64) * size[1] + u[seen].astype(np.int64), z[seen])
 
 
 def _find_nearest_pixels(scale: float, offset: float, count: int, limit: int) -> tuple[np.ndarray, np.ndarray]:
