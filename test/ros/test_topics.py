@@ -1,10 +1,13 @@
 """Which topics a launch file lets the node read, and what it tells it of them."""
 
+import numpy as np
 import pytest
 import torch
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from moonseg3r_core import Frame, InputError
-from moonseg3r_core.sources.write_bag import write_bag
+from moonseg3r_core.sources.bag_reader import TYPES
+from moonseg3r_core.sources.write_bag import make_image, make_transform, write_bag
 from moonseg3r_ros.topics import derive_parameters, find_bag_topics, make_remappings
 
 
@@ -25,6 +28,22 @@ def test_the_topics_of_a_bag_are_found(tmp_path):
     assert find_bag_topics(tmp_path / "bare.mcap") == {"image": "/camera/color/image_raw"}
 
 
+def test_a_bag_of_two_robots_needs_a_name(tmp_path):
+    stamp = 100 * 10**9
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for name, x in (("r1", 0.0), ("r2", 50.0)):
+            pose = torch.eye(4, dtype=torch.float64)
+            pose[0, 3] = x
+            transforms = TYPES.types["tf2_msgs/msg/TFMessage"]([make_transform(pose, stamp)])
+            image = make_image(np.zeros((4, 6, 3), np.uint8), "rgb8", stamp)
+            for topic, message in ((f"/{name}/tf", transforms), (f"/{name}/image", image)):
+                connection = writer.add_connection(topic, message.__msgtype__, typestore=TYPES)
+                writer.write(connection, stamp, TYPES.serialize_cdr(message, message.__msgtype__))
+    with pytest.raises(InputError, match=r"2 robots, r1 and r2 .*choose one with --robot r1"):
+        find_bag_topics(tmp_path / "bag")
+    assert find_bag_topics(tmp_path / "bag", "r2") == {"image": "/r2/image", "tf": "/r2/tf"}
+
+
 def test_a_bag_that_is_not_there_is_told(tmp_path):
     with pytest.raises(InputError, match=r"none.mcap does not exist"):
         find_bag_topics(tmp_path / "none.mcap")
@@ -39,6 +58,9 @@ def test_the_compressed_topic_of_an_image_goes_with_it():
         ("depth/compressedDepth", "/cam/depth/compressedDepth"),
         ("camera_info", "/cam/info"),
     ]
+    robot = {"depth_camera_info": "/cam/depth/info", "tf": "/r1/tf", "tf_static": "/r1/tf_static"}
+    names = ("depth/camera_info", "/tf", "/tf_static")
+    assert make_remappings(robot) == list(zip(names, robot.values(), strict=True))
 
 
 @pytest.mark.parametrize(
