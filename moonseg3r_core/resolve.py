@@ -94,8 +94,8 @@ def check_recording(config: Config, name: str, lacks: Sequence[str], why: Mappin
             raise SourceError(f"{needs}, {name} brings {'; '.join(reasons)}; or set {setting}, which needs none.")
         raise SourceError(
             f"reconstruction.kind={kind} expects {', '.join(required)} with every image, {name} "
-            f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/), a bag with "
-            f"depth, camera_info and TF or odometry, synthetic:SEED, or set {setting}, which needs none."
+            f"brings no {' and no '.join(missing)}; give a ScanNet export (color/, depth/, pose/, intrinsic/) or "
+            f"another layout of docs/recordings.md, a bag with depth, camera_info and TF or odometry, synthetic:SEED, or set {setting}, which needs none."
         )
 
 

@@ -41,7 +41,12 @@ def decode_image_message(message: Any) -> np.ndarray:
 
 
 def _decode_compressed(message: Any) -> np.ndarray:
-    """Decode a CompressedImage; packets of a video codec and other formats are named."""
+    """Decode a CompressedImage; packets of a video codec, depth and other formats are named."""
+    if message.format.strip().lower().startswith(("16uc1", "32fc1")):
+        raise FrameRejected(
+            "images are depth",
+            f"expected color, got the format {message.format[:40]!r}; choose the topic of the color images",
+        )
     codec = find_video_codec(message.format, bytes(message.data[:4]))
     if codec:
         raise FrameRejected(

@@ -6,6 +6,7 @@ import logging
 import runpy
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from moonseg3r_core.sources.encodings import (
     decode_depth,
     decode_image,
 )
+from moonseg3r_core.sources.messages import decode_image_message
 from moonseg3r_core.sources.transforms import TransformBuffer, TransformError, invert, make_pose
 from moonseg3r_core.sources.write_bag import make_camera_info, make_compressed_image, make_header, make_image, write_bag
 from moonseg3r_core.types import Frame
@@ -156,6 +158,12 @@ class TestEncodings:
         assert inverse[0] == pytest.approx([100 / 1950, 0])
         with pytest.raises(FrameRejected, match="codec png"):
             decode_compressed_depth(head + b"abc", "16UC1; compressedDepth rvl")
+
+    @pytest.mark.parametrize("format", ["16UC1; png compressed ", "32FC1; compressedDepth png"])
+    def test_compressed_depth_is_no_color(self, format):
+        message = SimpleNamespace(format=format, data=cv2.imencode(".png", np.full((4, 4), 2000, np.uint16))[1])
+        with pytest.raises(FrameRejected, match="images are depth: expected color"):
+            decode_image_message(message)
 
     def test_compressed_image(self):
         _, png = cv2.imencode(".png", flat(RED[::-1]))
@@ -465,6 +473,20 @@ class TestBadBags:
         assert all(int(frame.image[0, 0, 0]) == frame.index for frame in frames)
         assert source.rejected == {"damaged bag": 1}
         assert len([r for r in caplog.records if "damaged bag" in r.message]) == 1
+
+    @pytest.mark.parametrize("name", ["a#b", "what?", "50%25", "2024-05-01T10:30:15"])
+    @pytest.mark.parametrize("is_folder", [True, False])
+    def test_a_name_is_no_url(self, tmp_path, caplog, name, is_folder):
+        bag = record(tmp_path / "bag", rgbd(3), StoragePlugin.SQLITE3)
+        bag.rename(tmp_path / name)
+        path = tmp_path / name if is_folder else tmp_path / f"{name}.db3"
+        if not is_folder:
+            (tmp_path / name / "bag.db3").rename(path)
+        with caplog.at_level(logging.WARNING, "moonseg3r"):
+            source = open_source(str(path))
+            check_rgbd(list(source), [0, 1, 2])
+        assert not source.rejected
+        assert "damaged" not in caplog.text
 
     def test_a_cut_mcap_out_of_order_is_sorted(self, tmp_path):
         messages = rgbd(60, size=(96, 128))
