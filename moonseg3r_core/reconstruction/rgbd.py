@@ -44,7 +44,7 @@ class RgbdReconstruction(Stateless):
             raise FrameRejected(
                 "no depth in range",
                 f"a frame must have depth between {self.min_depth:g} and {self.max_depth:g} m, got none; "
-                "check the depth's unit or widen reconstruction.rgbd.min_depth and max_depth.",
+                "check the depth's unit (input.depth_scale) or widen reconstruction.rgbd.min_depth and max_depth.",
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)

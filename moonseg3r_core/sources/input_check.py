@@ -52,7 +52,7 @@ class InputCheck:
         self._scale = input.depth_scale or scale
         self._usual = keep_convention(axes if input.camera_axes == "auto" else input.camera_axes)
         self.findings: list[Finding] = []
-        self._frames, self._is_calibration_judged = 0, False
+        self._frames, self._camera_frame, self._is_calibration_judged = 0, "", False
         self._are_pairs_judged, self._is_range_judged = "poses" not in needs, "depth" not in needs
         self._depths: list[np.ndarray] = []
         self._poses: list[np.ndarray] = []
@@ -74,6 +74,7 @@ class InputCheck:
     def observe(self, frame: Frame, camera_frame: str = "") -> list[Finding]:
         """Look at a frame, whose camera frame may have a name; return what is new."""
         self._frames += 1
+        self._camera_frame = camera_frame
         if self._frames > MAX_FRAMES or (
             self._are_pairs_judged and self._is_range_judged and self._is_calibration_judged
         ):
@@ -133,7 +134,8 @@ class InputCheck:
         if error < EXACT or is_last or len(self._pairs) >= MAX_PAIRS:
             self._are_pairs_judged, self._do_pairs_agree = True, error < AGREE
             with_axes = self.input.camera_axes == "auto"
-            yield from _list(describe_pairs(self._pairs, self._scale, self._usual, "depth" in self.needs, with_axes))
+            facts = self._scale, self._usual, "depth" in self.needs, with_axes, self._camera_frame
+            yield from _list(describe_pairs(self._pairs, *facts))
             self._pairs = []
 
     def _judge_range(self) -> Iterator[Finding]:

@@ -181,8 +181,13 @@ def average_error(pairs: Pairs, convention: Convention, usual: Convention) -> fl
     return float(np.median(known)) if 2 * len(known) >= len(errors) and len(known) else float("inf")
 
 
-def describe_pairs(pairs: Pairs, scale: float, usual: Convention, with_scales: bool, with_axes: bool) -> Finding | None:
-    """Tell when depth at the given poses differs between images, and the convention by which it does not."""
+def describe_pairs(
+    pairs: Pairs, scale: float, usual: Convention, with_scales: bool, with_axes: bool, frame: str = ""
+) -> Finding | None:
+    """Tell when depth at the given poses differs between images, and the convention by which it does not.
+
+    scale: depth units in a metre by which depth was read; frame: the name of the camera's frame, if there is one.
+    """
     error = average_error(pairs, usual, usual)
     if error < EXACT:
         return None
@@ -193,6 +198,7 @@ def describe_pairs(pairs: Pairs, scale: float, usual: Convention, with_scales: b
     best = min(errors, key=lambda convention: errors[convention])
     settings = _list_settings(pairs, best, usual, scale)
     if errors[best] < min(AGREE, MUCH_BETTER * error) and settings and _is_sharp(pairs, best, usual):
+        told += f" of '{frame}'" if frame else ""
         text = f"{told}; with {' '.join(settings)} it agrees to {errors[best]:.1%}"
         return Finding(
             "depth and poses", f"{text}: set that, or input.implausible=warn to go on as it is.", is_sure=True

@@ -80,6 +80,7 @@ def test_the_reading_by_which_depth_agrees_is_named_and_the_run_refused(room, se
     check = look([CHANGES[settings](frame) for frame in room])
     (finding,) = check.findings
     assert f"with {settings} it agrees to 0." in finding.text
+    assert "at the given poses of 'camera_link'; with" in finding.text
     assert check.refused == finding
     assert look([CHANGES[settings](f) for f in room], InputConfig(implausible="warn")).refused is None
 
