@@ -124,7 +124,7 @@ def segment(recording: Recording, config: Config) -> list[np.ndarray]:
     """Segment a recording with its masks; return the final id maps, one per view, 0 in a rejected frame."""
     segmenter = build_segmenter(set_masks(config, recording))
     id_maps: dict[int, np.ndarray] = {}
-    for frame in open_source(str(recording.path)):
+    for frame in open_source(str(recording.path), input=config.input):
         with suppress(FrameRejected):
             id_maps[frame.index] = segmenter.step(frame).instance_ids.cpu().numpy()
     return apply_final_ids(id_maps, segmenter.final_ids, recording)
@@ -162,7 +162,8 @@ def open_recording(path: Path, masks: str, scratch: Path, config: Config) -> Rec
         raise InputError(f"{path} brings no masks/; make them, or use --masks regions.")
     if masks == "regions":
         write_regions(path, scratch, config)
-    return Recording(path, own if masks == "given" else scratch, read_ground_truth(path / "gt.npz"), PosedDepth(path))
+    chosen, data = own if masks == "given" else scratch, PosedDepth(path, config.input)
+    return Recording(path, chosen, read_ground_truth(path / "gt.npz"), data)
 
 
 def write_regions(path: Path, folder: Path, config: Config) -> None:
@@ -170,7 +171,7 @@ def write_regions(path: Path, folder: Path, config: Config) -> None:
     folder.mkdir(parents=True)
     config = overlay(config, {"masks.kind": "regions"})
     reconstruction, masks = make_stage("reconstruction", config), make_stage("masks", config)
-    for frame in open_source(str(path)):
+    for frame in open_source(str(path), input=config.input):
         with suppress(FrameRejected):  # such a frame has no masks and no view
             geometry = reconstruction(frame)
             labels = make_label_image(masks(frame, geometry), geometry)

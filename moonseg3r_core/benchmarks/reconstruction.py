@@ -35,7 +35,9 @@ def compare_all(
     Raises SourceError without truth.
     """
     sources = [
-        open_source(path, max_frames=max_frames, topics=topics) for spec in specs for path in find_sequences(spec)
+        open_source(path, max_frames=max_frames, topics=topics, input=config.input)
+        for spec in specs
+        for path in find_sequences(spec)
     ]
     for source in sources:
         if source.lacks:

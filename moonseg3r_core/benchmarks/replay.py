@@ -16,7 +16,7 @@ from moonseg3r_core.config import Config
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.runtime.state import Stateless
 from moonseg3r_core.segmenter import OnlineSegmenter, Stages
-from moonseg3r_core.sources import open_source
+from moonseg3r_core.sources import InputConfig, open_source
 from moonseg3r_core.types import FeatureMap, Frame, FrameResult, Geometry, MaskProposals
 
 
@@ -45,7 +45,7 @@ class Replay:
     def from_recording(cls, recording: Recording, config: Config) -> Replay:
         """Run the frozen models of a configuration on a recording."""
         stages = build_segmenter(set_masks(config, recording)).stages
-        return cls(recording, tuple(_run_frozen_models(stages, recording)))
+        return cls(recording, tuple(_run_frozen_models(stages, recording, config.input)))
 
     def run(self, config: Config, tokens: bool = True) -> tuple[OnlineSegmenter, Iterator[FrameResult]]:
         """Build a segmenter of a configuration and iterate over its results; without `tokens` it gets no state attention."""
@@ -74,8 +74,8 @@ class _ReplayedStage(Stateless):
 
 
 @torch.no_grad()
-def _run_frozen_models(stages: Stages, recording: Recording) -> Iterator[CachedOutputs]:
-    for frame in open_source(str(recording.path)):
+def _run_frozen_models(stages: Stages, recording: Recording, input: InputConfig) -> Iterator[CachedOutputs]:
+    for frame in open_source(str(recording.path), input=input):
         with suppress(FrameRejected):
             geometry = stages.reconstruction(frame)
             proposals = stages.masks(frame, geometry)

@@ -17,6 +17,8 @@ from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.io.ply import read_ply
 from moonseg3r_core.io.tum import read_tum
 from moonseg3r_core.report.folder import OutputFolder
+from moonseg3r_core.settings import make_settings
+from moonseg3r_core.sources.config import InputConfig
 
 DISTANCE = 0.05  # metres
 
@@ -54,13 +56,22 @@ def evaluate_scenes(
     return score_scenes(protocol, [_load_scene(Path(out), Path(truth), protocol, distance) for out, truth in pairs])
 
 
+def _read_input_settings(folder: OutputFolder) -> InputConfig:
+    """Read how a run read its recording; the defaults where it does not tell."""
+    try:
+        requested = folder.read_summary().get("requested") or {}
+    except InputError:
+        return InputConfig()
+    return make_settings(InputConfig, requested.get("input", {}), "summary.json", "input.")
+
+
 def _load_scene(out: Path, ground_truth: Path, protocol: str, distance: float) -> Scene:
     file = find_ground_truth(ground_truth)
     folder = OutputFolder(out)
     frames = list(folder.list_frames())
     if not frames:
         raise InputError(f"{out} must hold frames/N.png as `moonseg3r run -o` writes them, got none; give that folder.")
-    data = PosedDepth(file.parent)
+    data = PosedDepth(file.parent, _read_input_settings(folder))
     known = set(data.indices)
     common = [index for index in frames if index in known]
     if not common:

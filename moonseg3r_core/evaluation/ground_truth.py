@@ -12,6 +12,7 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.metrics.average_precision import MIN_POINTS
 from moonseg3r_core.geometry import find_rigid_fault
+from moonseg3r_core.sources.config import DEFAULT, InputConfig
 from moonseg3r_core.sources.layouts import find_layout
 from moonseg3r_core.sources.layouts.recording import FolderRecording
 
@@ -91,16 +92,19 @@ def read_ground_truth(file: Path) -> GroundTruth:
 
 
 class PosedDepth:
-    """The depth and poses of a recording in a folder, by frame number. Raises InputError for another folder."""
+    """The depth and poses of a recording in a folder, by frame number, as `input` reads them.
 
-    def __init__(self, folder: Path) -> None:
+    Raises InputError for another folder.
+    """
+
+    def __init__(self, folder: Path, input: InputConfig = DEFAULT) -> None:
         layout = find_layout(folder)
         if layout is None:
             raise InputError(
                 f"{folder} must be a ScanNet export (color/ depth/ pose/ intrinsic/) or of another known layout beside "
                 "gt.npz, got neither: depth and poses come from there."
             )
-        self._recording = FolderRecording(layout, folder, stride=1, max_frames=None)
+        self._recording = FolderRecording(layout, folder, stride=1, max_frames=None, input=input)
         if lacks := self._recording.lacks:
             raise InputError(
                 f"{folder} must bring depth, intrinsics and poses beside gt.npz, got no {' and no '.join(lacks)}: "

@@ -11,6 +11,7 @@ from ros_messages import metres
 
 from moonseg3r_core import FrameMessages, decode_frame
 from moonseg3r_core.cli import main
+from moonseg3r_core.evaluation.evaluate import evaluate
 from moonseg3r_core.resolve import RGBD_INPUTS
 from moonseg3r_core.sources import InputConfig, open_source
 from moonseg3r_core.sources.axes import FRAME_FROM_OPTICAL, convert_pose
@@ -221,6 +222,8 @@ def test_a_run_that_is_surely_wrong_ends_with_2_and_its_verdict(wrong, capsys):
     assert summary["verdict"].startswith("implausible input: depth differs by")
     status, summary = run(wrong, "input.depth_scale=5000")
     assert (status, summary["verdict"]) == (0, "ok")
+    scored = evaluate(wrong / "out", wrong / "room").get_row(structure=True, ranked=False).pooled.ap50
+    assert scored > 0.05  # the run's own setting counts for the ground truth's depth too
 
 
 def test_a_run_that_is_told_to_goes_on_and_ends_with_its_verdict(wrong, capsys):
