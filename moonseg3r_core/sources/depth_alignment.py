@@ -53,6 +53,8 @@ def find_depth_camera(
     lookup(target, source): target_from_source (4, 4), or raises MoonSeg3RError. Raises DepthUnaligned.
     """
     color, depth = (clean_frame(frame) for frame in frames)
+    if infos[1] is not None and color != depth and clean_frame(infos[1].header.frame_id) == color:
+        infos = infos[0], None  # the colour's: both images have one camera_info beside them
     same = is_same_camera(*infos)
     if color == depth or not color or not depth:
         return DepthCamera(infos[1], np.eye(4), rectified) if same is False and not is_registered(topic) else None

@@ -325,6 +325,7 @@ class TestRegistering:
         message = make_image(wall, "16UC1", 100 * SECOND)
         message.header = make_header(100 * SECOND, "depth_camera")
         own = make_camera_info(self.WIDE, (12, 16), 0) if wide else make_camera_info(K + 1e-3, SIZE, 0)
+        own.header = make_header(0, "depth_camera")
         stream.play(
             [
                 (100.0, "image", color(0, 100.0)),
@@ -344,6 +345,14 @@ class TestRegistering:
         assert torch.equal(seen[seen > 0], torch.full((int((seen > 0).sum()),), 2.0))
         assert stream.said == {}
 
+    def test_the_colour_camera_info_is_not_that_of_the_depth(self):
+        stream, other = Stream(with_pose=False, depth_topic="/cam/depth"), depth(0, 100.0)
+        other.header = make_header(100 * SECOND, "depth_camera")
+        static = tf(edge(0.2, 0, "camera", "depth_camera"))
+        events = [(100.0, "info", info()), (100.0, "depth_info", info()), (100.0, "tf_static", static)]
+        stream.play([*events, (100.0, "depth", other), (100.0, "image", color(0, 100.0)), (101.5, "nothing", None)])
+        assert "no camera_info of the depth has come" in stream.said["no depth"]
+
     def test_an_image_waits_for_what_registers_its_depth(self):
         stream = Stream(with_pose=False, depth_topic="/depth/image")
         assert self.play(stream, seconds=0.5).depth is not None
@@ -355,7 +364,9 @@ class TestRegistering:
             message = make_image(metres(2), "16UC1", round(at * SECOND))
             message.header = make_header(round(at * SECOND), "depth_camera")
             parts = [(at, "tf", tf(edge(0.2, at, "camera", "depth_camera")))] if n == 0 else []
-            parts += [(at, "info", info()), (at, "depth_info", make_camera_info(K + 1, SIZE, 0))]
+            own = make_camera_info(K + 1, SIZE, 0)
+            own.header = message.header
+            parts += [(at, "info", info()), (at, "depth_info", own)]
             stream.play([*parts, (at, "depth", message), (at, "image", color(n, at)), (at + 1.5, "nothing", None)])
         assert [parts.depth_camera is not None for _, parts in stream.out] == [True, True]
         assert stream.said == {}
@@ -457,7 +468,8 @@ class TestSaying:
     def test_depth_of_another_frame_is_registered_by_its_name_or_its_camera_matrix(self, topic, with_infos):
         stream, other = Stream(with_info=False, with_pose=False, depth_topic=topic), depth(0, 100.0)
         other.header = make_header(100 * SECOND, "depth_camera")
-        infos = [(100.0, "info", info()), (100.0, "depth_info", info())] if with_infos else []
+        own = info(header=make_header(0, "depth_camera"))
+        infos = [(100.0, "info", info()), (100.0, "depth_info", own)] if with_infos else []
         stream.play([*infos, (100.0, "image", color(0, 100.0)), (100.0, "depth", other), (101.5, "nothing", None)])
         assert stream.said == {"frames": "depth lies in frame 'depth_camera', colour in 'camera'; taken as registered"}
         assert torch.equal(stream.frames[0].depth, torch.full(SIZE, 1.0))

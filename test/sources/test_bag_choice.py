@@ -223,6 +223,11 @@ class TestCameras:
         coded = image("/oak/stereo/x", encoding="32fc1; compresseddepth png", kind="CompressedImage")
         assert choose(image("/oak/rgb/image_raw"), coded).depth.name == "/oak/stereo/x"
 
+    def test_video_of_other_message_types_is_named(self):
+        video = Topic("/cam/video", "foxglove_msgs/msg/CompressedVideo", 5), TopicFacts()
+        with pytest.raises(SourceError, match="/cam/video is a video stream; decode it to sensor_msgs/msg/Image first"):
+            choose(video, image("/cam/depth", encoding="16uc1"))
+
     def test_pictures_of_depth_and_other_measures_are_not_depth(self):
         chosen = choose(
             image("/cam/rgb"),
@@ -324,8 +329,14 @@ class TestUnalignedDepth:
                 messages.append(("/camera/depth/camera_info", at, of(DEPTH_FRAME, own, at)))
         return str(record(folder, messages))
 
-    def test_it_is_registered_with_what_the_bag_holds(self, tmp_path):
-        for frame in open_source(self.bag(tmp_path / "bag")):
+    def test_it_is_registered_with_what_the_bag_holds(self, tmp_path, caplog):
+        with caplog.at_level(logging.WARNING, "moonseg3r"):
+            source = open_source(self.bag(tmp_path / "bag"))
+        assert (
+            f"{DEPTH} (frame '{DEPTH_FRAME}') is registered to {COLOR} (frame '{OPTICAL}') with /camera/depth/"
+            in caplog.text
+        )
+        for frame in source:
             assert (frame.depth[:, 0] == 0).all()
             assert (frame.depth[3, 1:] == 2).all()
 
