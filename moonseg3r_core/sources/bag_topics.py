@@ -229,9 +229,9 @@ class _Choice:
             self.unusable.append(f"{depth.name} is left out: {why}")
             return None, None
         if camera is not None:
-            own = depth_info.name if depth_info else "its camera_info"
+            registers = depth_info.name if depth_info else "its camera_info"
             self.notes.append(
-                f"{depth.name} (frame '{facts[1].frame}') is registered to {color.name} (frame '{facts[0].frame}') with {own} and"
+                f"{depth.name} (frame '{facts[1].frame}') is registered to {color.name} (frame '{facts[0].frame}') with {registers} and"
                 " the transforms"
             )
         is_registered = camera is None and bool(facts[0].frame) and facts[0].frame == facts[1].frame
