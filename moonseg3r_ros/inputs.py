@@ -11,6 +11,7 @@ from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from rclpy.subscription import Subscription
 
 try:
@@ -18,9 +19,9 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, is_rectified, required_inputs
+from moonseg3r_core import TIME_JUMP_S, FrameAssembler, FrameMessages, FrameRejected, is_rectified, required_inputs
 from moonseg3r_ros.conversions.times import SECOND, read_time
-from moonseg3r_ros.diagnostics.diagnose import InputStatus
+from moonseg3r_ros.diagnostics.diagnose import InputStatus, explain_qos
 from moonseg3r_ros.diagnostics.throttled_warnings import ThrottledWarnings
 from moonseg3r_ros.frames.robot_tree import CameraTransforms, RobotTree
 from moonseg3r_ros.frames.transform_publisher import TransformPublisher
@@ -61,16 +62,17 @@ def list_required_topics(parameters: ParameterStore) -> dict[str, str]:
 class Inputs:
     """Subscribed as long as it lives.
 
-    `deliver(messages)` gets each image once all that belongs to it has come; `report_jump(seconds)` is called when stamps
-    went back. `transforms` publishes the node's own edges of TF, those that no other node publishes.
+    `deliver(messages)` gets each image once all that belongs to it has come, `leave_out(reason)` is called for an image
+    whose stamp cannot be, `report_jump(seconds)` when stamps went back. `transforms` publishes the node's own edges of TF, those that no other node publishes.
     """
 
     def __init__(
         self, node: Node, parameters: ParameterStore, warnings: ThrottledWarnings, transforms: TransformPublisher,
-        deliver: Callable[[FrameMessages], None], report_jump: Callable[[float], None],
+        deliver: Callable[[FrameMessages], None], leave_out: Callable[[str], None],
+        report_jump: Callable[[float], None],
     ) -> None:  # fmt: skip
         self.node, self.parameters, self.warnings = node, parameters, warnings
-        self._deliver, self._report_jump = deliver, report_jump
+        self._deliver, self._leave_out, self._report_jump = deliver, leave_out, report_jump
         self._counts: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         self._incompatible: dict[str, str] = {}
@@ -88,6 +90,8 @@ class Inputs:
             rectified=is_rectified(node.resolve_topic_name(image)),
             may_release=self._is_releasable,
             warn=warnings.warn,
+            leave_out=self._handle_odd_stamp,
+            report_jump=self._handle_jump,
             depth_topic=node.resolve_topic_name(self._required.get("depth", "depth")),
         )
         settings = parameters.settings
@@ -118,6 +122,11 @@ class Inputs:
         world = self.assembler.world if messages.pose is not None else None
         return QueuedFrame(messages, stamp_ns, self._tree.locate(messages, world or ""), perf_counter())
 
+    def compute_image_age(self) -> float:
+        """Compute how much older than the node's clock the newest image is, seconds; 0 before the first."""
+        newest = self.assembler.newest_stamp
+        return 0.0 if newest is None else self._read_clock() - newest
+
     def get_status(self) -> dict[str, InputStatus]:
         """Return the status of every subscribed topic by its name in the table, the image's first."""
         return {name: self._get_status(INPUTS[name], s) for name, s in list(self._subscriptions.items())}
@@ -129,10 +138,12 @@ class Inputs:
             connected = subscription.get_publisher_count()
         own = (self.node.get_namespace(), self.node.get_name())  # this node publishes on /tf too
         infos = self.node.get_publishers_info_by_topic(name)
-        types = tuple(info.topic_type for info in infos if (info.node_namespace, info.node_name) != own)
+        infos = [info for info in infos if (info.node_namespace, info.node_name) != own]
         last = self._last.get(topic.name)
         return InputStatus(
-            topic=topic.name, name=name, type=topic.type.replace("/", "/msg/"), publishers=types,
+            topic=topic.name, name=name, type=topic.type.replace("/", "/msg/"),
+            publishers=tuple(info.topic_type for info in infos),
+            latched=any(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in infos),
             connected=connected, messages=self._counts[topic.name],
             silence=None if last is None else monotonic() - last, incompatible=self._incompatible.get(topic.name, ""),
         )  # fmt: skip
@@ -160,7 +171,11 @@ class Inputs:
             self._flush()
 
         def note_incompatible(event: Any) -> None:
-            self._incompatible[topic.name] = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
+            policy = event.last_policy_kind.name.lower().removeprefix("rmw_qos_policy_")
+            self._incompatible[topic.name] = policy
+            self.warnings.warn(
+                f"qos of {topic.name}", explain_qos(self.node.resolve_topic_name(self._name(topic.name)), policy)
+            )
 
         self._subscriptions[topic.name] = self.node.create_subscription(
             topic.message, self._name(topic.name), receive, callback_group=self._group,
@@ -206,11 +221,6 @@ class Inputs:
         stamp, now = _read_stamp(message) / SECOND, self._read_clock()
         if self._is_future(stamp, now):
             return
-        newest = self.assembler.newest_stamp
-        if newest is not None and stamp and stamp < newest - TIME_JUMP_S:
-            self.assembler.rewind()
-            self._tree.rewind(stamp)
-            self._report_jump(newest - stamp)
         self._report_format(message)
         self.assembler.add_image(0, message, now)  # the mapper numbers the frames that it processes
 
@@ -221,12 +231,21 @@ class Inputs:
         newest = self.assembler.newest_stamp
         if newest is not None and newest - now > max(TIME_JUMP_S, limit):
             return True  # the clock has jumped back: the image is from before the jump, which needs no warning
+        self._leave_out(f"its stamp lies {ahead:.3f} s after now")
         self.warnings.warn(
             "future stamp",
             f"image refused: its stamp {stamp:.3f} s must not lie after now, {now:.3f} s, by more than {limit:g} s, got"
             f" {ahead:.3f} s; let the hosts' clocks agree, set use_sim_time for a bag, or raise max_future",
         )
         return True
+
+    def _handle_odd_stamp(self, why: FrameRejected) -> None:
+        self._leave_out(str(why))
+        self.warnings.warn("odd stamp", f"image left out: {why}")
+
+    def _handle_jump(self, seconds: float) -> None:
+        self._tree.rewind(self.assembler.newest_stamp or 0.0)
+        self._report_jump(seconds)
 
     def _report_format(self, message: Any) -> None:
         size = f"{message.width}x{message.height} {message.encoding}" if hasattr(message, "width") else message.format

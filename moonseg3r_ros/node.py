@@ -112,7 +112,15 @@ class MoonSeg3RNode(LifecycleNode):
         state = self._state
         assert state.outputs
         transforms = state.outputs.transforms
-        state.inputs = Inputs(self, state.parameters, state.warnings, transforms, self._deliver, self._handle_jump)
+        state.inputs = Inputs(
+            self,
+            state.parameters,
+            state.warnings,
+            transforms,
+            self._deliver,
+            state.statistics.record_left_out,
+            self._handle_jump,
+        )
 
     def _deactivate(self) -> None:
         self._unsubscribe()

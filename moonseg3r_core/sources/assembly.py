@@ -35,6 +35,7 @@ from moonseg3r_core.sources.messages import (
 )
 from moonseg3r_core.sources.pairing import DepthPairing
 from moonseg3r_core.sources.registration import register_depth, reproject_depth
+from moonseg3r_core.sources.stamps import StampedItem, StampFilter
 from moonseg3r_core.sources.transforms import TransformError, clean_frame
 from moonseg3r_core.types import Frame
 
@@ -76,7 +77,8 @@ class FrameAssembler:
     An image is released when its frame is complete, or after PAIRING_TIMEOUT_S without the missing messages.
     `may_release(message, stamp, early)` can delay an image by as much; `early` is True in the first second after the
     first image. A camera_info is used whether it was requested or not.
-    `warn(topic, message)` is called for each problem, every time it occurs.
+    `warn(topic, message)` is called for each problem, every time it occurs, `leave_out(why)` for each image whose stamp
+    does not follow the others, `report_jump(seconds)` when several agree that time went back.
     Times are seconds of one clock; the arrival time replaces a stamp of zero.
     No message makes it raise, and memory is bounded. Use it from one thread.
     """
@@ -91,10 +93,14 @@ class FrameAssembler:
         rectified: bool,
         may_release: Callable[[Any, float, bool], bool],
         warn: Callable[[str, str], None],
+        leave_out: Callable[[FrameRejected], None],
+        report_jump: Callable[[float], None],
         depth_topic: str = "",
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
         self.rectified, self._may_release, self._warn = rectified, may_release, warn
+        self._leave_out, self._report_jump = leave_out, report_jump
+        self._stamps: StampFilter[tuple[int | None, Any]] = StampFilter()
         self._poses = CameraPoses(world)
         self._depths = DepthPairing()
         self._pending: deque[PendingImage] = deque(maxlen=2 * MAX_PENDING)
@@ -111,8 +117,8 @@ class FrameAssembler:
 
     @property
     def newest_stamp(self) -> float | None:
-        """The stamp of the last image in seconds; None before the first image and after `rewind`."""
-        return self._depths.newest
+        """The newest stamp of the images in seconds; None before the first image."""
+        return self._stamps.newest
 
     @property
     def world(self) -> str | None:
@@ -138,13 +144,11 @@ class FrameAssembler:
 
     def add_image(self, index: int, message: Any, arrived: float) -> None:
         """Add an Image or CompressedImage; `index` becomes the index of its frame."""
-        self.skip_image(message, arrived)
-        self._first_arrival = min(self._first_arrival, arrived)
-        self._pending.append(PendingImage(index, read_stamp(message.header, arrived), arrived, message))
+        self._add_stamp(index, message, arrived)
 
     def skip_image(self, message: Any, arrived: float) -> None:
         """Learn the frame rate from an image that is not selected."""
-        self._depths.add_image_stamp(read_stamp(message.header, arrived))
+        self._add_stamp(None, message, arrived)
 
     def add_depth(self, message: Any, arrived: float) -> None:
         """Add a depth Image or CompressedImage."""
@@ -182,12 +186,27 @@ class FrameAssembler:
         """Yield all frames that wait, at the end of the stream."""
         return self.pop_ready(np.inf)
 
-    def rewind(self) -> None:
-        """Forget images, depths, the frame rate and moving transforms after time went back.
+    def _add_stamp(self, index: int | None, message: Any, arrived: float) -> None:
+        stamp, before = read_stamp(message.header, arrived), self.newest_stamp
+        taken, left_out, jump = self._stamps.add(StampedItem(stamp, arrived, (index, message)))
+        for odd in left_out:
+            if odd.item[0] is not None:
+                self._leave_out(FrameRejected("odd stamp", _describe_odd_stamp(odd.stamp, before)))
+        if jump and before is not None:
+            self._rewind(before)
+            self._report_jump(jump)
+        for image in taken:
+            self._depths.add_image_stamp(image.stamp)
+            if image.item[0] is not None:
+                self._first_arrival = min(self._first_arrival, image.arrived)
+                self._pending.append(PendingImage(image.item[0], image.stamp, image.arrived, image.item[1]))
+
+    def _rewind(self, newest: float) -> None:
+        """Forget images, depths, the frame rate and moving transforms after time went back from `newest`.
 
         Static transforms, camera_info and the world stay, and so does what arrived after the jump.
         """
-        self._poses.buffer.rewind(self.newest_stamp if self.newest_stamp is not None else -np.inf)
+        self._poses.buffer.rewind(newest)
         self._depths.rewind()
         self._pending.clear()
         self._first_arrival = np.inf
@@ -323,6 +342,10 @@ class FrameAssembler:
         except TransformError as error:
             self._warn("no pose", f"no pose at {image.stamp:.3f} s: {error}")
             return None
+
+
+def _describe_odd_stamp(stamp: float, newest: float | None) -> str:
+    return f"an image's stamp must follow the others, up to {newest:.3f} s, got {stamp:.3f} s alone"
 
 
 def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame:

@@ -63,6 +63,7 @@ class BagPass:
     def __init__(self, source: BagSource) -> None:
         self.source = source
         self.topics = source.topics
+        self._left_out: list[FrameRejected] = []
         self.assembler = FrameAssembler(
             with_depth=self.topics.depth is not None,
             with_info=self.topics.camera_info is not None,
@@ -71,6 +72,10 @@ class BagPass:
             rectified=is_rectified(self.topics.color.name),
             may_release=lambda message, stamp, early: True,
             warn=lambda topic, message: source.warn_once(topic, f"{message} (said once)"),
+            leave_out=self._left_out.append,
+            report_jump=lambda seconds: source.warn_once(
+                "time jump", f"stamps jumped back by {seconds:.1f} s; going on"
+            ),
             depth_topic=self.topics.depth.name if self.topics.depth else "",
         )
         self.image_count = 0
@@ -86,6 +91,8 @@ class BagPass:
             yield FrameRejected(f"undecodable message on {message.topic}", text)
             return
         self._add_message(message.topic, decoded, message.stamp)
+        yield from self._left_out
+        self._left_out.clear()
         for messages in self.assembler.pop_ready(message.stamp):
             yield self._decode(messages)
 

@@ -9,6 +9,7 @@ from typing import Any
 from moonseg3r_core.sources.transforms import TIME_JUMP_S
 
 DEFAULT_PERIOD_S = 1 / 30  # between images, until two have come
+MAX_AHEAD_S = 1.0  # of a depth image
 MAX_DEPTHS = 64  # depth images held at most
 
 
@@ -21,17 +22,13 @@ class DepthPairing:
         self.newest: float | None = None
 
     def add_image_stamp(self, stamp: float) -> None:
-        """Learn the frame rate from the stamp of a colour image; a jump back in time starts anew."""
-        if self.newest is not None and stamp < self.newest - TIME_JUMP_S:
-            self.rewind()
+        """Learn the frame rate from the stamp of a colour image."""
         if self.newest is not None and stamp > self.newest:
             self.intervals.append(stamp - self.newest)
         self.newest = stamp
 
     def add(self, stamp: float, message: Any) -> None:
-        """Add a depth message; a jump back in time drops the earlier ones."""
-        if self.depths and stamp < self.depths[-1][0] - TIME_JUMP_S:
-            self.depths.clear()
+        """Add a depth message."""
         self.depths.append((stamp, message))
 
     @property
@@ -44,8 +41,12 @@ class DepthPairing:
         return any(depth == stamp for depth, _ in self.depths)
 
     def is_final(self, stamp: float) -> bool:
-        """True when no later depth can be nearer: an exact match, or a later one at a known frame rate."""
-        return self.has_exact(stamp) or (bool(self.intervals) and any(depth > stamp for depth, _ in self.depths))
+        """True when no later depth can be nearer: an exact match, or a later one at a known frame rate.
+
+        A depth that is more than MAX_AHEAD_S later has an odd stamp.
+        """
+        is_later = any(stamp < depth <= stamp + MAX_AHEAD_S for depth, _ in self.depths)
+        return self.has_exact(stamp) or (bool(self.intervals) and is_later)
 
     def find_nearest(self, stamp: float) -> Any | None:
         """Return the depth message nearest to a stamp, None when none is within half a period."""
@@ -65,8 +66,9 @@ class DepthPairing:
         return f"no depth within {self.half_frame:.3f} s of the image at {stamp:.3f} s, the nearest is {gap:.3f} s away"
 
     def rewind(self) -> None:
-        """Forget the frame rate after time went back, and the depths from before the jump."""
-        if self.newest is None or not self.depths or self.depths[-1][0] > self.newest - TIME_JUMP_S:
-            self.depths.clear()
+        """Forget the frame rate after time went back, and the depths from before the jump: up to the latest one."""
+        stamps = [stamp for stamp, _ in self.depths]
+        for _ in range(stamps.index(max(stamps)) + 1 if stamps else 0):
+            self.depths.popleft()
         self.intervals.clear()
         self.newest = None

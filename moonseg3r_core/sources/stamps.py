@@ -42,10 +42,11 @@ class StampFilter(Generic[T]):
     def add(self, entry: StampedItem[T]) -> tuple[list[StampedItem[T]], list[StampedItem[T]], float]:
         """Add an item; return the items to take, those to leave out, and by how many seconds time jumped back."""
         newest = self._newest
-        if newest is None or self._follows(entry, newest):
+        agrees = bool(self._held) and self._follows(entry, self._held[-1])
+        if newest is None or (self._follows(entry, newest) and not (agrees and entry.stamp < newest.stamp)):
             return [self._take(entry)], self._forget_held(), 0.0
         is_clock_back = entry.arrived < newest.arrived - TIME_JUMP_S and entry.stamp < newest.stamp
-        if is_clock_back or (self._held and self._follows(entry, self._held[-1])):
+        if is_clock_back or agrees:
             self._held.append(entry)
             left_out: list[StampedItem[T]] = []
         else:

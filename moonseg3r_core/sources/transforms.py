@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from moonseg3r_core.errors import MoonSeg3RError
 
 TIME_JUMP_S = 0.5  # a stamp older than the newest by more means that time went back
+MAX_BACK = 3  # samples in a row whose stamps went back, from which time did
 MAX_SAMPLES = 10_000  # per edge: ten seconds at 1 kHz
 MAX_FRAMES = 1000  # edges
 MAX_LISTED = 20  # frames in an error message
@@ -65,21 +66,43 @@ class Edge:
         self.static = static
         self.stamps: list[float] = []
         self.poses: list[np.ndarray] = []
+        self.has_jumped = False  # back in time, before the buffer was told of it
+        self._back: list[tuple[float, np.ndarray]] = []  # samples in a row whose stamps went back
 
     def add(self, stamp: float, pose: np.ndarray, horizon: float) -> None:
         """Insert a sample and drop those older than the newest by more than `horizon` seconds.
 
-        A jump back in time drops all earlier samples: a bag loops, a simulation restarts.
+        MAX_BACK samples in a row whose stamps went back drop all earlier ones: a bag loops, a simulation restarts. One
+        that is so late is left out.
         """
-        if self.stamps and stamp < self.stamps[-1] - TIME_JUMP_S:
-            self.stamps.clear()
-            self.poses.clear()
+        if self._is_newest_odd(stamp):
+            del self.stamps[-1], self.poses[-1]
+        follows = bool(self._back) and self._back[-1][0] <= stamp
+        if self.stamps and stamp < self.stamps[-1] - (0.0 if follows else TIME_JUMP_S):
+            self._back = [*(self._back if follows else ()), (stamp, pose)]
+            if len(self._back) >= MAX_BACK:
+                self.rewind()
+                self.has_jumped = True
+            return
+        self._back.clear()
         at = bisect.bisect_left(self.stamps, stamp)
         same = at < len(self.stamps) and self.stamps[at] == stamp
         self.stamps[at : at + same] = [stamp]
         self.poses[at : at + same] = [pose]
-        old = max(bisect.bisect_left(self.stamps, self.stamps[-1] - horizon), len(self.stamps) - MAX_SAMPLES)
+        oldest = self.stamps[max(len(self.stamps) - 2, 0)] - horizon  # one sample far ahead drops none
+        old = max(bisect.bisect_left(self.stamps, oldest), len(self.stamps) - MAX_SAMPLES)
         del self.stamps[:old], self.poses[:old]
+
+    def _is_newest_odd(self, stamp: float) -> bool:
+        """True when a sample at this stamp follows the one before the newest, and not the newest."""
+        if len(self.stamps) < 2 or self._back:
+            return False
+        return self.stamps[-2] - TIME_JUMP_S <= stamp < self.stamps[-1] - TIME_JUMP_S
+
+    def rewind(self) -> None:
+        """Keep what came after a jump back in time alone."""
+        self.stamps, self.poses = [stamp for stamp, _ in self._back], [pose for _, pose in self._back]
+        self._back.clear()
 
     def lookup(self, stamp: float, child: str, hold: bool = False) -> np.ndarray:
         """Return parent_from_child at a stamp; `hold` continues the newest sample.
@@ -127,7 +150,11 @@ class TransformBuffer:
     def rewind(self, newest: float) -> None:
         """Forget moving edges from before a jump back in time from `newest`; static edges stay."""
         earliest = newest - TIME_JUMP_S
-        self._edges = {c: edge for c, edge in self._edges.items() if edge.static or edge.stamps[-1] < earliest}
+        for edge in self._edges.values():
+            if not edge.static and not edge.has_jumped and edge.stamps[-1] >= earliest:
+                edge.rewind()
+            edge.has_jumped = False
+        self._edges = {child: edge for child, edge in self._edges.items() if edge.stamps}
 
     def find_parent(self, frame: str) -> str | None:
         """Return the parent of a frame, or None."""

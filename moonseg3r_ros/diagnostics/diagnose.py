@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 OUTPUT_TIMEOUT_S = 3.0  # without output, until a cause is sought; discovery alone may take as long
+MAX_AGE_S = 5.0  # of images by the node's clock
 MAX_HELD_SHARE = 0.5  # of the frames
 MAX_DROPPED_SHARE = 0.2  # of the images
 
@@ -33,8 +34,8 @@ class InputStatus:
     """One subscribed topic.
 
     topic: its name in the node's table; name: as resolved; type: the type taken (package/msg/Name); publishers: the type
-    of each; connected: how many of these are; messages: how many came; incompatible: the QoS policy on which a publisher
-    and this node disagree, if any.
+    of each; connected: how many of these are; latched: one of them keeps its last message for late subscribers; messages:
+    how many came; incompatible: the QoS policy on which a publisher and this node disagree, if any.
     """
 
     topic: str
@@ -42,6 +43,7 @@ class InputStatus:
     type: str
     publishers: tuple[str, ...] = ()
     connected: int = 0
+    latched: bool = False
     messages: int = 0
     silence: float | None = None  # seconds since the last message
     incompatible: str = ""
@@ -94,7 +96,8 @@ class NodeStatus:
     needs: what the reconstruction takes beside the image, "camera_info", "depth" or "pose", and where it comes from;
     others: what else is subscribed; untrained: the net is one of random numbers; warnings: the recent ones by topic, the
     newest last; resolved: the settings whose resolved value is not the requested one; map_frame: that of all results;
-    image_topics: other topics of images; subscribed: published topics with a subscriber; age: seconds in this state.
+    image_topics: other topics of images; subscribed: published topics with a subscriber; image_age: seconds from the newest image's stamp to the node's clock;
+    age: seconds in this state.
     """
 
     node: str
@@ -113,6 +116,7 @@ class NodeStatus:
     map_frame: str = ""
     image_topics: tuple[str, ...] = ()
     subscribed: tuple[str, ...] = ()
+    image_age: float = 0.0
     age: float = OUTPUT_TIMEOUT_S
 
 
@@ -135,7 +139,7 @@ def make_status_message(stamp: Time, status: NodeStatus) -> DiagnosticArray:
         "last held": counters.held_reason,
         "input rate": f"{counters.input_rate:.2f}", "output rate": f"{counters.output_rate:.2f}",
         "latency ms": _format_ms(counters.latency_ms), "step ms": _format_ms(counters.step_ms),
-        "map ms": _format_ms(counters.map_ms),
+        "map ms": _format_ms(counters.map_ms), "image age s": f"{status.image_age:.1f}",
         **{f"{stage} ms": _format_ms(ms) for stage, ms in counters.stage_ms.items()},
         "settings resolved": status.resolved,
         "map frame": status.map_frame, "map jumps": str(counters.map_jumps),
@@ -182,6 +186,15 @@ def _check_output(status: NodeStatus) -> Diagnosis | None:
     for topic, warning in status.warnings.items():
         if topic.partition(":")[0] in _FRAME_WARNINGS:
             return Diagnosis(WARN, warning, topic)
+    if found := next((found for topic in status.others if (found := _check_other(topic))), None):
+        return Diagnosis(WARN, found.text, found.key)
+    if status.image_age > MAX_AGE_S:
+        return Diagnosis(
+            WARN,
+            f"images are {status.image_age:.0f} s older than this node's clock; set use_sim_time for a bag, or let the hosts'"
+            " clocks agree",
+            "images are old",
+        )
     if counters.drop_rate > MAX_DROPPED_SHARE * counters.input_rate:
         return Diagnosis(
             WARN,
@@ -221,6 +234,31 @@ def _check_clock(status: NodeStatus) -> Diagnosis | None:
     return Diagnosis(ERROR, f"no output: {_NO_CLOCK}") if status.clock_missing else None
 
 
+def _check_others(status: NodeStatus) -> Diagnosis | None:
+    return next((found for topic in status.others if (found := _check_other(topic))), None)
+
+
+def _check_other(topic: InputStatus) -> Diagnosis | None:
+    """Tell why no message came on a topic that a reconstruction can do without, such as /tf_static."""
+    if topic.messages or not topic.publishers:
+        return None
+    if topic.incompatible:
+        return Diagnosis(ERROR, explain_qos(topic.name, topic.incompatible))
+    return _check_latched(topic)
+
+
+def _check_latched(topic: InputStatus) -> Diagnosis | None:
+    """Tell of a message that was sent once, before this node was there."""
+    if not topic.latched or topic.topic not in ("camera_info", "depth", "odom"):
+        return None
+    parameter = f"qos_overrides.{topic.name}.subscription.durability"
+    return Diagnosis(
+        ERROR,
+        f"{topic.name} is sent for late subscribers too (transient local), but no message has come since this node"
+        f" started; set the parameter {parameter} to transient_local",
+    )
+
+
 def _check_needs(status: NodeStatus) -> Diagnosis | None:
     for need, topic in status.needs.items():
         if not topic.publishers:
@@ -253,15 +291,21 @@ def _check_topic(what: str, topic: InputStatus) -> Diagnosis | None:
         advice = f"set {transport}" if transport else f"remap {topic.topic} to a topic of that type"
         return Diagnosis(ERROR, f"{topic.name} carries {topic.publishers[0]}, expected {topic.type}; {advice}")
     if topic.incompatible and topic.is_silent:
-        policy, loosest = topic.incompatible, _LOOSEST.get(topic.incompatible, "what it offers")
-        return Diagnosis(
-            ERROR,
-            f"QoS: the publisher of {topic.name} does not offer this node's {policy}; set the parameter"
-            f" qos_overrides.{topic.name}.subscription.{policy} to {loosest}",
-        )
+        return Diagnosis(ERROR, explain_qos(topic.name, topic.incompatible))
+    if not topic.messages and (found := _check_latched(topic)):
+        return found
     if not topic.messages:
         return Diagnosis(ERROR, f"no {what}: {topic.name} has a publisher, but no message has come; is it running?")
     return None
+
+
+def explain_qos(topic: str, policy: str) -> str:
+    """Say that a publisher and this node disagree on a QoS policy, and what to do."""
+    loosest = _LOOSEST.get(policy, "what it offers")
+    return (
+        f"QoS: the publisher of {topic} does not offer this node's {policy}; set the parameter"
+        f" qos_overrides.{topic}.subscription.{policy} to {loosest}"
+    )
 
 
 def _suggest_images(status: NodeStatus) -> str:
@@ -275,8 +319,8 @@ def _suggest_images(status: NodeStatus) -> str:
 
 
 _CHECKS: tuple[Callable[[NodeStatus], Diagnosis | None], ...] = (
-    _check_state, _check_pause, _check_output, _check_processing, _check_startup, _check_image, _check_clock, _check_needs,
-    _check_rejections, _report_warning,
+    _check_state, _check_pause, _check_output, _check_processing, _check_startup, _check_image, _check_clock, _check_others,
+    _check_needs, _check_rejections, _report_warning,
 )  # fmt: skip
 _NO_CLOCK = (
     "use_sim_time is set and there is no /clock; start the simulation, play the bag with its clock (ros2 bag play --clock),"

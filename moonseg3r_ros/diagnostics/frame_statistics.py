@@ -45,6 +45,12 @@ class FrameStatistics:
         self.rejected += 1
         self._reason, self._start = reason, None
 
+    def record_left_out(self, reason: str) -> None:
+        """Count an image that is not even processed."""
+        self.record_received()
+        self.rejected += 1
+        self._reason = reason
+
     def record_processed(self, result: FrameResult, step: float, latency: float) -> None:
         """Count the current image as published.
 

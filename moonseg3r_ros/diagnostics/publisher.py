@@ -66,6 +66,7 @@ class DiagnosticsPublisher:
             map_frame=state.mapper.map_frame if state.mapper else "",
             image_topics=() if image.publishers else self._list_image_topics(),
             subscribed=state.outputs.subscribed if state.outputs else (),
+            image_age=state.inputs.compute_image_age() if state.inputs else 0.0,
             age=monotonic() - self._entered,
         )  # fmt: skip
 

@@ -49,9 +49,12 @@ class Stream:
 
     def __init__(self, **changes: object) -> None:
         self.said: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self.jumps: list[float] = []
         needs = {
             "with_depth": True, "with_info": True, "with_pose": True, "world": None, "rectified": False,
             "may_release": lambda message, stamp, early: True, "warn": self.said.__setitem__,
+            "leave_out": lambda why: self.left_out.append(why.reason), "report_jump": lambda seconds: self.jumps.append(seconds),
         }  # fmt: skip
         self.assembler = FrameAssembler(**{**needs, **changes})
         self.out: list[tuple[float, FrameMessages]] = []
@@ -218,7 +221,7 @@ class TestWaiting:
             (100.0, "depth", depth(0, 100.0)),
         ]
         assert stream.play(early) == []
-        assert stream.assembler.newest_stamp == 100.0
+        assert stream.assembler.newest_stamp == 100.1
         assert stream.play([(100.1, "depth", depth(1, 100.1))]) == [1, 0]
 
     def test_pose_topics_place_the_camera(self):
@@ -497,17 +500,20 @@ class TestSaying:
 
 
 class TestTimeGoesBack:
+    """A clock that goes back with the stamps, as simulated time does; and one that does not."""
+
     def test_what_lasts_and_what_is_forgotten(self):
         stream = Stream()
         base = (100.0, "tf_static", tf(edge(1, 0, "base", "camera")))
         stream.play([base, *moment(0, 100.0)[:3], (100.0, "tf", tf(edge(7, 100.0, "map", "base")))])
         stream.take(100.1, "image", color(1, 100.1))
-        stream.assembler.rewind()
-        assert (stream.assembler.pending, stream.assembler.newest_stamp, stream.assembler.world) == (0, None, "map")
+        again = [(98.0, "image", color(2, 98.0)), (98.0, "tf", tf(edge(8, 98.0, "map", "base")))]
+        assert stream.play(again[:1]) == [0]
+        assert stream.jumps == [pytest.approx(2.1)]
+        assert (stream.assembler.pending, stream.assembler.newest_stamp, stream.assembler.world) == (1, 98.0, "map")
         assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
-        again = [(101.0, "image", color(2, 100.0)), (101.0, "tf", tf(edge(8, 100.0, "map", "base")))]
-        assert stream.play(again) == [0]  # the old depth of this stamp is gone
-        assert stream.play([(101.0, "depth", depth(2, 100.0))]) == [0, 2]
+        assert stream.play(again[1:]) == [0]
+        assert stream.play([(98.0, "depth", depth(2, 98.0))]) == [0, 2]
         frame = stream.frames[2]
         assert (float(frame.depth[0, 0]), float(frame.world_from_camera[0, 3])) == (3.0, 9.0)
 
@@ -516,24 +522,23 @@ class TestTimeGoesBack:
         stream.play([(5.0, "tf_static", tf(edge(1, 0, "base", "camera")))])
         stream.play([(n / 2, "image", color(n, n / 2)) for n in range(10, 14)])
         given = [10]  # which waited for more than a second
-        stream.assembler.rewind()
-        again = [(7.0, "image", color(0, 1.0)), (7.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
-        assert stream.play([*again, (7.0, "depth", depth(0, 1.0)), (7.9, "nothing", None)]) == given
-        assert stream.play([(8.0, "nothing", None)]) == [*given, 0]
-        stream.assembler.rewind()  # one second after the start of all time
+        again = [(1.0, "image", color(0, 1.0)), (1.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
+        assert stream.play([*again, (1.0, "depth", depth(0, 1.0)), (1.9, "nothing", None)]) == given
+        assert stream.play([(2.1, "nothing", None)]) == [*given, 0]
+        stream.take(0.3, "image", color(1, 0.3))  # shortly after the start of all time
         assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
-        again = [(9.0, "image", color(1, 1.0)), (9.0, "tf", tf(edge(2, 1.0, "odom", "base")))]
-        assert stream.play([*again, (9.0, "depth", depth(1, 1.01))]) == [*given, 0]
-        assert stream.play([(9.1, "image", color(2, 1.1))]) == [*given, 0, 1]
+        again = [(0.3, "tf", tf(edge(2, 0.3, "odom", "base"))), (0.3, "depth", depth(1, 0.31))]
+        assert stream.play(again) == [*given, 0]
+        assert stream.play([(0.4, "image", color(2, 0.4))]) == [*given, 0, 1]
+        assert len(stream.jumps) == 2
 
     def test_what_came_ahead_of_the_first_image_is_kept(self):
         stream = Stream()
         for n in range(50):
             stream.play(moment(n, 100 + n / 10))
-        stream.play([(105.0, "tf", tf(edge(3, 100.0))), (105.0, "depth", depth(3, 100.0))])
+        stream.play([(100.0, "tf", tf(edge(3, 100.0))), (100.0, "depth", depth(3, 100.0))])
         assert stream.assembler.newest_stamp == 104.9
-        stream.assembler.rewind()
-        assert stream.play([(105.0, "image", color(3, 100.0))])[-1] == 3
+        assert stream.play([(100.0, "image", color(3, 100.0))])[-1] == 3
         check(stream.frames[3], 3)
 
     def test_a_loop_that_nobody_tells_of(self):
@@ -543,7 +548,19 @@ class TestTimeGoesBack:
         assert [parts.index for _, parts in stream.out] == [*range(50), *range(50)]
         for now, parts in stream.out[50:]:
             check(decode_frame(parts), parts.index)
-            assert now == parts.stamp + 5.0
+            assert now == max(parts.stamp, 100.2) + 5.0  # the first two wait for a third that agrees
+        assert (stream.left_out, stream.jumps) == ([], [pytest.approx(4.9)])
+
+    def test_one_odd_stamp_leaves_one_image_out_and_all_else_goes_on(self):
+        stream = Stream()
+        for n in range(10):
+            stream.play(moment(n, 100 + n / 10))
+            if n == 4:
+                stream.play([event for event in moment(60, 97.0, late=3.45) if event[1] != "info"])
+        assert [parts.index for _, parts in stream.out] == list(range(10))
+        for index, frame in stream.frames.items():
+            check(frame, index)
+        assert (stream.left_out, stream.jumps) == (["odd stamp"], [])
 
     def test_one_transform_from_the_future_costs_little(self):
         stream = Stream(with_depth=False, with_info=False)

@@ -224,11 +224,30 @@ class TestTransforms:
         for stamp in (100.0, 101.0, 100.6):  # a little disorder, and all hold
             buffer.add("map", "camera", stamp, shift(stamp))
         assert buffer.lookup("map", "camera", 100.3)[0, 3] == pytest.approx(100.3)
-        buffer.add("map", "camera", 97.0, shift(1))
-        buffer.add("map", "camera", 97.5, shift(2))
+        buffer.add("map", "camera", 97.0, shift(1))  # one late sample is left out
+        buffer.add("map", "camera", 101.1, shift(101.1))
+        assert buffer.lookup("map", "camera", 100.3)[0, 3] == pytest.approx(100.3)
+        for stamp, x in ((97.0, 1), (97.5, 2), (98.0, 3)):
+            buffer.add("map", "camera", stamp, shift(x))
         assert buffer.lookup("map", "camera", 97.25)[0, 3] == pytest.approx(1.5)
         with pytest.raises(TransformError, match="after the newest"):
             buffer.lookup("map", "camera", 99.0)
+
+    def test_a_short_loop_at_two_samples_a_second_starts_anew_too(self):
+        buffer = TransformBuffer(10.0)
+        for n, stamp in enumerate([5.0, 5.5, 6.0, 6.5, 5.0, 5.5, 6.0]):
+            buffer.add("map", "camera", stamp, shift(n))
+        assert buffer.lookup("map", "camera", 5.5)[0, 3] == 5
+        buffer.rewind(6.5)  # told by the images a little later
+        assert buffer.lookup("map", "camera", 6.0)[0, 3] == 6
+
+    def test_one_sample_ahead_is_replaced_by_the_next_good_one(self):
+        buffer = TransformBuffer(10.0)
+        for stamp in (100.0, 100.1, 5000.0, 100.2, 100.3):
+            buffer.add("map", "camera", stamp, shift(stamp))
+        assert buffer.lookup("map", "camera", 100.15)[0, 3] == pytest.approx(100.15)
+        with pytest.raises(TransformError, match="after the newest"):
+            buffer.lookup("map", "camera", 101.0)
 
     def test_parents(self):
         buffer = TransformBuffer(10.0)
@@ -241,7 +260,7 @@ class TestTransforms:
         buffer = TransformBuffer(horizon=1.0)
         for n in range(1000):
             buffer.add("map", "camera", n / 100, shift(n))
-        assert len(buffer._edges["camera"].stamps) <= 101
+        assert len(buffer._edges["camera"].stamps) <= 102
         with pytest.raises(TransformError, match="before the oldest"):
             buffer.lookup("map", "camera", 8.0)
 

@@ -107,6 +107,21 @@ TABLE = {
         replace(WELL, image=heard("image", IMAGE, silence=5.2, incompatible="reliability"), counters=replace(WELL.counters, silence=5.2)),
         ERROR, ["QoS", "best_effort"],
     ),
+    "static TF of another durability": (
+        replace(DEAD, needs=a_need(pose=heard("/tf", TF)), others=(unheard("/tf_static", TF, incompatible="durability"),)),
+        ERROR, ["QoS: the publisher of /tf_static", "qos_overrides./tf_static.subscription.durability to volatile"],
+    ),
+    "static TF of another durability that is not needed": (
+        replace(WELL, others=(unheard("/tf_static", TF, incompatible="durability"),)), WARN, ["QoS: the publisher of /tf_static"],
+    ),
+    "camera_info sent once before": (
+        replace(DEAD, needs=a_need(camera_info=unheard("camera_info", INFO, latched=True))),
+        ERROR, ["/camera_info is sent for late subscribers too", "qos_overrides./camera_info.subscription.durability to transient_local"],
+    ),
+    "old images": (replace(WELL, image_age=812.3), WARN, ["images are 812 s older than this node's clock", "use_sim_time"]),
+    "the map moved": (
+        replace(WELL, warnings={"map moved: x": "map -> odom jumped by 0.50 m"}), WARN, ["map -> odom jumped by 0.50 m"],
+    ),
     "no clock": (replace(DEAD, clock_missing=True), ERROR, ["no output: use_sim_time is set", "--clock"]),
     "no clock, images come out": (replace(WELL, clock_missing=True), WARN, ["come out late: use_sim_time is set", "--clock"]),
     "no camera_info published": (
@@ -279,7 +294,7 @@ def test_the_message_holds_verdict_and_numbers():
         "frames received": "90", "frames processed": "88", "frames dropped": "1", "frames rejected": "1",
         "frames held": "0", "last held": "",
         "input rate": "9.90", "output rate": "9.80", "latency ms": "4.2", "step ms": "61.0",
-        "map ms": "", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
+        "map ms": "", "image age s": "0.0", "listened to": "", "masks ms": "30.0", "lift ms": "4.0",
         **dict.fromkeys(("/image", "/camera_info", "/depth", "/tf"), "0 connected, 9 messages"),
         "settings resolved": "", "map frame": "map", "map jumps": "2", "map points": "300000", "instances": "42", "instances stored": "97", "memory MiB": "812", "GPU MiB": "0", "last complaint": "two",
     }  # fmt: skip

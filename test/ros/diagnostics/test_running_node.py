@@ -14,7 +14,7 @@ from billboards import frame
 from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
 from graph import LATCHED, Camera, image_message, info_message, pose_of, time_of, transform_of
 from nav_msgs.msg import Odometry
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -70,7 +70,7 @@ def test_each_cause_is_named_until_the_node_has_all_that_it_needs(graph):
     tf.publish(TFMessage(transforms=[transform_of(np.eye(4), header(0, "somewhere"), "base")]))
     verdict(graph, "no pose", "camera", "somewhere", send=send)
     publishers.append(tf)
-    verdict(graph, "OK", send=lambda: has_time(graph) and send())
+    verdict(graph, "older than this node's clock", send=lambda: has_time(graph) and send())
 
 
 def has_time(graph):
@@ -125,6 +125,21 @@ def test_sim_time_without_a_clock(graph):
         return "/clock" in graph.diagnosed()[0]
 
     graph.until(send, "the missing clock is named")
+
+
+def test_a_qos_that_does_not_match_is_named_on_whatever_topic(graph):
+    node = graph.node()
+    volatile = QoSProfile(depth=1, durability=DurabilityPolicy.VOLATILE)
+    graph.publisher(TFMessage, "/tf_static", volatile, wait=False)
+    said = "QoS: the publisher of /tf_static does not offer this node's durability"
+    graph.until(lambda: said in node.text, "the policy is named in the log", node)
+    images = graph.publisher(Image, "/image")
+
+    def send():
+        images.publish(image_message(VIEW.image.numpy(), "rgb8", header(0)))
+        return graph.diagnosed()[0].startswith(said)
+
+    graph.until(send, "and in diagnostics", node)
 
 
 def test_a_compressed_image_and_an_odometry_topic_do_as_well(graph):
