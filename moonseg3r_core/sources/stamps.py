@@ -11,7 +11,8 @@ from moonseg3r_core.sources.transforms import TIME_JUMP_S
 
 T = TypeVar("T")
 AGREEING = 3  # messages in a row, from which odd stamps are a jump of time
-MAX_INTERVALS = 3  # typical ones that a stamp may lie ahead, beside TIME_JUMP_S and what the clock has advanced
+MAX_INTERVALS = 3  # typical ones that a stamp may lie ahead where the clock does not go with the stamps
+MAX_PACE = 2.0  # of stamps against the clock, or the other way round, for a clock that goes with them
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StampFilter(Generic[T]):
     def __init__(self) -> None:
         self._newest: StampedItem[T] | None = None
         self._held: list[StampedItem[T]] = []
-        self._intervals: deque[float] = deque(maxlen=31)
+        self._intervals: deque[tuple[float, float]] = deque(maxlen=31)  # of stamps, and of arrivals
 
     @property
     def newest(self) -> float | None:
@@ -63,7 +64,7 @@ class StampFilter(Generic[T]):
         newest = self._newest
         if newest is None or entry.stamp >= newest.stamp:
             if newest is not None and entry.stamp > newest.stamp:
-                self._intervals.append(entry.stamp - newest.stamp)
+                self._intervals.append((entry.stamp - newest.stamp, entry.arrived - newest.arrived))
             self._newest = entry
         return entry
 
@@ -76,5 +77,11 @@ class StampFilter(Generic[T]):
         step, advance = entry.stamp - before.stamp, max(entry.arrived - before.arrived, 0.0)
         if step < -TIME_JUMP_S:
             return False
-        typical = median(self._intervals) if self._intervals else step
-        return step <= TIME_JUMP_S + advance + MAX_INTERVALS * typical
+        return step <= TIME_JUMP_S + advance + self._compute_slack(step)
+
+    def _compute_slack(self, step: float) -> float:
+        """Compute how far a stamp may lie ahead of the clock, seconds: some typical steps, but for a clock like theirs."""
+        if not self._intervals:
+            return step
+        typical, advance = (median(each) for each in zip(*self._intervals, strict=True))
+        return 0.0 if typical <= MAX_PACE * advance <= MAX_PACE**2 * typical else MAX_INTERVALS * typical

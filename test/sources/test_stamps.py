@@ -26,6 +26,19 @@ def test_one_odd_stamp_is_left_out(odd):
     assert play(5.0, 5.1, 5.2, (odd, 5.3), 5.4, 5.5) == ([5.0, 5.1, 5.2, 5.4, 5.5], [odd], [])
 
 
+def test_one_stamp_ahead_of_a_slow_camera_is_left_out():
+    moments = [n * 0.36 for n in range(10)]
+    moments[5] = (moments[5] + 0.9, moments[5])
+    taken, left_out, jumps = play(*moments)
+    assert (len(taken), left_out, jumps) == (9, [moments[5][0]], [])
+
+
+def test_images_that_come_late_in_a_burst_are_taken():
+    moments = [n * 0.1 for n in range(10)] + [(1.0 + n * 0.1, 4.0) for n in range(5)] + [4.1, 4.2, 4.3]
+    taken, left_out, jumps = play(*moments)
+    assert (len(taken), left_out, jumps) == (18, [], [])
+
+
 def test_odd_stamps_in_turn_with_good_ones_are_left_out_each():
     moments = [5.0, 5.1, 5.2, (3.0, 5.3), 5.4, (3.1, 5.5), 5.6, (3.2, 5.7), 5.8]
     assert play(*moments) == ([5.0, 5.1, 5.2, 5.4, 5.6, 5.8], [3.0, 3.1, 3.2], [])
