@@ -94,30 +94,26 @@ def specify_stages(config: Config) -> dict[str, StageSpec]:
 
 
 def check_config(config: Config) -> None:
-    """Raise ConfigError for settings that cannot go together, InputError for masks or weights that are not there.
+    """Raise ConfigError for settings that cannot go together, InputError for masks, or weights for masks, that are missing.
 
-    It loads no model, so that a node can answer a change of its parameters at once.
+    It loads no model, so that a node can answer a change of its parameters at once; those of the other models are fixed.
     """
     config = resolve(config)
     if config.masks.kind == "precomputed":
         specify_stages(config)["masks"].make()
-    for weights in _list_weights(config):
-        find(weights)
+    masks: Any = getattr(config.masks, config.masks.kind, None)
+    if getattr(masks, "weights", "") and not getattr(masks, "folder", ""):
+        find(masks.weights)
 
 
 def hash_weights(config: Config) -> dict[str, str]:
     """Compute the sha256 of the weights that a segmenter of a resolved configuration loads, by name; UNTRAINED for random ones."""
-    net = config.reconstruction.net if config.reconstruction.random else None
-    untrained = {net.model: UNTRAINED} if net else {}
-    return untrained | {weights: compute_hash(find(weights)) for weights in _list_weights(config)}
-
-
-def _list_weights(config: Config) -> list[str]:
-    """List the weights that a segmenter of a resolved configuration loads."""
     sections: list[Any] = [config.masks, config.features, config.refinement, config.reconstruction]
     own: list[Any] = [getattr(section, section.kind, None) for section in sections]
     named = [each for each in own if getattr(each, "weights", "") and not getattr(each, "folder", "")]
-    return [each.weights for each in named if not (config.reconstruction.random and each is config.reconstruction.net)]
+    net = config.reconstruction.net if config.reconstruction.random else None
+    untrained = {net.model: UNTRAINED} if net else {}
+    return untrained | {each.weights: compute_hash(find(each.weights)) for each in named if each is not net}
 
 
 def make_concurrent(spec: StageSpec, device: torch.device) -> Any:

@@ -24,9 +24,10 @@ class Stream:
         self.poses = graph.listen(PoseStamped, "/moonseg3r/pose")
         self.next = 0
 
-    def send(self, count=1):
+    def send(self, count=1, shown=None):
+        """The next frames, of the next views or of one."""
         for _ in range(count):
-            self.camera.send(view(self.next), START + self.next * self.period)
+            self.camera.send(view(self.next if shown is None else shown), START + self.next * self.period)
             self.next += 1
         return START + (self.next - 1) * self.period
 

@@ -90,8 +90,7 @@ def test_reset_forgets_and_ids_start_again(graph):
     first = ids_seen(pictures[:1])
     assert graph.trigger("reset")[0]
     graph.until(lambda: len(cloud_of(maps[-1])) == 0, "an empty map is shown")
-    stream.next = 10  # the first view again
-    stream.send()
+    stream.send(shown=0)  # the first view again
     graph.until(lambda: len(pictures) == 6, "a picture after the reset")
     assert ids_seen(pictures[5:]) == first
 

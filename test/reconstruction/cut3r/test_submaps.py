@@ -184,7 +184,7 @@ def test_the_nets_poses_are_in_units_of_its_first_submap():
 @pytest.mark.parametrize(
     ("pose", "words"),
     [
-        (None, r"no pose: pose=given expects one with every frame; add odometry"),
+        (None, r"no pose: pose=given expects one with every frame; add poses"),
         (camera() * 2, r"unusable pose: the pose must be a rigid 4 x 4.*off orthonormal.*leave such frames out"),
         (camera() * math.nan, r"unusable pose: the pose must be .*NaN"),
     ],
