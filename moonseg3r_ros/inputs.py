@@ -30,6 +30,7 @@ from moonseg3r_ros.parameters import ParameterStore
 from moonseg3r_ros.topics import name_sibling
 
 POLL_S = 0.5  # between two looks at what waits, when no message comes
+CLOCK_BACK_S = 2.0  # after the clock went back, in which images from before may come
 REPEAT_S = 0.05  # between two messages of map -> odom
 MAX_CLOCK_OFFSET_S = 10.0  # of the clock from the newest stamp, else stamps are those of another clock
 
@@ -72,11 +73,12 @@ class Inputs:
         report_jump: Callable[[float], None],
     ) -> None:  # fmt: skip
         self.node, self.parameters, self.warnings = node, parameters, warnings
-        self._deliver, self._leave_out, self._report_jump = deliver, leave_out, report_jump
+        self._deliver, self._leave_out = deliver, leave_out
         self._counts: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         self._incompatible: dict[str, str] = {}
         self._format = ""
+        self._clock, self._clock_back = 0.0, -math.inf  # the clock's last time, and when it went back (monotonic)
         self._subscriptions: dict[str, Subscription] = {}
         self._group = MutuallyExclusiveCallbackGroup()
         self._required = list_required_topics(parameters)
@@ -91,14 +93,19 @@ class Inputs:
             may_release=self._is_releasable,
             warn=warnings.warn,
             leave_out=self._handle_odd_stamp,
-            report_jump=self._handle_jump,
+            report_jump=report_jump,
             depth_topic=node.resolve_topic_name(self._required.get("depth", "depth")),
         )
         settings = parameters.settings
         self._transforms = transforms
         self._tree = RobotTree(
-            settings.map_frame, settings.odom_frame, self.assembler.lookup_transform, transforms.is_own
+            settings.map_frame,
+            settings.odom_frame,
+            self.assembler.lookup_transform,
+            transforms.is_own,
+            transforms.has_published,
         )
+        transforms.is_free = lambda child: self._tree.is_free(child, self._read_clock())
         calls = ((POLL_S, self._flush), (REPEAT_S, self._repeat_corrections))
         self._timers = [node.create_timer(s, call, callback_group=self._group, clock=STEADY) for s, call in calls]
         try:
@@ -119,8 +126,9 @@ class Inputs:
     def make_frame(self, messages: FrameMessages) -> QueuedFrame:
         """Make what the worker takes of a delivered image."""
         stamp_ns = _read_stamp(messages.image) or round(messages.stamp * SECOND)
-        world = self.assembler.world if messages.pose is not None else None
-        return QueuedFrame(messages, stamp_ns, self._tree.locate(messages, world or ""), perf_counter())
+        world = self.assembler.world if "pose" in self._required else None
+        transforms = self._tree.locate(messages, world or "", self._read_clock())
+        return QueuedFrame(messages, stamp_ns, transforms, perf_counter())
 
     def compute_image_age(self) -> float:
         """Compute how much older than the node's clock the newest image is, seconds; 0 before the first."""
@@ -203,34 +211,39 @@ class Inputs:
         These are the camera_info, in the first second alone, and the robot's TF where poses are estimated.
         """
         has_info = self.assembler.has_info or not early
-        return has_info and ("pose" in self._required or self._tree.is_ready(image, stamp, early))
+        return has_info and ("pose" in self._required or self._tree.is_ready(image, stamp, early, self._read_clock()))
 
     def _repeat_corrections(self) -> None:
         """Publish map -> odom for a time that odometry has not reached."""
         now = self._read_clock()
-        newest = max(self._tree.newest_stamp, self.assembler.newest_stamp or -math.inf)
-        now = newest if abs(now - newest) > MAX_CLOCK_OFFSET_S else now
-        if self.parameters.settings.publish_tf and math.isfinite(now):
-            stamp = now + self.parameters.settings.transform_tolerance
-            self._transforms.repeat(round(stamp * SECOND), lambda child: not self._tree.has_parent(child, now))
+        newest = max(self._tree.get_newest_stamp(now), self.assembler.newest_stamp or -math.inf)
+        time = max(now, newest) if abs(now - newest) <= MAX_CLOCK_OFFSET_S else newest
+        if self.parameters.settings.publish_tf and math.isfinite(time):
+            self._transforms.repeat(round((time + self.parameters.settings.transform_tolerance) * SECOND))
 
     def _read_clock(self) -> float:
         return self.node.get_clock().now().nanoseconds * 1e-9
 
     def _add_image(self, message: Any) -> None:
         stamp, now = _read_stamp(message) / SECOND, self._read_clock()
+        self._note_clock(now)
         if self._is_future(stamp, now):
             return
         self._report_format(message)
         self.assembler.add_image(0, message, now)  # the mapper numbers the frames that it processes
 
+    def _note_clock(self, now: float) -> None:
+        """Note when the node's clock goes back: a simulation starts over, a bag loops."""
+        if now < self._clock - TIME_JUMP_S:
+            self._clock_back = monotonic()
+        self._clock = now
+
     def _is_future(self, stamp: float, now: float) -> bool:
         ahead, limit = stamp - now, self.parameters.settings.max_future
         if not limit or ahead <= limit or now == 0:
             return False
-        newest = self.assembler.newest_stamp
-        if newest is not None and newest - now > max(TIME_JUMP_S, limit):
-            return True  # the clock has jumped back: the image is from before the jump, which needs no warning
+        if monotonic() - self._clock_back < CLOCK_BACK_S:
+            return True  # the image is from before the clock's jump, which needs no warning
         self._leave_out(f"its stamp lies {ahead:.3f} s after now")
         self.warnings.warn(
             "future stamp",
@@ -243,10 +256,6 @@ class Inputs:
         self._leave_out(str(why))
         self.warnings.warn("odd stamp", f"image left out: {why}")
 
-    def _handle_jump(self, seconds: float) -> None:
-        self._tree.rewind(self.assembler.newest_stamp or 0.0)
-        self._report_jump(seconds)
-
     def _report_format(self, message: Any) -> None:
         size = f"{message.width}x{message.height} {message.encoding}" if hasattr(message, "width") else message.format
         if self._format and size != self._format:
@@ -254,7 +263,7 @@ class Inputs:
         self._format = size
 
     def _add_transforms(self, message: Any, static: bool) -> None:
-        message.transforms = self._tree.filter_transforms(message.transforms, static)
+        message.transforms = self._tree.filter_transforms(message.transforms, self._read_clock(), static)
         self.assembler.add_transforms(message, self._read_clock(), static)
 
 

@@ -76,7 +76,7 @@ class Mapper:
         self._recording = RecordingFacts()  # until the first frame
         self._segmenter: OnlineSegmenter | None = build_segmenter(self._config)
         self._unloaded: Mapping[str, Tensor] = {}
-        self._map_frame = MapFrame(parameters.settings)
+        self._map_frame = self._make_map_frame()
         self._rate, self._stamps, self._stamp_ns = PublishRate(), FrameStamps(), 0
         self._check = make_input_check(self._config)
 
@@ -134,7 +134,7 @@ class Mapper:
         """Forget the map; ids start from 1 again."""
         if self._segmenter is not None:
             self._segmenter.reset()
-        self._unloaded, self._map_frame = {}, MapFrame(self.parameters.settings)
+        self._unloaded, self._map_frame = {}, self._make_map_frame()
         self._stamps, self._stamp_ns = FrameStamps(), 0
         self.outputs.reset_path()
         self._publish(InstanceMap.empty(), {})
@@ -169,7 +169,7 @@ class Mapper:
         """
         notes = load_map(path, self.segmenter, self._config)
         self._stamps = FrameStamps(self.segmenter.state_dict())
-        self._map_frame = MapFrame(self.parameters.settings)
+        self._map_frame = self._make_map_frame()
         self._map_frame.from_world = _parse_pose(notes.get(POSE_NOTE, ""))
         self.outputs.reset_path()
         self.publish_map()
@@ -201,6 +201,11 @@ class Mapper:
                 segmenter.load_state_dict(self._unloaded)
             self._segmenter, self._unloaded = segmenter, {}
         return self._segmenter
+
+    def _make_map_frame(self) -> MapFrame:
+        name = self.outputs.node.get_fully_qualified_name().strip("/").replace("/", "_")
+        settings = self.parameters.settings
+        return MapFrame(settings, settings.own_frame or f"{name}_map")
 
     def _follow(self, transforms: CameraTransforms) -> None:
         """Follow the map frame of other nodes; where it moved under the robot, what is in the map moves with it."""

@@ -112,6 +112,7 @@ class MoonSeg3RNode(LifecycleNode):
         state = self._state
         assert state.outputs
         transforms = state.outputs.transforms
+        transforms.set_corrections(())  # the last frame of the former activity may have come after its end
         state.inputs = Inputs(
             self,
             state.parameters,

@@ -29,8 +29,9 @@ class NodeSettings:
     )
     map_frame: str = value("map", "frame of all that is published")
     own_frame: str = value(
-        "moonseg3r_map",
-        "frame of all that is published where other nodes own map_frame and coordinates do not belong to it",
+        "",
+        "frame of all that is published where other nodes own map_frame and coordinates do not belong to it; empty: the node's"
+        " name and _map, as moonseg3r_map",
     )
     publish_tf: bool = value(True, "publish TF at all; an edge that another node publishes is never published")
     transform_tolerance: float = value(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from statistics import median
@@ -31,6 +32,7 @@ class StampFilter(Generic[T]):
     """
 
     def __init__(self) -> None:
+        self._leads: deque[float] = deque(maxlen=31)  # of stamps over arrivals, seconds
         self._newest: StampedItem[T] | None = None
         self._held: list[StampedItem[T]] = []
         self._intervals: deque[tuple[float, float]] = deque(maxlen=31)  # of stamps, and of arrivals
@@ -44,7 +46,7 @@ class StampFilter(Generic[T]):
         """Add an item; return the items to take, those to leave out, and by how many seconds time jumped back."""
         newest = self._newest
         agrees = bool(self._held) and self._follows(entry, self._held[-1])
-        if newest is None or (self._follows(entry, newest) and not (agrees and entry.stamp < newest.stamp)):
+        if newest is None or (self._is_next(entry, newest) and not (agrees and entry.stamp < newest.stamp)):
             return [self._take(entry)], self._forget_held(), 0.0
         is_clock_back = entry.arrived < newest.arrived - TIME_JUMP_S and entry.stamp < newest.stamp
         if is_clock_back or agrees:
@@ -57,6 +59,7 @@ class StampFilter(Generic[T]):
         taken = self._forget_held()
         jump = max(newest.stamp - taken[0].stamp, 0.0)
         self._intervals.clear()
+        self._leads.clear()
         self._newest = None
         return [self._take(each) for each in taken], left_out, jump
 
@@ -66,22 +69,32 @@ class StampFilter(Generic[T]):
             if newest is not None and entry.stamp > newest.stamp:
                 self._intervals.append((entry.stamp - newest.stamp, entry.arrived - newest.arrived))
             self._newest = entry
+        self._leads.append(entry.stamp - entry.arrived)
         return entry
 
     def _forget_held(self) -> list[StampedItem[T]]:
         held, self._held = self._held, []
         return held
 
-    def _follows(self, entry: StampedItem[T], before: StampedItem[T]) -> bool:
-        """True when a stamp may follow another: not much earlier, nor ahead of what the clock has advanced since."""
-        step, advance = entry.stamp - before.stamp, max(entry.arrived - before.arrived, 0.0)
-        if step < -TIME_JUMP_S:
-            return False
-        return step <= TIME_JUMP_S + advance + self._compute_slack(step)
+    def _is_next(self, entry: StampedItem[T], newest: StampedItem[T]) -> bool:
+        """True when a stamp may be the next one: not much earlier, nor far ahead."""
+        if self._is_clock_like():
+            return entry.stamp >= newest.stamp - TIME_JUMP_S and not self._is_ahead(entry)
+        return self._follows(entry, newest)
 
-    def _compute_slack(self, step: float) -> float:
-        """Compute how far a stamp may lie ahead of the clock, seconds: some typical steps, but for a clock like theirs."""
+    def _follows(self, entry: StampedItem[T], before: StampedItem[T]) -> bool:
+        """True when a stamp follows another, by some typical steps and what the clock has advanced at most."""
+        step, advance = entry.stamp - before.stamp, max(entry.arrived - before.arrived, 0.0)
+        typical = median(interval for interval, _ in self._intervals) if self._intervals else step
+        return -TIME_JUMP_S <= step <= TIME_JUMP_S + advance + MAX_INTERVALS * typical
+
+    def _is_ahead(self, entry: StampedItem[T]) -> bool:
+        """True for a stamp far ahead of a clock that goes with the stamps: no other image was as early by it."""
+        return entry.stamp - entry.arrived > max(self._leads, default=math.inf) + TIME_JUMP_S
+
+    def _is_clock_like(self) -> bool:
+        """True when stamps and arrivals have the same pace, within a factor of MAX_PACE."""
         if not self._intervals:
-            return step
-        typical, advance = (median(each) for each in zip(*self._intervals, strict=True))
-        return 0.0 if typical <= MAX_PACE * advance <= MAX_PACE**2 * typical else MAX_INTERVALS * typical
+            return False
+        step, advance = (median(each) for each in zip(*self._intervals, strict=True))
+        return step <= MAX_PACE * advance <= MAX_PACE**2 * step

@@ -8,7 +8,7 @@ import numpy as np
 
 from moonseg3r_core import FrameMessages
 from moonseg3r_ros.conversions.poses import compute_map_from_world
-from moonseg3r_ros.frames.robot_tree import CameraTransforms, is_odometry
+from moonseg3r_ros.frames.robot_tree import CameraTransforms, is_odometry, strip_slash
 from moonseg3r_ros.frames.transform_publisher import Edge
 from moonseg3r_ros.settings import NodeSettings
 
@@ -22,12 +22,14 @@ class MapFrame:
     None before the first image.
     """
 
-    def __init__(self, settings: NodeSettings) -> None:
-        self.name = settings.map_frame
+    def __init__(self, settings: NodeSettings, own_frame: str) -> None:
+        self._map, self._own = strip_slash(settings.map_frame), strip_slash(own_frame)
+        self.name = self._map
         self.from_world: np.ndarray | None = None
         self._settings = settings
         self._is_owned = False  # the map frame, by other nodes
-        self._world_from_given = np.eye(4)  # from the frame of external poses
+        self._given_world = ""  # the frame of external poses
+        self._world_from_given = np.eye(4)
         self._map_from_own: np.ndarray | None = None
         self._map_from_odometry: np.ndarray | None = None
         self._held: tuple[str, np.ndarray] = ("", np.eye(4))  # the last root, and frame_from_root
@@ -35,6 +37,7 @@ class MapFrame:
     def follow(self, transforms: CameraTransforms) -> str:
         """Follow the map frame of other nodes; return how it moved under the robot, or an empty text."""
         appeared, self._is_owned = transforms.is_map_owned and not self._is_owned, transforms.is_map_owned
+        self._follow_world(transforms)
         before, after = self._map_from_odometry, transforms.map_from_odometry
         self._map_from_odometry = before if after is None else after
         if before is None or after is None or self.from_world is None:
@@ -44,13 +47,23 @@ class MapFrame:
         metres, degrees = measure_move(jump, after if camera is None else camera)
         if metres < JUMP_M and degrees < JUMP_DEG:
             return ""
-        if transforms.world == self._settings.map_frame:
+        if transforms.world == self._map:
             self._world_from_given = self._world_from_given @ np.linalg.inv(jump)
         if self._map_from_own is not None:
             self._map_from_own = jump @ self._map_from_own
-        edge = f"{self._settings.map_frame} -> {transforms.root}"
+        edge = f"{self._map} -> {transforms.root}"
         told = f"another node publishes {edge} now, other than here" if appeared else f"{edge} jumped"
         return f"{told} by {metres:.2f} m and {degrees:.1f} degrees"
+
+    def _follow_world(self, transforms: CameraTransforms) -> None:
+        """Keep the segmenter's world when external poses come in another frame than before."""
+        if transforms.world in ("", self._given_world):
+            return
+        self._given_world, in_map = transforms.world, transforms.map_from_world
+        if in_map is None and is_odometry(transforms.world):
+            in_map = self._map_from_odometry
+        if self.from_world is not None and (in_map is not None or transforms.world == self._map):
+            self._world_from_given = np.linalg.inv(self.from_world) @ (np.eye(4) if in_map is None else in_map)
 
     def move_pose(self, messages: FrameMessages) -> FrameMessages:
         """Move an external pose into the segmenter's world."""
@@ -58,8 +71,10 @@ class MapFrame:
 
     def place(self, transforms: CameraTransforms, world_from_camera: np.ndarray, is_held: bool) -> np.ndarray:
         """Place the world after an image; return the camera's pose (4, 4) in this frame."""
-        place = self._place_external if transforms.world else self._place_estimated
-        self.from_world = place(transforms, world_from_camera)
+        if transforms.world:
+            self.from_world = self._place_external(transforms, world_from_camera)
+        else:
+            self.from_world = self._place_estimated(transforms, world_from_camera, is_held)
         pose = self.from_world @ world_from_camera
         root, root_from_camera = transforms.root, transforms.root_from_camera
         if root == transforms.camera or root_from_camera is None:
@@ -74,39 +89,38 @@ class MapFrame:
     def list_corrections(self, transforms: CameraTransforms) -> list[Edge]:
         """List the edges that hold until the next image: of the robot's root, and of the own frame."""
         edges = []
-        if self.name == self._settings.own_frame and self._map_from_own is not None:
-            edges.append(Edge(self._settings.map_frame, self.name, self._map_from_own))
+        if self.name == self._own and self._map_from_own is not None:
+            edges.append(Edge(self._map, self.name, self._map_from_own))
         if transforms.is_root_free and transforms.root == self._held[0]:
             edges.append(Edge(self.name, *self._held))
         return edges
 
     def _place_external(self, transforms: CameraTransforms, world_from_camera: np.ndarray) -> np.ndarray:
         settings, known = self._settings, self.from_world
-        if (
-            transforms.world == settings.map_frame
-            or transforms.map_from_world is not None
-            or not transforms.is_map_owned
-        ):
-            self.name = settings.map_frame
+        if transforms.world == self._map or transforms.map_from_world is not None or not transforms.is_map_owned:
+            self.name = self._map
         elif known is None:
-            self.name = settings.own_frame
-        if transforms.world == settings.map_frame:
+            self.name = self._own
+        if transforms.world == self._map:
             return np.linalg.inv(self._world_from_given)
         if transforms.map_from_world is not None:
-            return transforms.map_from_world
+            return transforms.map_from_world @ np.linalg.inv(self._world_from_given)
         if known is not None:
             return known
         return compute_map_from_world(world_from_camera) if settings.map_origin == "first_camera" else np.eye(4)
 
-    def _place_estimated(self, transforms: CameraTransforms, world_from_camera: np.ndarray) -> np.ndarray:
+    def _place_estimated(
+        self, transforms: CameraTransforms, world_from_camera: np.ndarray, is_held: bool
+    ) -> np.ndarray:
         known = self._choose_origin(transforms, world_from_camera) if self.from_world is None else self.from_world
         if transforms.is_map_owned:
-            self.name = self._settings.own_frame
-            if self._map_from_own is None and transforms.map_from_camera is not None:
+            self.name = self._own
+            if self._map_from_own is None and transforms.map_from_camera is not None and not is_held:
                 self._map_from_own = transforms.map_from_camera @ np.linalg.inv(known @ world_from_camera)
-        elif self.name == self._settings.own_frame:
-            known = known if self._map_from_own is None else self._map_from_own @ known
-            self.name, self._map_from_own = self._settings.map_frame, None
+        elif self.name == self._own:
+            map_from_own = np.eye(4) if self._map_from_own is None else self._map_from_own
+            known, self._held = map_from_own @ known, (self._held[0], map_from_own @ self._held[1])
+            self.name, self._map_from_own = self._map, None
         return known
 
     def _choose_origin(self, transforms: CameraTransforms, world_from_camera: np.ndarray) -> np.ndarray:

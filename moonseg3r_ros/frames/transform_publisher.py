@@ -29,17 +29,25 @@ class Edge(NamedTuple):
 class TransformPublisher:
     """Publishes edges through `send`, and knows them again when they come back on /tf.
 
-    A correction (map -> odom) is published again and again until the next one, by `repeat`.
+    A correction (map -> odom) is published again and again until the next one, by `repeat`. `is_free` is asked before
+    each edge whether no other node publishes that of the child.
     """
 
     def __init__(self, send: Callable[[TFMessage], object]) -> None:
         self._send = send
+        self.is_free: Callable[[str], bool] = lambda child: True
         self._corrections: Sequence[Edge] = ()
         self._published: deque[tuple[str, str, int]] = deque(maxlen=MAX_PUBLISHED)
         self._last = -math.inf  # stamp of the last corrections, ns
 
+    def has_published(self) -> bool:
+        """True once an edge was published."""
+        return bool(self._published)
+
     def publish(self, edge: Edge, stamp_ns: int) -> None:
-        """Publish an edge once."""
+        """Publish an edge once, unless another node does."""
+        if not self.is_free(edge.child):
+            return
         self._published.append((edge.parent, edge.child, stamp_ns))
         self._send(
             TFMessage(transforms=[make_transform(make_header(make_time(stamp_ns), edge.parent), edge.child, edge.pose)])
@@ -49,14 +57,13 @@ class TransformPublisher:
         """Set what `repeat` publishes; it may be called from another thread."""
         self._corrections = tuple(edges)
 
-    def repeat(self, stamp_ns: int, is_free: Callable[[str], bool]) -> None:
-        """Publish the corrections of the children that are free, unless that stamp was published."""
+    def repeat(self, stamp_ns: int) -> None:
+        """Publish the corrections, unless that stamp was published."""
         if self._last - TIME_JUMP_NS < stamp_ns <= self._last:
             return
         for edge in self._corrections:
-            if is_free(edge.child):
-                self.publish(edge, stamp_ns)
-                self._last = stamp_ns
+            self.publish(edge, stamp_ns)
+            self._last = stamp_ns
 
     def is_own(self, transform: Any) -> bool:
         """True for a stamped transform that was published here."""

@@ -121,7 +121,7 @@ class Robot:
 
     def correction(self, child="odom"):
         """The edge map -> child that the node repeats for a later time, as of now."""
-        self.pass_time(0.02)
+        self.pass_time(max(self.stamp() * 1e-9 - self.now, 0.0) + 0.02)  # past all stamps: the next repetition is new
         stamp = round((self.now + 0.5) * 1e9)
         return self.edges(stamp)[child]
 

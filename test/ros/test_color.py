@@ -117,17 +117,17 @@ def test_localization_comes_jumps_goes_and_comes_back(graph):
 
     assert go_on()[0] == "map"
     np.testing.assert_allclose(robot.correction(), np.eye(4), atol=1e-9)
-    robot.heard.clear()
     for place, said in (
         (AWAY, "another node publishes map -> odom now, other than here by"),
         (TURNED, "map -> odom jumped by"),
     ):
+        robot.heard.clear()
         frame, pose = go_on(place)
         assert frame == "moonseg3r_map"
         graph.until(lambda said=said: said in robot.node.text, "the move is told", robot.node)
         stamp = robot.stamp()
         np.testing.assert_allclose(robot.correction("moonseg3r_map") @ pose, place @ driven(stamp) @ MOUNTED, atol=0.02)
-    assert [e for e in robot.published() if e == ("map", "odom")] == [("map", "odom")] * 2  # localization's own
+    assert robot.published().count(("map", "odom")) == 1  # localization's own
     robot.pass_time(12.0)
     robot.skip(12.0)
     assert go_on()[0] == "map"

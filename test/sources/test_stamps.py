@@ -39,6 +39,12 @@ def test_images_that_come_late_in_a_burst_are_taken():
     assert (len(taken), left_out, jumps) == (18, [], [])
 
 
+def test_a_slow_camera_whose_images_come_late_now_and_then_loses_none():
+    late = (0.1, 1.3, 0.2, 0.9, 0.1, 0.1, 1.2, 0.1, 0.3, 0.1) * 3
+    moments = [(float(n), n + delay) for n, delay in enumerate(late)]
+    assert play(*moments) == ([float(n) for n in range(30)], [], [])
+
+
 def test_odd_stamps_in_turn_with_good_ones_are_left_out_each():
     moments = [5.0, 5.1, 5.2, (3.0, 5.3), 5.4, (3.1, 5.5), 5.6, (3.2, 5.7), 5.8]
     assert play(*moments) == ([5.0, 5.1, 5.2, 5.4, 5.6, 5.8], [3.0, 3.1, 3.2], [])

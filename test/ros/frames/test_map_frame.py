@@ -44,7 +44,7 @@ def walk(frame, *steps):
 
 
 def test_without_a_tree_the_map_begins_in_the_first_camera():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     (_, first, edges), (_, second, _) = walk(frame, (LOST, shift(1)), (LOST, shift(3)))
     np.testing.assert_allclose(first, BODY_FROM_OPTICAL, atol=1e-12)
     np.testing.assert_allclose(second, BODY_FROM_OPTICAL @ shift(2), atol=1e-12)
@@ -52,7 +52,7 @@ def test_without_a_tree_the_map_begins_in_the_first_camera():
 
 
 def test_estimated_poses_begin_level_where_odometry_begins_and_correct_it():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     found = walk(frame, (robot(shift(5)), shift(0)), (robot(shift(6)), shift(1.5)))
     np.testing.assert_allclose(found[0][1], shift(5))
     assert found[0][2] == {("map", "odom"): 0.0}
@@ -62,12 +62,12 @@ def test_estimated_poses_begin_level_where_odometry_begins_and_correct_it():
 
 @pytest.mark.parametrize(("origin", "first"), [("first_camera", BODY_FROM_OPTICAL), ("world", shift(2))])
 def test_an_origin_that_is_asked_for_prevails(origin, first):
-    (found,) = walk(MapFrame(NodeSettings(map_origin=origin)), (robot(shift(5)), shift(2)))
+    (found,) = walk(MapFrame(NodeSettings(map_origin=origin), "moonseg3r_map"), (robot(shift(5)), shift(2)))
     np.testing.assert_allclose(found[1], first, atol=1e-12)
 
 
 def test_estimated_poses_in_anothers_map_are_in_a_frame_of_their_own_that_is_aligned_at_first():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     found = walk(frame, (robot(shift(1), shift(7)), shift(0)), (robot(shift(2), shift(7)), shift(1.1)))
     assert frame.name == "moonseg3r_map"
     np.testing.assert_allclose(found[0][1], shift(8))
@@ -76,7 +76,7 @@ def test_estimated_poses_in_anothers_map_are_in_a_frame_of_their_own_that_is_ali
 
 
 def test_localization_comes_to_estimated_poses_jumps_goes_and_comes_back():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     (first,) = walk(frame, (robot(shift(0)), shift(0)))
     assert (frame.name, first[2]) == ("map", {("map", "odom"): 0.0})
     (came,) = walk(frame, (robot(shift(1), shift(5)), shift(1)))
@@ -97,7 +97,7 @@ def test_localization_comes_to_estimated_poses_jumps_goes_and_comes_back():
 
 
 def test_external_poses_in_odometry_are_carried_into_anothers_map_at_once():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     (before,) = walk(frame, (robot(shift(1), world="odom"), shift(1)))
     assert before[2] == {("map", "odom"): 0.0}
     came, jumped = walk(
@@ -115,7 +115,7 @@ def test_external_poses_in_odometry_are_carried_into_anothers_map_at_once():
 
 
 def test_external_poses_in_the_map_itself_go_on_in_the_old_one_after_a_jump_which_moves_as_a_whole():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
 
     def send(odometry, localization):
         transforms = robot(shift(odometry), shift(localization), "map")
@@ -135,14 +135,14 @@ def test_a_map_of_another_node_that_does_not_lead_to_the_camera_has_its_name_for
     transforms = replace(
         robot(shift(1), shift(5), "odom"), map_from_world=None, map_from_odometry=None, is_root_free=True
     )
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     (found,) = walk(frame, (transforms, shift(1)))
     assert frame.name == "moonseg3r_map"
     assert found[2] == {("moonseg3r_map", "odom"): 0.0}
 
 
 def test_a_held_image_moves_with_the_robots_own_odometry():
-    frame = MapFrame(NodeSettings())
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
     walk(frame, (robot(shift(0)), shift(0)), (robot(shift(1)), shift(1.5)))
     transforms = robot(shift(3))
     np.testing.assert_allclose(frame.place(transforms, shift(1.5), is_held=True), shift(3.5))
@@ -151,6 +151,48 @@ def test_a_held_image_moves_with_the_robots_own_odometry():
 
 def test_nothing_is_placed_where_tf_does_not_say_where_the_camera_is():
     transforms = replace(robot(shift(0)), root_from_camera=None)
-    (found,) = walk(MapFrame(NodeSettings()), (transforms, shift(2)))
+    (found,) = walk(MapFrame(NodeSettings(), "moonseg3r_map"), (transforms, shift(2)))
     assert found[2] == {}
     np.testing.assert_allclose(found[1], BODY_FROM_OPTICAL, atol=1e-12)
+
+
+def test_localization_that_comes_or_goes_while_images_are_held_is_followed_by_the_robots_odometry():
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
+    walk(frame, (robot(shift(0)), shift(0)))
+    transforms = robot(shift(3), shift(5))
+    frame.follow(transforms)
+    np.testing.assert_allclose(frame.place(transforms, shift(0), is_held=True), shift(3))
+    assert frame.list_corrections(transforms) == []  # not aligned by a pose that is an old one
+    (came,) = walk(frame, (robot(shift(3), shift(5)), shift(3)))
+    assert came[2] == {("map", "moonseg3r_map"): 5.0}
+    transforms = robot(shift(4))
+    frame.follow(transforms)
+    np.testing.assert_allclose(frame.place(transforms, shift(3), is_held=True), shift(9))
+    assert [edge.pose[0, 3] for edge in frame.list_corrections(transforms)] == [5.0]
+
+
+def test_a_loaded_map_stays_where_it_was_in_the_map_of_localization():
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
+    frame.from_world = shift(3)
+    transforms = robot(shift(1), shift(0), "map")
+    frame.follow(transforms)
+    messages = frame.move_pose(FrameMessages(0, 0.0, None, pose=shift(1)))
+    assert messages.pose[0, 3] == -2.0
+    np.testing.assert_allclose(frame.place(transforms, messages.pose, is_held=False), shift(1))
+    np.testing.assert_allclose(frame.from_world, shift(3))
+
+
+def test_the_map_goes_on_when_poses_come_in_another_frame_than_before():
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
+    walk(frame, (robot(shift(1), world="odom"), shift(1)))
+    transforms = robot(shift(2), shift(5), "map")  # activated again, beside localization
+    frame.follow(transforms)
+    messages = frame.move_pose(FrameMessages(0, 0.0, None, pose=shift(7)))
+    assert messages.pose[0, 3] == 2.0
+    np.testing.assert_allclose(frame.place(transforms, messages.pose, is_held=False), shift(7))
+
+
+def test_a_leading_slash_of_older_launch_files_does_not_matter():
+    frame = MapFrame(NodeSettings(map_frame="/map"), "/own")
+    (found,) = walk(frame, (robot(shift(1)), shift(1)))
+    assert found[2] == {("map", "odom"): 0.0}

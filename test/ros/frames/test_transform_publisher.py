@@ -25,7 +25,7 @@ def stamps(sent):
 def test_a_correction_is_repeated_with_stamps_that_only_go_on():
     publisher, sent = make_publisher(CORRECTION, Edge("map", "own", np.eye(4)))
     for stamp in (5, 5, 4, 6):
-        publisher.repeat(stamp * 100_000_000, lambda child: True)
+        publisher.repeat(stamp * 100_000_000)
     assert [(t.header.frame_id, t.child_frame_id) for t in sent] == [("map", "odom"), ("map", "own")] * 2
     assert stamps(sent)[::2] == [500_000_000, 600_000_000]
 
@@ -33,26 +33,31 @@ def test_a_correction_is_repeated_with_stamps_that_only_go_on():
 def test_after_a_jump_back_in_time_it_goes_on():
     publisher, sent = make_publisher(CORRECTION)
     for stamp in (100, 3):
-        publisher.repeat(stamp * SECOND, lambda child: True)
+        publisher.repeat(stamp * SECOND)
     assert stamps(sent) == [100 * SECOND, 3 * SECOND]
 
 
 def test_an_edge_of_another_node_is_not_published():
     publisher, sent = make_publisher(CORRECTION)
-    publisher.repeat(1, lambda child: child != "odom")
+    publisher.is_free = lambda child: child != "odom"
+    publisher.repeat(1)
+    publisher.publish(Edge("map", "odom", np.eye(4)), 2)
     assert not sent
-    publisher.repeat(1, lambda child: True)
+    assert not publisher.has_published()
+    publisher.is_free = lambda child: True
+    publisher.repeat(3)
     assert len(sent) == 1
+    assert publisher.has_published()
 
 
 def test_own_edges_are_known_by_parent_child_and_stamp():
     publisher, sent = make_publisher(CORRECTION)
-    publisher.repeat(7, lambda child: True)
+    publisher.repeat(7)
     (own,) = sent
     assert publisher.is_own(own)
     for change in ("frame", "child", "stamp"):
         publisher, sent = make_publisher(CORRECTION)
-        publisher.repeat(7, lambda child: True)
+        publisher.repeat(7)
         other = sent[0]
         if change == "frame":
             other.header.frame_id = "world"
