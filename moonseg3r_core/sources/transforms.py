@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from moonseg3r_core.errors import MoonSeg3RError
 
 TIME_JUMP_S = 0.5  # a stamp older than the newest by more means that time went back
+MAX_POST_DATED_S = 2.0  # by which the first correction of odometry may be stamped later than it holds
 MAX_BACK = 3  # samples in a row whose stamps went back, from which time did
 MAX_SAMPLES = 10_000  # per edge: ten seconds at 1 kHz
 MAX_FRAMES = 1000  # edges
@@ -105,12 +106,14 @@ class Edge:
         self._back.clear()
 
     def lookup(self, stamp: float, child: str, hold: bool = False) -> np.ndarray:
-        """Return parent_from_child at a stamp; `hold` continues the newest sample.
+        """Return parent_from_child at a stamp; `hold` continues the newest sample, and the oldest for MAX_POST_DATED_S.
 
         Raises TransformError outside the samples.
         """
         if self.static or (hold and stamp > self.stamps[-1]):
             return self.poses[-1]
+        if hold and 0 < self.stamps[0] - stamp <= MAX_POST_DATED_S:
+            return self.poses[0]
         at = bisect.bisect_left(self.stamps, stamp)
         if at < len(self.stamps) and self.stamps[at] == stamp:
             return self.poses[at]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ from moonseg3r_ros.frames.robot_tree import strip_slash
 
 MAX_PUBLISHED = 2000  # edges that are known again: 60 s of corrections, and more than 10 s beside a camera's own edge
 TIME_JUMP_NS = SECOND
+
+Identity = tuple[str, str, int, tuple[float, ...]]
 
 
 class Edge(NamedTuple):
@@ -37,7 +39,8 @@ class TransformPublisher:
         self._send = send
         self.is_free: Callable[[str], bool] = lambda child: True
         self._corrections: Sequence[Edge] = ()
-        self._published: deque[tuple[str, str, int]] = deque(maxlen=MAX_PUBLISHED)
+        self._published: dict[Identity, None] = {}  # the oldest first
+        self._lock = Lock()  # corrections and the camera's own edge come from two threads
         self._last = -math.inf  # stamp of the last corrections, ns
 
     def has_published(self) -> bool:
@@ -48,10 +51,12 @@ class TransformPublisher:
         """Publish an edge once, unless another node does."""
         if not self.is_free(edge.child):
             return
-        self._published.append((edge.parent, edge.child, stamp_ns))
-        self._send(
-            TFMessage(transforms=[make_transform(make_header(make_time(stamp_ns), edge.parent), edge.child, edge.pose)])
-        )
+        transform = make_transform(make_header(make_time(stamp_ns), edge.parent), edge.child, edge.pose)
+        with self._lock:
+            self._published[_identify(transform)] = None
+            if len(self._published) > MAX_PUBLISHED:
+                del self._published[next(iter(self._published))]
+        self._send(TFMessage(transforms=[transform]))
 
     def set_corrections(self, edges: Sequence[Edge]) -> None:
         """Set what `repeat` publishes; it may be called from another thread."""
@@ -67,9 +72,11 @@ class TransformPublisher:
 
     def is_own(self, transform: Any) -> bool:
         """True for a stamped transform that was published here."""
-        header = transform.header
-        return (
-            strip_slash(header.frame_id),
-            strip_slash(transform.child_frame_id),
-            read_time(header.stamp),
-        ) in self._published
+        return _identify(transform) in self._published
+
+
+def _identify(transform: Any) -> Identity:
+    """Identify a stamped transform by its frames, its stamp and its numbers."""
+    header, p, q = transform.header, transform.transform.translation, transform.transform.rotation
+    frames = strip_slash(header.frame_id), strip_slash(transform.child_frame_id)
+    return *frames, read_time(header.stamp), (p.x, p.y, p.z, q.x, q.y, q.z, q.w)

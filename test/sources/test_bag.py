@@ -249,6 +249,21 @@ class TestTransforms:
         with pytest.raises(TransformError, match="after the newest"):
             buffer.lookup("map", "camera", 101.0)
 
+    def test_a_correction_holds_after_its_newest_sample_and_shortly_before_its_oldest(self):
+        buffer = TransformBuffer(10.0)
+        buffer.add("map", "odom", 101.0, shift(5))  # post-dated
+        for stamp in (100.0, 104.0):
+            buffer.add("odom", "base", stamp, shift(stamp - 100))
+        buffer.add("base", "camera", 0, shift(0), static=True)
+        assert buffer.find_correction("map", "camera") == "odom"
+        assert buffer.find_correction("odom", "camera") is None
+        for stamp in (100.0, 101.0, 103.0):
+            assert buffer.lookup("map", "camera", stamp, "odom")[0, 3] == 5 + stamp - 100
+        with pytest.raises(TransformError, match="after the newest"):
+            buffer.lookup("map", "camera", 103.0)
+        with pytest.raises(TransformError, match="after the newest"):  # odometry itself does not hold
+            buffer.lookup("map", "camera", 105.0, "odom")
+
     def test_parents(self):
         buffer = TransformBuffer(10.0)
         buffer.add("/map", "odom", 1, shift(0))

@@ -50,12 +50,12 @@ def test_an_edge_of_another_node_is_not_published():
     assert publisher.has_published()
 
 
-def test_own_edges_are_known_by_parent_child_and_stamp():
+def test_own_edges_are_known_by_frames_stamp_and_numbers():
     publisher, sent = make_publisher(CORRECTION)
     publisher.repeat(7)
     (own,) = sent
     assert publisher.is_own(own)
-    for change in ("frame", "child", "stamp"):
+    for change in ("frame", "child", "stamp", "number"):
         publisher, sent = make_publisher(CORRECTION)
         publisher.repeat(7)
         other = sent[0]
@@ -63,6 +63,20 @@ def test_own_edges_are_known_by_parent_child_and_stamp():
             other.header.frame_id = "world"
         elif change == "child":
             other.child_frame_id = "base"
-        else:
+        elif change == "stamp":
             other.header.stamp.nanosec = 8
+        else:
+            other.transform.translation.x = 0.5
         assert not publisher.is_own(other)
+
+
+def test_what_was_published_long_ago_is_forgotten():
+    publisher, sent = make_publisher(CORRECTION)
+    for n in range(2002):
+        publisher.repeat(n)
+    assert [publisher.is_own(transform) for transform in (sent[0], sent[1], sent[2], sent[-1])] == [
+        False,
+        False,
+        True,
+        True,
+    ]
