@@ -213,7 +213,7 @@ class Mapper:
             is_reset = self.parameters.settings.map_jump == "reset"
             action = "the map is reset" if is_reset else "what is in the map moves with it"
             self.statistics.record_map_jump()
-            self.warnings.warn(f"map moved: {moved.partition(' by ')[0]}", f"{moved}; {action} (map_jump)")
+            self.warnings.warn(f"map moved: {moved.cause}", f"{moved}; {action} (map_jump)")
             if is_reset:
                 self.reset()
 
@@ -223,9 +223,8 @@ class Mapper:
         pose = map_frame.place(transforms, geometry.world_from_camera.cpu().numpy(), bool(geometry.held))
         self._warn_about_frames(before, transforms)
         assert map_frame.from_world is not None
-        pose = pose @ np.linalg.inv(
-            convert_axes(np.eye(4), self._config.input.camera_axes)
-        )  # of the frame, as TF has it
+        optical_in_frame = convert_axes(np.eye(4), self._config.input.camera_axes)
+        pose = pose @ np.linalg.inv(optical_in_frame)  # the camera's frame as TF has it
         return LocalizedFrame(
             frame, result, queued.stamp_ns, transforms.camera, map_frame.name, map_frame.from_world, pose,
             is_camera_free=transforms.root == transforms.camera and transforms.is_root_free,

@@ -95,7 +95,7 @@ class FrameAssembler:
         warn: Callable[[str, str], None],
         leave_out: Callable[[FrameRejected], None],
         report_jump: Callable[[float], None],
-        depth_topic: str = "",
+        depth_topic: str,
     ) -> None:
         self.with_depth, self.with_info, self.with_pose = with_depth, with_info, with_pose
         self.rectified, self._may_release, self._warn = rectified, may_release, warn
@@ -129,10 +129,6 @@ class FrameAssembler:
     def has_info(self) -> bool:
         """True after the first camera_info."""
         return self._info is not None
-
-    def find_parent(self, frame: str) -> str | None:
-        """Return the parent of a frame in the transform tree, or None."""
-        return self._poses.buffer.find_parent(frame)
 
     def lookup_transform(self, target: str, source: str, stamp: float) -> np.ndarray:
         """Return target_from_source (4, 4) float64 at a stamp in seconds. Raises TransformError with the reason.

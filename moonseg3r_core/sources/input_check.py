@@ -24,17 +24,10 @@ from moonseg3r_core.sources.plausibility import (
 )
 from moonseg3r_core.types import Frame
 
-VIEW_FRAMES, RANGE_FRAMES, MAX_FRAMES = (
-    5,
-    30,
-    150,
-)  # that the view and the range are judged from, and that are looked at
+VIEW_FRAMES, RANGE_FRAMES = 5, 30  # that the view and the range are judged from
+MAX_FRAMES = 150  # that are looked at
 MIN_PAIRS, MAX_PAIRS = 3, 6  # of images whose depth is compared
-PAIR_DEG, PAIR_SHARE, PAIR_SHIFT_M = (
-    8.0,
-    0.1,
-    0.3,
-)  # a pair is as far apart: degrees, share of the depth, metres at most
+PAIR_DEG, PAIR_SHARE, PAIR_SHIFT_M = 8.0, 0.1, 0.3  # how far apart a pair is: degrees, or this share of depth or metres
 
 
 class InputCheck:

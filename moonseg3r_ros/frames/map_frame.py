@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,17 @@ from moonseg3r_ros.frames.transform_publisher import Edge
 from moonseg3r_ros.settings import NodeSettings
 
 JUMP_M, JUMP_DEG = 0.2, 5.0  # from one image to the next; less is an ordinary correction
+
+
+class MapMove(NamedTuple):
+    """A move of the map frame under the robot: what caused it, metres at the camera, and degrees."""
+
+    cause: str
+    metres: float
+    degrees: float
+
+    def __str__(self) -> str:
+        return f"{self.cause} by {self.metres:.2f} m and {self.degrees:.1f} degrees"
 
 
 class MapFrame:
@@ -34,26 +46,26 @@ class MapFrame:
         self._map_from_odometry: np.ndarray | None = None
         self._held: tuple[str, np.ndarray] = ("", np.eye(4))  # the last root, and frame_from_root
 
-    def follow(self, transforms: CameraTransforms) -> str:
-        """Follow the map frame of other nodes; return how it moved under the robot, or an empty text."""
+    def follow(self, transforms: CameraTransforms) -> MapMove | None:
+        """Follow the map frame of other nodes; return how it moved under the robot, None where it did not."""
         appeared, self._is_owned = transforms.is_map_owned and not self._is_owned, transforms.is_map_owned
         self._follow_world(transforms)
         before, after = self._map_from_odometry, transforms.map_from_odometry
         self._map_from_odometry = before if after is None else after
         if before is None or after is None or self.from_world is None:
-            return ""
+            return None
         jump = after @ np.linalg.inv(before)
         camera = transforms.map_from_camera
         metres, degrees = measure_move(jump, after if camera is None else camera)
         if metres < JUMP_M and degrees < JUMP_DEG:
-            return ""
+            return None
         if transforms.world == self._map:
             self._world_from_given = self._world_from_given @ np.linalg.inv(jump)
         if self._map_from_own is not None:
             self._map_from_own = jump @ self._map_from_own
         edge = f"{self._map} -> {transforms.root}"
-        told = f"another node publishes {edge} now, other than here" if appeared else f"{edge} jumped"
-        return f"{told} by {metres:.2f} m and {degrees:.1f} degrees"
+        cause = f"another node publishes {edge} now, other than here" if appeared else f"{edge} jumped"
+        return MapMove(cause, metres, degrees)
 
     def _follow_world(self, transforms: CameraTransforms) -> None:
         """Keep the segmenter's world when external poses come in another frame than before."""

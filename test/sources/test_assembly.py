@@ -52,7 +52,7 @@ class Stream:
         self.left_out: list[str] = []
         self.jumps: list[float] = []
         needs = {
-            "with_depth": True, "with_info": True, "with_pose": True, "world": None, "rectified": False,
+            "with_depth": True, "with_info": True, "with_pose": True, "world": None, "rectified": False, "depth_topic": "",
             "may_release": lambda message, stamp, early: True, "warn": self.said.__setitem__,
             "leave_out": lambda why: self.left_out.append(why.reason), "report_jump": lambda seconds: self.jumps.append(seconds),
         }  # fmt: skip
@@ -511,7 +511,10 @@ class TestTimeGoesBack:
         assert stream.play(again[:1]) == [0]
         assert stream.jumps == [pytest.approx(2.1)]
         assert (stream.assembler.pending, stream.assembler.newest_stamp, stream.assembler.world) == (1, 98.0, "map")
-        assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
+        assert (
+            stream.assembler._poses.buffer.find_parent("camera"),
+            stream.assembler._poses.buffer.find_parent("base"),
+        ) == ("base", None)
         assert stream.play(again[1:]) == [0]
         assert stream.play([(98.0, "depth", depth(2, 98.0))]) == [0, 2]
         frame = stream.frames[2]
@@ -526,7 +529,10 @@ class TestTimeGoesBack:
         assert stream.play([*again, (1.0, "depth", depth(0, 1.0)), (1.9, "nothing", None)]) == given
         assert stream.play([(2.1, "nothing", None)]) == [*given, 0]
         stream.take(0.3, "image", color(1, 0.3))  # shortly after the start of all time
-        assert (stream.assembler.find_parent("camera"), stream.assembler.find_parent("base")) == ("base", None)
+        assert (
+            stream.assembler._poses.buffer.find_parent("camera"),
+            stream.assembler._poses.buffer.find_parent("base"),
+        ) == ("base", None)
         again = [(0.3, "tf", tf(edge(2, 0.3, "odom", "base"))), (0.3, "depth", depth(1, 0.31))]
         assert stream.play(again) == [*given, 0]
         assert stream.play([(0.4, "image", color(2, 0.4))]) == [*given, 0, 1]

@@ -36,7 +36,7 @@ def walk(frame, *steps):
     """Follow and place each (transforms, world_from_camera); return (moved, camera's pose, corrections) of each."""
     found = []
     for transforms, world_from_camera in steps:
-        moved = frame.follow(transforms)
+        moved = str(frame.follow(transforms) or "")
         pose = frame.place(transforms, world_from_camera, is_held=False)
         edges = {(e.parent, e.child): e.pose[0, 3] for e in frame.list_corrections(transforms)}
         found.append((moved, pose, edges))
@@ -119,7 +119,7 @@ def test_external_poses_in_the_map_itself_go_on_in_the_old_one_after_a_jump_whic
 
     def send(odometry, localization):
         transforms = robot(shift(odometry), shift(localization), "map")
-        moved = frame.follow(transforms)
+        moved = str(frame.follow(transforms) or "")
         messages = frame.move_pose(FrameMessages(0, 0.0, None, pose=shift(localization + odometry)))
         return moved, messages.pose[0, 3], frame.place(transforms, messages.pose, is_held=False)[0, 3]
 
