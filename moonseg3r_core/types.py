@@ -137,6 +137,29 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """Key views that moved: anchors (m,) int64, once each and never 0, and new_from_old (m, 4, 4) float64, the
+    similarity that carries what hangs on each from its former place in the world to the new one.
+    """
+
+    anchors: Tensor
+    new_from_old: Tensor
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        check("corrections.anchors", self.anchors, ("m",), torch.int64, sizes)
+        check("corrections.new_from_old", self.new_from_old, ("m", 4, 4), torch.float64, sizes)
+
+    def __len__(self) -> int:
+        return self.anchors.shape[0]
+
+    @classmethod
+    def empty(cls) -> Corrections:
+        """Make the corrections of a frame before which nothing moved."""
+        return cls(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4, 4, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
 class Geometry:
     """The reconstruction of a frame (paper eq 1): X_t, P_t, F3d_t, A_t.
 
@@ -145,6 +168,8 @@ class Geometry:
     features F3d (h, w, C), laid evenly over this grid, or None; state_attention A (S, h, w) float32, likewise;
     image_features (h, w, C) of the reconstruction's own image encoder, likewise.
     `held` is the reason why a frame has no points of its own and keeps the last good pose; None for all others.
+    `anchor` is the number of the key view that the points hang on, 0: nothing ever moves them. `corrections` are the key
+    views that moved since the frame before; whoever keeps places applies them first.
     """
 
     points: Tensor
@@ -157,6 +182,8 @@ class Geometry:
     state_attention: Tensor | None = None
     image_features: FeatureMap | None = None
     held: Held | None = None
+    anchor: int = 0
+    corrections: Corrections = field(default_factory=Corrections.empty)
 
     def __post_init__(self) -> None:
         sizes = {"H": self.grid.height, "W": self.grid.width}

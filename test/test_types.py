@@ -5,6 +5,7 @@ import torch
 
 from moonseg3r_core.types import (
     Assignment,
+    Corrections,
     FeatureMap,
     Frame,
     FrameResult,
@@ -53,6 +54,18 @@ def test_frame_says_what_was_expected_and_what_came(change, words):
 def test_one_letter_is_one_size():
     with pytest.raises(ValueError, match=r"proposals\.scores must be \(2\), got \(3,\)"):
         MaskProposals(torch.zeros(2, 4, 6, dtype=torch.bool), torch.zeros(3))
+
+
+def test_corrections_are_one_transform_per_key_view():
+    assert len(Corrections.empty()) == 0
+    assert len(Corrections(torch.tensor([3]), torch.eye(4, dtype=torch.float64)[None])) == 1
+    with pytest.raises(ValueError, match=r"corrections\.new_from_old must be \(2, 4, 4\), got \(1, 4, 4\)"):
+        Corrections(torch.tensor([3, 4]), torch.eye(4, dtype=torch.float64)[None])
+
+
+def test_geometry_hangs_on_no_key_view_unless_one_is_named():
+    assert Geometry.empty(4, 6).anchor == 0
+    assert len(Geometry.empty(4, 6).corrections) == 0
 
 
 def test_geometry_is_held_to_its_grid():
