@@ -30,13 +30,15 @@ class Keyframe:
     """An image in the map.
 
     camera: camera_from_world (4, 4); landmarks (n,) int64: of each feature the landmark's row or NO_LANDMARK, no row
-    twice; duplicates (k, 2): pairs of landmarks that this image shows to be one, of which the second is kept.
+    twice; duplicates (k, 2): pairs of landmarks that this image shows to be one, of which the second is kept;
+    serial: its number in the map, from 1 on and never used again; 0 for an image that is not in the map.
     """
 
     camera: np.ndarray
     features: Features
     landmarks: np.ndarray
     duplicates: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), int))
+    serial: int = 0
 
     @property
     def pose(self) -> np.ndarray:
@@ -56,6 +58,11 @@ class LocalMap:
         self.reset()
 
     def reset(self) -> None:
+        """Forget all keyframes and landmarks; serial numbers begin at 1 again."""
+        self._last_serial = 0
+        self.clear()
+
+    def clear(self) -> None:
         """Remove all keyframes and landmarks."""
         self.keyframes: list[Keyframe] = []
         self.points, self.sigmas = np.zeros((0, 3)), np.zeros(0)
@@ -78,9 +85,22 @@ class LocalMap:
         self.sigmas = np.concatenate((self.sigmas, np.full(len(new), SIGMA_LOG_DEPTH)))
         if len(self.keyframes) == MAX_KEYFRAMES:
             landmarks = self._remove_oldest(MAX_KEYFRAMES // 4, landmarks)
-        self.keyframes.append(Keyframe(keyframe.camera, features, landmarks))
+        self._last_serial += 1
+        self.keyframes.append(Keyframe(keyframe.camera, features, landmarks, serial=self._last_serial))
         self._optimize()
         return self.keyframes[-1]
+
+    def find_keyframe(self, serial: int) -> Keyframe | None:
+        """Find a keyframe by its serial number; None where it was removed."""
+        return next((keyframe for keyframe in reversed(self.keyframes) if keyframe.serial == serial), None)
+
+    def find_reference(self, keyframe: Keyframe) -> int:
+        """Find the serial number of the keyframe that shares the most landmarks with an image, 0 without one."""
+        theirs = np.zeros(len(self.points) + 1, bool)
+        theirs[keyframe.landmarks] = True
+        theirs[NO_LANDMARK] = False
+        shared = [int(theirs[k.landmarks].sum()) for k in self.keyframes]
+        return self.keyframes[int(np.argmax(shared))].serial if shared else 0
 
     def _merge_duplicates(self, duplicates: np.ndarray) -> None:
         """Give the observations of the first landmark of each pair (k, 2) to the second, one per keyframe."""
@@ -160,6 +180,8 @@ class LocalMap:
         cameras = np.array([keyframe.camera for keyframe in self.keyframes], np.float64).reshape(-1, 4, 4)
         return {
             "cameras": torch.from_numpy(cameras),
+            "serials": torch.tensor([keyframe.serial for keyframe in self.keyframes], dtype=torch.int64),
+            "last_serial": torch.tensor([self._last_serial]),
             "focal": torch.tensor([f.focal for f in features], dtype=torch.float64),
             "counts": torch.tensor([len(f.rays) for f in features], dtype=torch.int64),
             "rays": _concatenate([f.rays for f in features], np.zeros((0, 2))),
@@ -188,10 +210,14 @@ class LocalMap:
                 f"landmarks must be {NO_LANDMARK} or rows of the {len(points)} points, got {landmarks.min()} to "
                 f"{landmarks.max()}; save it again with state_dict."
             )
+        # States of before serial numbers have none: their keyframes are numbered in order.
+        numbered = "serials" in state
+        serials = read_tensor(state, "serials", count).tolist() if numbered else range(1, len(cameras) + 1)
+        self._last_serial = int(read_tensor(state, "last_serial", (1,))) if numbered else len(cameras)
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self.keyframes = [
-            Keyframe(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p])
-            for camera, f, p in zip(cameras, focal, parts, strict=True)
+            Keyframe(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p], serial=serial)
+            for camera, f, p, serial in zip(cameras, focal, parts, serials, strict=True)
         ]
         self.points, self.sigmas = points.copy(), sigmas.copy()
 

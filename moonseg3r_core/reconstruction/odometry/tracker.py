@@ -7,7 +7,7 @@ Here the points are landmarks of the local map, which bundle adjustment refines 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -32,16 +32,36 @@ MAX_LOG_RATIO = 1.5  # of a landmark; beyond it the match is wrong
 
 
 @dataclass(frozen=True)
+class VisibleLandmarks:
+    """The landmarks that a frame sees, all float32.
+
+    pixels (n, 2) as u, v on the grid; depths (n,) in the map's unit; sigmas (n,) of the logs of the depths.
+    """
+
+    pixels: Tensor
+    depths: Tensor
+    sigmas: Tensor
+
+    @classmethod
+    def empty(cls) -> VisibleLandmarks:
+        """Make the landmarks of a frame that sees none."""
+        return cls(torch.zeros(0, 2), torch.zeros(0), torch.zeros(0))
+
+
+@dataclass(frozen=True)
 class TrackedFrame:
     """The result of a frame.
 
     pose: world_from_camera (4, 4) float64; ratios: corrected over net depth (h, w) float32; found: False for a frame
-    that takes the last pose.
+    that takes the last pose; anchor: the serial number of the keyframe that the frame hangs on, 0 where there is none:
+    its own, else the one that it shares the most landmarks with.
     """
 
     pose: Tensor
     ratios: Tensor
     found: bool
+    anchor: int = 0
+    landmarks: VisibleLandmarks = field(default_factory=VisibleLandmarks.empty)
 
 
 class Tracker:
@@ -54,23 +74,30 @@ class Tracker:
     def reset(self) -> None:
         """Forget the map and the pose."""
         self._map.reset()
-        self._camera, self._motion, self._lost = np.eye(4), np.eye(4), 0
+        self._camera, self._motion, self._lost, self._anchor = np.eye(4), np.eye(4), 0, 0
 
     def __call__(self, image: np.ndarray, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
         """Track a frame: image (H, W, 3) uint8; the grid's depth (h, w), 0 = unknown, and intrinsics (3, 3)."""
         net_depth, k = depth.cpu().numpy(), intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(image, net_depth, k, grid)
         if len(self._map.keyframes) == 1 and self._lost >= MAX_LOST_FRAMES:
-            self._map.reset()  # a first keyframe that matches nothing was a lens cap or a stray frame
+            self._map.clear()  # a first keyframe that matches nothing was a lens cap or a stray frame
         keyframe = self._localize(features) if self._map.keyframes else self._start_map(features)
         if keyframe is None:
             self._lost += 1
-            return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False)
+            return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False, anchor=self._anchor)
         if self._is_keyframe_due(keyframe):
             keyframe = self._map.add_keyframe(keyframe)
         self._motion = np.eye(4) if self._lost else keyframe.camera @ np.linalg.inv(self._camera)
         self._camera, self._lost = keyframe.camera, 0
-        return TrackedFrame(self._pose, torch.from_numpy(self._estimate_ratios(keyframe, net_depth, k)), found=True)
+        self._anchor = keyframe.serial or self._map.find_reference(keyframe)
+        ratios = torch.from_numpy(self._estimate_ratios(keyframe, net_depth, k))
+        return TrackedFrame(self._pose, ratios, True, self._anchor, self._list_visible(keyframe, k))
+
+    def get_anchor_pose(self, anchor: int) -> Tensor | None:
+        """Return world_from_camera (4, 4) float64 of a keyframe by its serial number; None where it was removed."""
+        keyframe = self._map.find_keyframe(anchor)
+        return None if keyframe is None else torch.from_numpy(keyframe.pose)
 
     @property
     def _pose(self) -> Tensor:
@@ -172,12 +199,20 @@ class Tracker:
         sigmas = self._map.sigmas[landmarks[usable]]
         return estimate_depth_ratios(pixels[usable], depths[usable], log_ratios[usable], sigmas, net_depth)
 
+    def _list_visible(self, keyframe: Keyframe, k: np.ndarray) -> VisibleLandmarks:
+        """List the landmarks that a frame sees; k: the grid's intrinsics (3, 3)."""
+        pixels = keyframe.features.rays[keyframe.observed] * (k[0, 0], k[1, 1]) + k[:2, 2]
+        landmarks = keyframe.landmarks[keyframe.observed]
+        parts = pixels, self._map.compute_depths(keyframe.camera, landmarks), self._map.sigmas[landmarks]
+        return VisibleLandmarks(*(torch.from_numpy(part).float() for part in parts))
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of the map, the last pose and the last motion."""
         last = {
             "camera": torch.from_numpy(self._camera.copy()),
             "step": torch.from_numpy(self._motion.copy()),
             "lost": torch.tensor([self._lost]),
+            "anchor": torch.tensor([self._anchor]),
         }
         return prefix_states(map=self._map.state_dict()) | last
 
@@ -186,8 +221,9 @@ class Tracker:
         camera = read_tensor(state, "camera", (4, 4), torch.float64).numpy()
         motion = read_tensor(state, "step", (4, 4), torch.float64).numpy()
         lost = int(read_tensor(state, "lost", (1,)))
+        anchor = int(read_tensor(state, "anchor", (1,))) if "anchor" in state else 0
         load_parts(state, map=self._map)
-        self._camera, self._motion, self._lost = camera, motion, lost
+        self._camera, self._motion, self._lost, self._anchor = camera, motion, lost, anchor
 
 
 def pnp_ransac(points: np.ndarray, rays: np.ndarray, max_error: float) -> tuple[np.ndarray, np.ndarray] | None:

@@ -163,6 +163,34 @@ def test_a_walk_at_exact_depth_is_tracked_to_a_few_centimetres(room, walk, exact
         assert (t.ratios - 1).abs().mean() < 0.06
 
 
+def test_every_frame_hangs_on_a_keyframe_whose_pose_can_be_asked(walk):
+    tracker = Tracker()
+    found = tracked(tracker, walk)
+    assert found[0].anchor == 1
+    assert all(0 < t.anchor <= len(tracker.state_dict()["map.cameras"]) for t in found)
+    assert torch.allclose(tracker.get_anchor_pose(1), HERE)
+    assert tracker.get_anchor_pose(99) is None
+    lost = tracker(*of_plain(walk[-1]))
+    assert (lost.anchor, len(lost.landmarks.depths)) == (found[-1].anchor, 0)
+    again = Tracker()
+    again.load_state_dict(tracker.state_dict())
+    assert again(*of_plain(walk[-1])).anchor == lost.anchor
+
+
+def test_the_landmarks_of_a_frame_lie_where_they_are_seen_at_their_depth(walk, exact):
+    for (_, depth, _, grid), t in zip(walk, exact, strict=True):
+        seen = t.landmarks
+        assert seen.pixels.shape == (len(seen.depths), 2)
+        assert len(seen.sigmas) == len(seen.depths) > 12
+        assert (seen.pixels >= -1).all()
+        assert (seen.pixels <= torch.tensor([grid.width, grid.height])).all()
+        there = depth[
+            seen.pixels[:, 1].round().long().clamp(0, grid.height - 1),
+            seen.pixels[:, 0].round().long().clamp(0, grid.width - 1),
+        ]
+        assert (seen.depths / there).log().abs().median() < 0.02
+
+
 def test_depth_that_errs_smoothly_by_a_fifth_gets_better_than_the_nets(room, walk):
     def err(n, depth):
         rough = np.random.default_rng((0, n)).normal(0, 0.2, (3, 4)).astype(np.float32)
