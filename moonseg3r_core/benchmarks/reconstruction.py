@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -64,15 +64,22 @@ def find_sequences(spec: str) -> list[str]:
 
 def make_table(scores: Mapping[str, ReconstructionScores], config: Config) -> Table:
     """Make a table with a row for each sequence, and the mean of several."""
-    rows = [_make_row(Path(name).name, one) for name, one in scores.items()]
-    if len(rows) > 1:
-        rows.append(_make_row("mean", average_scores(list(scores.values()))))
+    rows = _make_rows(scores, _make_row)
     title = (
         f"reconstruction.kind={config.reconstruction.kind}: depth after one scale per sequence, camera and cloud after "
         "similarity alignment; constant: best constant depth; still: a camera that never moves; accuracy and "
         "completeness: median / mean"
     )
     return Table(title, rows, 3)
+
+
+def make_view_table(scores: Mapping[str, ReconstructionScores]) -> Table:
+    """Make a table of what holds between views, with the rows of `make_table`."""
+    title = (
+        "Frames lost, and ATE of the others as given out and as corrected at the end; pairs of views about 0.1 x depth "
+        "apart: medians of rotation and translation errors, and disagreement of the depths of one surface"
+    )
+    return Table(title, _make_rows(scores, _make_view_row), 3)
 
 
 def write_rows(file: Path, scores: Mapping[str, ReconstructionScores], config: Config) -> None:
@@ -93,6 +100,13 @@ def write(file: Path, data: bytes) -> None:
         file.write_bytes(data)
 
 
+def _make_rows(
+    scores: Mapping[str, ReconstructionScores], make_row: Callable[[str, ReconstructionScores], Row]
+) -> list[Row]:
+    rows = [make_row(Path(name).name, one) for name, one in scores.items()]
+    return rows if len(rows) == 1 else [*rows, make_row("mean", average_scores(list(scores.values())))]
+
+
 def _make_row(name: str, s: ReconstructionScores) -> Row:
     return {
         "sequence": name,
@@ -106,7 +120,18 @@ def _make_row(name: str, s: ReconstructionScores) -> Row:
     }  # fmt: skip
 
 
+def _make_view_row(name: str, s: ReconstructionScores) -> Row:
+    return {
+        "sequence": name,
+        "lost %": f"{100 * s.lost:.1f}", "ATE %": f"{100 * s.tracked_ate_share:.2f}",
+        "corrected ATE %": f"{100 * s.closed_ate_share:.2f}", "median error": s.median_error, "pairs": f"{s.pairs:g}",
+        "pair °": f"{s.pair_degrees:.2f}", "pair %": f"{100 * s.pair_shift:.1f}",
+        "disagreement %": f"{100 * s.disagreement:.1f}", "mean ms": f"{s.ms_mean:.0f}",
+    }  # fmt: skip
+
+
 def _convert_scores(scores: ReconstructionScores) -> dict[str, float | None]:
     """Convert scores to numbers of JSON, null for none."""
-    values = asdict(scores) | {"ate_share": scores.ate_share, "rpe_share": scores.rpe_share}
+    shares = ("ate_share", "rpe_share", "lost", "tracked_ate_share", "closed_ate_share")
+    values = asdict(scores) | {name: getattr(scores, name) for name in shares}
     return {name: value if isfinite(value) else None for name, value in values.items()}

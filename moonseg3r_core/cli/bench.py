@@ -188,7 +188,7 @@ def parse_new_file(text: str) -> Path:
 
 
 def run_reconstruction(args: argparse.Namespace) -> int:
-    from moonseg3r_core.benchmarks.reconstruction import compare_all, make_table, write, write_rows
+    from moonseg3r_core.benchmarks.reconstruction import compare_all, make_table, make_view_table, write, write_rows
     from moonseg3r_core.evaluation.reconstruction_scores import compute_scores
 
     say_warnings()
@@ -198,7 +198,8 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     compared = compare_all(args.recordings, config, args.max_frames, args.quiet, shown, topics)
     scores = {name: compute_scores(comparison) for name, comparison in compared.items()}
     _print_head()
-    print(make_table(scores, config))
+    print(make_table(scores, config), end="\n\n")
+    print(make_view_table(scores))
     if args.json:
         write_rows(args.json, scores, config)
     if args.plot:

@@ -25,10 +25,13 @@ class ReconstructionScores:
 
     frames: frames with truth; held: those that repeat the last pose; rejected: those without geometry.
     coverage: the mean share of the pixels with true depth that have a point. abs_rel, delta (1.25): of the depth times
-    depth_scale at those pixels; constant: abs_rel of the best constant depth there.
+    depth_scale at those pixels; median_error: of the same errors; constant: abs_rel of the best constant depth there.
     path: the true length; ate, rpe, rpe_degrees: after similarity alignment; still_...: of a camera that never moves.
+    tracked_ate: of the frames that are not held alone; closed_ate: of these where their key views have moved them at the end.
+    pairs: view pairs (see `view_pairs`); pair_degrees, pair_shift: medians of how far their motions are off, degrees and
+    shares of the baseline; disagreement: median |log ratio| of both depths of the same surface.
     accuracy, completeness: medians and means of the clouds' distances after that alignment; f_score: within 5 cm.
-    ms: median time.
+    ms, ms_mean: median and mean time.
     """
 
     frames: float
@@ -52,6 +55,29 @@ class ReconstructionScores:
     completeness_mean: float
     f_score: float
     ms: float
+    median_error: float
+    tracked_ate: float
+    closed_ate: float
+    pairs: float
+    pair_degrees: float
+    pair_shift: float
+    disagreement: float
+    ms_mean: float
+
+    @property
+    def lost(self) -> float:
+        """The share of the frames without a place of their own."""
+        return (self.held + self.rejected) / self.frames
+
+    @property
+    def tracked_ate_share(self) -> float:
+        """ATE of the frames that are not held as a share of the path's length."""
+        return self.tracked_ate / self.path if self.path > 0 else np.nan
+
+    @property
+    def closed_ate_share(self) -> float:
+        """The same of corrected poses."""
+        return self.closed_ate / self.path if self.path > 0 else np.nan
 
     @property
     def ate_share(self) -> float:
@@ -92,13 +118,15 @@ def compute_scores(comparison: Comparison) -> ReconstructionScores:
     """Compute the scores of a comparison."""
     return ReconstructionScores(
         frames=len(comparison.frames),
-        held=comparison.held,
+        held=len(comparison.tracked) - sum(comparison.tracked),
         rejected=len(comparison.frames) - len(comparison.posed),
         coverage=_apply_or_nan(np.mean, np.array(comparison.coverage)),
         **_compute_depth_scores(comparison),
         **_compute_camera_scores(comparison),
         **_compute_cloud_scores(comparison),
+        **_compute_pair_scores(comparison),
         ms=_apply_or_nan(np.median, np.array(comparison.ms)),
+        ms_mean=_apply_or_nan(np.mean, np.array(comparison.ms)),
     )
 
 
@@ -124,6 +152,7 @@ def _compute_depth_scores(comparison: Comparison) -> dict[str, float]:
     return {
         "depth_scale": comparison.scale,
         "abs_rel": scores.compute_abs_rel(predicted, true),
+        "median_error": scores.compute_median_error(predicted, true),
         "constant": scores.compute_abs_rel(np.full_like(true, scores.fit_constant_depth(true)), true),
         "delta": scores.compute_delta(predicted, true),
     }
@@ -132,13 +161,25 @@ def _compute_depth_scores(comparison: Comparison) -> dict[str, float]:
 def _compute_camera_scores(comparison: Comparison) -> dict[str, float]:
     estimated, true = comparison.poses
     still = scores.align_poses(true[:1].expand_as(true), true) if len(true) else true
+    given, corrected, tracked = comparison.tracked_poses
     rpe, degrees = scores.compute_rpe(estimated, true)
     still_rpe, still_degrees = scores.compute_rpe(still, true)
     return {
         "path": scores.compute_path_length(true) if len(true) else np.nan,
         "ate": scores.compute_ate(estimated, true), "still_ate": scores.compute_ate(still, true),
+        "tracked_ate": scores.compute_ate(given, tracked), "closed_ate": scores.compute_ate(corrected, tracked),
         "rpe": rpe, "still_rpe": still_rpe, "rpe_degrees": degrees, "still_rpe_degrees": still_degrees,
     }  # fmt: skip
+
+
+def _compute_pair_scores(comparison: Comparison) -> dict[str, float]:
+    degrees, shifts = comparison.pairs.compute_pose_errors()
+    return {
+        "pairs": len(comparison.pairs.pairs),
+        "pair_degrees": scores.compute_median(degrees),
+        "pair_shift": scores.compute_median(shifts),
+        "disagreement": scores.compute_median(comparison.pairs.compute_disagreements(comparison.scale)),
+    }
 
 
 def _compute_cloud_scores(comparison: Comparison) -> dict[str, float]:

@@ -13,7 +13,13 @@ from scipy.spatial.transform import Rotation
 from walks import EXACT, EXACTLY
 
 from moonseg3r_core.benchmarks import reconstruction as bench_reconstruction
-from moonseg3r_core.benchmarks.reconstruction import compare_all, find_sequences, make_table, write_rows
+from moonseg3r_core.benchmarks.reconstruction import (
+    compare_all,
+    find_sequences,
+    make_table,
+    make_view_table,
+    write_rows,
+)
 from moonseg3r_core.cli import main
 from moonseg3r_core.config import load_config
 from moonseg3r_core.errors import FrameRejected, InputError, SourceError
@@ -21,7 +27,7 @@ from moonseg3r_core.evaluation.metrics.reconstruction import compute_f_score
 from moonseg3r_core.evaluation.reconstruction_comparison import thin_pixels
 from moonseg3r_core.evaluation.reconstruction_scores import average_scores, compare, compute_scores
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.types import Geometry, Held, PixelGrid
+from moonseg3r_core.types import Corrections, Geometry, Held, PixelGrid
 
 PATH = [(0.1 * t - 0.4, 0.02 * t * t - 0.2, 0.05 * (t % 3)) for t in range(8)]
 FRAMES = [frame(t, camera)[0] for t, camera in enumerate(PATH)]
@@ -81,6 +87,10 @@ def test_the_truth_in_another_world_and_unit_is_perfect():
     assert scores.depth_scale == pytest.approx(4)
     assert (scores.frames, scores.held, scores.rejected, scores.coverage) == (8, 0, 0, 1)
     assert scores.ms > 0
+    assert scores.ms_mean > 0
+    assert (scores.pairs, scores.lost) == (5, 0)
+    between = [scores.pair_degrees, scores.pair_shift, scores.disagreement, scores.median_error]
+    assert between == pytest.approx([0] * 4, abs=1e-5)
     assert reconstruction.resets == 1
 
 
@@ -157,6 +167,33 @@ def test_held_frames_are_counted_and_their_stand_in_pose_is_scored():
     assert (scores.held, scores.rejected, scores.coverage) == (2, 0, 0.75)
     assert scores.abs_rel == pytest.approx(0, abs=1e-6)
     assert scores.ate > 0.02
+    assert (scores.lost, scores.tracked_ate) == (0.25, pytest.approx(0, abs=1e-12))
+
+
+def test_corrections_of_key_views_move_the_path_and_the_cloud_at_the_end():
+    """Frames 3 to 5 hang on a key view that is 0.3 m astray in a unit of its own; the last frame brings the correction."""
+    astray = torch.eye(4, dtype=torch.float64) * 1.2
+    astray[:, 3] = torch.tensor([0, 0.3, 0, 1])
+
+    def drift(index, geometry):
+        if index in (3, 4, 5):
+            pose, scale = astray @ geometry.world_from_camera, 1.2
+            pose[:3, :3] /= scale
+            geometry = replace(
+                geometry, points=transform(geometry.points, astray), world_from_camera=pose, anchor=2,
+                depth=scale * geometry.depth,
+            )  # fmt: skip
+        if index == 7:
+            correction = Corrections(torch.tensor([2, 9]), torch.stack([torch.linalg.inv(astray), astray]))
+            geometry = replace(geometry, anchor=9, corrections=correction)
+        return geometry
+
+    comparison = compare(Knowing(fault=drift), FRAMES)
+    scores = compute_scores(comparison)
+    assert scores.tracked_ate == scores.ate > 0.05
+    assert scores.closed_ate == pytest.approx(0, abs=1e-12)
+    assert scores.accuracy_mean == pytest.approx(0, abs=4e-3)
+    assert torch.allclose(comparison.corrected[4], FRAMES[4].world_from_camera)
 
 
 def test_rejected_frames_are_counted_and_their_truth_stays_to_be_found():
@@ -252,6 +289,11 @@ def test_the_table_has_a_mean_where_there_are_several():
     (row,) = make_table({"folder/a": known}, load_config(overrides=EXACT)).rows  # shares of the path, the true step
     shown = [row[name] for name in ("sequence", "ATE %", "RPE %", "coverage %", "fps")]
     assert shown == ["a", "5.0", "30", "75.0", "25.0"]
+    lost = replace(known, held=1, rejected=1, tracked_ate=0.05, closed_ate=0.02, disagreement=0.04, ms_mean=50.0)
+    rows = make_view_table({"folder/a": lost, "b": replace(lost, held=3)}).rows
+    assert [row["lost %"] for row in rows] == ["25.0", "50.0", "37.5"]
+    shown = [rows[0][name] for name in ("ATE %", "corrected ATE %", "disagreement %", "mean ms")]
+    assert shown == ["2.50", "1.00", "4.0", "50"]
 
 
 def test_from_the_command_line(rooms, tmp_path, capsys):
@@ -259,8 +301,9 @@ def test_from_the_command_line(rooms, tmp_path, capsys):
     command = ["bench", "reconstruction", str(rooms), "--max-frames", "4", "--quiet", *EXACTLY]
     assert main([*command, "--json", str(rows), "--plot", str(plot)]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["room_1", "room_2", "mean"]
-    assert [line.split("|")[2].strip() for line in lines[2:]] == ["4", "4", "4"]
+    names = ["room_1", "room_2", "mean"]
+    assert [line.split("|")[1].strip() for line in lines[2:5] + lines[7:]] == names + names
+    assert [line.split("|")[2].strip() for line in lines[2:5]] == ["4", "4", "4"]
     held = json.loads(rows.read_text())
     assert [row["sequence"] for row in held["sequences"]] == [str(rooms / name) for name in ("room_1", "room_2")]
     assert held["mean"]["abs_rel"] == pytest.approx(0, abs=1e-6)

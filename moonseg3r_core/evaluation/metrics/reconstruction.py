@@ -26,6 +26,11 @@ def compute_abs_rel(predicted: np.ndarray, true: np.ndarray) -> float:
     return _mean(np.abs(predicted - true) / true)
 
 
+def compute_median_error(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Compute the median of |predicted - true| / true over depths (N,), the true ones above 0."""
+    return compute_median(np.abs(predicted - true) / true)
+
+
 def compute_delta(predicted: np.ndarray, true: np.ndarray, factor: float = 1.25) -> float:
     """Compute the share of depths (N,) strictly within `factor` of the true ones (Eigen et al. 2014)."""
     return _mean((predicted < factor * true) & (true < factor * predicted))
@@ -92,6 +97,11 @@ def compute_f_score(accuracy: np.ndarray, completeness: np.ndarray, threshold: f
     precision = _mean(accuracy < threshold) if len(accuracy) else 0.0
     recall = _mean(completeness < threshold)
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+
+
+def compute_median(values: np.ndarray) -> float:
+    """Compute the median of values (N,)."""
+    return float(np.median(values)) if len(values) else np.nan
 
 
 def _compute_steps(poses: Tensor) -> Tensor:
