@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -202,7 +202,7 @@ def select_next_state(
     state = updated.select(read_flag(given, "update", True) & read_flag(given, "img_mask", True), state)
     reset = read_flag(given, "reset", index == variant.resets_at)
     start = net.start(len(reset))
-    fresh = start if variant.fresh_after_reset else State(start.tokens, start.memory, torch.zeros_like(start.fresh))
+    fresh = start if variant.fresh_after_reset else replace(start, fresh=torch.zeros_like(start.fresh))
     return fresh.select(reset, state)
 
 

@@ -27,6 +27,7 @@ class RgbdConfig:
 
 POSES = ("model", "tracked", "given")
 POSE = "model: the net's; tracked: by landmarks adjusted with the net's depth, which they correct; given: the recording's or the robot's own"
+STATE = "state update; cut3r: as published; ttt3r: forgets less in long sequences; damped, brake: still less, beyond about 90 frames"
 GEOMETRIC = "F3d; modulation: the net's tokens before its world head (paper); positions: where the points lie"
 CONFIDENCE = "points of lower confidence are left out; the net gives 1 and more"
 
@@ -47,9 +48,7 @@ class NetConfig:
         "mean", "state attention (A): mean over the decoder's layers, last, a layer's number, or none"
     )
     geometric: str = value("modulation", GEOMETRIC, choices=("modulation", "positions"))
-    state: str = value(
-        "cut3r", "state update; cut3r: as published; ttt3r: forgets less in long sequences", choices=("cut3r", "ttt3r")
-    )
+    state: str = value("cut3r", STATE, choices=("cut3r", "ttt3r", "damped", "brake"))
     reset_every: int = value(0, "key frames after which the state starts anew, chained to what was; 0: never", low=0)
     key_translation: float = value(
         0.02, "a key frame (one that changes the state) has moved by this share of the median depth", low=0.0

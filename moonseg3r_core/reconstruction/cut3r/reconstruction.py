@@ -100,14 +100,14 @@ class Cut3rReconstruction:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return CPU copies of the state and of all parts, by dotted name."""
-        tokens = {name: cpu_copy(tensor) for name, tensor in vars(self._state).items()}
+        tokens = {name: cpu_copy(tensor) for name, tensor in self._state.list_tensors().items()}
         return prefix_states(state=tokens, **{name: part.state_dict() for name, part in self._list_parts().items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the state of a stage with the same settings. Raises InputError for an incomplete one."""
         with error_prefix("state"):
             tokens, start = sub_state(state, "state"), self._run.start()
-            fields = vars(start).items()
+            fields = start.list_tensors().items()
             loaded = {n: read_tensor(tokens, n, s.shape, s.dtype, device=s.device) for n, s in fields}
         load_parts(state, **self._list_parts())
         self._state = State(**loaded)

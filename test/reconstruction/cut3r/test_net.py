@@ -14,7 +14,7 @@ from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest, make_state_positions
 from moonseg3r_core.reconstruction.cut3r.net.rope import RoundedRotation, make_grid_positions, make_rotation
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.net.state import Gated, State
+from moonseg3r_core.reconstruction.cut3r.net.state import DAMPING, UPDATES, Braked, Damped, Gated, State
 from moonseg3r_core.weights.catalog import CATALOG
 
 TINY = SIZES["cut3r-tiny"]
@@ -47,7 +47,8 @@ def after(model, frames=2, batch=1):
 
 
 def tensors(outputs):
-    return {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+    named = {field.name: getattr(outputs, field.name) for field in fields(outputs)}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def assert_same(one, other, but=()):
@@ -359,6 +360,48 @@ def test_the_gate_goes_as_far_as_the_sigmoid_of_the_mean_logit_and_all_the_way_a
     assert updated.tokens[1].equal(candidate.tokens[1])
     assert updated.memory.equal(candidate.memory)
     assert float((updated.tokens[0] - candidate.tokens[0]).abs().max()) > 0.1
+
+
+class Logits:
+    """A hook that has measured the mean logits log 3, whose sigmoid is 3/4."""
+
+    def compute_mean(self):
+        return torch.full((1, 2), math.log(3))
+
+
+def test_damped_goes_a_constant_share_of_the_gate_and_all_the_way_at_first():
+    tokens, candidate = torch.zeros(1, 2, 2), torch.tensor([[[4.0, 0], [0, 8]]])
+    for fresh, share in ((False, 0.75 * DAMPING), (True, 1)):
+        state = State(tokens, torch.zeros(1, 1, 4), torch.tensor([fresh]))
+        moved, change = Damped()(state, candidate, Logits())
+        torch.testing.assert_close(moved, share * candidate)
+        assert change is None
+
+
+def test_brake_holds_back_the_token_that_keeps_going_one_way():
+    """Changes of 4: the first token goes on as before (cos 1), the second turns at a right angle (cos 0)."""
+    before = torch.tensor([[[1.0, 0], [1, 0]]])
+    state = State(torch.zeros(1, 2, 2), torch.zeros(1, 1, 4), torch.tensor([False]), before)
+    candidate = torch.tensor([[[4.0, 0], [0, 4]]])
+    moved, change = Braked()(state, candidate, Logits())
+    shares = torch.tensor([0.75 / (1 + math.e), 0.75 / 2])
+    torch.testing.assert_close(moved, shares[:, None] * candidate)
+    assert change.equal(candidate)
+    moved, change = Braked()(replace(state, fresh=torch.tensor([True])), candidate, Logits())
+    assert moved.equal(candidate)
+    assert change.equal(candidate)
+
+
+def test_a_net_remembers_its_change_for_the_rule_that_needs_it_alone():
+    for name, update in UPDATES.items():
+        model = net(update=update())
+        start, state = model.start(2), after(model, frames=1, batch=2)
+        assert [s.change is not None for s in (start, state, state.select(torch.tensor([True, False]), start))] == [
+            name == "brake"
+        ] * 3
+    assert start.change.equal(torch.zeros_like(start.tokens))
+    torch.testing.assert_close(state.change, state.tokens - start.tokens)
+    assert state.select(torch.tensor([True, False]), start).change[1].equal(start.change[1])
 
 
 @BOTH

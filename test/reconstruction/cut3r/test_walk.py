@@ -66,8 +66,9 @@ def test_queries_carry_the_state_distribution_token(images):
     assert "store.instances.state_tokens" not in without.state_dict()
 
 
-def test_a_saved_map_goes_on_where_the_state_was(images, tmp_path):
-    config = configured()
+@pytest.mark.parametrize("state", ["cut3r", "brake"])
+def test_a_saved_map_goes_on_where_the_state_was(images, tmp_path, state):
+    config = configured(reconstruction__cut3r__state=state)
     frames = list(open_source(str(images), max_frames=4))
     whole, first, second = (build_segmenter(config) for _ in range(3))
     for frame in frames[:2]:

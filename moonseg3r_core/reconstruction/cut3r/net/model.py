@@ -130,7 +130,8 @@ class Cut3r(nn.Module):
         """Return the state before the first frame."""
         tokens, memory = self.decoder_embed_state(self.register_tokens.weight).float(), self.pose_retriever.mem
         fresh = torch.ones(batch, dtype=torch.bool, device=tokens.device)
-        return State(tokens.expand(batch, -1, -1), memory.expand(batch, -1, -1), fresh)
+        tokens = tokens.expand(batch, -1, -1)
+        return State(tokens, memory.expand(batch, -1, -1), fresh, self.update.start_change(tokens))
 
     def encode(self, image: Tensor) -> Tokens:
         """Image (B, 3, H, W) in [-1, 1], sides multiples of 16 -> tokens."""
@@ -175,11 +176,10 @@ class Cut3r(nn.Module):
         last = self.dec_norm(layers[-1])
         early, middle, _ = self.sizes.hooks
         seen = recorder.average_patches(*tokens.grid) if recorder else None
-        return DecodedView(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), State(
-            self.update(state, self.dec_norm_state(candidate).float(), hook),
-            self.pose_retriever.write(state.memory, mean, last[:, :1]).float(),
-            torch.zeros_like(state.fresh),
-        )
+        updated, change = self.update(state, self.dec_norm_state(candidate).float(), hook)
+        memory = self.pose_retriever.write(state.memory, mean, last[:, :1]).float()
+        following = State(updated, memory, torch.zeros_like(state.fresh), change)
+        return DecodedView(tokens, (layers[early][:, 1:], layers[middle][:, 1:]), last, seen), following
 
     def read_out(self, decoded: DecodedView, request: OutputRequest = OutputRequest()) -> Outputs:
         """Run the heads. They need no state, so that many views can go through them at once."""
