@@ -49,9 +49,9 @@ def smeared(image):
 
 
 def parts(geometry):
-    """A Geometry's fields by name, the features as a tensor."""
+    """A Geometry's fields by name, features and corrections as tensors."""
     maps = {name: getattr(geometry, name).features for name in ("features", "image_features")}
-    return vars(geometry) | maps
+    return vars(geometry) | maps | {"corrections": None} | vars(geometry.corrections)
 
 
 def same_bits(one, two):
