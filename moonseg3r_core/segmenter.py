@@ -58,9 +58,9 @@ class OnlineSegmenter:
         self._timer.restart()
         frame = frame.to(self.device)
         if not stage.budget.is_due(frame):
-            return self._extend(frame, stage.reconstruction(frame))
+            return self._extend(frame, self._reconstruct(frame))
         self._prefetch(frame)
-        geometry = stage.reconstruction(frame)
+        geometry = self._reconstruct(frame)
         proposals = stage.masks(frame, geometry)
         features = stage.features(frame, geometry)
         recalled = stage.memory.recall(geometry)
@@ -73,6 +73,14 @@ class OnlineSegmenter:
         stage.budget.mark_done()
         ids = resample_to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._timer.restart())
+
+    def _reconstruct(self, frame: Frame) -> Geometry:
+        """Reconstruct a frame, and place anew what hangs on key views that it moved."""
+        geometry = self.stages.reconstruction(frame)
+        if len(geometry.corrections):
+            self.stages.memory.correct(geometry.corrections)
+            self.stages.store.correct(geometry.corrections)
+        return geometry
 
     def _extend(self, frame: Frame, geometry: Geometry) -> FrameResult:
         """Extend the map by a frame that is not segmented; its pixels get the ids that the map has there."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from moonseg3r_core.types import Assignment, FeatureMap, Frame, Geometry, MaskProposals, Queries, Recalled
+from moonseg3r_core.types import Assignment, Corrections, FeatureMap, Frame, Geometry, MaskProposals, Queries, Recalled
 
 
 class Stateful(Protocol):
@@ -70,7 +70,12 @@ class Refinement(Protocol):
 
 
 class Memory(Stateful, Protocol):
-    """The query bank and its index map. `recall` at t returns what was remembered before t (eq 7-9)."""
+    """The query bank and its index map. `recall` at t returns what was remembered before t (eq 7-9).
+
+    `correct` places anew what hangs on key views that moved.
+    """
+
+    def correct(self, corrections: Corrections) -> None: ...
 
     def recall(self, geometry: Geometry) -> Recalled: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -43,10 +44,14 @@ class ViewConsensus:
                 self._both[a, b] += 1
                 self._together[a, b] += mask_a == mask_b
                 if self._should_join(a, b):
-                    joins = _add_join(joins, a, b)
+                    joins = add_join(joins, a, b)
+        self.rename(joins)
+        return joins
+
+    def rename(self, joins: Mapping[int, int]) -> None:
+        """Take over joins {old id: new id}, whoever found them."""
         if joins:
             self._together, self._both = (_rename_pairs(counts, joins) for counts in (self._together, self._both))
-        return joins
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return every pair that was covered: id, other id, frames that covered both, frames where one mask did."""
@@ -65,13 +70,13 @@ class ViewConsensus:
         return together >= self.views and together >= self.rate * self._both[a, b]
 
 
-def _add_join(joins: dict[int, int], a: int, b: int) -> dict[int, int]:
+def add_join(joins: dict[int, int], a: int, b: int) -> dict[int, int]:
     """Add the join of a and b, and of all that were joined to either, to joins {old: new}; the least id stays."""
     a, b = sorted(joins.get(id, id) for id in (a, b))
     return joins if a == b else {old: a if new == b else new for old, new in joins.items()} | {b: a}
 
 
-def _rename_pairs(counts: Counter[tuple[int, int]], joins: dict[int, int]) -> Counter[tuple[int, int]]:
+def _rename_pairs(counts: Counter[tuple[int, int]], joins: Mapping[int, int]) -> Counter[tuple[int, int]]:
     """Rename counts of pairs by joins {old: new}.
 
     Pairs that become one have the frames of the one that had more: a sum would count a frame twice.
@@ -89,6 +94,9 @@ class NoConsensus:
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]:
         return {}
+
+    def rename(self, joins: Mapping[int, int]) -> None:
+        """Nothing to rename."""
 
     def reset(self) -> None:
         """Nothing to forget."""

@@ -29,7 +29,7 @@ class MapCache:
     def refresh(self, next_id: int) -> None:
         """Bring the cache up to date with the map, whose labels are all below `next_id`."""
         rows = self._map.votes.take_changed()
-        changed = self.labels[rows[rows < len(self.labels)]]
+        changed = torch.cat((self.labels[rows[rows < len(self.labels)]], self.labels[len(self._map) :]))
         before = self.points, self.colors, self.labels, self.confidence
         values = (*self._map.get_points(rows), *self._map.get_labels(rows))
         self.points, self.colors, self.labels, self.confidence = map(self._replace_rows, before, repeat(rows), values)
@@ -40,7 +40,8 @@ class MapCache:
     def _replace_rows(self, before: Tensor, rows: Tensor, values: Tensor) -> Tensor:
         """Return a copy as long as the map, with new values in some rows."""
         after = before.new_empty(len(self._map), *before.shape[1:])
-        after[: len(before)] = before
+        kept = min(len(before), len(after))
+        after[:kept] = before[:kept]
         after[rows] = values
         return after
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus
+from moonseg3r_core.fusion.consensus import NoConsensus, ViewConsensus, add_join
 from moonseg3r_core.fusion.instances import Instances, PairwiseMean, RunningMean
 from moonseg3r_core.fusion.map_cache import MapCache
 from moonseg3r_core.fusion.overlap import Overlap, count_overlap
+from moonseg3r_core.fusion.overlap_votes import OverlapVotes
 from moonseg3r_core.fusion.tables import describe_instances, get_descriptors, pack_tables, unpack_tables
-from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.fusion.voxel_map import VoxelMap
 from moonseg3r_core.ops.grids import resample_to_grid
 from moonseg3r_core.runtime.state import (
@@ -28,7 +29,7 @@ from moonseg3r_core.runtime.state import (
     sub_state,
 )
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.types import Assignment, Frame, Geometry, Instance, InstanceMap, Queries
+from moonseg3r_core.types import Assignment, Corrections, Frame, Geometry, Instance, InstanceMap, Queries
 
 RETIRE_EVERY = 100  # frames
 
@@ -57,9 +58,11 @@ def build_store(
 
 
 class Consensus(Stateful, Protocol):
-    """Decides which instances are one: {old id: new id}."""
+    """Decides which instances are one: {old id: new id}. `rename` tells it of joins that others found."""
 
     def __call__(self, instances: Instances, overlap: Overlap) -> dict[int, int]: ...
+
+    def rename(self, joins: Mapping[int, int]) -> None: ...
 
     def reset(self) -> None: ...
 
@@ -88,12 +91,27 @@ class InstanceStore:
         """Forget everything; ids start from 1 again."""
         self.map = VoxelMap(self.voxel, self.device)
         self.cache = MapCache(self.map)
-        self.votes = VoteGrid(self.overlap_voxel, self.device)
+        self.votes = OverlapVotes(self.overlap_voxel, self.device)
         self.instances = Instances.empty(self.device)
         self.retired: list[Instance] = []
         self.final_ids: dict[int, int] = {}
         self.consensus.reset()
         self._updates = self._retired_before = 0
+
+    def correct(self, corrections: Corrections) -> None:
+        """Place anew what hangs on key views that moved, measure its instances, and join those that become one."""
+        joins: dict[int, int] = {}
+        for pair in self.votes.correct(corrections):
+            joins = add_join(joins, *pair)
+        rows = self.map.correct(corrections)
+        self.instances = self.instances.join(joins)
+        self.consensus.rename(joins)
+        self._rename(joins)
+        self.cache.refresh(self.instances.next_id)
+        ids = self.cache.labels[rows].unique().long()
+        ids = ids[ids > 0]
+        boxes = self.instances.boxes.index_copy(0, self.instances.find_rows(ids), self.cache.boxes[ids])
+        self.instances = replace(self.instances, boxes=boxes)
 
     def measure_overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
         """Measure the overlap of the frame's masks with the map before this frame."""
@@ -114,22 +132,27 @@ class InstanceStore:
         self.instances = updated.join(joins)
         ids = assignment.ids_of(queries.labels)
         points, colors, ids = self._sample(geometry, geometry.points, resample_to_grid(frame.image, geometry), ids)
-        self.map.observe(points, colors, ids)
-        self.votes.observe(points, ids)
-        for old, new in joins.items():
-            self.map.votes.rename(old, new)
-            self.votes.rename(old, new)
-            self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
+        self.map.observe(points, colors, ids, geometry.anchor)
+        self.votes.observe(points, ids, geometry.anchor)
+        self._rename(joins)
         self._updates += 1
         if self._updates % RETIRE_EVERY == 0:
             self._retire(frame.index)
         return replace(assignment, instance_ids=self._resolve_ids()[assignment.instance_ids])
 
+    def _rename(self, joins: Mapping[int, int]) -> None:
+        """Give the votes of joins {old id: new id} to the new ids."""
+        for old, new in joins.items():
+            self.map.votes.rename(old, new)
+            self.votes.rename(old, new)
+            self.final_ids = {o: new if n == old else n for o, n in self.final_ids.items()} | {old: new}
+
     def extend(self, frame: Frame, geometry: Geometry) -> Tensor:
         """Add a frame without masks to the map, without votes. Returns the ids (H, W) int64 that the map had there."""
         ids = torch.zeros(geometry.valid.shape, dtype=torch.int64, device=geometry.device)
         ids[geometry.valid] = self.votes.find_ids(geometry.points[geometry.valid])
-        self.map.extend(*self._sample(geometry, geometry.points, resample_to_grid(frame.image, geometry)))
+        points, colors = self._sample(geometry, geometry.points, resample_to_grid(frame.image, geometry))
+        self.map.extend(points, colors, geometry.anchor)
         return ids
 
     def _retire(self, frame: int) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from moonseg3r_core.fusion.votes import VoteGrid
 from moonseg3r_core.ops.voxels import grow_rows
 from moonseg3r_core.runtime.state import State, cpu_copy, load_parts, prefix_states, read_tensor, require
+from moonseg3r_core.types import Corrections
 
 _ALL = slice(None)
 FAR = 1e9  # metres; no map reaches as far
@@ -24,14 +25,25 @@ class VoxelMap:
     def __len__(self) -> int:
         return len(self.votes)
 
-    def observe(self, points: Tensor, colors: Tensor, ids: Tensor) -> None:
-        """Add one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled."""
-        self._add(self.votes.observe(points, ids), points, colors, 0.0)
+    def observe(self, points: Tensor, colors: Tensor, ids: Tensor, anchor: int = 0) -> None:
+        """Add one frame's points (N, 3), colors (N, 3) uint8 and ids (N,) int64, 0 = unlabelled, of a key view."""
+        self._add(self.votes.observe(points, ids, anchor), points, colors, 0.0)
 
-    def extend(self, points: Tensor, colors: Tensor) -> None:
+    def extend(self, points: Tensor, colors: Tensor, anchor: int = 0) -> None:
         """Add points and colors of a frame without masks: they vote neither for an id nor for none."""
         ids = torch.zeros(len(points), dtype=torch.int64, device=points.device)
-        self._add(self.votes.observe(points, ids), points, colors, 1.0)
+        self._add(self.votes.observe(points, ids, anchor), points, colors, 1.0)
+
+    def correct(self, corrections: Corrections) -> Tensor:
+        """Place anew what hangs on key views that moved; return the voxel rows (n,) that it has then."""
+        rows, moves = self.votes.find_moved(corrections)
+        sums = self._sums[rows]
+        sums[:, :3] = torch.einsum("nij,nj->ni", moves[:, :3], torch.cat((sums[:, :3], sums[:, 6:7]), dim=1))
+        removal, new = self.votes.move(rows, sums[:, :3] / sums[:, 6:7])
+        removal.apply(self._sums)
+        self._sums = grow_rows(self._sums, len(self))
+        self._sums.index_add_(0, new, sums)
+        return new
 
     def _add(self, rows: Tensor, points: Tensor, colors: Tensor, voteless: float) -> None:
         self._sums = grow_rows(self._sums, len(self))

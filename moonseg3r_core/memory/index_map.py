@@ -18,7 +18,9 @@ from torch import Tensor
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.memory.neighbor_hash import NeighborHash, expand_ranges
+from moonseg3r_core.ops.anchors import find_moved, move_points, read_anchors
 from moonseg3r_core.runtime.state import read_tensor, require
+from moonseg3r_core.types import Corrections
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class QueryIndexMap:
         self._hash = NeighborHash(self.merge_distance)
         self._positions = np.full((0, 3), np.nan, dtype=np.float32)
         self._seen = np.zeros(0, dtype=np.int64)  # number of the last update that saw the key; -1: the slot is free
+        self._anchors = np.zeros(0, dtype=np.int64)
         self._queries: list[array[int]] = []
         self._free: list[int] = []
         self._updates = 0
@@ -73,12 +76,19 @@ class QueryIndexMap:
         counts = torch.bincount(key[kept], minlength=len(lists))
         return torch.cat((torch.zeros(1, dtype=torch.int64), counts.cumsum(0))), members[kept]
 
-    def update(self, positions: NDArray, queries: NDArray, oldest: int = 0) -> None:
+    def correct(self, corrections: Corrections) -> None:
+        """Place anew the keys that hang on key views that moved. Keys that come near each other are one after an update."""
+        rows, moves = find_moved(torch.from_numpy(self._anchors[: len(self._queries)]), corrections)
+        slots = rows.numpy()
+        positions = move_points(torch.from_numpy(self._positions[slots]), moves).numpy()
+        self._place(slots, positions)
+
+    def update(self, positions: NDArray, queries: NDArray, oldest: int = 0, anchor: int = 0) -> None:
         """Add new keys (n, 3) metres with the query index (n,) of each, -1 for none; none below `oldest` is kept.
 
         An existing key within `merge_distance` of new ones moves to their centroid and takes the union of their
         queries; new keys near none are appended. Keys that move to the very same place become one: they would share all
-        later updates, and the rasteriser would draw one and hide the queries of the others.
+        later updates, and the rasteriser would draw one and hide the queries of the others. All of them hang on `anchor` then.
         """
         rows = np.flatnonzero(queries >= oldest)
         new = self._merge_new(NewKeys(positions, rows, queries[rows]), self.merge_distance)
@@ -88,7 +98,7 @@ class QueryIndexMap:
         appended = self._append(new.positions[unmatched])
         row, slot = np.concatenate((row, unmatched)), np.concatenate((slot, appended))
         self._join(row, slot, new, oldest)
-        self._seen[slot] = self._updates
+        self._seen[slot], self._anchors[slot] = self._updates, anchor
         self._updates += 1
         self._limit_keys()
 
@@ -108,13 +118,16 @@ class QueryIndexMap:
         for slot, other in zip(stays[twin].tolist(), moved[twin].tolist(), strict=True):
             self._queries[slot] = array("q", sorted({*self._queries[slot], *self._queries[other]}))
         self._release(moved[twin])
-        kept, centroids = moved[~twin], centroids[~twin]
-        codes = self._hash.compute_codes(centroids)
-        left = codes != self._hash.compute_codes(self._positions[kept])
-        self._hash.remove(kept[left])
-        self._hash.insert(kept[left], codes[left])
-        self._positions[kept] = centroids
+        self._place(moved[~twin], centroids[~twin])
         return stays[np.searchsorted(moved, slots)]
+
+    def _place(self, slots: NDArray, positions: NDArray) -> None:
+        """Place distinct slots at new positions."""
+        codes = self._hash.compute_codes(positions)
+        left = codes != self._hash.compute_codes(self._positions[slots])
+        self._hash.remove(slots[left])
+        self._hash.insert(slots[left], codes[left])
+        self._positions[slots] = positions
 
     def _append(self, positions: NDArray) -> NDArray:
         """Append keys, in free slots first, and return their slots (n,)."""
@@ -159,7 +172,7 @@ class QueryIndexMap:
     def _release(self, gone: NDArray) -> None:
         """Free the slots of keys."""
         self._hash.remove(gone)
-        self._positions[gone], self._seen[gone] = np.nan, -1
+        self._positions[gone], self._seen[gone], self._anchors[gone] = np.nan, -1, 0
         for slot in gone.tolist():
             self._queries[slot] = array("q")
         self._free += gone.tolist()
@@ -171,15 +184,17 @@ class QueryIndexMap:
             return
         self._positions = np.concatenate((self._positions, np.full((larger - size, 3), np.nan, dtype=np.float32)))
         self._seen = np.concatenate((self._seen, np.full(larger - size, -1, dtype=np.int64)))
+        self._anchors = np.concatenate((self._anchors, np.zeros(larger - size, dtype=np.int64)))
         self._hash.reserve(larger)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the keys as plain tensors: used and free slots, positions, last updates, and queries."""
+        """Return the keys as plain tensors: used and free slots, positions, last updates, queries and key views."""
         used = torch.from_numpy(np.flatnonzero(self._seen >= 0))
         offsets, members = self.get_queries(used)
         return {
             "slots": used, "free": torch.tensor(self._free, dtype=torch.int64), "positions": self.positions[used],
             "seen": torch.from_numpy(self._seen)[used], "offsets": offsets, "members": members,
+            "anchors": torch.from_numpy(self._anchors)[used],
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -191,6 +206,7 @@ class QueryIndexMap:
             read_tensor(state, "members", ("m",)).numpy(),
             read_tensor(state, "offsets", (len(slots) + 1,)).tolist(),
         )
+        anchors = read_anchors(state, len(slots)).numpy()
         places = np.sort(np.concatenate((slots, free)))
         require(bool((np.abs(positions) <= _FAR).all()), f"positions must be within {_FAR:.0e} m")
         require(np.array_equal(places, np.arange(len(places))), "slots and free must number all from 0, none twice")
@@ -202,7 +218,7 @@ class QueryIndexMap:
         self.reset()
         self._free, self._queries = free.tolist(), [array("q") for _ in range(len(slots) + len(free))]
         self._reserve()
-        self._positions[slots], self._seen[slots] = positions, seen
+        self._positions[slots], self._seen[slots], self._anchors[slots] = positions, seen, anchors
         self._hash.insert(slots, self._hash.compute_codes(positions))
         for slot, begin, end in zip(slots.tolist(), bounds, bounds[1:], strict=False):
             self._queries[slot].frombytes(members[begin:end][-self.queries_per_key :].tobytes())

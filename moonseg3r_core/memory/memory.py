@@ -24,7 +24,7 @@ from moonseg3r_core.runtime.state import (
     require,
     sub_state,
 )
-from moonseg3r_core.types import Geometry, Queries, Recalled
+from moonseg3r_core.types import Corrections, Geometry, Queries, Recalled
 
 # Metres. A key this far behind a measured depth is hidden; a point twice as far off its cell's median is left out.
 _MARGIN = 0.3
@@ -58,6 +58,10 @@ class IndexMemory:
         self.bank = QueryBank(max_queries)
         self.map = QueryIndexMap(merge_distance, update, queries_per_key, max_keys)
 
+    def correct(self, corrections: Corrections) -> None:
+        """Place anew the keys that hang on key views that moved."""
+        self.map.correct(corrections)
+
     def recall(self, geometry: Geometry) -> Recalled:
         """Recall the past queries visible from the frame's pose, and where each is visible (eq 9)."""
         slots, raster = self._render_keys(geometry)
@@ -80,7 +84,7 @@ class IndexMemory:
                 f"{int(masks.min()) + 1}..{int(masks.max()) + 1}; number the masks as the queries are."
             )
         indices = torch.cat((self.bank.append(queries.features), torch.tensor([-1])))
-        self.map.update(keys.positions.cpu().numpy(), indices[masks].numpy(), self.bank.first)
+        self.map.update(keys.positions.cpu().numpy(), indices[masks].numpy(), self.bank.first, geometry.anchor)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -139,6 +143,9 @@ class IndexMemory:
 @dataclass(frozen=True)
 class NoMemory(Stateless):
     """A memory that stores and recalls nothing (`memory.kind: none`)."""
+
+    def correct(self, corrections: Corrections) -> None:
+        pass
 
     def recall(self, geometry: Geometry) -> Recalled:
         return Recalled.empty(0, (geometry.grid.height, geometry.grid.width), geometry.device)

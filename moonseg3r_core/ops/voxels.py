@@ -8,7 +8,7 @@ from torch import Tensor
 
 from moonseg3r_core.runtime.state import State, cpu_copy, read_tensor, require
 
-_EMPTY = -1
+_EMPTY, _REMOVED = -1, -2
 _HALF = 1 << 20  # 21 bits an axis: a cube of two million voxels around the origin
 
 
@@ -21,6 +21,12 @@ def compute_voxel_keys(points: Tensor, size: float) -> Tensor:
     return (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2]
 
 
+def compute_voxel_centers(keys: Tensor, size: float) -> Tensor:
+    """Compute the centres (N, 3) float32 of voxels by their keys (N,), as of `compute_voxel_keys`."""
+    cells = torch.stack((keys >> 42, keys >> 21, keys), dim=1) & (2 * _HALF - 1)
+    return ((cells - _HALF + 0.5).double() * size).float()
+
+
 def find_first_in_voxels(points: Tensor, size: float) -> np.ndarray:
     """Find the rows, rising, of the first of points (N, 3) in each voxel of edge `size`, metres.
 
@@ -30,15 +36,21 @@ def find_first_in_voxels(points: Tensor, size: float) -> np.ndarray:
 
 
 class VoxelHash:
-    """Keys to consecutive rows by open addressing with linear probing; rows count up from 0 and are never reused."""
+    """Keys to consecutive rows by open addressing with linear probing; rows count up from 0."""
 
     def __init__(self, capacity: int = 1 << 14, device: torch.device | str = "cpu") -> None:
         self._keys = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=device)
         self._rows = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=device)
-        self._count = 0
+        self._row_keys = torch.zeros(0, dtype=torch.int64, device=device)
+        self._count = self._taken = 0  # rows; slots that are not empty, at most
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def keys(self) -> Tensor:
+        """The key (rows,) int64 of each row."""
+        return self._row_keys[: self._count]
 
     def find(self, keys: Tensor) -> Tensor:
         """Find the rows (N,) of int64 keys (N,), -1 where a key is unknown."""
@@ -63,48 +75,72 @@ class VoxelHash:
         new = torch.unique(keys[rows < 0])
         if not len(new):
             return rows
-        self._reserve(self._count + len(new))
-        self._put(new, torch.arange(self._count, self._count + len(new), device=keys.device))
-        self._count += len(new)
+        self._append(new)
         missing = rows < 0
         rows[missing] = self.find(keys[missing])
         return rows
 
+    def remove(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Remove distinct rows (n,). The last rows take their places: returns the places (m,) and the rows (m,)."""
+        left = self._count - len(rows)
+        stays = torch.ones(len(rows), dtype=torch.bool, device=rows.device)  # of the last rows
+        stays[rows[rows >= left] - left] = False
+        places, sources = rows[rows < left], left + torch.nonzero(stays)[:, 0]
+        self._keys[self._find_slots(self._row_keys[rows])] = _REMOVED
+        self._rows[self._find_slots(self._row_keys[sources])] = places
+        self._row_keys[places] = self._row_keys[sources]
+        self._count = left
+        return places, sources
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the keys in the order of their rows."""
-        used = self._keys != _EMPTY
-        keys = torch.empty(self._count, dtype=torch.int64, device=self._keys.device)
-        keys[self._rows[used]] = self._keys[used]
-        return {"keys": cpu_copy(keys)}
+        return {"keys": cpu_copy(self.keys)}
 
     def load_state_dict(self, state: State) -> None:
         """Restore a saved hash. Raises InputError for an incomplete state."""
         keys = read_tensor(state, "keys", ("N",), device=self._keys.device)
         require(len(keys.unique()) == len(keys) and not bool((keys < 0).any()), "keys must be >= 0, none twice")
         self._keys.fill_(_EMPTY)
+        self._count = self._taken = 0
+        self._append(keys)
+
+    def _append(self, keys: Tensor) -> None:
+        """Append rows of distinct, absent keys."""
+        rows = torch.arange(self._count, self._count + len(keys), device=keys.device)
         self._reserve(len(keys))
-        self._put(keys, torch.arange(len(keys), device=keys.device))
-        self._count = len(keys)
+        self._row_keys[rows] = keys
+        self._put(keys, rows)
+        self._count += len(keys)
+        self._taken += len(keys)
 
     def _put(self, keys: Tensor, rows: Tensor) -> None:
         """Store distinct, absent keys. Each round every pending key claims its slot; those that lost go to the next."""
         slots = self._compute_slots(keys)
         while len(keys):
-            free = self._keys[slots] == _EMPTY
+            free = self._keys[slots] < 0
             self._keys[slots[free]] = keys[free]
             won = free & (self._keys[slots] == keys)
             self._rows[slots[won]] = rows[won]
             keys, rows, slots = keys[~won], rows[~won], self._advance(slots[~won])
 
-    def _reserve(self, count: int) -> None:
-        if 2 * count <= len(self._keys):
+    def _reserve(self, more: int) -> None:
+        """Reserve space for more rows; slots of removed keys are empty again where the table is laid out anew."""
+        self._row_keys = grow_rows(self._row_keys, self._count + more)
+        if 2 * (self._taken + more) <= len(self._keys):
             return
-        used = self._keys != _EMPTY
-        keys, rows = self._keys[used], self._rows[used]
-        capacity = 1 << (4 * count - 1).bit_length()
+        capacity = max(len(self._keys), 1 << (4 * (self._count + more) - 1).bit_length())
+        keys = self.keys
         self._keys = torch.full((capacity,), _EMPTY, dtype=torch.int64, device=keys.device)
         self._rows = torch.full_like(self._keys, _EMPTY)
-        self._put(keys, rows)
+        self._put(keys, torch.arange(self._count, device=keys.device))
+        self._taken = self._count
+
+    def _find_slots(self, keys: Tensor) -> Tensor:
+        """Find the slots (n,) of known keys (n,)."""
+        slots = self._compute_slots(keys)
+        while len(pending := torch.nonzero(self._keys[slots] != keys)[:, 0]):
+            slots[pending] = self._advance(slots[pending])
+        return slots
 
     def _compute_slots(self, keys: Tensor) -> Tensor:
         mixed = keys ^ (keys >> 31)

@@ -53,6 +53,29 @@ def test_hash_is_a_dictionary(batches):
     assert again.find(torch.tensor([500])).tolist() == [-1], "what was there before is forgotten"
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 60), max_size=40)), max_size=12))
+def test_removed_keys_are_gone_and_the_last_rows_take_their_places(batches):
+    table, order = VoxelHash(capacity=4), []
+    for adds, batch in batches:
+        if adds:
+            table.insert(torch.tensor(batch, dtype=torch.int64))
+            order += sorted(set(batch).difference(order))
+        else:
+            gone = sorted(set(batch).intersection(order))
+            rows = torch.tensor([order.index(key) for key in gone], dtype=torch.int64)
+            places, sources = table.remove(rows)
+            left = order[: len(order) - len(gone)]
+            for place, source in zip(places.tolist(), sources.tolist(), strict=True):
+                left[place] = order[source]
+            order = left
+            assert not set(order).intersection(gone)
+        assert len(table) == len(order)
+        assert table.keys.tolist() == order
+        known = {key: row for row, key in enumerate(order)}
+        assert table.find(torch.arange(61)).tolist() == [known.get(key, -1) for key in range(61)]
+
+
 def test_new_rows_ascend_with_the_key():
     assert VoxelHash().insert(torch.tensor([9, 2, 5, 2])).tolist() == [2, 0, 1, 0]
 
