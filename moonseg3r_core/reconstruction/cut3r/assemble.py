@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import transform, unproject
-from moonseg3r_core.ops.fourier import encode_positions
 from moonseg3r_core.reconstruction.cut3r.inference import Inference
 from moonseg3r_core.reconstruction.cut3r.net.model import Outputs
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
-from moonseg3r_core.reconstruction.cut3r.pose_source import PoseEstimate
 from moonseg3r_core.reconstruction.cut3r.quality import find_confident
+from moonseg3r_core.reconstruction.pose_source import PoseEstimate
+from moonseg3r_core.reconstruction.positions import encode_point_positions
 from moonseg3r_core.types import FeatureMap, Geometry, Held, PixelGrid
-
-_CELLS = 20  # of the position features, from left to right
-_LONGEST, _OCTAVES = 8.0, 5  # their wavelengths, as of the rgbd reconstruction
 
 
 def place_world_points(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,13 +87,6 @@ def _replace_non_finite(values: Tensor) -> Tensor:
 def keep_modulation(geometry: Geometry) -> Geometry:
     """Keep F3d as the net's tokens between decoder and world head (paper supplement B.2)."""
     return geometry
-
-
-def encode_point_positions(geometry: Geometry) -> Geometry:
-    """Replace F3d by Fourier features of the points. They follow corrected poses, which a small net's tokens do not."""
-    cell = max(1, geometry.grid.width // _CELLS)
-    features = encode_positions(geometry.points, geometry.valid, cell, _LONGEST, _OCTAVES)
-    return dataclasses.replace(geometry, features=FeatureMap(features))
 
 
 GEOMETRIC_FEATURES = {"modulation": keep_modulation, "positions": encode_point_positions}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import compute_rotation_angle
-from moonseg3r_core.reconstruction.cut3r.quality import shrink_to_gray
+from moonseg3r_core.reconstruction.image_check import shrink_to_gray
 from moonseg3r_core.runtime.state import cpu_copy, read_tensor
 
 _THUMBNAIL_SIDE = 64  # pixels: coarse enough to average noise away

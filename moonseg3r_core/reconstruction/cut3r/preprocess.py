@@ -58,16 +58,6 @@ def compute_crop_box(height: int, width: int, image_size: int) -> tuple[int, int
     return row - half_height, column - half_width, row + half_height, column + half_width
 
 
-def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
-    """Compute the grid's intrinsics from the image's (3, 3); the centre of pixel i is at i in both."""
-    k = intrinsics.clone()
-    k[0] /= grid.scale_u
-    k[1] /= grid.scale_v
-    k[0, 2] -= grid.offset_u / grid.scale_u
-    k[1, 2] -= grid.offset_v / grid.scale_v
-    return k
-
-
 def _make_grid(size: tuple[int, ...], resized: tuple[int, int], box: tuple[int, int, int, int]) -> PixelGrid:
     """A resize keeps the outer edges of the image, half a pixel beyond the centres of the outermost pixels."""
     top, left, bottom, right = box

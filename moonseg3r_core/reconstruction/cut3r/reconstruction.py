@@ -20,15 +20,15 @@ from moonseg3r_core.reconstruction.cut3r.assemble import (
     place_world_points,
 )
 from moonseg3r_core.reconstruction.cut3r.inference import Inference, Net, NetRunner
-from moonseg3r_core.reconstruction.cut3r.intrinsics import IntrinsicsEstimator, is_calibrated
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.net.state import State
-from moonseg3r_core.reconstruction.cut3r.pose_source import POSE_SOURCES, NetPose, PoseEstimate, PoseSource
-from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
-from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
+from moonseg3r_core.reconstruction.image_check import ImageCheck
+from moonseg3r_core.reconstruction.intrinsics import IntrinsicsEstimator, compute_grid_intrinsics, is_calibrated
+from moonseg3r_core.reconstruction.pose_source import POSE_SOURCES, NetPose, PoseEstimate, PoseSource
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, Held, PixelGrid
 
@@ -80,7 +80,7 @@ class Cut3rReconstruction:
         intrinsics = self._find_intrinsics(frame, grid, inference.outputs.self_points[0])
         camera = self._submaps.similarity.transform_pose(inference.check.pose)
         depth = extract_depth(inference.outputs, self.min_confidence)
-        place = self._poses(frame, NetPose(camera, depth, grid, intrinsics), self._submaps)
+        place = self._poses(frame, NetPose(camera, depth, grid, intrinsics), self._submaps.similarity)
         self._advance(inference, place, make_thumbnail(frame.host_image))
         if place.held:
             return self._hold(frame, grid, place.world_from_camera, place.held)

@@ -9,10 +9,10 @@ from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import project
 from moonseg3r_core.reconstruction.cut3r.preprocess import (
     compute_crop_box,
-    compute_grid_intrinsics,
     compute_resized_size,
     fit_image,
 )
+from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
 
 
 def noise(height, width, seed=0):

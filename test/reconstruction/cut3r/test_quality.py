@@ -11,7 +11,8 @@ from cut3r_scripted import ScriptedNet, broken_points, broken_pose, broken_state
 
 from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
-from moonseg3r_core.reconstruction.cut3r.quality import ImageCheck, compute_median_depth, find_confident
+from moonseg3r_core.reconstruction.cut3r.quality import compute_median_depth, find_confident
+from moonseg3r_core.reconstruction.image_check import ImageCheck
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data"
 LEAF = frame(120, 300, 400).host_image

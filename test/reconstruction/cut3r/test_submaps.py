@@ -14,8 +14,9 @@ from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
-from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose, NetPoses
-from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps, align, chain_similarity
+from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align, chain_similarity
+from moonseg3r_core.reconstruction.pose_source import ExternalPoses, NetPose, NetPoses
+from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.types import PixelGrid
 
 
@@ -172,10 +173,9 @@ def make_net_pose(there):
 
 
 def test_the_nets_poses_are_in_units_of_its_first_submap():
-    pose, submaps = NetPoses(), Submaps(0)
-    submaps.begin(Similarity(scale=0.5))
+    pose = NetPoses()
     assert pose.get_fallback(frame()) is None
-    place = pose(frame(), make_net_pose(camera(x=2)), submaps)
+    place = pose(frame(), make_net_pose(camera(x=2)), Similarity(scale=0.5))
     assert torch.equal(place.world_from_camera, camera(x=2))
     assert (place.scale, place.held) == (0.5, None)
     assert torch.equal(pose.get_fallback(frame()), camera(x=2))

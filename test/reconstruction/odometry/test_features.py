@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
+from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
 from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Detector, match_descriptors, sample_depth
 from moonseg3r_core.types import PixelGrid
 

@@ -10,12 +10,13 @@ from cut3r_scripted import ScriptedNet, camera, frame, make_reconstruction
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import project
-from moonseg3r_core.reconstruction.cut3r.pose_source import NetPose, OdometryPoses
-from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
-from moonseg3r_core.reconstruction.cut3r.submaps import Submaps
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
+from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
 from moonseg3r_core.reconstruction.odometry import local_map
 from moonseg3r_core.reconstruction.odometry import tracker as tracker_module
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker, pnp_ransac
+from moonseg3r_core.reconstruction.pose_source import NetPose, OdometryPoses
+from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, PixelGrid
 
@@ -324,14 +325,14 @@ def test_it_starts_anew_after_a_reset(walk):
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
-    pose, chunks = OdometryPoses(), Submaps(0)
+    pose = OdometryPoses()
     picture, depth, intrinsics, grid = walk[0]
     image, seen = torch.from_numpy(picture), NetPose(camera(x=9), depth, grid, intrinsics)
     assert pose.get_fallback(Frame(0, 0.0, image)) is None
-    place = pose(Frame(0, 0.0, image), seen, chunks)
+    place = pose(Frame(0, 0.0, image), seen, Similarity())
     assert torch.equal(place.world_from_camera, HERE)
     assert (place.scale.shape, place.motion_scale, place.held) == (depth.shape, pytest.approx(1), None)
-    lost = pose(Frame(1, 0.1, torch.full_like(image, 90)), seen, chunks)
+    lost = pose(Frame(1, 0.1, torch.full_like(image, 90)), seen, Similarity())
     assert lost.held.reason == "too little of the image is recognised to tell where the camera is"
     assert torch.equal(pose.get_fallback(Frame(2, 0.2, image)), lost.world_from_camera)
 

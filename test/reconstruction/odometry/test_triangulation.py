@@ -7,10 +7,11 @@ import pytest
 import torch
 from cut3r_scripted import camera
 
-from moonseg3r_core.reconstruction.cut3r.pose_source import ExternalPoses, NetPose
-from moonseg3r_core.reconstruction.cut3r.preprocess import compute_grid_intrinsics, fit_image
-from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
+from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
+from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
 from moonseg3r_core.reconstruction.odometry.triangulation import compute_epipolar_distance, fuse_depths, triangulate
+from moonseg3r_core.reconstruction.pose_source import ExternalPoses, NetPose
+from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.synthetic import SyntheticSequence
 
 RIGHT = np.linalg.inv(camera(x=1.0).numpy())  # the other camera is 1 m to the right
@@ -55,9 +56,7 @@ def place(source, frame, unit=0.4, submap=2.0, stretch=1.0):
     columns = torch.arange(grid.width) * grid.scale_u + grid.offset_u
     depth = frame.depth[rows.round().long()][:, columns.round().long()]
     net = NetPose(torch.eye(4).double(), depth * unit * stretch, grid, compute_grid_intrinsics(frame.intrinsics, grid))
-    submaps = Submaps(0)
-    submaps.begin(Similarity(scale=submap))
-    found = source(frame, net, submaps)
+    found = source(frame, net, Similarity(scale=submap))
     known = depth > 0
     return found, (net.depth * found.scale / depth)[known]
 

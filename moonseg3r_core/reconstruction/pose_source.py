@@ -14,11 +14,11 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.ops.running_median import RunningMedian
-from moonseg3r_core.reconstruction.cut3r.submaps import Similarity, Submaps
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
 from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
+from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Frame, Held, PixelGrid
@@ -68,7 +68,7 @@ class PoseSource(Stateful, Protocol):
     def get_fallback(self, frame: Frame) -> Tensor | None:
         """The pose of a frame with unusable outputs; None where none is known."""
 
-    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate: ...
+    def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate: ...
 
     def reset(self) -> None: ...
 
@@ -98,10 +98,10 @@ class _LastPose:
 class NetPoses(_LastPose):
     """The net's own poses, in the unit of the first submap."""
 
-    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
+    def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         self._last = net.camera
-        scale = submaps.similarity.scale
-        return PoseEstimate(net.camera, scale, submaps.similarity, net.camera, scale)
+        scale = similarity.scale
+        return PoseEstimate(net.camera, scale, similarity, net.camera, scale)
 
 
 class OdometryPoses(_LastPose):
@@ -114,12 +114,12 @@ class OdometryPoses(_LastPose):
         super().reset()
         self._tracker.reset()
 
-    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
+    def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         tracked = self._tracker(frame.host_image, net.depth, net.intrinsics, net.grid)
         self._last = tracked.pose
         held = None if tracked.found else Held("too little of the image is recognised to tell where the camera is")
         ratios = tracked.ratios.to(net.depth)
-        return PoseEstimate(tracked.pose, ratios, submaps.similarity, tracked.pose, 1.0, held)
+        return PoseEstimate(tracked.pose, ratios, similarity, tracked.pose, 1.0, held)
 
     def state_dict(self) -> dict[str, Tensor]:
         return prefix_states(tracker=self._tracker.state_dict()) | super().state_dict()
@@ -165,8 +165,8 @@ class ExternalPoses:
     def get_fallback(self, frame: Frame) -> Tensor | None:
         return frame.world_from_camera
 
-    def __call__(self, frame: Frame, net: NetPose, submaps: Submaps) -> PoseEstimate:
-        pose, similarity = frame.world_from_camera, submaps.similarity
+    def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
+        pose = frame.world_from_camera
         assert pose is not None, "frames are checked first"
         depth, k = net.depth.cpu().numpy() * similarity.scale, net.intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(frame.host_image, depth, k, net.grid)

@@ -1,4 +1,4 @@
-"""The focal length of the net's camera, from the points of the self head."""
+"""A camera's intrinsics on a grid, and its focal length from the points that a net sees."""
 
 from __future__ import annotations
 
@@ -83,3 +83,13 @@ def is_calibrated(intrinsics: Tensor) -> bool:
     """Whether intrinsics (3, 3) are usable; ROS marks an uncalibrated camera with zeros."""
     k = intrinsics.cpu()
     return bool(k.isfinite().all() & (k[0, 0] > 0) & (k[1, 1] > 0))
+
+
+def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
+    """Compute the grid's intrinsics from the image's (3, 3); the centre of pixel i is at i in both."""
+    k = intrinsics.clone()
+    k[0] /= grid.scale_u
+    k[1] /= grid.scale_v
+    k[0, 2] -= grid.offset_u / grid.scale_u
+    k[1, 2] -= grid.offset_v / grid.scale_v
+    return k

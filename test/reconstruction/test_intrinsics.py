@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moonseg3r_core.geometry import find_rigid_fault, unproject
-from moonseg3r_core.reconstruction.cut3r.intrinsics import (
+from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
+from moonseg3r_core.reconstruction.intrinsics import (
     IntrinsicsEstimator,
     estimate_focal_length,
     is_calibrated,
 )
-from moonseg3r_core.reconstruction.cut3r.net.heads import make_pose_matrix
 from moonseg3r_core.types import PixelGrid
 
 
