@@ -1,4 +1,4 @@
-"""`moonseg3r train reconstruction|masks|queries`: train a net, or go on with its training."""
+"""`moonseg3r train reconstruction|depth|masks|queries`: train a net, or go on with its training."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ _DESCRIPTION = """\
 Train a small CUT3R on procedural rooms that are rendered as they are needed; nothing is downloaded or stored. OUT gets
 weights.safetensors (the mean of the latest weights, for reconstruction.nano.weights), last.ckpt, steps.csv and heldout.csv.
 The same command goes on from OUT's last checkpoint. For several GPUs: torchrun --nproc-per-node N -m moonseg3r_core.cli train ..."""
+
+_DEPTH = """\
+Train the multi-view depth net on procedural rooms that are rendered as they are needed, with the errors that poses and
+earlier depth have. Nothing is downloaded or stored. OUT gets weights.safetensors (the mean of the latest weights, for
+reconstruction.multi_view.weights), last.ckpt, steps.csv and heldout.csv. The same command goes on from OUT's last
+checkpoint. One process, on one device; rooms are rendered on the same device."""
 
 _MASKS = """\
 Train the small mask net on procedural rooms that are rendered as they are needed; nothing is downloaded or stored. OUT
@@ -42,6 +48,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     net.add_argument("--workers", type=int, default=1, metavar="N", help="processes that render rooms (1); 0: this one")
     net.add_argument("--compile", action="store_true", help="compile the net: faster after some minutes; needs g++")
     net.set_defaults(run=run_reconstruction)
+    net = actions.add_parser("depth", help="depth from several views", description=_DEPTH)
+    _add_common(net, "config/train_depth.yaml")
+    net.set_defaults(run=run_depth)
     net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
     _add_common(net, "config/train_masks.yaml")
     net.set_defaults(run=run_masks)
@@ -78,6 +87,13 @@ def run_reconstruction(args: argparse.Namespace) -> int:
     start = Path(args.start) if args.start else None
     options = {"workers": args.workers, "compile": args.compile, "start": start}
     return _train(args, ReconstructionRecipe, partial(train_reconstruction, **options))
+
+
+def run_depth(args: argparse.Namespace) -> int:
+    from moonseg3r_core.training.depth.recipe import DepthRecipe
+    from moonseg3r_core.training.depth.train import train_depth
+
+    return _train(args, DepthRecipe, train_depth)
 
 
 def run_masks(args: argparse.Namespace) -> int:

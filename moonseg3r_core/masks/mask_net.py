@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from moonseg3r_core.io.safetensors import read_net, write_net
 from moonseg3r_core.masks.affinities import OFFSETS
+from moonseg3r_core.ops.blocks import Block
 
 _KIND = "mask_net"
-_RESIDUAL_GAIN = 0.2  # initial weights of a block's last convolution, relative to He's initialization
 
 
 class MaskNet(nn.Module):
@@ -47,21 +47,6 @@ class MaskNet(nn.Module):
         for block in reversed(self.up):
             x = block(torch.cat((F.interpolate(x, scale_factor=2), skipped.pop()), 1))
         return F.pixel_shuffle(self.head(F.relu(x)), 2)
-
-
-class Block(nn.Module):
-    """A residual block of two convolutions without normalization; its residual is small at first."""
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(inside, outside, 3, padding=1)
-        self.second = nn.Conv2d(outside, outside, 3, padding=1)
-        self.past = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
-        for conv, gain in ((self.first, 1.0), (self.second, _RESIDUAL_GAIN)):
-            nn.init.normal_(conv.weight, std=gain * (2 / (9 * conv.in_channels)) ** 0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.past(x) + self.second(F.relu(self.first(F.relu(x))))
 
 
 def write_mask_net(path: Path, net: MaskNet) -> None:

@@ -1,0 +1,208 @@
+"""Views of procedural rooms with their other views, and the errors that poses and earlier depth have on a robot."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from moonseg3r_core.synthetic import Renderer, furnish
+from moonseg3r_core.synthetic.sequence import make_intrinsics
+from moonseg3r_core.training.data.augment import augment
+from moonseg3r_core.training.data.camera_paths import sample_camera_path
+from moonseg3r_core.training.data.clips import FIRST_SEED, Clip, mix_seeds
+from moonseg3r_core.training.data.clutter import add_clutter
+from moonseg3r_core.training.depth.recipe import DepthRecipe, DepthStage
+
+_MAX_BASELINE, _MAX_TURN = 0.45, math.radians(35)  # of a source: in the view's median depth; of the view's direction
+_ROTATION_NOISE = (math.radians(0.02), math.radians(0.7))  # of relative poses, drawn evenly on a log scale
+_SHIFT_NOISE, _SCALE_NOISE = 0.2, 0.06  # of relative translations, as shares of the baseline
+_TYPICAL_NOISE = 0.15  # of the log of the typical depth that a view is normalized by
+_MAX_FIRST_NOISE = 0.35  # of the log of a first depth
+_NO_FIRST, _BLURRED = 0.15, 0.25  # shares of items without a first depth, and of images that motion blurs
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """V = 2 + S views an item: the view, the one before it, and their sources.
+
+    images (B, V, 3, H, W) in [-1, 1]; depth (B, 2, H, W) of the first two in the typical depth, 0 = unknown; poses
+    (B, V, 4, 4) as the tracker would have them, view_from_camera in the typical depth; intrinsics (B, 3, 3);
+    used (B, V) bool: views that exist; first (B, 2, H/2, W/2): log of a first depth, NaN where there is none.
+    """
+
+    images: Tensor
+    depth: Tensor
+    poses: Tensor
+    intrinsics: Tensor
+    used: Tensor
+    first: Tensor
+
+    def to(self, device: torch.device) -> ViewBatch:
+        """Copy to a device."""
+        return ViewBatch(*(part.to(device, non_blocking=True) for part in vars(self).values()))
+
+
+def make_depth_clip(seed: int, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Clip:
+    """Render the clip of a seed: room, clutter, path and horizontal field of view (45 to 90 degrees)."""
+    rng = np.random.default_rng((seed, 31))
+    scene = furnish(seed)
+    poses = sample_camera_path(scene, frames, rng)
+    scene = add_clutter(scene, poses[:, :3, 3], rng)
+    intrinsics = make_intrinsics(height, width, float(rng.uniform(45, 90)))
+    renderer = Renderer(scene, torch.device(device))
+    drawn = [renderer(intrinsics, pose, height, width)[:2] for pose in torch.from_numpy(poses).float()]
+    images, depths = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return Clip(images, depths.half(), torch.from_numpy(poses).float(), intrinsics)
+
+
+class ViewStream:
+    """Batches number `first`, first + 1, ... of a recipe. A batch depends on the seed and its number alone."""
+
+    def __init__(self, recipe: DepthRecipe, device: torch.device, first: int = 0) -> None:
+        self.recipe, self.device, self.number = recipe, device, first
+        self._entered = count_entered_clips(recipe, first)
+        clips = range(self._entered - recipe.rooms, self._entered)
+        self._pool = deque((self._make_clip(number) for number in clips), maxlen=recipe.rooms)
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        while self.number < self.recipe.steps:
+            while self._entered < count_entered_clips(self.recipe, self.number):
+                self._pool.append(self._make_clip(self._entered))
+                self._entered += 1
+            generator = torch.Generator().manual_seed(mix_seeds(self.recipe.seed, self.number, 3))
+            stage = self.recipe.find_stage(self.number)
+            chosen = torch.randperm(len(self._pool), generator=generator)[: stage.batch].tolist()
+            clips = [self._pool[index] for index in chosen]
+            yield make_batch(clips, stage, self.recipe.sources, generator).to(self.device)
+            self.number += 1
+
+    def _make_clip(self, number: int) -> Clip:
+        recipe = self.recipe
+        seed = FIRST_SEED * (1 + recipe.seed) + number
+        clip = make_depth_clip(seed, recipe.clip, recipe.height, recipe.width, self.device)
+        return Clip(clip.images.cpu(), clip.depth.cpu(), clip.poses, clip.intrinsics)
+
+
+def count_entered_clips(recipe: DepthRecipe, step: int) -> int:
+    """Count the clips that enter the pool before a step, so that every frame gets its visits."""
+    views, left = 0, step
+    for stage in recipe.stages:
+        views += min(left, stage.steps) * stage.batch
+        left -= min(left, stage.steps)
+    return recipe.rooms + int(views / (recipe.clip * recipe.visits))
+
+
+def make_batch(clips: list[Clip], stage: DepthStage, sources: int, generator: torch.Generator) -> ViewBatch:
+    """Make a batch of one item a clip."""
+    items = [_make_item(clip, stage, sources, generator) for clip in clips]
+    images, depth, poses, intrinsics, used, first = (torch.stack(parts) for parts in zip(*items, strict=True))
+    own = len(items) // 2  # in half of the items every image is changed in its own way, in the others all alike
+    alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(own, *images.shape[1:2], 3, *images.shape[2:4])
+    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first)
+
+
+def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    rng = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
+    chosen, used = choose_views(clip, sources, rng)
+    typical = float(clip.depth[chosen[0]].float().median()) * math.exp(_TYPICAL_NOISE * rng.normal())
+    images, depth = _resize(clip, chosen, stage, rng)
+    depth = depth / typical
+    relative = torch.linalg.inv(clip.poses[chosen[0]].double()) @ clip.poses[chosen].double()
+    relative[:, :3, 3] /= typical
+    poses = add_pose_noise(relative.float(), rng)
+    factor = torch.tensor((stage.width / clip.images.shape[2], stage.height / clip.images.shape[1]))
+    intrinsics = clip.intrinsics.clone()
+    intrinsics[:2] *= factor[:, None]
+    intrinsics[:2, 2] += (factor - 1) / 2
+    first = torch.stack([make_first_depth(part, rng) for part in depth])
+    if rng.random() < 0.5:  # the principal point lies in the middle, so that a mirrored view is one of a mirrored room
+        flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
+        images, depth, first, poses = images.flip(2), depth.flip(2), first.flip(2), flip @ poses @ flip
+    return images, depth, poses, intrinsics, torch.from_numpy(used), first
+
+
+def choose_views(clip: Clip, sources: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the frames of a view, of the one before it, and of its sources: (V,) with which of them exist, bool."""
+    frames = len(clip.poses)
+    view = int(rng.integers(frames))
+    former = int(np.clip(view + rng.choice([-3, -2, -1, -1, 1, 1, 2, 3]), 0, frames - 1))
+    median = float(clip.depth[view].float().median())
+    shift = (clip.poses[:, :3, 3] - clip.poses[view, :3, 3]).norm(dim=1).numpy() / median
+    turn = np.arccos((clip.poses[:, :3, 2] @ clip.poses[view, :3, 2]).numpy().clip(-1, 1))
+    near = np.flatnonzero((shift < _MAX_BASELINE) & (turn < _MAX_TURN) & (np.arange(frames) != view))
+    weights = np.exp(-(np.abs(np.log((shift[near] + 0.01) / 0.1))))  # a baseline of 0.1 is the best
+    count = min(len(near), int(rng.choice(range(sources + 1), p=_weigh_counts(sources))))
+    picked = rng.choice(near, count, replace=False, p=weights / weights.sum()) if count else np.zeros(0, int)
+    rest = np.full(sources - count, view)
+    used = np.r_[True, rng.random() < 0.75 and former != view, np.arange(sources) < count]
+    return np.r_[view, former, picked, rest].astype(int), used
+
+
+def _weigh_counts(sources: int) -> np.ndarray:
+    """Weigh how many sources a view has: most views have all, few have none."""
+    weights = np.ones(sources + 1)
+    weights[0], weights[-1] = 0.5, 2.0 * sources
+    return weights / weights.sum()
+
+
+def add_pose_noise(relative: Tensor, rng: np.random.Generator) -> Tensor:
+    """Add a tracker's errors to poses (V, 4, 4) relative to the first: of each view, and of the scale of all."""
+    angle = math.exp(rng.uniform(*np.log(_ROTATION_NOISE)))
+    share = rng.uniform(0, _SHIFT_NOISE) * (rng.random() < 0.8)
+    scale = math.exp(_SCALE_NOISE * rng.normal())
+    noisy = relative.clone()
+    for pose in noisy[1:]:
+        turn = torch.from_numpy(cv2.Rodrigues(rng.normal(0, angle / math.sqrt(3), 3))[0]).float()
+        baseline = float(pose[:3, 3].norm())
+        pose[:3, :3] = turn @ pose[:3, :3]
+        pose[:3, 3] = pose[:3, 3] * scale + baseline * share / math.sqrt(3) * torch.from_numpy(rng.normal(size=3)).float()
+    return noisy
+
+
+def make_first_depth(depth: Tensor, rng: np.random.Generator) -> Tensor:
+    """Make the log of a first depth (H/2, W/2) as a net gives it: smooth errors, blurred contours; NaN for none."""
+    half = F.avg_pool2d(depth[None, None], 2)[0, 0]
+    if rng.random() < _NO_FIRST:
+        return torch.full_like(half, torch.nan)
+    log = half.clamp(min=1e-3).log()
+    height, width = log.shape
+    blur = int(rng.choice([1, 2, 4, 8]))
+    if blur > 1:
+        log = F.interpolate(F.avg_pool2d(log[None, None], blur, ceil_mode=True), (height, width), mode="bilinear")[0, 0]
+    strength = rng.uniform(0.02, _MAX_FIRST_NOISE)
+    for cells in (2, 4, 9):
+        field = torch.from_numpy(rng.normal(size=(1, 1, cells, cells + 1))).float()
+        log = log + strength / math.sqrt(3) * F.interpolate(field, (height, width), mode="bicubic")[0, 0]
+    return log
+
+
+def _resize(clip: Clip, chosen: np.ndarray, stage: DepthStage, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Resize images (V, H, W, 3) uint8 of chosen frames and depth (2, H, W) of the first two; motion blurs some."""
+    size = stage.width, stage.height
+    images = [cv2.resize(clip.images[i].numpy(), size, interpolation=cv2.INTER_AREA) for i in chosen]
+    images = [_blur(image, rng) if rng.random() < _BLURRED else image for image in images]
+    depth = [cv2.resize(clip.depth[i].float().numpy(), size, interpolation=cv2.INTER_NEAREST_EXACT) for i in chosen[:2]]
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(depth))
+
+
+def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Blur an image along a line of random direction, and compress it."""
+    length = rng.uniform(1, 0.03 * image.shape[1])
+    side = 2 * int(length / 2) + 3
+    kernel = np.zeros((side, side), np.float32)
+    angle, middle = rng.uniform(0, math.pi), side // 2
+    for t in np.linspace(-length / 2, length / 2, 4 * side):
+        kernel[round(middle + t * math.sin(angle)), round(middle + t * math.cos(angle))] += 1
+    blurred = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    packed = cv2.imencode(".jpg", blurred, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))))[1]
+    return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+
+
