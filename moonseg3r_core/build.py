@@ -113,6 +113,7 @@ def hash_weights(config: Config) -> dict[str, str]:
     named = [each for each in own if getattr(each, "weights", "") and not getattr(each, "folder", "")]
     net = config.reconstruction.net if config.reconstruction.random else None
     untrained = {net.model: UNTRAINED} if net else {}
+    named += [config.reconstruction.multi_view] if config.reconstruction.is_refined else []
     return untrained | {each.weights: compute_hash(find(each.weights)) for each in named if each is not net}
 
 

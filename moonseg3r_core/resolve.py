@@ -141,6 +141,9 @@ def _resolve_weights(config: Config) -> Config:
         net: Any = getattr(reconstruction, name)
         if not net.weights:
             reconstruction = replace(reconstruction, **{name: replace(net, weights=net.model)})
+    if not reconstruction.multi_view.weights:
+        multi_view = replace(reconstruction.multi_view, weights="multi_view")
+        reconstruction = replace(reconstruction, multi_view=multi_view)
     return replace(config, masks=masks, reconstruction=reconstruction)
 
 

@@ -21,6 +21,7 @@ from moonseg3r_core.reconstruction.cut3r.build import open_net
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
 from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r, OutputRequest
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth
 from moonseg3r_core.synthetic import SyntheticSequence
 
 CASES = {
@@ -74,7 +75,7 @@ def measure_long_run(frames: int, device: torch.device, loop: int = 100, quiet: 
     net = open_net("cut3r-tiny", "", False, "cut3r", 0, device)
     reconstruction = Cut3rReconstruction(
         net, points="world", pose="model", precision="float32", attention=StateAttention(), geometric="modulation",
-        reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0,
+        reset_every=100, key_translation=0.0, key_rotation=0.0, min_confidence=1.0, refinement=SingleViewDepth(),
     )  # fmt: skip
     rows: list[Row] = []
     tenth, laps = max(frames // 10, 1), []

@@ -8,8 +8,8 @@ from typing import ClassVar
 from moonseg3r_core.settings import PRECISIONS, Kind, live, section, value
 
 KINDS = {
-    "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True),
-    "cut3r": Kind("moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True),
+    "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True, fields=("multi_view",)),
+    "cut3r": Kind("moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True, fields=("multi_view",)),
     "rgbd": Kind("moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"),
 }
 UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers (`random`)
@@ -84,6 +84,16 @@ class Cut3rConfig(NetConfig):
 
 
 @dataclass(frozen=True)
+class MultiViewConfig:
+    """Depth from several views, behind the first depth of any net; not with pose=model."""
+
+    sources: int = value(
+        4, "past views that a frame's depth is matched with; 0: the net's depth, corrected at landmarks", low=0, high=16
+    )
+    weights: str = value("", "file of weights, whose sizes then count; empty: those that come with the package")
+
+
+@dataclass(frozen=True)
 class ReconstructionConfig:
     kind: str = value(
         "nano",
@@ -95,9 +105,15 @@ class ReconstructionConfig:
     nano: NanoConfig = section(NanoConfig)
     cut3r: Cut3rConfig = section(Cut3rConfig)
     rgbd: RgbdConfig = section(RgbdConfig)
+    multi_view: MultiViewConfig = section(MultiViewConfig)
 
     @property
     def net(self) -> NanoConfig | Cut3rConfig | None:
         """The settings of the chosen kind's net; None where it has none."""
         nets: dict[str, NanoConfig | Cut3rConfig] = {"nano": self.nano, "cut3r": self.cut3r}
         return nets.get(self.kind)
+
+    @property
+    def is_refined(self) -> bool:
+        """True where depth of several views replaces the net's."""
+        return self.net is not None and self.net.pose != "model" and self.multi_view.sources > 0

@@ -14,6 +14,7 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.ops.running_median import RunningMedian
+from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, RefinedDepth, View
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker
@@ -36,7 +37,7 @@ class PoseEstimate:
 
     scale: map units per net unit, one number or one per pixel (h, w); submap: from the net's world to the map's;
     motion_pose (4, 4), motion_scale: the pose that selects key frames, and its units per net unit;
-    held: why the points cannot be placed, or None.
+    held: why the points cannot be placed, or None; confidence (h, w) of the scaled points, None for the net's own.
     """
 
     world_from_camera: Tensor
@@ -45,6 +46,7 @@ class PoseEstimate:
     motion_pose: Tensor
     motion_scale: float
     held: Held | None = None
+    confidence: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ class _LastPose:
 
 
 class NetPoses(_LastPose):
-    """The net's own poses, in the unit of the first submap."""
+    """The net's own poses, in the unit of the first submap; its depth as it is."""
+
+    def __init__(self, refinement: DepthRefinement) -> None:
+        """Nothing is refined, because the net's world points are not depth along a ray."""
 
     def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         self._last = net.camera
@@ -105,28 +110,40 @@ class NetPoses(_LastPose):
 
 
 class OdometryPoses(_LastPose):
-    """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`)."""
+    """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`); depth is refined."""
 
-    def __init__(self) -> None:
-        self._tracker = Tracker()
+    def __init__(self, refinement: DepthRefinement) -> None:
+        self._tracker, self._refinement = Tracker(), refinement
 
     def reset(self) -> None:
         super().reset()
         self._tracker.reset()
+        self._refinement.reset()
 
     def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         tracked = self._tracker(frame.host_image, net.depth, net.intrinsics, net.grid)
         self._last = tracked.pose
-        held = None if tracked.found else Held("too little of the image is recognised to tell where the camera is")
         ratios = tracked.ratios.to(net.depth)
-        return PoseEstimate(tracked.pose, ratios, similarity, tracked.pose, 1.0, held)
+        if not tracked.found:
+            held = Held("too little of the image is recognised to tell where the camera is")
+            return PoseEstimate(tracked.pose, ratios, similarity, tracked.pose, 1.0, held)
+        view = View(frame.host_image, net.depth * ratios, net.intrinsics, net.grid, tracked.pose, tracked.anchor)
+        refined = self._refinement(view, self._list_anchor_poses(tracked.anchor))
+        scale = compute_scale(refined, net.depth)
+        return PoseEstimate(tracked.pose, scale, similarity, tracked.pose, 1.0, None, refined.confidence)
+
+    def _list_anchor_poses(self, anchor: int) -> dict[int, Tensor]:
+        """List where the anchors stand now that the refinement's views hang on, and a frame's own."""
+        poses = {number: self._tracker.get_anchor_pose(number) for number in {*self._refinement.anchors, anchor}}
+        return {number: pose for number, pose in poses.items() if pose is not None}
 
     def state_dict(self) -> dict[str, Tensor]:
-        return prefix_states(tracker=self._tracker.state_dict()) | super().state_dict()
+        parts = {"tracker": self._tracker.state_dict(), "refinement": self._refinement.state_dict()}
+        return prefix_states(**parts) | super().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)  # nothing changes where it is damaged
-        load_parts(state, tracker=self._tracker)
+        load_parts(state, tracker=self._tracker, refinement=self._refinement)
         super().load_state_dict(state)
 
 
@@ -138,11 +155,12 @@ class ExternalPoses:
     at metres.
     """
 
-    def __init__(self) -> None:
-        self._detector, self._triangulation = Detector(), Triangulation()
+    def __init__(self, refinement: DepthRefinement) -> None:
+        self._detector, self._triangulation, self._refinement = Detector(), Triangulation(), refinement
         self._log_scales = RunningMedian(SCALE_WINDOW)
 
     def reset(self) -> None:
+        self._refinement.reset()
         self._triangulation.reset()
         self._log_scales.reset()
 
@@ -179,8 +197,13 @@ class ExternalPoses:
         ratios = torch.full(net.depth.shape, scale)
         if own is not None and not held:
             ratios = torch.from_numpy(landmarks.estimate_ratios(features, k, depth))
-        units = ratios.to(net.depth) * similarity.scale
-        return PoseEstimate(pose, units, similarity, pose.cpu(), scale * similarity.scale, held)
+        units, motion_scale = ratios.to(net.depth) * similarity.scale, scale * similarity.scale
+        if held:
+            return PoseEstimate(pose, units, similarity, pose.cpu(), motion_scale, held)
+        view = View(frame.host_image, net.depth * units, net.intrinsics, net.grid, pose.cpu().double())
+        refined = self._refinement(view, {})
+        scaled = compute_scale(refined, net.depth)
+        return PoseEstimate(pose, scaled, similarity, pose.cpu(), motion_scale, None, refined.confidence)
 
     def _find_landmarks(self, features: Features, pose: np.ndarray) -> Landmarks:
         """Find the features whose triangulated depth can be that of the net."""
@@ -207,10 +230,16 @@ class ExternalPoses:
         return None
 
     def state_dict(self) -> dict[str, Tensor]:
-        return prefix_states(keyframes=self._triangulation.state_dict(), scale=self._log_scales.state_dict())
+        parts = {"keyframes": self._triangulation, "scale": self._log_scales, "refinement": self._refinement}
+        return prefix_states(**{name: part.state_dict() for name, part in parts.items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        load_parts(state, keyframes=self._triangulation, scale=self._log_scales)
+        load_parts(state, keyframes=self._triangulation, scale=self._log_scales, refinement=self._refinement)
+
+
+def compute_scale(refined: RefinedDepth, depth: Tensor) -> Tensor:
+    """Compute refined over the net's depth (h, w); 1 where there is none."""
+    return torch.where(depth > 0, refined.depth / depth.clamp(min=1e-9), 1.0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moonseg3r_core.errors import WeightsError
 
-NAMES = ("nano", "nano_masks", "nano_queries", "rgbd_queries")
+NAMES = ("nano", "multi_view", "nano_masks", "nano_queries", "rgbd_queries")
 EMBEDDED = {name: Path(__file__).with_name(f"{name}.safetensors") for name in NAMES}
 
 

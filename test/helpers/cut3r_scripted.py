@@ -17,6 +17,7 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Outputs, Tokens
 from moonseg3r_core.reconstruction.cut3r.net.sizes import Cut3rSizes
 from moonseg3r_core.reconstruction.cut3r.net.state import State
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth
 from moonseg3r_core.types import Frame
 
 FOCAL = 50.0
@@ -31,7 +32,7 @@ SETTINGS = {
 
 def make_reconstruction(net, **settings):
     """CUT3R's stage with a net, settings as of the published one where none are given."""
-    return Cut3rReconstruction(net, **SETTINGS | settings)
+    return Cut3rReconstruction(net, **{"refinement": SingleViewDepth(), **SETTINGS, **settings})
 
 
 def frame(number=0, height=48, width=64, **known):

@@ -30,7 +30,8 @@ def place_self_points(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor)
 def lift_self_depth(outputs: Outputs, place: PoseEstimate, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """Lift the self head's depth, scaled, along the camera's rays: points (H, W, 3) of the world, confidence (H, W)."""
     points_camera = unproject(outputs.self_points[0, ..., 2] * place.scale, intrinsics)
-    return transform(points_camera, place.world_from_camera), outputs.self_confidence[0]
+    confidence = outputs.self_confidence[0] if place.confidence is None else place.confidence
+    return transform(points_camera, place.world_from_camera), confidence
 
 
 def assemble_geometry(

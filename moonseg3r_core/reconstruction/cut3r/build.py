@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from moonseg3r_core.errors import ConfigError, InputError, WeightsError
-from moonseg3r_core.reconstruction.config import NanoConfig
+from moonseg3r_core.reconstruction.config import MultiViewConfig, NanoConfig
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r, read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
@@ -17,6 +17,7 @@ from moonseg3r_core.reconstruction.cut3r.net.model import Cut3r
 from moonseg3r_core.reconstruction.cut3r.net.sizes import SIZES
 from moonseg3r_core.reconstruction.cut3r.net.state import UPDATES, StateUpdate
 from moonseg3r_core.reconstruction.cut3r.reconstruction import Cut3rReconstruction
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth, build_refinement
 from moonseg3r_core.weights import compute_hash, find, read_record
 from moonseg3r_core.weights.embedded import EMBEDDED
 
@@ -29,7 +30,7 @@ _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
 
 def build_cut3r(
     model: str, weights: str, rope_fp16: bool, state: str, attention: str, precision: str, seed: int | None,
-    device: torch.device, **settings: Any,
+    device: torch.device, multi_view: MultiViewConfig, **settings: Any,
 ) -> Cut3rReconstruction:  # fmt: skip
     """Build the stage that `reconstruction.cut3r` configures; with a seed, the net is untrained.
 
@@ -38,7 +39,8 @@ def build_cut3r(
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
     layers = parse_attention(attention, net.sizes.dec_depth)
-    return Cut3rReconstruction(net, attention=layers, precision=precision, **settings)
+    refinement = SingleViewDepth() if settings["pose"] == "model" else build_refinement(multi_view, device)
+    return Cut3rReconstruction(net, attention=layers, precision=precision, refinement=refinement, **settings)
 
 
 def build_nano(**settings: Any) -> Cut3rReconstruction:

@@ -28,6 +28,7 @@ from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align
 from moonseg3r_core.reconstruction.image_check import ImageCheck
 from moonseg3r_core.reconstruction.intrinsics import IntrinsicsEstimator, compute_grid_intrinsics, is_calibrated
+from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement
 from moonseg3r_core.reconstruction.pose_source import POSE_SOURCES, NetPose, PoseEstimate, PoseSource
 from moonseg3r_core.runtime.state import cpu_copy, error_prefix, load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import Frame, Geometry, Held, PixelGrid
@@ -49,6 +50,7 @@ class Cut3rReconstruction:
     precision: of the net's numbers. attention: what A is, None for none. geometric: what F3d is (see `assemble`).
     reset_every, key_translation, key_rotation: see `Submaps` and `KeyframeSelector`; key frames change the state.
     min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.
+    refinement: of depth from several views, unless pose is `model`.
 
     A frame with an unusable image or outputs is held: no points, the last good pose, the state unchanged, the reason in
     `Geometry.held`. A frame of unknown scale is held too, but updates the state. Raises FrameRejected where no pose is
@@ -58,13 +60,14 @@ class Cut3rReconstruction:
     def __init__(
         self, net: Net, *, points: str, pose: str, precision: str, attention: StateAttention | None, geometric: str,
         reset_every: int, key_translation: float, key_rotation: float, min_confidence: float,
+        refinement: DepthRefinement,
     ) -> None:  # fmt: skip
         self.net, self.min_confidence = net, min_confidence
         self._run = NetRunner(net, precision, min_confidence)
         self._request = OutputRequest(world=points == "world" and pose == "model", attention=attention)
         self._place_points = place_world_points if self._request.world else _PLACE_POINTS[pose]
         self.add_features = GEOMETRIC_FEATURES[geometric]
-        self._poses: PoseSource = POSE_SOURCES[pose]()
+        self._poses: PoseSource = POSE_SOURCES[pose](refinement)
         self._images, self._intrinsics = ImageCheck(), IntrinsicsEstimator()
         self._keys, self._submaps = KeyframeSelector(key_translation, key_rotation), Submaps(reset_every)
         self._state = self._run.start()

@@ -64,7 +64,9 @@ class Prior:
         """Halve the resolution: the mean of what is known."""
         known = self.known.float()
         share = F.avg_pool2d(known[:, None], 2)[:, 0]
-        means = [F.avg_pool2d((x * known)[:, None], 2)[:, 0] / share.clamp(min=1e-6) for x in (self.log_depth, self.sigma)]
+        means = [
+            F.avg_pool2d((x * known)[:, None], 2)[:, 0] / share.clamp(min=1e-6) for x in (self.log_depth, self.sigma)
+        ]
         return Prior(means[0], torch.where(share > 0, means[1], 0.0))
 
 

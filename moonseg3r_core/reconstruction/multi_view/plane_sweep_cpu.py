@@ -32,7 +32,11 @@ class _Correlation(torch.autograd.Function):
         shape = (*sources.shape[:2], view.shape[1], len(sweep.depths))
         scores, seen = torch.empty(shape), torch.empty(shape, dtype=torch.bool)
         for item, source in np.ndindex(shape[:2]):
-            _correlate(*_list_arrays(view, sources, sweep, item, source), scores[item, source].numpy(), seen[item, source].numpy())
+            _correlate(
+                *_list_arrays(view, sources, sweep, item, source),
+                scores[item, source].numpy(),
+                seen[item, source].numpy(),
+            )
         ctx.save_for_backward(view, sources)
         ctx.sweep = sweep
         ctx.mark_non_differentiable(seen)
@@ -45,7 +49,9 @@ class _Correlation(torch.autograd.Function):
         scores = gradients[0].contiguous()
         for item, source in np.ndindex(sources.shape[:2]):
             arrays = _list_arrays(view, sources, ctx.sweep, item, source)
-            _differentiate(*arrays, scores[item, source].numpy(), by_view[item].numpy(), by_sources[item, source].numpy())
+            _differentiate(
+                *arrays, scores[item, source].numpy(), by_view[item].numpy(), by_sources[item, source].numpy()
+            )
         return by_view, by_sources, None
 
 

@@ -57,6 +57,8 @@ def _compute_gradient_loss(found: Tensor, true: Tensor, known: Tensor) -> Tensor
     parts = []
     for apart in _SCALES:
         for axis in (1, 2):
-            step = error.narrow(axis, apart, error.shape[axis] - apart) - error.narrow(axis, 0, error.shape[axis] - apart)
+            step = error.narrow(axis, apart, error.shape[axis] - apart) - error.narrow(
+                axis, 0, error.shape[axis] - apart
+            )
             parts.append(step[step.isfinite()].abs().clamp(max=1.0).mean())
     return torch.stack(parts).mean()

@@ -105,7 +105,9 @@ def make_batch(clips: list[Clip], stage: DepthStage, sources: int, generator: to
     items = [_make_item(clip, stage, sources, generator) for clip in clips]
     images, depth, poses, intrinsics, used, first = (torch.stack(parts) for parts in zip(*items, strict=True))
     own = len(items) // 2  # in half of the items every image is changed in its own way, in the others all alike
-    alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(own, *images.shape[1:2], 3, *images.shape[2:4])
+    alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(
+        own, *images.shape[1:2], 3, *images.shape[2:4]
+    )
     return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first)
 
 
@@ -163,7 +165,9 @@ def add_pose_noise(relative: Tensor, rng: np.random.Generator) -> Tensor:
         turn = torch.from_numpy(cv2.Rodrigues(rng.normal(0, angle / math.sqrt(3), 3))[0]).float()
         baseline = float(pose[:3, 3].norm())
         pose[:3, :3] = turn @ pose[:3, :3]
-        pose[:3, 3] = pose[:3, 3] * scale + baseline * share / math.sqrt(3) * torch.from_numpy(rng.normal(size=3)).float()
+        pose[:3, 3] = (
+            pose[:3, 3] * scale + baseline * share / math.sqrt(3) * torch.from_numpy(rng.normal(size=3)).float()
+        )
     return noisy
 
 
@@ -204,5 +208,3 @@ def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     blurred = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
     packed = cv2.imencode(".jpg", blurred, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))))[1]
     return cv2.imdecode(packed, cv2.IMREAD_COLOR)
-
-
