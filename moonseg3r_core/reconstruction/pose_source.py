@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,16 +14,18 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.ops.running_median import RunningMedian
+from moonseg3r_core.reconstruction.key_views import CorrectionLog
 from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, RefinedDepth, View
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features
-from moonseg3r_core.reconstruction.odometry.tracker import Tracker
+from moonseg3r_core.reconstruction.odometry.tracker import TrackedFrame, Tracker
 from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
 from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.types import Frame, Held, PixelGrid
+from moonseg3r_core.types import Corrections, Frame, Geometry, Held, PixelGrid
 
+LOST = Held("too little of the image is recognised to tell where the camera is")
 MIN_LANDMARKS = 12  # triangulated by external poses, that give a frame's scale
 MIN_SCALES, SCALE_WINDOW = 3, 31  # frames from which the scale is known, and of which it is the median
 MAX_LOG_DEVIATION = 0.7  # of a landmark's ratio from the frame's median; beyond it the match is wrong
@@ -37,7 +39,8 @@ class PoseEstimate:
 
     scale: map units per net unit, one number or one per pixel (h, w); submap: from the net's world to the map's;
     motion_pose (4, 4), motion_scale: the pose that selects key frames, and its units per net unit;
-    held: why the points cannot be placed, or None; confidence (h, w) of the scaled points, None for the net's own.
+    held: why the points cannot be placed, or None; confidence (h, w) of the scaled points, None for the net's own;
+    anchor, corrections: the key view that the points hang on, and those that moved, as in `Geometry`.
     """
 
     world_from_camera: Tensor
@@ -47,6 +50,12 @@ class PoseEstimate:
     motion_scale: float
     held: Held | None = None
     confidence: Tensor | None = None
+    anchor: int = 0
+    corrections: Corrections = field(default_factory=Corrections.empty)
+
+    def anchor_geometry(self, geometry: Geometry) -> Geometry:
+        """Return a geometry that hangs on the key view."""
+        return replace(geometry, anchor=self.anchor, corrections=self.corrections)
 
 
 @dataclass(frozen=True)
@@ -113,24 +122,32 @@ class OdometryPoses(_LastPose):
     """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`); depth is refined."""
 
     def __init__(self, refinement: DepthRefinement) -> None:
-        self._tracker, self._refinement = Tracker(), refinement
+        self._tracker, self._refinement, self._told = Tracker(), refinement, CorrectionLog()
 
     def reset(self) -> None:
         super().reset()
         self._tracker.reset()
         self._refinement.reset()
+        self._told.reset()
 
     def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         tracked = self._tracker(frame.host_image, net.depth, net.intrinsics, net.grid)
         self._last = tracked.pose
-        ratios = tracked.ratios.to(net.depth)
-        if not tracked.found:
-            held = Held("too little of the image is recognised to tell where the camera is")
-            return PoseEstimate(tracked.pose, ratios, similarity, tracked.pose, 1.0, held)
-        view = View(frame.host_image, net.depth * ratios, net.intrinsics, net.grid, tracked.pose, tracked.anchor)
-        refined = self._refinement(view, self._list_anchor_poses(tracked.anchor))
-        scale = compute_scale(refined, net.depth)
-        return PoseEstimate(tracked.pose, scale, similarity, tracked.pose, 1.0, None, refined.confidence)
+        corrections = self._told.update(self._tracker.list_key_views())
+        if tracked.found:
+            refined = self._refine(frame, net, tracked)
+            scale, confidence, held = compute_scale(refined, net.depth), refined.confidence, None
+        else:
+            scale, confidence, held = tracked.ratios.to(net.depth), None, LOST
+        return PoseEstimate(
+            tracked.pose, scale, similarity, tracked.pose, 1.0, held, confidence, tracked.anchor, corrections
+        )
+
+    def _refine(self, frame: Frame, net: NetPose, tracked: TrackedFrame) -> RefinedDepth:
+        """Refine the corrected depth of a frame that was found."""
+        depth = net.depth * tracked.ratios.to(net.depth)
+        view = View(frame.host_image, depth, net.intrinsics, net.grid, tracked.pose, tracked.anchor)
+        return self._refinement(view, self._list_anchor_poses(tracked.anchor))
 
     def _list_anchor_poses(self, anchor: int) -> dict[int, Tensor]:
         """List where the anchors stand now that the refinement's views hang on, and a frame's own."""
@@ -138,12 +155,13 @@ class OdometryPoses(_LastPose):
         return {number: pose for number, pose in poses.items() if pose is not None}
 
     def state_dict(self) -> dict[str, Tensor]:
-        parts = {"tracker": self._tracker.state_dict(), "refinement": self._refinement.state_dict()}
+        stateful = {"tracker": self._tracker, "refinement": self._refinement, "told": self._told}
+        parts = {name: part.state_dict() for name, part in stateful.items()}
         return prefix_states(**parts) | super().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         read_tensor(state, "last", ("0 or 1", 4, 4), torch.float64)  # nothing changes where it is damaged
-        load_parts(state, tracker=self._tracker, refinement=self._refinement)
+        load_parts(state, tracker=self._tracker, refinement=self._refinement, told=self._told)
         super().load_state_dict(state)
 
 

@@ -86,9 +86,10 @@ class Cut3rReconstruction:
         place = self._poses(frame, NetPose(camera, depth, grid, intrinsics), self._submaps.similarity)
         self._advance(inference, place, make_thumbnail(frame.host_image))
         if place.held:
-            return self._hold(frame, grid, place.world_from_camera, place.held)
+            return place.anchor_geometry(self._hold(frame, grid, place.world_from_camera, place.held))
         points = self._place_points(inference.outputs, place, intrinsics)
-        return self.add_features(assemble_geometry(points, inference, place, grid, intrinsics, self.min_confidence))
+        geometry = assemble_geometry(points, inference, place, grid, intrinsics, self.min_confidence)
+        return self.add_features(place.anchor_geometry(geometry))
 
     @property
     def key_frames(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.reconstruction.key_views import KeyViews
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
     SIGMA_LOG_DEPTH,
     Bundle,
@@ -93,6 +94,13 @@ class LocalMap:
     def find_keyframe(self, serial: int) -> Keyframe | None:
         """Find a keyframe by its serial number; None where it was removed."""
         return next((keyframe for keyframe in reversed(self.keyframes) if keyframe.serial == serial), None)
+
+    def list_key_views(self) -> KeyViews:
+        """List the keyframes as they lie now."""
+        places = np.array([keyframe.pose for keyframe in self.keyframes]).reshape(-1, 4, 4)
+        depths = [float(np.median(keyframe.features.depths)) for keyframe in self.keyframes]
+        anchors = torch.tensor([keyframe.serial for keyframe in self.keyframes], dtype=torch.int64)
+        return KeyViews(anchors, torch.from_numpy(places), torch.tensor(depths, dtype=torch.float64))
 
     def find_reference(self, keyframe: Keyframe) -> int:
         """Find the serial number of the keyframe that shares the most landmarks with an image, 0 without one."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import compute_rotation_angle
+from moonseg3r_core.reconstruction.key_views import KeyViews
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features, match_descriptors
 from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
@@ -98,6 +99,10 @@ class Tracker:
         """Return world_from_camera (4, 4) float64 of a keyframe by its serial number; None where it was removed."""
         keyframe = self._map.find_keyframe(anchor)
         return None if keyframe is None else torch.from_numpy(keyframe.pose)
+
+    def list_key_views(self) -> KeyViews:
+        """List all keyframes as they lie now."""
+        return self._map.list_key_views()
 
     @property
     def _pose(self) -> Tensor:
