@@ -23,8 +23,8 @@ from moonseg3r_core.sources.input_check import InputCheck
 RGBD_INPUTS = ("depth", "intrinsics", "poses")  # what a reconstruction without a network takes from the recording
 # By reconstruction.kind. Estimated poses and depth put a surface in a slightly different place each time: voxels must be
 # larger, and a match needs more similarity. Learned queries are less alike than averages.
-OVERLAP_VOXEL = {"rgbd": 0.05, "nano": 0.15}
-MATCH_THRESHOLD = {"average": {"rgbd": 1.0, "nano": 1.5}, "learned": {"rgbd": 0.85, "nano": 1.25}}
+OVERLAP_VOXEL = {"rgbd": 0.05, "nano": 0.15, "depth": 0.15}
+MATCH_THRESHOLD = {"average": {"rgbd": 1.0, "nano": 1.5, "depth": 1.5}, "learned": {"rgbd": 0.85, "nano": 1.25}}
 MERGE_THRESHOLD = {"borders": 0.4, "similarity": 0.8}
 QUERY_WEIGHTS = {"rgbd": "rgbd_queries", "nano": "nano_queries"}
 POINTS_PER_SIDE = {"fast": 12, "published": 32}  # of masks.sam.preset
@@ -88,7 +88,8 @@ def check_recording(config: Config, name: str, lacks: Sequence[str], why: Mappin
     missing = [item for item in required if item in lacks]
     if missing:
         kind = config.reconstruction.kind
-        setting = f"reconstruction.{kind}.pose=model" if config.reconstruction.net else "reconstruction.kind=nano"
+        own = "model" if config.reconstruction.has_tokens else "tracked"
+        setting = f"reconstruction.{kind}.pose={own}" if config.reconstruction.net else "reconstruction.kind=nano"
         if reasons := [f"no {item}: {why[item]}" for item in missing if why and why.get(item)]:
             needs = f"reconstruction.kind={kind} expects {', '.join(required)} with every image"
             raise SourceError(f"{needs}, {name} brings {'; '.join(reasons)}; or set {setting}, which needs none.")
@@ -107,10 +108,10 @@ def describe_resolved(config: Config, recording: RecordingFacts = UNKNOWN) -> st
 
 def usage_hint(config: Config, name: str, lacks: Sequence[str]) -> str:
     """What to tell of a recording whose depth and poses are not used; empty where there is nothing to tell."""
-    if config.reconstruction.kind != "nano" or any(item in lacks for item in RGBD_INPUTS):
+    if config.reconstruction.kind not in ("nano", "depth") or any(item in lacks for item in RGBD_INPUTS):
         return ""
     unused = " and ".join(item for item in ("depth", "poses") if item not in required_inputs(config))
-    return f"{name} brings {unused}, which nano does without; --set reconstruction.kind=rgbd takes them."
+    return f"{name} brings {unused}, which {config.reconstruction.kind} does without; --set reconstruction.kind=rgbd takes them."
 
 
 def _resolve_input(input: InputConfig) -> InputConfig:
@@ -148,7 +149,7 @@ def _resolve_weights(config: Config) -> Config:
 
 
 def _check_features(config: Config) -> Config:
-    if config.features.kind == "reconstruction" and config.reconstruction.net is None:
+    if config.features.kind == "reconstruction" and not config.reconstruction.has_tokens:
         raise ConfigError(
             "features.kind=reconstruction expects a reconstruction with a net (nano, cut3r), got "
             f"reconstruction.kind={config.reconstruction.kind}; set one of them, or features.kind=handcrafted."

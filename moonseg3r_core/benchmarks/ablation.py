@@ -80,7 +80,7 @@ def measure_ablation(
     # The preset's fusion alone: the memory (cells, distances, limits) is the recipe's, with which queries are trained.
     config = overlay(recipe.config, {**read_paper_preset("fusion."), **(settings or {})})
     stack = config.reconstruction.kind
-    variants = [variant for variant in VARIANTS if config.reconstruction.net or not variant.tokens]
+    variants = [variant for variant in VARIANTS if config.reconstruction.has_tokens or not variant.tokens]
     trained = {variant.name: _train(variant, recipe, seeds, train) for variant in variants}
     matches: dict[tuple[str, str], list[list[SceneMatches]]] = {}
     for group, folders in {Path(path).resolve().name: find_recordings(Path(path)) for path in recordings}.items():

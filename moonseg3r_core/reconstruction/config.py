@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from moonseg3r_core.settings import PRECISIONS, Kind, live, section, value
+from moonseg3r_core.settings import PRECISION, PRECISIONS, WEIGHTS, Kind, live, section, value
 
 KINDS = {
     "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True, fields=("multi_view",)),
     "cut3r": Kind("moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True, fields=("multi_view",)),
+    "depth": Kind("moonseg3r_core.reconstruction.depth.build:build_depth", device=True, fields=("multi_view",)),
     "rgbd": Kind("moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"),
 }
 UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers (`random`)
@@ -84,6 +85,30 @@ class Cut3rConfig(NetConfig):
 
 
 @dataclass(frozen=True)
+class DepthConfig:
+    weights: str = value("depth-anything-v2-indoor-small", WEIGHTS)
+    pose: str = value(
+        "tracked",
+        "tracked: by landmarks, which correct the net's depth; given: the recording's or the robot's own",
+        choices=("tracked", "given"),
+    )
+    precision: str = value("float32", PRECISION, choices=PRECISIONS)
+    short_side: int = value(
+        518, "the shorter side of the net's input, rounded to whole patches, pixels", low=14, high=4096
+    )
+    stride: int = value(2, "every n-th row and column of the net's depth is a point of the map", low=1, high=14)
+    max_depth: float = value(20.0, "farther points are left out, in the map's unit", low=0.1)
+    field_of_view: float = value(
+        60.0, "of frames without intrinsics, along the image's longer side, degrees", low=5.0, high=170.0
+    )
+
+    @property
+    def model(self) -> str:
+        """The name of the weights."""
+        return self.weights
+
+
+@dataclass(frozen=True)
 class MultiViewConfig:
     """Depth from several views, behind the first depth of any net; not with pose=model."""
 
@@ -98,22 +123,31 @@ class ReconstructionConfig:
     kind: str = value(
         "nano",
         "where points and poses come from; nano: color alone, by the small net in the package; cut3r: color alone, by "
-        "the published net (moonseg3r weights get); rgbd: the recording's depth and poses",
+        "the published net (moonseg3r weights get); depth: color alone, by a published net of depth and visual "
+        "odometry; rgbd: the recording's depth and poses",
         choices=tuple(KINDS),
     )
     random: bool = value(False, "an untrained net, for tests and timing; its results are meaningless")
     nano: NanoConfig = section(NanoConfig)
     cut3r: Cut3rConfig = section(Cut3rConfig)
+    depth: DepthConfig = section(DepthConfig)
     rgbd: RgbdConfig = section(RgbdConfig)
     multi_view: MultiViewConfig = section(MultiViewConfig)
 
     @property
-    def net(self) -> NanoConfig | Cut3rConfig | None:
+    def net(self) -> NanoConfig | Cut3rConfig | DepthConfig | None:
         """The settings of the chosen kind's net; None where it has none."""
-        nets: dict[str, NanoConfig | Cut3rConfig] = {"nano": self.nano, "cut3r": self.cut3r}
+        nets: dict[str, NanoConfig | Cut3rConfig | DepthConfig] = {
+            "nano": self.nano, "cut3r": self.cut3r, "depth": self.depth
+        }  # fmt: skip
         return nets.get(self.kind)
 
     @property
     def is_refined(self) -> bool:
         """True where depth of several views replaces the net's."""
         return self.net is not None and self.net.pose != "model" and self.multi_view.sources > 0
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the chosen kind has a net of CUT3R's form, with state attention and an image encoder's tokens."""
+        return isinstance(self.net, NetConfig)

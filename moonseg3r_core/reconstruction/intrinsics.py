@@ -93,3 +93,10 @@ def compute_grid_intrinsics(intrinsics: Tensor, grid: PixelGrid) -> Tensor:
     k[0, 2] -= grid.offset_u / grid.scale_u
     k[1, 2] -= grid.offset_v / grid.scale_v
     return k
+
+
+def assume_intrinsics(size: tuple[int, int], field_of_view: float) -> Tensor:
+    """Assume (3, 3) float32 of an image of `size` (H, W) that shows `field_of_view` degrees along its longer side."""
+    height, width = size
+    focal = 0.5 * max(size) / math.tan(math.radians(field_of_view / 2))
+    return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])

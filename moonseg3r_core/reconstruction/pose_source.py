@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -16,7 +16,8 @@ from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.ops.running_median import RunningMedian
 from moonseg3r_core.reconstruction.key_views import CorrectionLog
 from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, RefinedDepth, View
-from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
+from moonseg3r_core.reconstruction.odometry.depth_alignment import DepthAlignment, MetricDepth, Odometry
+from moonseg3r_core.reconstruction.odometry.depth_correction import PRIOR_SIGMA
 from moonseg3r_core.reconstruction.odometry.features import Detector, Features
 from moonseg3r_core.reconstruction.odometry.tracker import TrackedFrame, Tracker
 from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
@@ -121,8 +122,8 @@ class NetPoses(_LastPose):
 class OdometryPoses(_LastPose):
     """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`); depth is refined."""
 
-    def __init__(self, refinement: DepthRefinement) -> None:
-        self._tracker, self._refinement, self._told = Tracker(), refinement, CorrectionLog()
+    def __init__(self, tracker: Odometry, refinement: DepthRefinement) -> None:
+        self._tracker, self._refinement, self._told = tracker, refinement, CorrectionLog()
 
     def reset(self) -> None:
         super().reset()
@@ -173,11 +174,13 @@ class ExternalPoses:
     at metres.
     """
 
-    def __init__(self, refinement: DepthRefinement) -> None:
-        self._detector, self._triangulation, self._refinement = Detector(), Triangulation(), refinement
+    def __init__(self, alignment: DepthAlignment, refinement: DepthRefinement) -> None:
+        self._alignment, self._refinement = alignment, refinement
+        self._detector, self._triangulation = Detector(), Triangulation()
         self._log_scales = RunningMedian(SCALE_WINDOW)
 
     def reset(self) -> None:
+        self._alignment.reset()
         self._refinement.reset()
         self._triangulation.reset()
         self._log_scales.reset()
@@ -204,7 +207,8 @@ class ExternalPoses:
     def __call__(self, frame: Frame, net: NetPose, similarity: Similarity) -> PoseEstimate:
         pose = frame.world_from_camera
         assert pose is not None, "frames are checked first"
-        depth, k = net.depth.cpu().numpy() * similarity.scale, net.intrinsics.cpu().numpy().astype(np.float64)
+        converted = self._alignment.convert(net.depth)
+        depth, k = converted.cpu().numpy() * similarity.scale, net.intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(frame.host_image, depth, k, net.grid)
         landmarks = self._find_landmarks(features, pose.cpu().double().numpy())
         own = float(np.median(landmarks.log_ratios)) if landmarks.count >= MIN_LANDMARKS else None
@@ -214,8 +218,9 @@ class ExternalPoses:
         scale = math.exp(self._log_scales.value) if len(self._log_scales) else 1.0
         ratios = torch.full(net.depth.shape, scale)
         if own is not None and not held:
-            ratios = torch.from_numpy(landmarks.estimate_ratios(features, k, depth))
-        units, motion_scale = ratios.to(net.depth) * similarity.scale, scale * similarity.scale
+            ratios = torch.from_numpy(landmarks.estimate_ratios(features, k, depth, self._alignment))
+        per_first = torch.where(net.depth > 0, converted / net.depth, 1.0) * similarity.scale
+        units, motion_scale = ratios.to(net.depth) * per_first, scale * similarity.scale
         if held:
             return PoseEstimate(pose, units, similarity, pose.cpu(), motion_scale, held)
         view = View(frame.host_image, net.depth * units, net.intrinsics, net.grid, pose.cpu().double())
@@ -248,11 +253,17 @@ class ExternalPoses:
         return None
 
     def state_dict(self) -> dict[str, Tensor]:
-        parts = {"keyframes": self._triangulation, "scale": self._log_scales, "refinement": self._refinement}
-        return prefix_states(**{name: part.state_dict() for name, part in parts.items()})
+        return prefix_states(**{name: part.state_dict() for name, part in self._list_parts().items()})
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        load_parts(state, keyframes=self._triangulation, scale=self._log_scales, refinement=self._refinement)
+        load_parts(state, **self._list_parts())
+
+    def _list_parts(self) -> dict[str, Stateful]:
+        """The stateful parts by their name in a saved state."""
+        return {
+            "keyframes": self._triangulation, "scale": self._log_scales, "refinement": self._refinement,
+            "alignment": self._alignment,
+        }  # fmt: skip
 
 
 def compute_scale(refined: RefinedDepth, depth: Tensor) -> Tensor:
@@ -272,14 +283,16 @@ class Landmarks:
     def count(self) -> int:
         return len(self.rows)
 
-    def estimate_ratios(self, features: Features, intrinsics: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    def estimate_ratios(
+        self, features: Features, intrinsics: np.ndarray, depth: np.ndarray, alignment: DepthAlignment
+    ) -> np.ndarray:
         """Estimate true depth over the net's depth (h, w) for each pixel, (h, w) float32."""
         pixels = features.rays[self.rows] * (intrinsics[0, 0], intrinsics[1, 1]) + intrinsics[:2, 2]
-        return estimate_depth_ratios(pixels, features.depths[self.rows], self.log_ratios, self.sigmas, depth)
+        return alignment.correct(pixels, features.depths[self.rows], self.log_ratios, self.sigmas, depth)
 
 
-POSE_SOURCES: Mapping[str, type[NetPoses] | type[OdometryPoses] | type[ExternalPoses]] = {
+POSE_SOURCES: Mapping[str, Callable[[DepthRefinement], PoseSource]] = {
     "model": NetPoses,
-    "tracked": OdometryPoses,
-    "given": ExternalPoses,
+    "tracked": lambda refinement: OdometryPoses(Tracker(), refinement),
+    "given": lambda refinement: ExternalPoses(MetricDepth(PRIOR_SIGMA), refinement),
 }

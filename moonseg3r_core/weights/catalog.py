@@ -28,6 +28,18 @@ def _make_cut3r(name: str, purpose: str, drive: str, file: str, megabytes: int) 
     return Entry(name, "reconstruction.kind=cut3r", purpose, source, publisher, CC_BY_NC_SA, megabytes * _MB, convert)
 
 
+def _make_depth_anything(size: str, kind: str, megabytes: int) -> Entry:
+    """Its publisher gives the small nets under another licence than the larger ones."""
+    middle = f"-Metric-{kind.title()}" if kind else ""
+    what = f"{kind}s, metres" if kind else "up to scale and shift"
+    return Entry(
+        f"depth-anything-v2-{f'{kind}-' if kind else ''}{size}", "reconstruction.kind=depth",
+        f"depth from one image, {what}, ViT-{size[0].upper()}/14",
+        HubFiles(f"depth-anything/Depth-Anything-V2{middle}-{size.title()}-hf"),
+        "https://github.com/DepthAnything/Depth-Anything-V2", APACHE if size == "small" else CC_BY_NC, megabytes * _MB,
+    )  # fmt: skip
+
+
 ENTRIES = (
     _make_cut3r(
         "cut3r-512", "geometry from color alone", "1Asz-ZB3FfpzZYwunhQvNPZEUA8XUNAYD", "cut3r_512_dpt_4_64.pth", 3173
@@ -35,6 +47,12 @@ ENTRIES = (
     _make_cut3r(
         "cut3r-224", "the same at 224 x 224 pixels (reconstruction.cut3r.model)",
         "11dAgFkWHpaOHsR6iuitlB_v4NFFBrWjy", "cut3r_224_linear_4.pth", 2994,
+    ),
+    *(
+        _make_depth_anything(size, kind, megabytes)
+        for kind, sizes in (("indoor", "sbl"), ("outdoor", "s"), ("", "sbl"))
+        for size, megabytes in (("small", 99), ("base", 390), ("large", 1341))
+        if size[0] in sizes
     ),
     *(
         Entry(

@@ -106,7 +106,9 @@ def test_the_default_weights_of_each_model_are_in_the_catalog():
 
 def test_who_may_not_use_them_commercially_is_told():
     noncommercial = {name for name, entry in CATALOG.items() if entry.licence.noncommercial}
-    assert {name.partition("-")[0] for name in noncommercial} == {"cut3r", "mask2former", "cropformer"}
+    assert {name.partition("-")[0] for name in noncommercial} == {"cut3r", "depth", "mask2former", "cropformer"}
+    sizes = {name.rpartition("-")[2] for name in CATALOG.keys() - noncommercial if name.startswith("depth-anything")}
+    assert sizes == {"small"}
     assert {name.partition("-")[0] for name, entry in CATALOG.items() if entry.gated} == {"dinov3", "cropformer"}
 
 
@@ -195,7 +197,7 @@ def test_list_path_and_check(pth, folder, capsys):
     _, after, _ = say(capsys, "list")
     rows = [line for line in before.splitlines() if line.partition(" ")[0] in CATALOG]
     assert [line.split()[:2] for line in rows] == [[name, "no"] for name in CATALOG]
-    assert [line.split()[2:4] for line in rows[:3]] == [["3.2", "GB"], ["3.0", "GB"], ["86", "MB"]]
+    assert [line.split()[2:4] for line in rows[:3]] == [["3.2", "GB"], ["3.0", "GB"], ["99", "MB"]]
     assert max(map(len, before.splitlines())) < 170
     changed = [pair for pair in zip(before.splitlines(), after.splitlines(), strict=True) if len(set(pair)) > 1]
     assert [line.split()[:2] for line in changed[0]] == [["cut3r-512", "no"], ["cut3r-512", "yes"]]

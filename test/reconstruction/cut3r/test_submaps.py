@@ -15,6 +15,8 @@ from moonseg3r_core.reconstruction.cut3r.inference import NetRunner
 from moonseg3r_core.reconstruction.cut3r.keyframes import KeyframeSelector, make_thumbnail
 from moonseg3r_core.reconstruction.cut3r.net.model import OutputRequest
 from moonseg3r_core.reconstruction.cut3r.submaps import Submaps, align, chain_similarity
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth
+from moonseg3r_core.reconstruction.odometry.depth_alignment import MetricDepth
 from moonseg3r_core.reconstruction.pose_source import ExternalPoses, NetPose, NetPoses
 from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.types import PixelGrid
@@ -173,7 +175,7 @@ def make_net_pose(there):
 
 
 def test_the_nets_poses_are_in_units_of_its_first_submap():
-    pose = NetPoses()
+    pose = NetPoses(SingleViewDepth())
     assert pose.get_fallback(frame()) is None
     place = pose(frame(), make_net_pose(camera(x=2)), Similarity(scale=0.5))
     assert torch.equal(place.world_from_camera, camera(x=2))
@@ -191,5 +193,5 @@ def test_the_nets_poses_are_in_units_of_its_first_submap():
 )
 def test_a_frame_that_brings_no_pose_is_rejected_in_one_line(pose, words):
     with pytest.raises(FrameRejected, match=words) as rejected:
-        ExternalPoses().check(frame(7, world_from_camera=pose))
+        ExternalPoses(MetricDepth(0.25), SingleViewDepth()).check(frame(7, world_from_camera=pose))
     assert "\n" not in str(rejected.value)

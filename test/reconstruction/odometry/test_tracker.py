@@ -12,10 +12,11 @@ from moonseg3r_core.errors import InputError
 from moonseg3r_core.geometry import project
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth
 from moonseg3r_core.reconstruction.odometry import local_map
 from moonseg3r_core.reconstruction.odometry import tracker as tracker_module
 from moonseg3r_core.reconstruction.odometry.tracker import Tracker, pnp_ransac
-from moonseg3r_core.reconstruction.pose_source import NetPose, OdometryPoses
+from moonseg3r_core.reconstruction.pose_source import POSE_SOURCES, NetPose
 from moonseg3r_core.reconstruction.similarity import Similarity
 from moonseg3r_core.synthetic import SyntheticSequence
 from moonseg3r_core.types import Frame, PixelGrid
@@ -325,7 +326,7 @@ def test_it_starts_anew_after_a_reset(walk):
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
-    pose = OdometryPoses()
+    pose = POSE_SOURCES["tracked"](SingleViewDepth())
     picture, depth, intrinsics, grid = walk[0]
     image, seen = torch.from_numpy(picture), NetPose(camera(x=9), depth, grid, intrinsics)
     assert pose.get_fallback(Frame(0, 0.0, image)) is None

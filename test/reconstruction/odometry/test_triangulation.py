@@ -9,6 +9,8 @@ from cut3r_scripted import camera
 
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
+from moonseg3r_core.reconstruction.multi_view.depth import SingleViewDepth
+from moonseg3r_core.reconstruction.odometry.depth_alignment import MetricDepth
 from moonseg3r_core.reconstruction.odometry.triangulation import compute_epipolar_distance, fuse_depths, triangulate
 from moonseg3r_core.reconstruction.pose_source import ExternalPoses, NetPose
 from moonseg3r_core.reconstruction.similarity import Similarity
@@ -62,7 +64,7 @@ def place(source, frame, unit=0.4, submap=2.0, stretch=1.0):
 
 
 def test_the_map_is_in_metres_whatever_unit_and_pose_the_net_has(room):
-    source, held, errors = ExternalPoses(), [], []
+    source, held, errors = ExternalPoses(MetricDepth(0.25), SingleViewDepth()), [], []
     for frame in room:
         found, over_true = place(source, frame)
         held.append(bool(found.held))
@@ -73,14 +75,14 @@ def test_the_map_is_in_metres_whatever_unit_and_pose_the_net_has(room):
 
 
 def test_a_frame_whose_depth_does_not_fit_its_landmarks_is_held_and_the_next_is_not(room):
-    source = ExternalPoses()
+    source = ExternalPoses(MetricDepth(0.25), SingleViewDepth())
     found = [place(source, frame, stretch=3.0 if n == 5 else 1.0)[0] for n, frame in enumerate(room)]
     assert "does not fit the landmarks of the given poses: 0.3" in str(found[5].held)
     assert found[6].held is None
 
 
 def test_poses_in_millimetres_are_held(room):
-    source = ExternalPoses()
+    source = ExternalPoses(MetricDepth(0.25), SingleViewDepth())
     for frame in room:
         pose = frame.world_from_camera.clone()
         pose[:3, 3] *= 1000
@@ -89,7 +91,10 @@ def test_poses_in_millimetres_are_held(room):
 
 
 def test_going_on_from_a_saved_state_equals_never_having_stopped(room):
-    never, again = ExternalPoses(), ExternalPoses()
+    never, again = (
+        ExternalPoses(MetricDepth(0.25), SingleViewDepth()),
+        ExternalPoses(MetricDepth(0.25), SingleViewDepth()),
+    )
     for frame in room[:5]:
         place(never, frame)
     again.load_state_dict(never.state_dict())
