@@ -37,6 +37,7 @@ setup(
         "opencv-python-headless>=4.8",
         "pillow>=9.1",  # its resize is the one that CUT3R was trained on
         "scikit-image>=0.22",
+        "numba>=0.59",  # compiles the plane sweep's correlation at its first call, with a compiler that it brings along
         "rosbags>=0.11.5",
         "mcap>=1.0",  # reads recordings that were cut off, which rosbags does not
         "matplotlib>=3.7",

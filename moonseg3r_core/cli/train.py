@@ -50,6 +50,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     net.set_defaults(run=run_reconstruction)
     net = actions.add_parser("depth", help="depth from several views", description=_DEPTH)
     _add_common(net, "config/train_depth.yaml")
+    net.add_argument("--start", metavar="FILE", help="begin with these weights, of the recipe's sizes")
     net.set_defaults(run=run_depth)
     net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
     _add_common(net, "config/train_masks.yaml")
@@ -93,7 +94,7 @@ def run_depth(args: argparse.Namespace) -> int:
     from moonseg3r_core.training.depth.recipe import DepthRecipe
     from moonseg3r_core.training.depth.train import train_depth
 
-    return _train(args, DepthRecipe, train_depth)
+    return _train(args, DepthRecipe, partial(train_depth, start=Path(args.start) if args.start else None))
 
 
 def run_masks(args: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class DepthRefinement(Stateful, Protocol):
     def __call__(self, view: View, anchor_poses: Mapping[int, Tensor]) -> RefinedDepth: ...
 
     @property
-    def anchors(self) -> set[int]:
+    def anchors(self) -> Collection[int]:
         """The anchors whose poses it wants to know."""
 
     def reset(self) -> None: ...
@@ -73,7 +73,9 @@ class DepthRefinement(Stateful, Protocol):
 class SingleViewDepth:
     """Keeps a frame's first depth."""
 
-    anchors: frozenset[int] = frozenset()
+    @property
+    def anchors(self) -> Collection[int]:
+        return ()
 
     def __call__(self, view: View, anchor_poses: Mapping[int, Tensor]) -> RefinedDepth:
         return RefinedDepth(view.depth)
@@ -100,7 +102,7 @@ class MultiViewDepth:
         self._former = _Former.make_empty()
 
     @property
-    def anchors(self) -> set[int]:
+    def anchors(self) -> Collection[int]:
         """The anchors that past views hang on."""
         return self._views.anchors | {self._former.view.anchor}
 
@@ -261,7 +263,7 @@ def _shrink(view: View) -> _Shrunk:
     return _Shrunk(image.contiguous(memory_format=torch.channels_last), first, intrinsics)
 
 
-def _resize_depth(depth: Tensor, size: tuple[int, int]) -> Tensor:
+def _resize_depth(depth: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(depth[None, None], size, mode="nearest-exact")[0, 0]
 
 

@@ -84,6 +84,8 @@ class Prediction:
 class MultiViewNet(nn.Module):
     """widths: channels of the U-Net at 1/4, 1/8, 1/16. planes: of the sweep."""
 
+    log_planes: Tensor
+
     def __init__(self, widths: Sequence[int] = (72, 112, 144), planes: int = 48) -> None:
         super().__init__()
         quarter, eighth, sixteenth = self.widths = tuple(widths)

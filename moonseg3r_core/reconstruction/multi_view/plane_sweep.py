@@ -79,7 +79,7 @@ def correlate(view: Tensor, sources: Tensor, sweep: Sweep) -> tuple[Tensor, Tens
 
 def correlate_by_sampling(view: Tensor, sources: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:
     """Compute dot products and visibility (B, S, N, P): view (B, N, C), sources (B, S, h, w, C)."""
-    batch, count, height, width, channels = sources.shape
+    batch, count, height, width, _ = sources.shape
     half = torch.tensor((width / 2, height / 2), device=view.device)
     places = ((sweep.locate() + 0.5) / half - 1).flatten(0, 1)
     seen = (places.abs() < 1).all(-1)

@@ -5,6 +5,7 @@ Numba (BSD-2-Clause) brings its compiler along. `correlate_by_sampling` computes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
     from moonseg3r_core.reconstruction.multi_view.plane_sweep import Sweep
 
 _MIN_DEPTH = np.float32(1e-3)
-_compile = numba.njit(fastmath=True, nogil=True, cache=True, boundscheck=False)
+
+
+def _compile(function: Callable[..., None]) -> Any:
+    """Compile a function at its first call, and keep the result on disk where a folder can be written."""
+    try:
+        return numba.njit(fastmath=True, nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder can be written
+        return numba.njit(fastmath=True, nogil=True)(function)
 
 
 def correlate_on_cpu(view: Tensor, sources: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:

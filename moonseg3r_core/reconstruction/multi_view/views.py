@@ -62,7 +62,7 @@ class PastViews:
         """The anchors that views hang on."""
         return {view.anchor for view in self._views}
 
-    def choose(self, pose: Tensor, typical: float, count: int, size: tuple[int, int]) -> list[PastView]:
+    def choose(self, pose: Tensor, typical: float, count: int, size: tuple[int, ...]) -> list[PastView]:
         """Choose up to `count` sources for a view at world_from_camera (4, 4): near the best baseline, apart from one
         another, looking the same way, with features of size (h, w).
         """

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.multi_view.carry import carry_depth
 from moonseg3r_core.reconstruction.multi_view.net import (
     Encoded,
@@ -17,6 +18,7 @@ from moonseg3r_core.reconstruction.multi_view.net import (
     Prior,
     Sources,
     make_first_prior,
+    read_multi_view_net,
     write_multi_view_net,
 )
 from moonseg3r_core.training.common.engine import make_fabric
@@ -31,10 +33,14 @@ _BETAS = (0.9, 0.999)
 
 
 def train_depth(
-    recipe: DepthRecipe, folder: Path, *, precision: str = "auto", device: str = "auto", until: float = math.inf
-) -> Path:
-    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does."""
-    run = DepthRun(make_fabric(device, precision, recipe.seed), recipe, folder)
+    recipe: DepthRecipe, folder: Path, *, precision: str = "auto", device: str = "auto", start: Path | None = None,
+    until: float = math.inf,
+) -> Path:  # fmt: skip
+    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does.
+
+    start: weights to begin with, of the same sizes.
+    """
+    run = DepthRun(make_fabric(device, precision, recipe.seed), recipe, folder, start)
     if run.is_complete():
         return run.weights
     scores = HeldOutDepth(recipe).compute_scores if run.scores_held_out else None
@@ -73,14 +79,15 @@ class TwoViews(nn.Module):
             found.log_depth.exp(), found.log_spread.exp(), pose, scale_intrinsics(batch.intrinsics, 2)
         )
         known = (depth > 0) & batch.used[:, 1, None, None]
-        return Prior(torch.where(known, depth.clamp(min=1e-3).log(), 0.0), torch.where(known, spread, 0.0))
+        log_depth = depth.clamp(min=1e-3).log() + batch.drift
+        return Prior(torch.where(known, log_depth, 0.0), torch.where(known, spread, 0.0))
 
 
 class DepthRun(Run[MultiViewNet]):
     """Trains depth of views; `reconstruction.multi_view.weights` takes its file."""
 
-    def __init__(self, fabric: Any, recipe: DepthRecipe, folder: Path) -> None:
-        net = MultiViewNet(recipe.widths, recipe.planes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, fabric: Any, recipe: DepthRecipe, folder: Path, start: Path | None = None) -> None:
+        net = _make_net(recipe, start).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_adamw(split_parameters(net, recipe.decay), recipe.rate, _BETAS)
         super().__init__(fabric, recipe, folder, net, [optimizer])
         self._views = TwoViews(net)
@@ -132,6 +139,19 @@ def scale_intrinsics(intrinsics: Tensor, factor: int) -> Tensor:
     scaled[..., :2, :] /= factor
     scaled[..., :2, 2] += (1 / factor - 1) / 2
     return scaled
+
+
+def _make_net(recipe: DepthRecipe, start: Path | None) -> MultiViewNet:
+    """Make the net before its first step. Raises InputError for weights of other sizes."""
+    if start is None:
+        return MultiViewNet(recipe.widths, recipe.planes)
+    net = read_multi_view_net(start)
+    if (net.widths, net.planes) != (recipe.widths, recipe.planes):
+        raise InputError(
+            f"{start} must have the recipe's widths {list(recipe.widths)} and {recipe.planes} planes, got "
+            f"{list(net.widths)} and {net.planes}; change either."
+        )
+    return net.train().requires_grad_(True)
 
 
 def _pick(encoded: Encoded, views: tuple[int, int], number: int) -> Encoded:

@@ -25,8 +25,10 @@ _MAX_BASELINE, _MAX_TURN = 0.45, math.radians(35)  # of a source: in the view's 
 _ROTATION_NOISE = (math.radians(0.02), math.radians(0.7))  # of relative poses, drawn evenly on a log scale
 _SHIFT_NOISE, _SCALE_NOISE = 0.2, 0.06  # of relative translations, as shares of the baseline
 _TYPICAL_NOISE = 0.15  # of the log of the typical depth that a view is normalized by
-_MAX_FIRST_NOISE = 0.35  # of the log of a first depth
-_NO_FIRST, _BLURRED = 0.15, 0.25  # shares of items without a first depth, and of images that motion blurs
+_MAX_FIRST_NOISE, _MAX_LAYER_NOISE = 0.4, 0.3  # of the log of a first depth
+_FIRST_RANGE = (0.5, 1.2)  # of the logs of a first depth over that of the truth: a net avoids what is far
+_MAX_FORMER_NOISE = 0.15  # of the log of the depth that is carried on, beside its own errors
+_NO_FIRST, _BLURRED = 0.35, 0.25  # shares of items without a first depth, and of images that motion blurs
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class ViewBatch:
 
     images (B, V, 3, H, W) in [-1, 1]; depth (B, 2, H, W) of the first two in the typical depth, 0 = unknown; poses
     (B, V, 4, 4) as the tracker would have them, view_from_camera in the typical depth; intrinsics (B, 3, 3);
-    used (B, V) bool: views that exist; first (B, 2, H/2, W/2): log of a first depth, NaN where there is none.
+    used (B, V) bool: views that exist; first (B, 2, H/2, W/2): log of a first depth, NaN where there is none; drift
+    (B, H/2, W/2): what is added to the log of the depth that is carried on.
     """
 
     images: Tensor
@@ -44,6 +47,7 @@ class ViewBatch:
     intrinsics: Tensor
     used: Tensor
     first: Tensor
+    drift: Tensor
 
     def to(self, device: torch.device) -> ViewBatch:
         """Copy to a device."""
@@ -103,12 +107,12 @@ def count_entered_clips(recipe: DepthRecipe, step: int) -> int:
 def make_batch(clips: list[Clip], stage: DepthStage, sources: int, generator: torch.Generator) -> ViewBatch:
     """Make a batch of one item a clip."""
     items = [_make_item(clip, stage, sources, generator) for clip in clips]
-    images, depth, poses, intrinsics, used, first = (torch.stack(parts) for parts in zip(*items, strict=True))
+    images, depth, poses, intrinsics, used, first, drift = (torch.stack(parts) for parts in zip(*items, strict=True))
     own = len(items) // 2  # in half of the items every image is changed in its own way, in the others all alike
     alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(
         own, *images.shape[1:2], 3, *images.shape[2:4]
     )
-    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first)
+    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first, drift)
 
 
 def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -128,7 +132,8 @@ def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Gen
     if rng.random() < 0.5:  # the principal point lies in the middle, so that a mirrored view is one of a mirrored room
         flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
         images, depth, first, poses = images.flip(2), depth.flip(2), first.flip(2), flip @ poses @ flip
-    return images, depth, poses, intrinsics, torch.from_numpy(used), first
+    drift = sample_field(first.shape[1:], rng.uniform(0, _MAX_FORMER_NOISE), rng)
+    return images, depth, poses, intrinsics, torch.from_numpy(used), first, drift
 
 
 def choose_views(clip: Clip, sources: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,20 +177,32 @@ def add_pose_noise(relative: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def make_first_depth(depth: Tensor, rng: np.random.Generator) -> Tensor:
-    """Make the log of a first depth (H/2, W/2) as a net gives it: smooth errors, blurred contours; NaN for none."""
+    """Make the log of a first depth (H/2, W/2) as a net gives it: a wrong range, smooth errors, layers that are too near
+    or too far, blurred contours; NaN for none.
+    """
     half = F.avg_pool2d(depth[None, None], 2)[0, 0]
     if rng.random() < _NO_FIRST:
         return torch.full_like(half, torch.nan)
     log = half.clamp(min=1e-3).log()
-    height, width = log.shape
+    middle = log.median()
+    log = middle + (log - middle) * rng.uniform(*_FIRST_RANGE)
+    edges = np.sort(rng.normal(float(middle), 0.5, int(rng.integers(4))))
+    layers = torch.bucketize(log, torch.from_numpy(edges).float())
+    log = log + torch.from_numpy(rng.normal(0, rng.uniform(0, _MAX_LAYER_NOISE), len(edges) + 1)).float()[layers]
     blur = int(rng.choice([1, 2, 4, 8]))
     if blur > 1:
-        log = F.interpolate(F.avg_pool2d(log[None, None], blur, ceil_mode=True), (height, width), mode="bilinear")[0, 0]
-    strength = rng.uniform(0.02, _MAX_FIRST_NOISE)
+        small = F.avg_pool2d(log[None, None], blur, ceil_mode=True)
+        log = F.interpolate(small, log.shape, mode="bilinear", align_corners=False)[0, 0]
+    return log + sample_field(log.shape, rng.uniform(0.02, _MAX_FIRST_NOISE), rng)
+
+
+def sample_field(size: tuple[int, ...], strength: float, rng: np.random.Generator) -> Tensor:
+    """Sample smooth noise (h, w) of three scales, `strength` its standard deviation."""
+    field = torch.zeros(*size)
     for cells in (2, 4, 9):
-        field = torch.from_numpy(rng.normal(size=(1, 1, cells, cells + 1))).float()
-        log = log + strength / math.sqrt(3) * F.interpolate(field, (height, width), mode="bicubic")[0, 0]
-    return log
+        noise = torch.from_numpy(rng.normal(size=(1, 1, cells, cells + 1))).float()
+        field += F.interpolate(noise, tuple(size), mode="bicubic", align_corners=False)[0, 0]
+    return strength / math.sqrt(3) * field
 
 
 def _resize(clip: Clip, chosen: np.ndarray, stage: DepthStage, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -207,4 +224,4 @@ def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         kernel[round(middle + t * math.sin(angle)), round(middle + t * math.cos(angle))] += 1
     blurred = cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
     packed = cv2.imencode(".jpg", blurred, (cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))))[1]
-    return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
