@@ -19,8 +19,10 @@ SYNTHETIC = (
     "moonseg3r_core/synthetic/",
     "test/synthetic/",
     "moonseg3r_core/training/data/",
+    "moonseg3r_core/training/depth/views.py",
     "moonseg3r_core/training/masks/pictures.py",
     "test/training/test_data.py",
+    "test/training/test_depth_training.py",
 )
 TRAINING = ("moonseg3r_core/training/", "test/training/")
 STAGES = tuple(
