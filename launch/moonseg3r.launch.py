@@ -46,8 +46,9 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
     "tf_static": ("", "topic of the robot's static transforms; empty: /tf_static, with bag the bag's", []),
     "image_transport": ("", "raw or compressed; empty: as the topic's name says", ["", "raw", "compressed"]),
     "depth_transport": ("", "raw or compressedDepth; empty: as the topic's name says", ["", "raw", "compressedDepth"]),
-    "reconstruction": ("", "nano: from color alone; rgbd: depth and poses are given; cut3r: from color alone by a large"
-                       " net with weights of its own; empty: as configured, which is nano", ["", "nano", "rgbd", "cut3r"]),
+    "reconstruction": ("", "nano: from color alone; rgbd: depth and poses are given; cut3r, depth: from color alone by"
+                       " a large net with weights of its own; empty: as configured, which is nano",
+                       ["", "nano", "rgbd", "cut3r", "depth"]),
     "config": ("", "YAML file of the core's configuration, as `moonseg3r run --config` takes it", []),
     "params": ("", "ROS parameter file of the node; config/ros.yaml is an example. Arguments given here prevail", []),
     "name": ("moonseg3r", "name of the node, under which its topics lie", []),

@@ -59,7 +59,7 @@ _TOPICS_IN = (
     Topic("image/compressed", "sensor_msgs/CompressedImage", "sensor",
           "JPEG or PNG, when image_transport is compressed"),
     Topic("camera_info", "sensor_msgs/CameraInfo", "sensor",
-          "intrinsics of the image; not remapped: the camera_info beside the image; nano and cut3r do without where none"
+          "intrinsics of the image; not remapped: the camera_info beside the image; nano, cut3r and depth do without where none"
           " is published"),
     Topic("depth", "sensor_msgs/Image", "sensor",
           "16UC1 millimetres or 32FC1 metres, registered to the image or with depth/camera_info and TF; for rgbd alone"),
