@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 
 SIGMA_PX = 1.0  # standard deviation of a feature's location, pixels of the image that it was detected in
 SIGMA_LOG_DEPTH = 0.8  # of the log of a net's depth; wide, because a net's errors in one view are correlated
@@ -142,7 +144,7 @@ class _Linearization:
 
             | U    W | | dc |   | bc |      U (c, 6, 6):    block-diagonal, a block per camera
             | W^T  V | | dp | = | bp |      V (p, 3, 3):    block-diagonal, a block per point
-                                            W (p, c, 6, 3): a block per observation
+                                            W (c, p, 6, 3): a block per observation
 
         V is cheap to invert, block by block. Eliminating the many points leaves a small system of the free cameras,
         whose matrix is the Schur complement of V:
@@ -167,20 +169,23 @@ class _Linearization:
         bp = _sum_by_index(bundle.point_index, np.einsum("nij,nj->ni", by_point_t, self.residuals), points)
         _add_damping(U, damping)
         _add_damping(V, damping)
-        blocks = np.zeros((points, cameras, POSE_DOF, 3))
-        blocks[bundle.point_index, bundle.camera_index] = by_camera_t @ by_point
-
-        free = np.flatnonzero(bundle.free)
-        size = POSE_DOF * len(free)
-        W = blocks[:, free].reshape(points, size, 3)
         V_inverse = np.linalg.inv(V)
-        WV = (W @ V_inverse).transpose(1, 0, 2).reshape(size, 3 * points)
-        U_free = np.zeros((len(free), POSE_DOF, len(free), POSE_DOF))
-        U_free[np.arange(len(free)), :, np.arange(len(free)), :] = U[free]
-        schur = U_free.reshape(size, size) - WV @ W.transpose(1, 0, 2).reshape(size, 3 * points).T
-        # Least squares, because the system is singular where no depth fixes the scale.
-        dc = np.linalg.lstsq(schur, bc[free].ravel() - WV @ bp.ravel(), rcond=None)[0]
-        dp = np.einsum("pij,pj->pi", V_inverse, bp - np.einsum("psj,s->pj", W, dc))
+
+        # W is sparse: a point is seen by few cameras of many.
+        rows = np.flatnonzero(bundle.free[bundle.camera_index])
+        rows = rows[np.argsort(bundle.camera_index[rows], kind="stable")]
+        camera, point = (np.cumsum(bundle.free) - 1)[bundle.camera_index[rows]], bundle.point_index[rows]
+        count = int(bundle.free.sum())
+        starts, shape = np.searchsorted(camera, np.arange(count + 1)), (POSE_DOF * count, 3 * points)
+        blocks = by_camera_t[rows] @ by_point[rows]
+        W = sparse.bsr_matrix((blocks, point, starts), shape)
+        WV = sparse.bsr_matrix((blocks @ V_inverse[point], point, starts), shape)
+        schur = -(WV @ W.T).toarray()
+        free = np.flatnonzero(bundle.free)
+        diagonal = schur.reshape(len(free), POSE_DOF, len(free), POSE_DOF)
+        diagonal[np.arange(len(free)), :, np.arange(len(free)), :] += U[free]
+        dc = _solve_semidefinite(schur, bc[free].ravel() - WV @ bp.ravel())
+        dp = np.einsum("pij,pj->pi", V_inverse, bp - (W.T @ dc).reshape(-1, 3))
 
         moved = bundle.cameras.copy()
         for row, update in zip(free, dc.reshape(-1, POSE_DOF), strict=True):
@@ -194,6 +199,14 @@ def _sum_by_index(index: np.ndarray, values: np.ndarray, count: int) -> np.ndarr
     places = index[:, None] * flat.shape[1] + np.arange(flat.shape[1])
     total = np.bincount(places.ravel(), weights=flat.ravel(), minlength=count * flat.shape[1])
     return total.reshape(count, *values.shape[1:])
+
+
+def _solve_semidefinite(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Solve a system that is singular where no depth fixes the scale; then the change is the least."""
+    try:
+        return cho_solve(cho_factor(matrix), values)
+    except np.linalg.LinAlgError:
+        return np.linalg.lstsq(matrix, values, rcond=None)[0]
 
 
 def _add_damping(blocks: np.ndarray, damping: float) -> None:
