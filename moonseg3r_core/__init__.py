@@ -36,11 +36,12 @@ _PUBLIC = {
     "sources.bag_topics": ("Topics", "choose_topics"),
     "sources.write_bag": ("write_bag",),
     "synthetic": ("SyntheticSequence",),
+    "sources.localization_jumps": ("Jump", "JumpFollower", "measure_move"),
     "sources.messages": ("is_rectified",),
     "sources.topic_facts": ("read_facts",),
     "sources.transforms": ("TIME_JUMP_S",),
     "runtime.interrupt": ("exit_after", "exit_on_signals", "interrupt_once", "is_end_requested"),
-    "types": ("Frame", "FrameResult", "Instance", "InstanceMap"),
+    "types": ("Frame", "FrameResult", "Instance", "InstanceMap", "TrajectoryMoves"),
     "ops.voxels": ("compute_voxel_keys", "find_first_in_voxels"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

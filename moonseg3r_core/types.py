@@ -42,11 +42,35 @@ def check(name: str, tensor: object, shape: Sequence[Size], dtype: torch.dtype, 
 
 
 @dataclass(frozen=True)
+class TrajectoryMoves:
+    """A trajectory that others corrected: stamps (n,) float64 seconds, rising, and new_from_old (n, 4, 4) float64, rigid,
+    which carries what was seen at each from its former place in the world to the new one.
+    """
+
+    stamps: Tensor
+    new_from_old: Tensor
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        check("moves.stamps", self.stamps, ("n",), torch.float64, sizes)
+        check("moves.new_from_old", self.new_from_old, ("n", 4, 4), torch.float64, sizes)
+
+    def __len__(self) -> int:
+        return self.stamps.shape[0]
+
+    @classmethod
+    def empty(cls) -> TrajectoryMoves:
+        """Make the moves of a trajectory that stays."""
+        return cls(torch.zeros(0, dtype=torch.float64), torch.zeros(0, 4, 4, dtype=torch.float64))
+
+
+@dataclass(frozen=True)
 class Frame:
     """One image, with the depth, intrinsics and pose that the recording has for it.
 
     image (H, W, 3) uint8 RGB; depth (H, W) float32 metres along z, 0 = none; intrinsics (3, 3) float32
-    pixels with pixel i's centre at u = i; world_from_camera (4, 4) float64. `index` is the source's own frame number.
+    pixels with pixel i's centre at u = i; world_from_camera (4, 4) float64. `index` is the source's own frame number;
+    `moves` say how the poses of former frames were corrected since.
     """
 
     index: int
@@ -55,6 +79,7 @@ class Frame:
     depth: Tensor | None = None
     intrinsics: Tensor | None = None
     world_from_camera: Tensor | None = None
+    moves: TrajectoryMoves = field(default_factory=TrajectoryMoves.empty)
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}

@@ -86,7 +86,7 @@ class Mapper:
         try:
             axes = self._config.input.camera_axes
             queued = replace(queued, transforms=use_optical_axes(queued.transforms, axes))
-            self._follow(queued.transforms)
+            self._follow(queued.transforms, queued.messages.stamp)
             number = self._stamps.add(queued.stamp_ns)
             frame = decode_frame(replace(self._map_frame.move_pose(queued.messages), index=number), self._config.input)
             self._check_input(frame, get_camera_frame(queued.messages.image))
@@ -207,11 +207,14 @@ class Mapper:
         settings = self.parameters.settings
         return MapFrame(settings, settings.own_frame or f"{name}_map")
 
-    def _follow(self, transforms: CameraTransforms) -> None:
+    def _follow(self, transforms: CameraTransforms, stamp: float) -> None:
         """Follow the map frame of other nodes; where it moved under the robot, what is in the map moves with it."""
-        if moved := self._map_frame.follow(transforms):
+        if moved := self._map_frame.follow(transforms, stamp):
             is_reset = self.parameters.settings.map_jump == "reset"
-            action = "the map is reset" if is_reset else "what is in the map moves with it"
+            moves = (
+                "what was placed since the last one follows" if moved.is_drift else "what is in the map moves with it"
+            )
+            action = "the map is reset" if is_reset else moves
             self.statistics.record_map_jump()
             self.warnings.warn(f"map moved: {moved.cause}", f"{moved}; {action} (map_jump)")
             if is_reset:

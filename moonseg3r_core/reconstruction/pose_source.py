@@ -22,6 +22,7 @@ from moonseg3r_core.reconstruction.odometry.features import Detector, Features
 from moonseg3r_core.reconstruction.odometry.tracker import TrackedFrame, Tracker
 from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
 from moonseg3r_core.reconstruction.similarity import Similarity
+from moonseg3r_core.reconstruction.timed_anchors import TimedAnchors
 from moonseg3r_core.runtime.state import cpu_copy, load_parts, prefix_states, read_tensor
 from moonseg3r_core.stages import Stateful
 from moonseg3r_core.types import Corrections, Frame, Geometry, Held, PixelGrid
@@ -177,15 +178,17 @@ class ExternalPoses:
     def __init__(self, alignment: DepthAlignment, refinement: DepthRefinement) -> None:
         self._alignment, self._refinement = alignment, refinement
         self._detector, self._triangulation = Detector(), Triangulation()
-        self._log_scales = RunningMedian(SCALE_WINDOW)
+        self._log_scales, self._anchors = RunningMedian(SCALE_WINDOW), TimedAnchors()
 
     def reset(self) -> None:
+        self._anchors.reset()
         self._alignment.reset()
         self._refinement.reset()
         self._triangulation.reset()
         self._log_scales.reset()
 
     def check(self, frame: Frame) -> None:
+        self._anchors.follow(frame.moves)
         pose = frame.world_from_camera
         if pose is None:
             raise FrameRejected(
@@ -221,12 +224,13 @@ class ExternalPoses:
             ratios = torch.from_numpy(landmarks.estimate_ratios(features, k, depth, self._alignment))
         per_first = torch.where(net.depth > 0, converted / net.depth, 1.0) * similarity.scale
         units, motion_scale = ratios.to(net.depth) * per_first, scale * similarity.scale
+        hung = self._anchors.hang(frame.stamp, pose)
         if held:
-            return PoseEstimate(pose, units, similarity, pose.cpu(), motion_scale, held)
+            return PoseEstimate(pose, units, similarity, pose.cpu(), motion_scale, held, None, *hung)
         view = View(frame.host_image, net.depth * units, net.intrinsics, net.grid, pose.cpu().double())
         refined = self._refinement(view, {})
         scaled = compute_scale(refined, net.depth)
-        return PoseEstimate(pose, scaled, similarity, pose.cpu(), motion_scale, None, refined.confidence)
+        return PoseEstimate(pose, scaled, similarity, pose.cpu(), motion_scale, None, refined.confidence, *hung)
 
     def _find_landmarks(self, features: Features, pose: np.ndarray) -> Landmarks:
         """Find the features whose triangulated depth can be that of the net."""
@@ -262,7 +266,7 @@ class ExternalPoses:
         """The stateful parts by their name in a saved state."""
         return {
             "keyframes": self._triangulation, "scale": self._log_scales, "refinement": self._refinement,
-            "alignment": self._alignment,
+            "alignment": self._alignment, "anchors": self._anchors,
         }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from moonseg3r_core.errors import FrameRejected
 from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
 from moonseg3r_core.ops.fourier import encode_positions
-from moonseg3r_core.runtime.state import Stateless
+from moonseg3r_core.reconstruction.timed_anchors import TimedAnchors
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
 _SOURCES = {
@@ -20,13 +20,13 @@ _SOURCES = {
 }
 
 
-class RgbdReconstruction(Stateless):
+class RgbdReconstruction:
     """Frame with depth, intrinsics and pose -> Geometry on the image's grid (replaces paper eq 1).
 
     Depth outside [min_depth, max_depth] metres has no point. With `edge` > 0, a pixel has none either whose depth
     differs from a direct neighbour's by more than that share (such pixels lie between two surfaces). F3d: per cell of
     `cell` pixels, Fourier features of the world position, `octaves` wavelengths from `longest` metres downwards,
-    without learned weights. Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
+    without learned weights. Points hang on anchors by time, which follow the frames' moves. Raises FrameRejected for a frame without depth, usable intrinsics or a rigid pose.
     """
 
     def __init__(
@@ -34,8 +34,12 @@ class RgbdReconstruction(Stateless):
     ) -> None:
         self.min_depth, self.max_depth, self.edge = min_depth, max_depth, edge
         self.cell, self.longest, self.octaves = cell, longest, octaves
+        self._anchors = TimedAnchors()
+        self.reset, self.state_dict = self._anchors.reset, self._anchors.state_dict
+        self.load_state_dict = self._anchors.load_state_dict
 
     def __call__(self, frame: Frame) -> Geometry:
+        self._anchors.follow(frame.moves)
         depth, intrinsics, pose = _read_inputs(frame)
         valid = (depth >= self.min_depth) & (depth <= self.max_depth)
         if self.edge > 0:
@@ -48,7 +52,11 @@ class RgbdReconstruction(Stateless):
             )
         depth = torch.where(valid, depth, 0.0)
         points = transform(unproject(depth, intrinsics), pose)
-        return self.add_features(Geometry(points, valid.float(), depth, pose, intrinsics, PixelGrid(*frame.size)))
+        grid, (anchor, corrections) = PixelGrid(*frame.size), self._anchors.hang(frame.stamp, pose)
+        geometry = Geometry(
+            points, valid.float(), depth, pose, intrinsics, grid, anchor=anchor, corrections=corrections
+        )
+        return self.add_features(geometry)
 
     def add_features(self, geometry: Geometry) -> Geometry:
         """Return the geometry with the F3d of its points."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from moonseg3r_core.sources.pairing import DepthPairing
 from moonseg3r_core.sources.registration import register_depth, reproject_depth
 from moonseg3r_core.sources.stamps import StampedItem, StampFilter
 from moonseg3r_core.sources.transforms import TransformError, clean_frame
-from moonseg3r_core.types import Frame
+from moonseg3r_core.types import Frame, TrajectoryMoves
 
 PAIRING_TIMEOUT_S = 1.0  # an image waits no longer for the rest of its frame
 MAX_PENDING = 32  # images that wait at most
@@ -48,7 +48,7 @@ class FrameMessages:
     """The messages of one frame, not yet decoded.
 
     stamp: seconds. pose: world_from_camera (4, 4) float64. depth_camera: what registers the depth, None for depth that is
-    registered. None: did not come, or was not requested.
+    registered. None: did not come, or was not requested. moves: how poses of former frames were corrected since.
     """
 
     index: int
@@ -59,6 +59,7 @@ class FrameMessages:
     pose: np.ndarray | None = None
     rectified: bool = False
     depth_camera: DepthCamera | None = None
+    moves: TrajectoryMoves = field(default_factory=TrajectoryMoves.empty)
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,11 @@ class FrameAssembler:
         """
         buffer = self._poses.buffer
         return buffer.lookup(target, source, stamp, buffer.find_correction(target, source))
+
+    def look_up_correction(self, messages: FrameMessages) -> np.ndarray | None:
+        """Return world_from_odometry (4, 4) at a frame's stamp, None where nothing corrects odometry."""
+        _, child = self._poses.find_late_correction(messages.image.header.frame_id, messages.stamp)
+        return None if child is None or self.world is None else self.lookup_transform(self.world, child, messages.stamp)
 
     def add_image(self, index: int, message: Any, arrived: float) -> None:
         """Add an Image or CompressedImage; `index` becomes the index of its frame."""
@@ -354,8 +360,12 @@ def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame
         raise FrameRejected("unusable pose", f"a pose must be finite, got {messages.pose.tolist()}; left out")
     k = None if intrinsics is None else intrinsics.astype(np.float32)
     pose = None if messages.pose is None else convert_pose(messages.pose, input)
-    parts = (None if part is None else torch.from_numpy(part) for part in (depth, k, pose))
-    return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
+    parts = _convert(depth), _convert(k), _convert(pose)
+    return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts, messages.moves)
+
+
+def _convert(part: np.ndarray | None) -> torch.Tensor | None:
+    return None if part is None else torch.from_numpy(part)
 
 
 def _decode_depth(

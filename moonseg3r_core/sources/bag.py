@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from moonseg3r_core.errors import FrameRejected, SourceError
 from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decode_frame
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
 from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics
 from moonseg3r_core.sources.config import InputConfig
+from moonseg3r_core.sources.localization_jumps import JumpFollower
 from moonseg3r_core.sources.messages import CameraInfoMismatch, is_rectified
 from moonseg3r_core.sources.source import Recording, logger
 from moonseg3r_core.sources.topic_facts import CAMERA_INFO, is_static, read_facts
-from moonseg3r_core.types import Frame
+from moonseg3r_core.types import Frame, TrajectoryMoves
 
 
 class BagSource(Recording):
@@ -78,6 +82,8 @@ class BagPass:
             ),
             depth_topic=self.topics.depth.name if self.topics.depth else "",
         )
+        self._jumps = JumpFollower()
+        self._correction: np.ndarray | None = None
         self.image_count = 0
         for line in self.topics.unusable:
             source.warn_once(line, line)
@@ -131,8 +137,20 @@ class BagPass:
     def _decode(self, messages: FrameMessages) -> Frame | FrameRejected:
         self.source.camera_frame = messages.image.header.frame_id
         try:
-            return decode_frame(messages, self.source.input)
+            return decode_frame(replace(messages, moves=self._follow_localization(messages)), self.source.input)
         except CameraInfoMismatch as why:
             raise SourceError(why.detail) from why  # the wrong topic was chosen, for all frames
         except FrameRejected as why:
             return why
+
+    def _follow_localization(self, messages: FrameMessages) -> TrajectoryMoves:
+        """Return how a jump of map -> odom before a frame corrects the poses of those before."""
+        correction = None if messages.pose is None else self.assembler.look_up_correction(messages)
+        if correction is None or messages.pose is None:
+            return TrajectoryMoves.empty()
+        before, self._correction = self._correction, correction
+        jump = self._jumps.follow(messages.stamp, before, correction, messages.pose)
+        if jump is None:
+            return TrajectoryMoves.empty()
+        self.source.warn_once("localization", f"{self.assembler.world} -> odometry jumped by {jump}; the map follows")
+        return jump.moves

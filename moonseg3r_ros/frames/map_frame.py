@@ -6,22 +6,25 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from moonseg3r_core import FrameMessages
+from moonseg3r_core import FrameMessages, Jump, JumpFollower, TrajectoryMoves
 from moonseg3r_ros.conversions.poses import compute_map_from_world
 from moonseg3r_ros.frames.robot_tree import CameraTransforms, is_odometry, strip_slash
 from moonseg3r_ros.frames.transform_publisher import Edge
 from moonseg3r_ros.settings import NodeSettings
 
-JUMP_M, JUMP_DEG = 0.2, 5.0  # from one image to the next; less is an ordinary correction
-
 
 class MapMove(NamedTuple):
-    """A move of the map frame under the robot: what caused it, metres at the camera, and degrees."""
+    """A move of the map frame under the robot: what caused it, metres at the camera, and degrees.
+
+    is_drift: what was placed since the last one moves by degrees, and what was before stays; else all moves.
+    """
 
     cause: str
     metres: float
     degrees: float
+    is_drift: bool = False
 
     def __str__(self) -> str:
         return f"{self.cause} by {self.metres:.2f} m and {self.degrees:.1f} degrees"
@@ -44,28 +47,40 @@ class MapFrame:
         self._world_from_given = np.eye(4)
         self._map_from_own: np.ndarray | None = None
         self._map_from_odometry: np.ndarray | None = None
+        self._jumps, self._moves = JumpFollower(), TrajectoryMoves.empty()
         self._held: tuple[str, np.ndarray] = ("", np.eye(4))  # the last root, and frame_from_root
 
-    def follow(self, transforms: CameraTransforms) -> MapMove | None:
+    def follow(self, transforms: CameraTransforms, stamp: float = 0.0) -> MapMove | None:
         """Follow the map frame of other nodes; return how it moved under the robot, None where it did not."""
         appeared, self._is_owned = transforms.is_map_owned and not self._is_owned, transforms.is_map_owned
         self._follow_world(transforms)
         before, after = self._map_from_odometry, transforms.map_from_odometry
         self._map_from_odometry = before if after is None else after
-        if before is None or after is None or self.from_world is None:
+        if after is None:
             return None
-        jump = after @ np.linalg.inv(before)
         camera = transforms.map_from_camera
-        metres, degrees = measure_move(jump, after if camera is None else camera)
-        if metres < JUMP_M and degrees < JUMP_DEG:
+        jump = self._jumps.follow(stamp, before, after, after if camera is None else camera)
+        if jump is None or self.from_world is None:
             return None
-        if transforms.world == self._map:
-            self._world_from_given = self._world_from_given @ np.linalg.inv(jump)
+        is_drift = jump.is_drift and transforms.world != ""
+        if is_drift:
+            self._correct(transforms, jump)
+        elif transforms.world == self._map:
+            self._world_from_given = self._world_from_given @ np.linalg.inv(jump.new_from_old)
         if self._map_from_own is not None:
-            self._map_from_own = jump @ self._map_from_own
+            self._map_from_own = jump.new_from_old @ self._map_from_own
         edge = f"{self._map} -> {transforms.root}"
         cause = f"another node publishes {edge} now, other than here" if appeared else f"{edge} jumped"
-        return MapMove(cause, metres, degrees)
+        return MapMove(cause, jump.metres, jump.degrees, is_drift)
+
+    def _correct(self, transforms: CameraTransforms, jump: Jump) -> None:
+        """Keep the world where it is in the map; the next frame tells the segmenter how its past has moved."""
+        assert self.from_world is not None
+        in_map = transforms.map_from_world
+        if transforms.world != self._map and in_map is not None:
+            self._world_from_given = self._world_from_given @ np.linalg.inv(in_map) @ jump.new_from_old @ in_map
+        to_world, from_world = (torch.from_numpy(pose) for pose in (np.linalg.inv(self.from_world), self.from_world))
+        self._moves = TrajectoryMoves(jump.moves.stamps, to_world @ jump.moves.new_from_old @ from_world)
 
     def _follow_world(self, transforms: CameraTransforms) -> None:
         """Keep the segmenter's world when external poses come in another frame than before."""
@@ -78,8 +93,11 @@ class MapFrame:
             self._world_from_given = np.linalg.inv(self.from_world) @ (np.eye(4) if in_map is None else in_map)
 
     def move_pose(self, messages: FrameMessages) -> FrameMessages:
-        """Move an external pose into the segmenter's world."""
-        return messages if messages.pose is None else replace(messages, pose=self._world_from_given @ messages.pose)
+        """Move an external pose into the segmenter's world, and tell how those before it were corrected."""
+        if messages.pose is None:
+            return messages
+        moves, self._moves = self._moves, TrajectoryMoves.empty()
+        return replace(messages, pose=self._world_from_given @ messages.pose, moves=moves)
 
     def place(self, transforms: CameraTransforms, world_from_camera: np.ndarray, is_held: bool) -> np.ndarray:
         """Place the world after an image; return the camera's pose (4, 4) in this frame."""
@@ -145,10 +163,3 @@ class MapFrame:
         if origin == "first_camera" or in_root is None or transforms.root == transforms.camera:
             return compute_map_from_world(world_from_camera)
         return in_root @ np.linalg.inv(world_from_camera)
-
-
-def measure_move(jump: np.ndarray, pose: np.ndarray) -> tuple[float, float]:
-    """Measure how far a jump (4, 4) moved what now has this pose (4, 4): metres and degrees."""
-    metres = np.linalg.norm(pose[:3, 3] - (np.linalg.inv(jump) @ pose)[:3, 3])
-    cosine = np.clip((np.trace(jump[:3, :3]) - 1) / 2, -1, 1)
-    return float(metres), float(np.degrees(np.arccos(cosine)))

@@ -196,3 +196,25 @@ def test_a_leading_slash_of_older_launch_files_does_not_matter():
     frame = MapFrame(NodeSettings(map_frame="/map"), "/own")
     (found,) = walk(frame, (robot(shift(1)), shift(1)))
     assert found[2] == {("map", "odom"): 0.0}
+
+
+@pytest.mark.parametrize("world", ["odom", "map"])
+def test_a_jump_that_drift_explains_moves_the_past_by_degrees(world):
+    """Six metres of way, then half a metre back; the world stays where it is, and the next frame says how."""
+    frame = MapFrame(NodeSettings(), "moonseg3r_map")
+    for t in range(7):
+        at = robot(shift(float(t)), shift(2.0), world)
+        assert frame.follow(at, float(t)) is None
+        messages = frame.move_pose(FrameMessages(t, float(t), None, pose=shift(t + 2.0 * (world == "map"))))
+        frame.place(at, messages.pose, is_held=False)
+    origin = frame.from_world
+    moved = frame.follow(robot(shift(7.0), shift(1.5), world), 7.0)
+    assert moved.is_drift
+    assert str(moved) == "map -> odom jumped by 0.50 m and 0.0 degrees"
+    messages = frame.move_pose(FrameMessages(7, 7.0, None, pose=shift(7 + 1.5 * (world == "map"))))
+    assert messages.moves.stamps.tolist() == [0.0, 7.0]
+    np.testing.assert_allclose(messages.moves.new_from_old[:, 0, 3], [0, -0.5], atol=1e-12)
+    pose = frame.place(robot(shift(7.0), shift(1.5), world), messages.pose, is_held=False)
+    np.testing.assert_allclose(pose, shift(8.5), atol=1e-12)
+    np.testing.assert_allclose(frame.from_world, origin, atol=1e-12)
+    assert not len(frame.move_pose(messages).moves), "it is told once"
