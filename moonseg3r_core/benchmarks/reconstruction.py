@@ -124,7 +124,7 @@ def _make_view_row(name: str, s: ReconstructionScores) -> Row:
     return {
         "sequence": name,
         "lost %": f"{100 * s.lost:.1f}", "ATE %": f"{100 * s.tracked_ate_share:.2f}",
-        "corrected ATE %": f"{100 * s.closed_ate_share:.2f}", "median error": s.median_error, "pairs": f"{s.pairs:g}",
+        "corrected ATE %": f"{100 * s.closed_ate_share:.2f}", "median error": s.median_error, "pairs": f"{s.pairs:.0f}",
         "pair °": f"{s.pair_degrees:.2f}", "pair %": f"{100 * s.pair_shift:.1f}",
         "disagreement %": f"{100 * s.disagreement:.1f}", "mean ms": f"{s.ms_mean:.0f}",
     }  # fmt: skip

@@ -139,7 +139,7 @@ def configured(**settings):
 def test_defaults_suit_depth_from_color():
     config = resolve(configured())
     assert config.refinement.kind == "average"
-    assert (config.fusion.overlap_voxel, config.fusion.match_threshold) == (0.15, 1.5)
+    assert (config.fusion.overlap_voxel, config.fusion.match_threshold) == (0.1, 1.0)
     assert required_inputs(config) == ()
     assert required_inputs(configured(reconstruction__depth__pose="given")) == ("poses",)
     with pytest.raises(ConfigError, match=r"features.kind=reconstruction expects .* got reconstruction.kind=depth"):
