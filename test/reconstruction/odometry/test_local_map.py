@@ -9,10 +9,11 @@ from opencv_cameras import make_camera
 
 from moonseg3r_core.errors import InputError
 from moonseg3r_core.reconstruction.odometry import local_map
+from moonseg3r_core.reconstruction.odometry.absolute_pose import Sightings, find_pose, refine_pose
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import SIGMA_LOG_DEPTH
-from moonseg3r_core.reconstruction.odometry.features import DESCRIPTOR_SIZE, Features
-from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
-from moonseg3r_core.reconstruction.odometry.tracker import pnp_ransac
+from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK
+from moonseg3r_core.reconstruction.odometry.features import SIFT_SIZE, Features
+from moonseg3r_core.reconstruction.odometry.local_map import Keyframe, LocalMap
 
 FOCAL = 400.0
 CLOUD = np.random.default_rng(0).uniform([-1, -1, 2], [1, 1, 5], (60, 3))
@@ -39,7 +40,7 @@ class Walk:
     def seen_from(self, camera, numbers=slice(None), net=1.0):
         """Features of points by their numbers."""
         own = self.cloud[numbers] @ camera[:3, :3].T + camera[:3, 3]
-        what = np.zeros((len(own), DESCRIPTOR_SIZE), np.uint8)
+        what = np.zeros((len(own), SIFT_SIZE), np.float16)
         what[:, 0] = np.arange(len(self.cloud))[numbers]
         return Features(own[:, :2] / own[:, 2:], what, own[:, 2] * net, FOCAL)
 
@@ -70,7 +71,7 @@ def test_the_first_keyframes_landmarks_are_new_and_at_the_nets_depth():
 
 
 def test_new_landmarks_are_laid_by_the_views_own_pose():
-    features = Features(np.array([[0.5, 0.0]]), np.zeros((1, DESCRIPTOR_SIZE), np.uint8), np.array([2.0]), FOCAL)
+    features = Features(np.array([[0.5, 0.0]]), np.zeros((1, SIFT_SIZE), np.float16), np.array([2.0]), FOCAL)
     map = LocalMap()
     kept = map.add_keyframe(Keyframe(make_camera(x=3), features, np.array([NO_LANDMARK])))
     assert np.allclose(map.points, [[4, 0, 2]])
@@ -185,10 +186,11 @@ def units_along(seed, views, far):
         rays = own[:, :2] / own[:, 2:] + rng.normal(0, 1 / FOCAL, (count, 2))
         old = known[shown] != NO_LANDMARK
         if n:
-            camera, _ = pnp_ransac(map.points[known[shown[old]]], rays[old], 0.02)
+            seen = Sightings(map.points[known[shown[old]]], rays[old], np.zeros((old.sum(), 3)), np.zeros(old.sum()))
+            camera, _ = refine_pose(find_pose(seen, FOCAL), seen, FOCAL)
         depths = own[:, 2] * (1.3 if n in far else 1)
         view = map.add_keyframe(
-            Keyframe(camera, Features(rays, np.zeros((count, DESCRIPTOR_SIZE), np.uint8), depths, FOCAL), known[shown])
+            Keyframe(camera, Features(rays, np.zeros((count, SIFT_SIZE), np.float16), depths, FOCAL), known[shown])
         )
         camera, known[shown] = view.camera, view.landmarks
         true.append(own[:, 2])
@@ -292,7 +294,7 @@ def test_nothing_is_left_after_a_reset():
         ("landmarks", lambda t: t.float(), r"landmarks must be torch.int64"),
         ("counts", lambda t: t + 1, r"rays must be \(205, 2\), got \(200, 2\)"),
         ("cameras", lambda t: t[:3], r"focal must be \(3\), got \(5,\)"),
-        ("descriptors", lambda t: t[:, :64], r"descriptors must be \(200, 128\)"),
+        ("descriptors", lambda t: t[:, :63], "descriptors must have 128 or 64 numbers each, not 63"),
     ],
 )
 def test_a_damaged_state_is_refused_in_one_line(name, damage, said):
