@@ -40,6 +40,14 @@ def estimate_focal_length(points: Tensor) -> Tensor:
     return focal
 
 
+def scale_intrinsics(intrinsics: Tensor, factor: float) -> Tensor:
+    """Scale intrinsics (..., 3, 3) to an image smaller by a factor; pixel i's center is u = i."""
+    scaled = intrinsics.clone()
+    scaled[..., :2, :] /= factor
+    scaled[..., :2, 2] += (1 / factor - 1) / 2
+    return scaled
+
+
 class IntrinsicsEstimator:
     """Intrinsics of frames that bring none, by the running median of estimated focal lengths.
 

@@ -44,9 +44,8 @@ def test_clutter_keeps_clear_of_the_camera_and_is_the_same_for_a_seed():
 def test_sources_are_near_the_view_and_those_that_are_missing_do_not_count(clip):
     for seed in range(20):
         chosen, used = choose_views(clip, 3, np.random.default_rng(seed))
-        assert len(chosen) == len(used) == 5
-        assert used[0]
-        sources = chosen[2:][used[2:]]
+        assert (len(chosen), len(used)) == (4, 3)
+        sources = chosen[1:][used]
         assert chosen[0] not in sources
         assert len(set(sources)) == len(sources)
 
@@ -65,8 +64,8 @@ def test_a_batch_depends_on_its_number_alone():
     later = next(iter(ViewStream(TOY, torch.device("cpu"), 2)))
     for name, part in vars(later).items():
         assert torch.equal(part.nan_to_num(-9), vars(straight[2])[name].nan_to_num(-9)), name
-    assert later.images.shape == (2, 4, 3, 48, 64)
-    assert straight[0].images.shape == (2, 4, 3, 32, 48)
+    assert later.images.shape == (2, 3, 3, 48, 64)
+    assert straight[0].images.shape == (2, 3, 3, 32, 48)
 
 
 def test_the_truth_of_a_cell_on_one_surface_is_its_mean_and_on_an_edge_one_of_its_pixels():
@@ -98,7 +97,7 @@ def test_the_loss_falls(tmp_path):
     batch = next(iter(ViewStream(TOY, torch.device("cpu"))))
     losses = []
     run.optimize = lambda loss, parts, shape, own=run.optimize: (losses.append(loss.item()), own(loss, parts, shape))
-    for _ in range(12):
+    for _ in range(10):
         run.advance(batch)
     assert losses[-1] < 0.8 * losses[0]
 

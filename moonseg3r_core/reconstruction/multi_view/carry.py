@@ -1,4 +1,7 @@
-"""Depth carried from one view into another: points are moved, projected, and the nearest at a pixel stays."""
+"""Depth carried from one view into another, and fused with what that one has.
+
+Source of the fusion: Pizzoli, Forster and Scaramuzza, "REMODE" (2014), section III, with Gaussian measurements alone.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.ops.blocks import compute_pixel_grid
+
+_DRIFT = 0.02  # sigma of the log of a depth that a frame's motion adds
+_GATE = 2.0  # sums of both spreads beyond which depths tell of two surfaces
+_MIN_SPREAD = 0.02  # of fused depth: errors of neighbouring frames are alike
 
 
 def carry_depth(depth: Tensor, spread: Tensor, view_from_former: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,3 +48,16 @@ def carry_depth(depth: Tensor, spread: Tensor, view_from_former: Tensor, intrins
     known = nearest.isfinite() & (arrived > 0)
     shape = (batch, height, width)
     return torch.where(known, nearest, 0.0).reshape(shape), torch.where(known, arrived, 0.0).reshape(shape)
+
+
+def fuse_depth(depth: Tensor, spread: Tensor, carried: Tensor, carried_spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Fuse depth (h, w) with carried depth, 0 = unknown, by the spreads of their logs; depth and spread where they differ.
+
+    A Kalman update of log depth, whose spread has grown by the drift.
+    """
+    old, new = (carried_spread + _DRIFT).square(), spread.square()
+    away = carried.clamp(min=1e-6).log() - depth.log()
+    alike = (carried > 0) & (away.abs() < _GATE * (spread + carried_spread + _DRIFT))
+    fused = depth * (away * new / (old + new)).exp()
+    sure = (old * new / (old + new)).sqrt().clamp(min=_MIN_SPREAD)
+    return torch.where(alike, fused, depth), torch.where(alike, sure, spread)

@@ -13,15 +13,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moonseg3r_core.reconstruction.config import MultiViewConfig
-from moonseg3r_core.reconstruction.multi_view.carry import carry_depth
+from moonseg3r_core.reconstruction.intrinsics import scale_intrinsics
+from moonseg3r_core.reconstruction.multi_view.carry import carry_depth, fuse_depth
 from moonseg3r_core.reconstruction.multi_view.net import (
     STEP,
     Encoded,
+    FirstDepth,
     MultiViewNet,
     Prediction,
-    Prior,
     Sources,
-    make_first_prior,
     read_multi_view_net,
 )
 from moonseg3r_core.reconstruction.multi_view.views import PastView, PastViews
@@ -91,7 +91,7 @@ class SingleViewDepth:
 
 
 class MultiViewDepth:
-    """Refines depth by a plane-sweep net over `count` past views and the depth of the frame before.
+    """Refines depth by a plane-sweep net over `count` past views, and fuses it with the depth of the frame before.
 
     The net sees images of 256 pixels along the long side; its depth, of half of that, is laid on the view's grid.
     """
@@ -104,7 +104,7 @@ class MultiViewDepth:
     @property
     def anchors(self) -> Collection[int]:
         """The anchors that past views hang on."""
-        return self._views.anchors | {self._former.view.anchor}
+        return self._views.anchors | {self._former.place.anchor}
 
     def reset(self) -> None:
         """Forget all views."""
@@ -120,31 +120,27 @@ class MultiViewDepth:
         frame = _shrink(view)
         encoded = self.net.encode(frame.image)
         self._views.correct(anchor_poses)
-        former = self._carry(frame, view.pose, typical, anchor_poses)
-        found = self._predict(encoded, frame, view.pose, typical, former)
-        depth, spread = found.log_depth[0].exp() * typical, found.log_spread[0].exp()
+        found = self._predict(encoded, frame, view.pose, typical)
+        depth, spread = self._fuse(
+            found.log_depth[0].exp() * typical, found.log_spread[0].exp(), frame, view, anchor_poses
+        )
         place = _Place.from_view(view, anchor_poses)
         self._views.add(PastView(encoded.matched[0].half(), view.pose, view.anchor, place.anchor_pose), typical)
         self._former = _Former(place, depth, spread)
         return _lay_on_grid(depth, spread, view)
 
-    def _carry(self, frame: _Shrunk, pose: Tensor, typical: float, anchor_poses: Mapping[int, Tensor]) -> Prior:
-        """Carry the depth of the frame before into this one."""
-        former, size = self._former, tuple(frame.first.shape)
-        if tuple(former.depth.shape) != size:
-            nothing = torch.zeros(1, *size, device=frame.image.device)
-            return Prior(nothing, nothing)
-        relative = torch.linalg.inv(pose) @ former.view.locate(anchor_poses)
-        depth, spread = carry_depth(
-            former.depth[None],
-            former.spread[None],
-            relative.float().to(frame.image.device)[None],
-            frame.intrinsics[None],
-        )
-        known = depth > 0
-        return Prior(torch.where(known, (depth / typical).clamp(min=1e-3).log(), 0.0), spread)
+    def _fuse(
+        self, depth: Tensor, spread: Tensor, frame: _Shrunk, view: View, anchor_poses: Mapping[int, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse a frame's depth (h, w) and spread with those of the frame before, where they tell of one surface."""
+        former = self._former
+        if former.depth.shape != depth.shape:
+            return depth, spread
+        relative = (torch.linalg.inv(view.pose) @ former.place.locate(anchor_poses)).float().to(depth.device)
+        carried = carry_depth(former.depth[None], former.spread[None], relative[None], frame.intrinsics[None])
+        return fuse_depth(depth, spread, carried[0][0], carried[1][0])
 
-    def _predict(self, encoded: Encoded, frame: _Shrunk, pose: Tensor, typical: float, former: Prior) -> Prediction:
+    def _predict(self, encoded: Encoded, frame: _Shrunk, pose: Tensor, typical: float) -> Prediction:
         """Predict the depth of a frame over its typical depth."""
         device, size = frame.image.device, tuple(encoded.matched.shape[2:])
         chosen = self._views.choose(pose, typical, self.count, size)
@@ -156,9 +152,10 @@ class MultiViewDepth:
             relative.float().to(device)[None],
             torch.full((1, len(matched)), bool(chosen), device=device),
         )
-        log = (frame.first / typical).clamp(min=1e-3).log()
-        first = make_first_prior(log[None], (frame.first > 0)[None])
-        return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first, former)
+        known = frame.first > 0
+        log_depth = torch.where(known, (frame.first / typical).clamp(min=1e-3).log(), 0.0)
+        first = FirstDepth(log_depth[None], known[None])
+        return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all views and of the depth of the frame before."""
@@ -178,14 +175,6 @@ def build_refinement(config: MultiViewConfig, device: torch.device) -> DepthRefi
         return SingleViewDepth()
     net = read_multi_view_net(find(config.weights)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return MultiViewDepth(net, config.sources)
-
-
-def scale_intrinsics(intrinsics: Tensor, factor: float) -> Tensor:
-    """Scale intrinsics (..., 3, 3) to an image smaller by a factor; pixel i's center is u = i."""
-    scaled = intrinsics.clone()
-    scaled[..., :2, :] /= factor
-    scaled[..., :2, 2] += (1 / factor - 1) / 2
-    return scaled
 
 
 @dataclass(frozen=True)
@@ -210,7 +199,7 @@ class _Place:
 class _Former:
     """The frame before: its place, depth (h, w) and the spread of its log (h, w)."""
 
-    view: _Place
+    place: _Place
     depth: Tensor
     spread: Tensor
 
@@ -220,7 +209,7 @@ class _Former:
         return cls(_Place(eye, 0, eye), torch.zeros(0, 0), torch.zeros(0, 0))
 
     def state_dict(self) -> dict[str, Tensor]:
-        place = self.view
+        place = self.place
         return {
             "depth": cpu_copy(self.depth), "spread": cpu_copy(self.spread), "pose": cpu_copy(place.pose),
             "anchor": torch.tensor([place.anchor]), "anchor_pose": cpu_copy(place.anchor_pose),
@@ -230,7 +219,7 @@ class _Former:
         depth = read_tensor(state, "depth", ("h", "w"), torch.float32)
         spread = read_tensor(state, "spread", tuple(depth.shape), torch.float32)
         pose, anchor_pose = (read_tensor(state, name, (4, 4), torch.float64) for name in ("pose", "anchor_pose"))
-        self.view = _Place(pose, int(read_tensor(state, "anchor", (1,))), anchor_pose)
+        self.place = _Place(pose, int(read_tensor(state, "anchor", (1,))), anchor_pose)
         self.depth, self.spread = depth, spread
 
 

@@ -1,7 +1,7 @@
-"""A small plane-sweep net: one view, its past views and what is known of its depth in, depth with its spread out.
+"""A small plane-sweep net: one view, its past views and a first depth in, depth with its spread out.
 
 After MVSNet (Yao et al. 2018) and SimpleRecon (Sayed et al. 2022): features are correlated over planes of depth, a
-U-Net judges the scores together with the image and earlier depth, and a level at half resolution draws the contours.
+U-Net judges the scores together with the image and the first depth, and a level at half resolution draws the contours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KIND = "multi_view_net"
 STEP = 16  # the sides of an image are multiples of this
 MATCH, HALF, QUARTER = 32, 24, 48  # channels: for matching, at 1/2, at 1/4 of the image
 _WINDOW = 2  # planes on either side of the best one that depth is averaged over
-_FIRST_SIGMA = 0.2  # of the log of a first depth, which says no spread of its own
+_FIRST_SIGMA = 0.2  # of the log of a first depth
 _SPREAD_RANGE = (-5.0, 1.5)  # logarithm of the spread of log depth
 _FAR_LOG = 3.0  # log depth is kept within this of the typical depth
 
@@ -47,27 +47,18 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Prior:
-    """What is known of a view's depth at 1/2 of its image: log depth over the typical one and its sigma, (B, H/2, W/2).
-
-    Where nothing is known, sigma is 0.
-    """
+class FirstDepth:
+    """A view's first depth at 1/2 of its image: log depth over the typical one, and where it is known, (B, H/2, W/2)."""
 
     log_depth: Tensor
-    sigma: Tensor
+    known: Tensor
 
-    @property
-    def known(self) -> Tensor:
-        return self.sigma > 0
-
-    def shrink(self) -> Prior:
+    def shrink(self) -> FirstDepth:
         """Halve the resolution: the mean of what is known."""
         known = self.known.float()
         share = F.avg_pool2d(known[:, None], 2)[:, 0]
-        means = [
-            F.avg_pool2d((x * known)[:, None], 2)[:, 0] / share.clamp(min=1e-6) for x in (self.log_depth, self.sigma)
-        ]
-        return Prior(means[0], torch.where(share > 0, means[1], 0.0))
+        mean = F.avg_pool2d((self.log_depth * known)[:, None], 2)[:, 0] / share.clamp(min=1e-6)
+        return FirstDepth(mean, share > 0)
 
 
 @dataclass(frozen=True)
@@ -96,12 +87,12 @@ class MultiViewNet(nn.Module):
         self.coarse = nn.Conv2d(eighth, QUARTER, 1)
         self.match = Block(QUARTER, MATCH)
         self.weigh = nn.Sequential(nn.Conv2d(4, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
-        self.judge = Block(3 * planes + QUARTER + 2, quarter)
+        self.judge = Block(2 * planes + QUARTER + 2, quarter)
         self.inner = nn.ModuleList((Block(quarter + eighth, eighth), Block(eighth + sixteenth, sixteenth)))
         self.outer = nn.ModuleList((Block(sixteenth + eighth, eighth), Block(eighth + quarter, quarter)))
         self.choose = nn.Conv2d(quarter, planes, 1)
         self.fine = nn.Conv2d(quarter, 36 + HALF, 1)
-        self.contour = Block(2 * HALF + 6, HALF)
+        self.contour = Block(2 * HALF + 4, HALF)
         self.finish = nn.Conv2d(HALF, 2, 3, padding=1)
         nn.init.normal_(self.finish.weight, std=1e-3)
         self.register_buffer("log_planes", make_log_planes(planes), persistent=False)
@@ -118,18 +109,11 @@ class MultiViewNet(nn.Module):
         wide = levels[1] + double(self.coarse(F.relu(levels[2])))
         return Encoded(tuple(levels), self.match(wide))
 
-    def forward(self, view: Encoded, sources: Sources, intrinsics: Tensor, first: Prior, former: Prior) -> Prediction:
-        """Predict the depth of a view.
-
-        intrinsics (B, 3, 3) on the grid of 1/4; first: from one image; former: carried on from earlier views.
-        """
-        quarter_first, quarter_former = first.shrink(), former.shrink()
-        volume = self._sweep(view.matched, sources, intrinsics)
-        volume += [self._compute_likelihood(prior) for prior in (quarter_first, quarter_former)]
-        x = self.judge(torch.cat((*volume, view.levels[1]), 1))
-        x, logits = self._regularize(x, view)
-        coarse = self._average_planes(logits)
-        return self._refine(x, coarse, logits, view, first, former)
+    def forward(self, view: Encoded, sources: Sources, intrinsics: Tensor, first: FirstDepth) -> Prediction:
+        """Predict the depth of a view; intrinsics (B, 3, 3) on the grid of 1/4."""
+        volume = (*self._sweep(view.matched, sources, intrinsics), self._compute_likelihood(first.shrink()))
+        x, logits = self._regularize(self.judge(torch.cat((*volume, view.levels[1]), 1)), view)
+        return self._refine(x, self._average_planes(logits), logits, view, first)
 
     def _sweep(self, view: Tensor, sources: Sources, intrinsics: Tensor) -> list[Tensor]:
         """Sweep the planes: fused scores (B, P, h, w), how much of each pixel is seen (B, 1, h, w) and the parallax."""
@@ -150,11 +134,10 @@ class MultiViewNet(nn.Module):
         parallax = (parallax * sources.used[:, :, None, None, None]).amax(1)
         return [fused, total.mean(1, keepdim=True), parallax]
 
-    def _compute_likelihood(self, prior: Prior) -> Tensor:
-        """Compute the likelihood (B, P, h, w) of each plane by a prior; 0 where nothing is known."""
-        sigma = prior.sigma.clamp(min=0.05)[:, None]
-        away = (prior.log_depth[:, None] - self.log_planes[:, None, None]) / sigma
-        return torch.exp(-0.5 * away.square()) * prior.known[:, None]
+    def _compute_likelihood(self, first: FirstDepth) -> Tensor:
+        """Compute the likelihood (B, P, h, w) of each plane by a first depth; 0 where nothing is known."""
+        away = (first.log_depth[:, None] - self.log_planes[:, None, None]) / _FIRST_SIGMA
+        return torch.exp(-0.5 * away.square()) * first.known[:, None]
 
     def _regularize(self, x: Tensor, view: Encoded) -> tuple[Tensor, Tensor]:
         """Run the U-Net: features at 1/4 and the planes' logits."""
@@ -174,29 +157,18 @@ class MultiViewNet(nn.Module):
         shares = logits.gather(1, rows).softmax(1)
         return (shares * self.log_planes[rows]).sum(1, keepdim=True)
 
-    def _refine(
-        self, x: Tensor, coarse: Tensor, logits: Tensor, view: Encoded, first: Prior, former: Prior
-    ) -> Prediction:
-        """Double the resolution of the depth, and add what the image at 1/2 and the priors tell."""
+    def _refine(self, x: Tensor, coarse: Tensor, logits: Tensor, view: Encoded, first: FirstDepth) -> Prediction:
+        """Double the resolution of the depth, and add what the image and the first depth at 1/2 tell."""
         fine = self.fine(x)
         entropy = torch.special.entr(logits.softmax(1)).sum(1, keepdim=True)
         raised = upsample_convex(torch.cat((coarse, entropy), 1), fine[:, :36].float())
         log_depth = raised[:, :1]
-        facts = [log_depth, raised[:, 1:]]
-        for prior in (first, former):
-            known = prior.known[:, None]
-            facts += [
-                torch.where(known, (prior.log_depth[:, None] - log_depth).clamp(-1, 1), 0.0),
-                torch.where(known, 1 / (1 + 10 * prior.sigma[:, None]), 0.0),
-            ]
-        out = self.finish(F.relu(self.contour(torch.cat((double(fine[:, 36:]), view.levels[0], *facts), 1)))).float()
+        known = first.known[:, None]
+        away = torch.where(known, (first.log_depth[:, None] - log_depth).clamp(-1, 1), 0.0)
+        facts = (double(fine[:, 36:]), view.levels[0], raised, away, known / (1 + 10 * _FIRST_SIGMA))
+        out = self.finish(F.relu(self.contour(torch.cat(facts, 1)))).float()
         spread = (out[:, 1] - 2.5).clamp(*_SPREAD_RANGE)
         return Prediction((log_depth[:, 0] + out[:, 0]).clamp(-_FAR_LOG, _FAR_LOG), spread, logits)
-
-
-def make_first_prior(log_depth: Tensor, known: Tensor) -> Prior:
-    """Make the prior of a first depth, known where `known` is True."""
-    return Prior(torch.where(known, log_depth, 0.0), torch.where(known, _FIRST_SIGMA, 0.0))
 
 
 def write_multi_view_net(path: Path, net: MultiViewNet) -> None:

@@ -27,18 +27,16 @@ _SHIFT_NOISE, _SCALE_NOISE = 0.2, 0.06  # of relative translations, as shares of
 _TYPICAL_NOISE = 0.15  # of the log of the typical depth that a view is normalized by
 _MAX_FIRST_NOISE, _MAX_LAYER_NOISE = 0.4, 0.3  # of the log of a first depth
 _FIRST_RANGE = (0.5, 1.2)  # of the logs of a first depth over that of the truth: a net avoids what is far
-_MAX_FORMER_NOISE = 0.15  # of the log of the depth that is carried on, beside its own errors
 _NO_FIRST, _BLURRED = 0.35, 0.25  # shares of items without a first depth, and of images that motion blurs
 
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """V = 2 + S views an item: the view, the one before it, and their sources.
+    """An item is a view and its S sources.
 
-    images (B, V, 3, H, W) in [-1, 1]; depth (B, 2, H, W) of the first two in the typical depth, 0 = unknown; poses
-    (B, V, 4, 4) as the tracker would have them, view_from_camera in the typical depth; intrinsics (B, 3, 3);
-    used (B, V) bool: views that exist; first (B, 2, H/2, W/2): log of a first depth, NaN where there is none; drift
-    (B, H/2, W/2): what is added to the log of the depth that is carried on.
+    images (B, 1 + S, 3, H, W) in [-1, 1]; depth (B, H, W) of the view in the typical depth, 0 = unknown; poses
+    (B, 1 + S, 4, 4) as the tracker would have them, view_from_camera in the typical depth; intrinsics (B, 3, 3);
+    used (B, S) bool: sources that exist; first (B, H/2, W/2): log of a first depth, NaN where there is none.
     """
 
     images: Tensor
@@ -47,7 +45,6 @@ class ViewBatch:
     intrinsics: Tensor
     used: Tensor
     first: Tensor
-    drift: Tensor
 
     def to(self, device: torch.device) -> ViewBatch:
         """Copy to a device."""
@@ -107,12 +104,12 @@ def count_entered_clips(recipe: DepthRecipe, step: int) -> int:
 def make_batch(clips: list[Clip], stage: DepthStage, sources: int, generator: torch.Generator) -> ViewBatch:
     """Make a batch of one item a clip."""
     items = [_make_item(clip, stage, sources, generator) for clip in clips]
-    images, depth, poses, intrinsics, used, first, drift = (torch.stack(parts) for parts in zip(*items, strict=True))
+    images, depth, poses, intrinsics, used, first = (torch.stack(parts) for parts in zip(*items, strict=True))
     own = len(items) // 2  # in half of the items every image is changed in its own way, in the others all alike
     alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(
         own, *images.shape[1:2], 3, *images.shape[2:4]
     )
-    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first, drift)
+    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first)
 
 
 def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -128,19 +125,17 @@ def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Gen
     intrinsics = clip.intrinsics.clone()
     intrinsics[:2] *= factor[:, None]
     intrinsics[:2, 2] += (factor - 1) / 2
-    first = torch.stack([make_first_depth(part, rng) for part in depth])
+    first = make_first_depth(depth, rng)
     if rng.random() < 0.5:  # the principal point lies in the middle, so that a mirrored view is one of a mirrored room
         flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
-        images, depth, first, poses = images.flip(2), depth.flip(2), first.flip(2), flip @ poses @ flip
-    drift = sample_field(first.shape[1:], rng.uniform(0, _MAX_FORMER_NOISE), rng)
-    return images, depth, poses, intrinsics, torch.from_numpy(used), first, drift
+        images, depth, first, poses = images.flip(2), depth.flip(1), first.flip(1), flip @ poses @ flip
+    return images, depth, poses, intrinsics, torch.from_numpy(used), first
 
 
 def choose_views(clip: Clip, sources: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the frames of a view, of the one before it, and of its sources: (V,) with which of them exist, bool."""
+    """Choose the frames of a view and of its sources, (1 + S,), and which of the sources (S,) exist, bool."""
     frames = len(clip.poses)
     view = int(rng.integers(frames))
-    former = int(np.clip(view + rng.choice([-3, -2, -1, -1, 1, 1, 2, 3]), 0, frames - 1))
     median = float(clip.depth[view].float().median())
     shift = (clip.poses[:, :3, 3] - clip.poses[view, :3, 3]).norm(dim=1).numpy() / median
     turn = np.arccos((clip.poses[:, :3, 2] @ clip.poses[view, :3, 2]).numpy().clip(-1, 1))
@@ -149,8 +144,7 @@ def choose_views(clip: Clip, sources: int, rng: np.random.Generator) -> tuple[np
     count = min(len(near), int(rng.choice(range(sources + 1), p=_weigh_counts(sources))))
     picked = rng.choice(near, count, replace=False, p=weights / weights.sum()) if count else np.zeros(0, int)
     rest = np.full(sources - count, view)
-    used = np.r_[True, rng.random() < 0.75 and former != view, np.arange(sources) < count]
-    return np.r_[view, former, picked, rest].astype(int), used
+    return np.r_[view, picked, rest].astype(int), np.arange(sources) < count
 
 
 def _weigh_counts(sources: int) -> np.ndarray:
@@ -206,12 +200,12 @@ def sample_field(size: tuple[int, ...], strength: float, rng: np.random.Generato
 
 
 def _resize(clip: Clip, chosen: np.ndarray, stage: DepthStage, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Resize images (V, H, W, 3) uint8 of chosen frames and depth (2, H, W) of the first two; motion blurs some."""
+    """Resize images (V, H, W, 3) uint8 of chosen frames and depth (H, W) of the first; motion blurs some."""
     size = stage.width, stage.height
     images = [cv2.resize(clip.images[i].numpy(), size, interpolation=cv2.INTER_AREA) for i in chosen]
     images = [_blur(image, rng) if rng.random() < _BLURRED else image for image in images]
-    depth = [cv2.resize(clip.depth[i].float().numpy(), size, interpolation=cv2.INTER_NEAREST_EXACT) for i in chosen[:2]]
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(depth))
+    depth = cv2.resize(clip.depth[chosen[0]].float().numpy(), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(depth)
 
 
 def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

