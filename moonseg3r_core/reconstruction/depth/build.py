@@ -23,6 +23,7 @@ from moonseg3r_core.reconstruction.pose_source import ExternalPoses, OdometryPos
 from moonseg3r_core.weights import find
 
 LOG_SIGMA = 0.1  # of what a network's depth is off smoothly within an image; chosen on rendered rooms with such errors
+METRIC = ("indoor", "outdoor")  # in the names of weights that give metres
 NET = "DepthAnythingForDepthEstimation"
 
 
@@ -51,14 +52,15 @@ def make_poses(pose: str, alignment: DepthAlignment, refinement: DepthRefinement
 def make_random_net(weights: str, seed: int, device: torch.device) -> Any:
     """Make a network of the smallest published size with random weights, the same for a seed.
 
-    It is metric where the name of the weights is that of an indoor or outdoor one. A folder of weights gives its own configuration.
+    It gives metres where the name of the weights says so. A folder of weights gives its own configuration.
     """
     transformers = import_transformers(NET)
     folder = Path(weights).expanduser()
     if folder.is_dir():
         config = transformers.DepthAnythingConfig.from_pretrained(folder, local_files_only=True)
     else:
-        kind = {"depth_estimation_type": "metric", "max_depth": 20} if "door" in weights else {}
+        is_metric = any(place in weights for place in METRIC)
+        kind = {"depth_estimation_type": "metric", "max_depth": 20} if is_metric else {}
         config = transformers.DepthAnythingConfig(**kind)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
