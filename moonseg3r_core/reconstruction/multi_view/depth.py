@@ -52,10 +52,15 @@ class View:
 
 @dataclass(frozen=True)
 class RefinedDepth:
-    """Depth (h, w) on a view's grid, 0 = unknown, and its confidence (h, w), 1 or more; None for that of the first."""
+    """Depth (h, w) on a view's grid, 0 = unknown, and the spread of its log (h, w); None for a first depth as it was."""
 
     depth: Tensor
-    confidence: Tensor | None = None
+    spread: Tensor | None = None
+
+    @property
+    def confidence(self) -> Tensor | None:
+        """The confidence (h, w), 1 or more where depth is known; None where the first depth's own counts."""
+        return None if self.spread is None else torch.where(self.depth > 0, 1 + _SURE / self.spread, 0.0)
 
 
 class DepthRefinement(Stateful, Protocol):
@@ -257,7 +262,7 @@ def _resize_depth(depth: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def _lay_on_grid(depth: Tensor, spread: Tensor, view: View) -> RefinedDepth:
-    """Lay depth and confidence on the view's grid; unknown stays what the first depth does not know."""
+    """Lay depth and spread on the view's grid; unknown stays what the first depth does not know."""
     size = tuple(view.depth.shape)
     if tuple(depth.shape) != size:
         first = _resize_depth(view.depth, tuple(depth.shape))
@@ -265,4 +270,4 @@ def _lay_on_grid(depth: Tensor, spread: Tensor, view: View) -> RefinedDepth:
         depth = F.interpolate(ratio, size, mode="bilinear", align_corners=False)[0, 0].exp() * view.depth
         spread = F.interpolate(spread[None, None], size, mode="bilinear", align_corners=False)[0, 0]
     known = view.depth > 0
-    return RefinedDepth(torch.where(known, depth, 0.0), torch.where(known, 1 + _SURE / spread, 0.0))
+    return RefinedDepth(torch.where(known, depth, 0.0), spread)
