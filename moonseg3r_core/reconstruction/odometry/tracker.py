@@ -39,7 +39,6 @@ LOCAL_KEYFRAMES = 5  # whose landmarks a frame is matched with
 KEYFRAME_DEG, KEYFRAME_SHIFT = 6.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added,
 KEYFRAME_SHARE = 0.4  # and where a smaller share of the features is known
 MAX_LOST_FRAMES = 3  # in a row, before a map of one keyframe is replaced
-MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong as a whole
 MAX_LOG_RATIO = 1.0  # of a landmark's depth over the net's, from the frame's median; beyond it the match is wrong
 
 
@@ -146,15 +145,16 @@ class Tracker:
         if keyframe is None:
             self._lost += 1
             return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False, anchor=self._anchor)
-        keyframe = self._scale_back(keyframe)
         if self._is_keyframe_due(keyframe):
-            keyframe = self._map.add_keyframe(keyframe)
+            corrected = self._correct_depths(
+                features, self._estimate_ratios(keyframe, features.depths, net_depth, k), k
+            )
+            keyframe = self._map.add_keyframe(replace(keyframe, features=corrected))
         ratios = self._estimate_ratios(keyframe, features.depths, net_depth, k)
-        depths = features.depths * sample_depth(features.rays * (k[0, 0], k[1, 1]) + k[:2, 2], ratios)
         self._motion = np.eye(4) if self._lost else keyframe.camera @ np.linalg.inv(self._camera)
         self._camera, self._lost = keyframe.camera, 0
         self._anchor = keyframe.serial or self._map.find_reference(keyframe)
-        self._last = self._map.collect_view(keyframe, depths)
+        self._last = self._map.collect_view(keyframe, self._correct_depths(features, ratios, k).depths)
         return TrackedFrame(self._pose, torch.from_numpy(ratios), True, self._anchor, self._list_visible(keyframe, k))
 
     def get_anchor_pose(self, anchor: int) -> Tensor | None:
@@ -249,14 +249,10 @@ class Tracker:
         far = compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
         return far or keyframe.observed.mean() < KEYFRAME_SHARE
 
-    def _scale_back(self, keyframe: Keyframe) -> Keyframe:
-        """Scale the depth of a frame whose net is wrong as a whole, so that the map's unit does not follow it."""
-        landmarks, depths = keyframe.landmarks[keyframe.observed], keyframe.features.depths
-        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths[keyframe.observed])
-        if not len(landmarks) or abs(np.median(log_ratios)) < MAX_MEDIAN_LOG_RATIO:
-            return keyframe
-        scaled = replace(keyframe.features, depths=depths * np.exp(np.median(log_ratios)))
-        return replace(keyframe, features=scaled)
+    def _correct_depths(self, features: Features, ratios: np.ndarray, k: np.ndarray) -> Features:
+        """Correct the depths of features by the ratios (h, w) of a frame, so that new landmarks have the map's scale."""
+        pixels = features.rays * (k[0, 0], k[1, 1]) + k[:2, 2]
+        return replace(features, depths=features.depths * sample_depth(pixels, ratios))
 
     def _estimate_ratios(
         self, keyframe: Keyframe, depths: np.ndarray, net_depth: np.ndarray, k: np.ndarray

@@ -156,7 +156,8 @@ def test_the_landmarks_of_a_frame_lie_where_they_are_seen_at_their_depth(walk, e
             seen.pixels[:, 1].round().long().clamp(0, grid.height - 1),
             seen.pixels[:, 0].round().long().clamp(0, grid.width - 1),
         ]
-        assert (seen.depths / there).log().abs().median() < 0.02
+        # New landmarks lie at the net's depth times what the others tell of it, with their noise.
+        assert (seen.depths / there).log().abs().median() < 0.06
 
 
 def test_depth_that_errs_smoothly_by_a_fifth_gets_better_than_the_nets(room, walk):
