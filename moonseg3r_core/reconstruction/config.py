@@ -8,9 +8,15 @@ from typing import ClassVar
 from moonseg3r_core.settings import PRECISION, PRECISIONS, WEIGHTS, Kind, live, section, value
 
 KINDS = {
-    "nano": Kind("moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True, fields=("multi_view",)),
-    "cut3r": Kind("moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True, fields=("multi_view",)),
-    "depth": Kind("moonseg3r_core.reconstruction.depth.build:build_depth", device=True, fields=("multi_view",)),
+    "nano": Kind(
+        "moonseg3r_core.reconstruction.cut3r.build:build_nano", device=True, fields=("multi_view", "odometry")
+    ),
+    "cut3r": Kind(
+        "moonseg3r_core.reconstruction.cut3r.build:build_cut3r", device=True, fields=("multi_view", "odometry")
+    ),
+    "depth": Kind(
+        "moonseg3r_core.reconstruction.depth.build:build_depth", device=True, fields=("multi_view", "odometry")
+    ),
     "rgbd": Kind("moonseg3r_core.reconstruction.rgbd:RgbdReconstruction"),
 }
 UNTRAINED = "UNTRAINED"  # stands for the hash of weights that are random numbers (`random`)
@@ -119,6 +125,13 @@ class MultiViewConfig:
 
 
 @dataclass(frozen=True)
+class OdometryConfig:
+    """Visual odometry, behind pose=tracked of any net."""
+
+    loops: bool = value(True, "places that are recognised correct the way since then, and the map")
+
+
+@dataclass(frozen=True)
 class ReconstructionConfig:
     kind: str = value(
         "nano",
@@ -133,6 +146,7 @@ class ReconstructionConfig:
     depth: DepthConfig = section(DepthConfig)
     rgbd: RgbdConfig = section(RgbdConfig)
     multi_view: MultiViewConfig = section(MultiViewConfig)
+    odometry: OdometryConfig = section(OdometryConfig)
 
     @property
     def net(self) -> NanoConfig | Cut3rConfig | DepthConfig | None:

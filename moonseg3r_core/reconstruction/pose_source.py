@@ -298,8 +298,8 @@ class Landmarks:
         return alignment.correct(pixels, features.depths[self.rows], self.log_ratios, self.sigmas, depth)
 
 
-POSE_SOURCES: Mapping[str, Callable[[DepthRefinement], PoseSource]] = {
-    "model": NetPoses,
-    "tracked": lambda refinement: OdometryPoses(Tracker(), refinement),
-    "given": lambda refinement: ExternalPoses(MetricDepth(PRIOR_SIGMA), refinement),
+POSE_SOURCES: Mapping[str, Callable[[DepthRefinement, bool], PoseSource]] = {  # the flag: whether loops are closed
+    "model": lambda refinement, loops: NetPoses(refinement),
+    "tracked": lambda refinement, loops: OdometryPoses(Tracker(loops), refinement),
+    "given": lambda refinement, loops: ExternalPoses(MetricDepth(PRIOR_SIGMA), refinement),
 }

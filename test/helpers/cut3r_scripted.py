@@ -32,7 +32,7 @@ SETTINGS = {
 
 def make_reconstruction(net, **settings):
     """CUT3R's stage with a net, settings as of the published one where none are given."""
-    return Cut3rReconstruction(net, **{"refinement": SingleViewDepth(), **SETTINGS, **settings})
+    return Cut3rReconstruction(net, **{"refinement": SingleViewDepth(), "loops": True, **SETTINGS, **settings})
 
 
 def frame(number=0, height=48, width=64, **known):

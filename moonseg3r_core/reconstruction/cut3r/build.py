@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import torch
 
 from moonseg3r_core.errors import ConfigError, InputError, WeightsError
-from moonseg3r_core.reconstruction.config import MultiViewConfig, NanoConfig
+from moonseg3r_core.reconstruction.config import MultiViewConfig, NanoConfig, OdometryConfig
 from moonseg3r_core.reconstruction.cut3r.checkpoint import load_cut3r, read_checkpoint
 from moonseg3r_core.reconstruction.cut3r.inference import cast_to_precision
 from moonseg3r_core.reconstruction.cut3r.net.attention import StateAttention
@@ -30,7 +30,7 @@ _nets: WeakValueDictionary[tuple[object, ...], Cut3r] = WeakValueDictionary()
 
 def build_cut3r(
     model: str, weights: str, rope_fp16: bool, state: str, attention: str, precision: str, seed: int | None,
-    device: torch.device, multi_view: MultiViewConfig, **settings: Any,
+    device: torch.device, multi_view: MultiViewConfig, odometry: OdometryConfig, **settings: Any,
 ) -> Cut3rReconstruction:  # fmt: skip
     """Build the stage that `reconstruction.cut3r` configures; with a seed, the net is untrained.
 
@@ -40,7 +40,8 @@ def build_cut3r(
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
     layers = parse_attention(attention, net.sizes.dec_depth)
     refinement = SingleViewDepth() if settings["pose"] == "model" else build_refinement(multi_view, device)
-    return Cut3rReconstruction(net, attention=layers, precision=precision, refinement=refinement, **settings)
+    settings |= {"attention": layers, "precision": precision, "refinement": refinement, "loops": odometry.loops}
+    return Cut3rReconstruction(net, **settings)
 
 
 def build_nano(**settings: Any) -> Cut3rReconstruction:

@@ -49,7 +49,7 @@ class Cut3rReconstruction:
     depth too; `given`, the frame's own, by whose landmarks the net's depth is corrected to metres. The last two always place self points.
     precision: of the net's numbers. attention: what A is, None for none. geometric: what F3d is (see `assemble`).
     reset_every, key_translation, key_rotation: see `Submaps` and `KeyframeSelector`; key frames change the state.
-    min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.
+    loops: whether tracked poses close them. min_confidence: points below it have confidence and depth 0. Intrinsics are the frame's, else estimated.
     refinement: of depth from several views, unless pose is `model`.
 
     A frame with an unusable image or outputs is held: no points, the last good pose, the state unchanged, the reason in
@@ -60,14 +60,14 @@ class Cut3rReconstruction:
     def __init__(
         self, net: Net, *, points: str, pose: str, precision: str, attention: StateAttention | None, geometric: str,
         reset_every: int, key_translation: float, key_rotation: float, min_confidence: float,
-        refinement: DepthRefinement,
+        refinement: DepthRefinement, loops: bool,
     ) -> None:  # fmt: skip
         self.net, self.min_confidence = net, min_confidence
         self._run = NetRunner(net, precision, min_confidence)
         self._request = OutputRequest(world=points == "world" and pose == "model", attention=attention)
         self._place_points = place_world_points if self._request.world else _PLACE_POINTS[pose]
         self.add_features = GEOMETRIC_FEATURES[geometric]
-        self._poses: PoseSource = POSE_SOURCES[pose](refinement)
+        self._poses: PoseSource = POSE_SOURCES[pose](refinement, loops)
         self._images, self._intrinsics = ImageCheck(), IntrinsicsEstimator()
         self._keys, self._submaps = KeyframeSelector(key_translation, key_rotation), Submaps(reset_every)
         self._state = self._run.start()

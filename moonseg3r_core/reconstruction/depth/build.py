@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from moonseg3r_core.io.huggingface import import_transformers, load_model
-from moonseg3r_core.reconstruction.config import MultiViewConfig
+from moonseg3r_core.reconstruction.config import MultiViewConfig, OdometryConfig
 from moonseg3r_core.reconstruction.depth.network import DepthNetwork
 from moonseg3r_core.reconstruction.depth.reconstruction import DepthReconstruction
 from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, build_refinement
@@ -29,7 +29,7 @@ NET = "DepthAnythingForDepthEstimation"
 
 def build_depth(
     weights: str, pose: str, precision: str, short_side: int, stride: int, max_depth: float, field_of_view: float,
-    seed: int | None, device: torch.device, multi_view: MultiViewConfig,
+    seed: int | None, device: torch.device, multi_view: MultiViewConfig, odometry: OdometryConfig,
 ) -> DepthReconstruction:  # fmt: skip
     """Build the stage that `reconstruction.depth` configures; with a seed, the network is untrained.
 
@@ -39,14 +39,16 @@ def build_depth(
     network = DepthNetwork(net, short_side, stride)
     alignment = MetricDepth(LOG_SIGMA) if network.is_metric else RelativeDepth(LOG_SIGMA)
     refinement = build_refinement(multi_view, device)
-    return DepthReconstruction(network, make_poses(pose, alignment, refinement), alignment, max_depth, field_of_view)
+    return DepthReconstruction(
+        network, make_poses(pose, alignment, refinement, odometry.loops), alignment, max_depth, field_of_view
+    )
 
 
-def make_poses(pose: str, alignment: DepthAlignment, refinement: DepthRefinement) -> PoseSource:
+def make_poses(pose: str, alignment: DepthAlignment, refinement: DepthRefinement, loops: bool) -> PoseSource:
     """Make the source of poses that a setting names, which corrects first depth by landmarks and the alignment."""
     if pose == "given":
         return ExternalPoses(alignment, refinement)
-    return OdometryPoses(AlignedTracker(Tracker(), alignment), refinement)
+    return OdometryPoses(AlignedTracker(Tracker(loops), alignment), refinement)
 
 
 def make_random_net(weights: str, seed: int, device: torch.device) -> Any:

@@ -34,7 +34,8 @@ class Keyframe:
 
     camera: camera_from_world (4, 4); landmarks (n,) int64: of each feature the landmark's row or NO_LANDMARK, no row
     twice; duplicates (k, 2): pairs of landmarks that this image shows to be one, of which the second is kept;
-    serial: its number in the map, from 1 on and never used again; 0 for an image that is not in the map.
+    serial: its number in the map, from 1 on and never used again; 0 for an image that is not in the map; scale: of its
+    depths as they are now over those when it came.
     """
 
     camera: np.ndarray
@@ -42,6 +43,7 @@ class Keyframe:
     landmarks: np.ndarray
     duplicates: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), int))
     serial: int = 0
+    scale: float = 1.0
 
     @property
     def pose(self) -> np.ndarray:
@@ -111,19 +113,39 @@ class LocalMap:
 
     def find_local(self, landmarks: np.ndarray, count: int) -> list[Keyframe]:
         """Find the keyframes that observe the most of some landmarks, and the last one."""
+        shared = self.count_shared(landmarks)
+        chosen = {len(self.keyframes) - 1, *np.argsort(-shared, kind="stable")[:count].tolist()}
+        return [self.keyframes[i] for i in sorted(chosen)]
+
+    def count_shared(self, landmarks: np.ndarray) -> np.ndarray:
+        """Count how many of some landmarks each keyframe observes: (keyframes,)."""
         theirs = np.zeros(len(self.points) + 1, bool)
         theirs[landmarks] = True
         theirs[NO_LANDMARK] = False
-        shared = np.array([theirs[k.landmarks].sum() for k in self.keyframes])
-        chosen = {len(self.keyframes) - 1, *np.argsort(-shared, kind="stable")[:count].tolist()}
-        return [self.keyframes[i] for i in sorted(chosen)]
+        return np.array([int(theirs[k.landmarks].sum()) for k in self.keyframes])
+
+    def move_keyframes(self, views: np.ndarray) -> None:
+        """Move keyframes to similarities (n, 4, 4), their poses with the scale of their depths; a landmark follows the
+        first keyframe that observes it.
+        """
+        owners = np.zeros(len(self.points), int)
+        for row, keyframe in reversed([*enumerate(self.keyframes)]):
+            owners[keyframe.landmarks[keyframe.observed]] = row
+        moves = (views @ np.stack([k.camera for k in self.keyframes]))[owners]
+        self.points = np.einsum("nij,nj->ni", moves[:, :3, :3], self.points) + moves[:, :3, 3]
+        scales = np.cbrt(np.linalg.det(views[:, :3, :3]))
+        cameras = np.linalg.inv(views @ np.stack([np.diag([1 / s, 1 / s, 1 / s, 1.0]) for s in scales]))
+        self.keyframes = [
+            replace(k, camera=camera, scale=k.scale * scale, features=k.features.scale_depths(scale))
+            for k, camera, scale in zip(self.keyframes, cameras, scales.tolist(), strict=True)
+        ]
 
     def add_keyframe(self, keyframe: Keyframe) -> Keyframe:
         """Add a keyframe and optimize it with its covisible keyframes. Returns the optimized one.
 
         Its features without a landmark become new landmarks at the net's depth.
         """
-        self._merge_duplicates(keyframe.duplicates)
+        self.merge_landmarks(keyframe.duplicates)
         features, landmarks = keyframe.features, keyframe.landmarks.copy()
         new = np.flatnonzero(~keyframe.observed)
         landmarks[new] = len(self.points) + np.arange(len(new))
@@ -134,7 +156,7 @@ class LocalMap:
             landmarks = self._remove_oldest(MAX_KEYFRAMES // 4, landmarks)
         self._last_serial += 1
         self.keyframes.append(Keyframe(keyframe.camera, features, landmarks, serial=self._last_serial))
-        self._optimize()
+        self.optimize_newest()
         return self.keyframes[-1]
 
     def find_keyframe(self, serial: int) -> Keyframe | None:
@@ -143,20 +165,18 @@ class LocalMap:
 
     def list_key_views(self) -> KeyViews:
         """List the keyframes as they lie now."""
-        places = np.array([keyframe.pose for keyframe in self.keyframes]).reshape(-1, 4, 4)
-        depths = [float(np.median(keyframe.features.depths)) for keyframe in self.keyframes]
+        scales = [np.diag([k.scale, k.scale, k.scale, 1.0]) for k in self.keyframes]
+        places = np.array([k.pose @ s for k, s in zip(self.keyframes, scales, strict=True)]).reshape(-1, 4, 4)
+        depths = [float(np.median(keyframe.features.depths)) / keyframe.scale for keyframe in self.keyframes]
         anchors = torch.tensor([keyframe.serial for keyframe in self.keyframes], dtype=torch.int64)
         return KeyViews(anchors, torch.from_numpy(places), torch.tensor(depths, dtype=torch.float64))
 
     def find_reference(self, keyframe: Keyframe) -> int:
         """Find the serial number of the keyframe that shares the most landmarks with an image, 0 without one."""
-        theirs = np.zeros(len(self.points) + 1, bool)
-        theirs[keyframe.landmarks] = True
-        theirs[NO_LANDMARK] = False
-        shared = [int(theirs[k.landmarks].sum()) for k in self.keyframes]
-        return self.keyframes[int(np.argmax(shared))].serial if shared else 0
+        shared = self.count_shared(keyframe.landmarks)
+        return self.keyframes[int(np.argmax(shared))].serial if len(shared) else 0
 
-    def _merge_duplicates(self, duplicates: np.ndarray) -> None:
+    def merge_landmarks(self, duplicates: np.ndarray) -> None:
         """Give the observations of the first landmark of each pair (k, 2) to the second, one per keyframe."""
         rows = np.arange(len(self.points) + 1)
         rows[duplicates[:, 0]], rows[NO_LANDMARK] = duplicates[:, 1], NO_LANDMARK
@@ -167,7 +187,7 @@ class LocalMap:
             repeated[unchanged_first[np.unique(landmarks[unchanged_first], return_index=True)[1]]] = False
             self.keyframes[number] = replace(keyframe, landmarks=np.where(repeated, NO_LANDMARK, landmarks))
 
-    def _optimize(self) -> None:
+    def optimize_newest(self) -> None:
         """Optimize the newest keyframe and those covisible with it, and remove outlier observations."""
         newest = len(self.keyframes) - 1
         free = [newest, *self._find_covisible([newest])[: MAX_FREE - 1]]
@@ -235,6 +255,7 @@ class LocalMap:
         return {
             "cameras": torch.from_numpy(cameras),
             "serials": torch.tensor([keyframe.serial for keyframe in self.keyframes], dtype=torch.int64),
+            "scales": torch.tensor([keyframe.scale for keyframe in self.keyframes], dtype=torch.float64),
             "last_serial": torch.tensor([self._last_serial]),
             "focal": torch.tensor([f.focal for f in features], dtype=torch.float64),
             "counts": torch.tensor([len(f.rays) for f in features], dtype=torch.int64),
@@ -270,10 +291,12 @@ class LocalMap:
         numbered = "serials" in state
         serials = read_tensor(state, "serials", count).tolist() if numbered else range(1, len(cameras) + 1)
         self._last_serial = int(read_tensor(state, "last_serial", (1,))) if numbered else len(cameras)
+        scaled = "scales" in state  # those of before loops have their first scale
+        scales = read_tensor(state, "scales", count, torch.float64).tolist() if scaled else [1.0] * len(cameras)
         parts = [slice(a, b) for a, b in pairwise(ends)]
         self.keyframes = [
-            Keyframe(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p], serial=serial)
-            for camera, f, p, serial in zip(cameras, focal, parts, serials, strict=True)
+            Keyframe(camera, Features(rays[p], descriptors[p], depths[p], f), landmarks[p], serial=serial, scale=scale)
+            for camera, f, p, serial, scale in zip(cameras, focal, parts, serials, scales, strict=True)
         ]
         self.points, self.sigmas = points.copy(), sigmas.copy()
 

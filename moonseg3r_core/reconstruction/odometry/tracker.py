@@ -7,7 +7,7 @@ few, the features of the last frame at its corrected depth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK, Candi
 from moonseg3r_core.reconstruction.odometry.depth_correction import estimate_depth_ratios
 from moonseg3r_core.reconstruction.odometry.features import Features, make_detector, sample_depth
 from moonseg3r_core.reconstruction.odometry.local_map import Keyframe, LocalMap
+from moonseg3r_core.reconstruction.odometry.loop_closure import LoopCloser, NoLoops
 from moonseg3r_core.reconstruction.odometry.matching import find_near, match_descriptors, match_near
 from moonseg3r_core.runtime.state import load_parts, prefix_states, read_tensor, sub_state
 from moonseg3r_core.types import PixelGrid
@@ -124,8 +125,9 @@ def find_plausible(log_ratios: np.ndarray, inliers: np.ndarray) -> np.ndarray:
 class Tracker:
     """Tracks a camera through its frames, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, loops: bool = True) -> None:
         self._map = LocalMap()
+        self._close_loop: Callable[[LocalMap], bool] = LoopCloser(match_camera) if loops else NoLoops()
         self.reset()
 
     def reset(self) -> None:
@@ -145,13 +147,17 @@ class Tracker:
         if keyframe is None:
             self._lost += 1
             return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False, anchor=self._anchor)
+        moved = keyframe.camera @ np.linalg.inv(self._camera)
         if self._is_keyframe_due(keyframe):
             corrected = self._correct_depths(
                 features, self._estimate_ratios(keyframe, features.depths, net_depth, k), k
             )
             keyframe = self._map.add_keyframe(replace(keyframe, features=corrected))
+            moved = keyframe.camera @ np.linalg.inv(self._camera)
+            if self._close_loop(self._map):
+                keyframe = self._map.keyframes[-1]
         ratios = self._estimate_ratios(keyframe, features.depths, net_depth, k)
-        self._motion = np.eye(4) if self._lost else keyframe.camera @ np.linalg.inv(self._camera)
+        self._motion = np.eye(4) if self._lost else moved  # what a loop moved is no motion
         self._camera, self._lost = keyframe.camera, 0
         self._anchor = keyframe.serial or self._map.find_reference(keyframe)
         self._last = self._map.collect_view(keyframe, self._correct_depths(features, ratios, k).depths)

@@ -7,7 +7,7 @@ from depth_nets import KINDS, tiny
 
 from moonseg3r_core.errors import WeightsError
 from moonseg3r_core.ops.images import normalize_image
-from moonseg3r_core.reconstruction.config import MultiViewConfig
+from moonseg3r_core.reconstruction.config import MultiViewConfig, OdometryConfig
 from moonseg3r_core.reconstruction.depth.build import build_depth, make_random_net
 from moonseg3r_core.reconstruction.depth.network import DepthNetwork, choose_input_size, make_strided_grid
 from moonseg3r_core.types import PixelGrid
@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers")
 CPU = torch.device("cpu")
 SETTINGS = {
     "pose": "tracked", "precision": "float32", "short_side": 56, "stride": 1, "max_depth": 20.0, "field_of_view": 60.0,
-    "seed": None, "device": CPU, "multi_view": MultiViewConfig(),
+    "seed": None, "device": CPU, "multi_view": MultiViewConfig(), "odometry": OdometryConfig(),
 }  # fmt: skip
 
 

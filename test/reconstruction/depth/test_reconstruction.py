@@ -46,7 +46,7 @@ class Truth:
 def make_stage(frames, line=None, pose="tracked"):
     alignment = MetricDepth(LOG_SIGMA) if line is None else RelativeDepth(LOG_SIGMA)
     return DepthReconstruction(
-        Truth(frames, line), make_poses(pose, alignment, SingleViewDepth()), alignment, 50.0, 60.0
+        Truth(frames, line), make_poses(pose, alignment, SingleViewDepth(), True), alignment, 50.0, 60.0
     )
 
 

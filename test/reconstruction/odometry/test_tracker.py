@@ -294,7 +294,7 @@ def test_it_starts_anew_after_a_reset(walk):
 
 
 def test_a_frame_is_placed_where_it_was_tracked_and_held_where_it_was_not(walk):
-    pose = POSE_SOURCES["tracked"](SingleViewDepth())
+    pose = POSE_SOURCES["tracked"](SingleViewDepth(), True)
     picture, depth, intrinsics, grid = walk[0]
     image, seen = torch.from_numpy(picture), NetPose(camera(x=9), depth, grid, intrinsics)
     assert pose.get_fallback(Frame(0, 0.0, image)) is None
