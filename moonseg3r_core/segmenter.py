@@ -58,9 +58,10 @@ class OnlineSegmenter:
         self._timer.restart()
         frame = frame.to(self.device)
         if not stage.budget.is_due(frame):
-            return self._extend(frame, self._reconstruct(frame))
+            return self._extend(frame, stage.reconstruction(frame))
         self._prefetch(frame)
-        geometry = self._reconstruct(frame)
+        geometry = stage.reconstruction(frame)
+        self._correct(geometry)
         proposals = stage.masks(frame, geometry)
         features = stage.features(frame, geometry)
         recalled = stage.memory.recall(geometry)
@@ -74,16 +75,15 @@ class OnlineSegmenter:
         ids = resample_to_image(assignment.ids_of(queries.labels).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, assignment, self._timer.restart())
 
-    def _reconstruct(self, frame: Frame) -> Geometry:
-        """Reconstruct a frame, and place anew what hangs on key views that it moved."""
-        geometry = self.stages.reconstruction(frame)
+    def _correct(self, geometry: Geometry) -> None:
+        """Place anew what hangs on key views that a frame's geometry has moved."""
         if len(geometry.corrections):
             self.stages.memory.correct(geometry.corrections)
             self.stages.store.correct(geometry.corrections)
-        return geometry
 
     def _extend(self, frame: Frame, geometry: Geometry) -> FrameResult:
         """Extend the map by a frame that is not segmented; its pixels get the ids that the map has there."""
+        self._correct(geometry)
         ids = resample_to_image(self.stages.store.extend(frame, geometry).int(), geometry, frame.size)
         return FrameResult(frame.index, frame.stamp, ids, geometry, Assignment.empty(), self._timer.restart())
 

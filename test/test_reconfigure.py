@@ -24,6 +24,8 @@ KINDS = {"reconstruction.kind": "rgbd", "masks.kind": "regions", "memory.kind": 
 READ_WITH = {
     "reconstruction.nano": {"reconstruction.kind": "nano"},
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
+    "reconstruction.depth": {"reconstruction.kind": "depth"},
+    "reconstruction.multi_view": {"reconstruction.kind": "nano"},
     **{
         f"masks.{kind}": {"masks.kind": kind}
         for kind in ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer")

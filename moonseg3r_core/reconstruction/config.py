@@ -119,7 +119,7 @@ class MultiViewConfig:
     """Depth from several views, behind the first depth of any net; not with pose=model."""
 
     sources: int = value(
-        0, "past views that a frame's depth is matched with; 0: the net's depth, corrected at landmarks", low=0, high=16
+        4, "past views that a frame's depth is matched with; 0: the net's depth, corrected at landmarks", low=0, high=16
     )
     weights: str = value("", "file of weights, whose sizes then count; empty: those that come with the package")
 

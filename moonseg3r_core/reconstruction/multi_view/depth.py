@@ -167,7 +167,12 @@ class MultiViewDepth:
         return prefix_states(views=self._views.state_dict(), former=self._former.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` returned. Raises InputError for an incomplete state."""
+        """Restore what `state_dict` returned; an empty state, as of older map files, has no views.
+
+        Raises InputError for an incomplete state.
+        """
+        if not state:
+            return self.reset()
         former = _Former.make_empty()
         views = PastViews()
         load_parts(state, views=views, former=former)
