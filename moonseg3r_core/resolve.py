@@ -23,7 +23,7 @@ from moonseg3r_core.sources.input_check import InputCheck
 RGBD_INPUTS = ("depth", "intrinsics", "poses")  # what a reconstruction without a network takes from the recording
 # By reconstruction.kind. Estimated poses and depth put a surface in a slightly different place each time: voxels must be
 # larger, and a match needs more similarity. Learned queries are less alike than averages.
-OVERLAP_VOXEL = {"rgbd": 0.05, "nano": 0.15, "depth": 0.1}
+OVERLAP_VOXEL = {"rgbd": 0.05, "nano": 0.1, "depth": 0.1}
 MATCH_THRESHOLD = {"average": {"rgbd": 1.0, "nano": 1.5}, "learned": {"rgbd": 0.85, "nano": 1.25}}
 MERGE_THRESHOLD = {"borders": 0.4, "similarity": 0.8}
 QUERY_WEIGHTS = {"rgbd": "rgbd_queries", "nano": "nano_queries"}
