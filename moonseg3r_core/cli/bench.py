@@ -29,6 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     add_ablation(actions)
     add_queries(actions)
     add_reconstruction(actions)
+    add_loops(actions)
     add_speed_and_memory(actions)
     for plugin in entry_points(group="moonseg3r.bench"):
         add_plugin(actions, plugin)
@@ -159,6 +160,29 @@ def run_queries(args: argparse.Namespace) -> int:
     print(measure_returns(HELD_OUT, config, quiet=args.quiet), end="\n\n", flush=True)
     for width in (128, 256):
         print(measure_cost(QuerySizes(160, 77, width=width, heads=width // 32)), end="\n\n")
+    return 0
+
+
+def add_loops(actions: argparse._SubParsersAction) -> None:
+    parser = _add(
+        actions, run_loops, "the camera's path, and ids of objects seen again, with and without loops",
+        "Walk through rendered rooms and return, from color and intrinsics alone, with masks simulated from exact ones.",
+    )  # fmt: skip
+    parser.add_argument("seeds", metavar="SEED", type=int, nargs="*", help="rooms (held-out ones)")
+    parser.add_argument("--frames", type=parse_positive, default=400, metavar="N", help="of each walk (400)")
+    help = "frames out of view after which an object returns (60)"
+    parser.add_argument("--away", type=parse_positive, default=60, metavar="N", help=help)
+    _add_quiet(parser)
+    add_config_options(parser)
+
+
+def run_loops(args: argparse.Namespace) -> int:
+    from moonseg3r_core.benchmarks.loops import measure_loops
+
+    say_warnings()
+    config = read_config(args)
+    _print_head()
+    print(measure_loops(args.seeds or HELD_OUT, config, args.frames, args.away, args.quiet), end="\n\n")
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,21 @@ def move_points(points: Tensor, new_from_old: Tensor) -> Tensor:
     """Move points (n, 3), each by its own transform (n, 4, 4) float64, and return them in their own dtype."""
     moved = torch.einsum("nij,nj->ni", new_from_old[:, :3, :3], points.double()) + new_from_old[:, :3, 3]
     return moved.to(points)
+
+
+def move_poses(poses: Sequence[Tensor], anchors: Sequence[int], corrections: Corrections) -> list[Tensor]:
+    """Move poses (4, 4) float64 that hang on key views; they stay rigid where a similarity scales what they see."""
+    moves = dict(zip(corrections.anchors.tolist(), corrections.new_from_old, strict=True))
+    return [
+        _make_rigid(moves[anchor] @ pose) if anchor in moves else pose
+        for pose, anchor in zip(poses, anchors, strict=True)
+    ]
+
+
+def _make_rigid(pose: Tensor) -> Tensor:
+    rigid = pose.clone()
+    rigid[:3, :3] /= torch.linalg.det(pose[:3, :3]).pow(1 / 3)
+    return rigid
 
 
 def read_anchors(state: State, rows: int, device: torch.device | str = "cpu") -> Tensor:

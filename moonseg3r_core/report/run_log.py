@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
+from moonseg3r_core.ops.anchors import move_poses
 from moonseg3r_core.report.gallery import Gallery
 from moonseg3r_core.report.summary import FrameCounts
 from moonseg3r_core.types import Frame, FrameResult
@@ -27,7 +28,8 @@ class RunLog:
     started: float = field(default_factory=perf_counter)
     indices: list[int] = field(default_factory=list)
     stamps: list[float] = field(default_factory=list)
-    poses: list[Tensor] = field(default_factory=list)
+    poses: list[Tensor] = field(default_factory=list)  # where their key views have them now
+    anchors: list[int] = field(default_factory=list)
     stage_ms: list[Mapping[str, float]] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)
     gallery: Gallery = field(default_factory=lambda: Gallery(MAX_PICTURES, PICTURE_WIDTH))
@@ -45,7 +47,10 @@ class RunLog:
         """Record a frame that was processed."""
         self.indices.append(result.index)
         self.stamps.append(result.stamp)
+        if len(result.geometry.corrections):
+            self.poses = move_poses(self.poses, self.anchors, result.geometry.corrections)
         self.poses.append(result.geometry.world_from_camera.cpu())
+        self.anchors.append(result.geometry.anchor)
         self.stage_ms.append(dict(result.stage_ms))
         self.seen.update(result.assignment.instance_ids.tolist())
         self.gallery.offer(result.index, frame.host_image)

@@ -13,6 +13,7 @@ from walks import make_segmenter, walk
 
 from moonseg3r_core.fusion.overlap_votes import OverlapVotes, find_joins
 from moonseg3r_core.fusion.voxel_map import VoxelMap
+from moonseg3r_core.ops.anchors import move_poses
 from moonseg3r_core.types import Corrections
 
 FORTH = [(0.06 * t - 0.2, 0.01 * t, 0.0) for t in range(5)]
@@ -198,3 +199,10 @@ def test_a_map_from_before_key_views_loads_and_never_moves(drifted):
         stage.correct(correct(_2=make_pose(0.5, degrees=10)))
         again = stage.state_dict()
         assert all(again[name].equal(values) for name, values in old.items())
+
+
+def test_poses_follow_their_key_views_and_stay_rigid():
+    double = torch.diag(torch.tensor([2.0, 2.0, 2.0, 1.0], dtype=torch.float64))
+    poses = move_poses([make_pose(1.0), make_pose(1.0, degrees=30)], [1, 2], correct(_2=double))
+    assert poses[0].equal(make_pose(1.0))
+    torch.testing.assert_close(poses[1], make_pose(2.0, degrees=30))
