@@ -26,7 +26,7 @@ CONNECTED = 60  # shared landmarks from which two keyframes agree as they are
 LINKED = 15  # shared landmarks that make an edge of the pose graph
 GUIDED_PX, LOCAL_KEYFRAMES = 10.0, 5
 MIN_ROUGH, MIN_MATCHED, MIN_SHARE = 25, 60, 0.45  # inliers of one keyframe, of it with its neighbours, their share
-MAX_SPREAD, MAX_LOG_SCALE = 0.08, np.log(2)  # of the log ratios of depths: their median deviation, and their median
+MAX_SPREAD, MAX_LOG_SCALE = 0.08, np.log(4)  # of the log ratios of depths: their median deviation, and their median
 DRIFT_SHARE, DRIFT_DEPTH = 0.25, 0.1  # of the way, and of the depth for a camera that turns: the most that it drifts
 WIDE, WIDE_LOG_SCALE = 0.02, 0.01  # a gap, share of the depth; below it, merged landmarks alone close it
 # Of an edge with FULL landmarks or more: radians, share of the depth, log scale.
@@ -143,7 +143,9 @@ def can_be_drift(map: LocalMap, loop: Loop) -> bool:
     poses = np.stack([k.pose for k in map.keyframes[loop.other :]])
     way = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum()
     gap = np.linalg.norm((poses[0] @ loop.measured)[:3, 3] - poses[-1, :3, 3])
-    return bool(gap < DRIFT_SHARE * way + DRIFT_DEPTH * np.median(map.keyframes[loop.view].features.depths))
+    scale = np.cbrt(np.linalg.det(loop.measured[:3, :3]))  # a way of shrunken steps was longer
+    depth = np.median(map.keyframes[loop.view].features.depths)
+    return bool(gap < max(1.0, scale) * (DRIFT_SHARE * way + DRIFT_DEPTH * depth))
 
 
 def close_loop(map: LocalMap, loop: Loop) -> None:

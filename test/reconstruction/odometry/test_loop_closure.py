@@ -122,7 +122,7 @@ def test_scale_by_hand():
     sigmas = np.full((3, 2), 0.1)
     assert measure_scale(np.array([0.1, 0.11, 0.12]), sigmas) == pytest.approx(0.11)
     assert measure_scale(np.array([0.1, 0.4, 0.9]), sigmas) is None, "the depths disagree"
-    assert measure_scale(np.array([0.9, 0.9, 0.9]), sigmas) is None, "two and a half times is no drift"
+    assert measure_scale(np.array([1.5, 1.5, 1.5]), sigmas) is None, "four times and more is no drift"
     assert compute_weighted_median(np.array([3.0, 1.0, 2.0]), np.array([1.0, 5.0, 1.0])) == 1.0
 
 
