@@ -37,7 +37,7 @@ def test_nothing_is_left_open(kind):
 def test_what_suits_the_reconstruction_and_the_queries():
     color, depth = (resolve(load_config(overrides={"reconstruction.kind": kind})) for kind in ("nano", "rgbd"))
     assert (color.refinement.kind, color.fusion.merge) == ("learned", "borders")
-    assert (color.fusion.merge_threshold, color.fusion.match_threshold, color.fusion.overlap_voxel) == (0.4, 1.25, 0.15)
+    assert (color.fusion.merge_threshold, color.fusion.match_threshold, color.fusion.overlap_voxel) == (0.4, 1.25, 0.1)
     assert (depth.refinement.kind, depth.fusion.merge) == ("average", "none")
     assert (depth.fusion.match_threshold, depth.fusion.overlap_voxel) == (1.0, 0.05)
 
