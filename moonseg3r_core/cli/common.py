@@ -39,8 +39,8 @@ def add_topic_options(parser: argparse.ArgumentParser) -> None:
     """Add `--topic NAME=TOPIC ...` and `--robot NAME`, for bags."""
     parser.add_argument(
         "--topic", metavar="NAME=TOPIC", action="extend", nargs="+", default=[],
-        help="which topics of a bag to read: color, depth, camera_info, depth_camera_info, pose, tf, tf_static; world= names"
-        " the fixed frame (chosen by what the topics hold)",
+        help="which topics of a bag to read: color, depth, camera_info, depth_camera_info, pose, path (that SLAM corrects),"
+        " tf, tf_static; world= names the fixed frame (chosen by what the topics hold)",
     )  # fmt: skip
     parser.add_argument("--robot", metavar="NAME", help="namespace of the robot whose topics of a bag to read")
 

@@ -14,10 +14,12 @@ from moonseg3r_core.sources.assembly import FrameAssembler, FrameMessages, decod
 from moonseg3r_core.sources.bag_reader import Message, read_messages, read_topics
 from moonseg3r_core.sources.bag_topics import Topics, TopicSelection, choose_topics
 from moonseg3r_core.sources.config import InputConfig
+from moonseg3r_core.sources.corrected_path import PathFollower
 from moonseg3r_core.sources.localization_jumps import JumpFollower
 from moonseg3r_core.sources.messages import CameraInfoMismatch, is_rectified
 from moonseg3r_core.sources.source import Recording, logger
 from moonseg3r_core.sources.topic_facts import CAMERA_INFO, is_static, read_facts
+from moonseg3r_core.sources.transforms import TransformError
 from moonseg3r_core.types import Frame, TrajectoryMoves
 
 
@@ -82,7 +84,7 @@ class BagPass:
             ),
             depth_topic=self.topics.depth.name if self.topics.depth else "",
         )
-        self._jumps = JumpFollower()
+        self._jumps, self._path = JumpFollower(), PathFollower()
         self._correction: np.ndarray | None = None
         self.image_count = 0
         for line in self.topics.unusable:
@@ -115,10 +117,18 @@ class BagPass:
             self.assembler.add_depth(decoded, recorded)
         elif decoded.__msgtype__ in CAMERA_INFO:
             self._add_info(topic, decoded)
+        elif topics.path and topic == topics.path.name:
+            self._add_path(decoded)
         elif topics.pose and topic == topics.pose.name:
             self.assembler.add_pose(topic, decoded, recorded)
         else:
             self.assembler.add_transforms(decoded, recorded, is_static(topic))
+
+    def _add_path(self, decoded: Any) -> None:
+        try:
+            self._path.add(decoded)
+        except TransformError as error:
+            self.source.warn_once("path", f"a corrected path is left out: {error} (said once)")
 
     def _add_info(self, topic: str, decoded: Any) -> None:
         """Add a camera_info, which may be that of both cameras."""
@@ -144,7 +154,9 @@ class BagPass:
             return why
 
     def _follow_localization(self, messages: FrameMessages) -> TrajectoryMoves:
-        """Return how a jump of map -> odom before a frame corrects the poses of those before."""
+        """Return how a corrected path, else a jump of map -> odom, before a frame corrects the poses of those before."""
+        if self.topics.path:
+            return self._path.take_moves()
         correction = None if messages.pose is None else self.assembler.look_up_correction(messages)
         if correction is None or messages.pose is None:
             return TrajectoryMoves.empty()

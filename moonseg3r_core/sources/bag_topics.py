@@ -36,6 +36,7 @@ from moonseg3r_core.sources.video_codecs import VIDEO_TYPES
 __all__ = ["TopicSelection", "Topics", "choose_topics", "is_static"]
 
 POSE = ("nav_msgs/msg/Odometry", "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/PoseWithCovarianceStamped")
+PATH = ("nav_msgs/msg/Path",)
 NO_TOPICS = ("world", "robot")  # fields of a request that name no topic
 
 
@@ -56,10 +57,11 @@ class TopicSelection:
     absent: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unusable: tuple[str, ...] = ()
+    path: Topic | None = None
 
     @property
     def names(self) -> frozenset[str]:
-        single = (self.color, self.depth, self.camera_info, self.depth_info, self.pose)
+        single = (self.color, self.depth, self.camera_info, self.depth_info, self.pose, self.path)
         return frozenset(topic.name for topic in (*single, *self.transforms) if topic)
 
     def __str__(self) -> str:
@@ -119,6 +121,7 @@ class _Choice:
             dict(self.absent),
             tuple(self.notes),
             tuple(self.unusable),
+            self._find("path", PATH),
         )
 
     def _check_requested(self) -> None:

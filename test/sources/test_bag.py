@@ -341,6 +341,37 @@ class TestBags:
         asked = open_source(str(tmp_path / "bag"), topics=Topics(world="odom"))
         assert [float(f.world_from_camera[0, 3]) for f in asked] == list(range(12))
 
+    def test_a_jump_of_localization_tells_how_the_past_moved(self, tmp_path):
+        messages = []
+        for n in range(9):
+            stamp = 100 + n / 4
+            messages.append(("/tf", stamp, tf(edge(n, stamp, "odom", "camera"))))
+            messages.append(("/tf", stamp, tf(edge(100 if n < 5 else 99.5, stamp, "map", "odom"))))
+            messages.append(("/image", stamp, make_image(flat(n), "rgb8", round(stamp * SECOND))))
+        frames = list(open_source(str(record(tmp_path / "bag", messages))))
+        (jumped,) = [f for f in frames if len(f.moves)]
+        assert jumped.index == 5
+        assert jumped.moves.stamps.tolist() == [100.0, 101.25]
+        assert jumped.moves.new_from_old[:, 0, 3].tolist() == pytest.approx([0, -0.5])
+
+    def test_a_corrected_path_tells_how_the_past_moved(self, tmp_path):
+        def path(shift, stamp, count):
+            poses = [pose_stamped(n + shift * n / 4, 100 + n / 4) for n in range(count)]
+            return ("/mapPath", stamp, TYPES.types["nav_msgs/msg/Path"](poses[0].header, poses))
+
+        messages = []
+        for n in range(9):
+            stamp = 100 + n / 4
+            messages.append(("/tf", stamp, tf(edge(n if n < 5 else n + 0.5, stamp, "map", "camera"))))
+            messages.append(path(0.0, stamp, n + 1) if n < 5 else path(0.5, stamp, n + 1))
+            messages.append(("/image", stamp, make_image(flat(n), "rgb8", round(stamp * SECOND))))
+        folder = str(record(tmp_path / "bag", messages))
+        assert not any(len(f.moves) for f in open_source(folder)), "no path is taken that nobody asked for"
+        (moved,) = [f for f in open_source(folder, topics=Topics(path="/mapPath")) if len(f.moves)]
+        assert moved.index == 5
+        assert moved.moves.stamps.tolist() == [100 + n / 4 for n in range(5)]
+        assert moved.moves.new_from_old[:, 0, 3].tolist() == pytest.approx([0.125 * n for n in range(5)])
+
     def test_rectified_images_have_the_projection_for_their_camera(self, tmp_path):
         info = make_camera_info(K, (6, 8), 100 * SECOND)
         info.p = np.array([12.0, 0, 4, 0, 0, 12, 3, 0, 0, 0, 1, 0])
