@@ -140,16 +140,18 @@ class LocalMap:
             for k, camera, scale in zip(self.keyframes, cameras, scales.tolist(), strict=True)
         ]
 
-    def add_keyframe(self, keyframe: Keyframe) -> Keyframe:
+    def add_keyframe(self, keyframe: Keyframe, depths: np.ndarray | None = None) -> Keyframe:
         """Add a keyframe and optimize it with its covisible keyframes. Returns the optimized one.
 
-        Its features without a landmark become new landmarks at the net's depth.
+        Its features without a landmark become new landmarks at some depths (n,), the net's where None. Corrected ones
+        carry the map's scale through a turn, while bundle adjustment keeps it near the net's.
         """
+        depths = keyframe.features.depths if depths is None else depths
         self.merge_landmarks(keyframe.duplicates)
         features, landmarks = keyframe.features, keyframe.landmarks.copy()
         new = np.flatnonzero(~keyframe.observed)
         landmarks[new] = len(self.points) + np.arange(len(new))
-        points_camera = np.column_stack((features.rays[new], np.ones(len(new)))) * features.depths[new, None]
+        points_camera = np.column_stack((features.rays[new], np.ones(len(new)))) * depths[new, None]
         self.points = np.concatenate((self.points, _transform_to_world(points_camera, keyframe.camera)))
         self.sigmas = np.concatenate((self.sigmas, np.full(len(new), SIGMA_LOG_DEPTH)))
         if len(self.keyframes) == MAX_KEYFRAMES:

@@ -40,6 +40,7 @@ LOCAL_KEYFRAMES = 5  # whose landmarks a frame is matched with
 KEYFRAME_DEG, KEYFRAME_SHIFT = 6.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added,
 KEYFRAME_SHARE = 0.4  # and where a smaller share of the features is known
 MAX_LOST_FRAMES = 3  # in a row, before a map of one keyframe is replaced
+MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong as a whole
 MAX_LOG_RATIO = 1.0  # of a landmark's depth over the net's, from the frame's median; beyond it the match is wrong
 
 
@@ -152,7 +153,7 @@ class Tracker:
             corrected = self._correct_depths(
                 features, self._estimate_ratios(keyframe, features.depths, net_depth, k), k
             )
-            keyframe = self._map.add_keyframe(replace(keyframe, features=corrected))
+            keyframe = self._map.add_keyframe(self._scale_back(keyframe), corrected.depths)
             moved = keyframe.camera @ np.linalg.inv(self._camera)
             if self._close_loop(self._map):
                 keyframe = self._map.keyframes[-1]
@@ -254,6 +255,15 @@ class Tracker:
         shift, depth = float((now[:3, 3] - last[:3, 3]).norm()), float(np.median(keyframe.features.depths))
         far = compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
         return far or keyframe.observed.mean() < KEYFRAME_SHARE
+
+    def _scale_back(self, keyframe: Keyframe) -> Keyframe:
+        """Scale the depth of a frame whose net is wrong as a whole, so that the map's unit does not follow it."""
+        landmarks, depths = keyframe.landmarks[keyframe.observed], keyframe.features.depths
+        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths[keyframe.observed])
+        if not len(landmarks) or abs(np.median(log_ratios)) < MAX_MEDIAN_LOG_RATIO:
+            return keyframe
+        scaled = replace(keyframe.features, depths=depths * np.exp(np.median(log_ratios)))
+        return replace(keyframe, features=scaled)
 
     def _correct_depths(self, features: Features, ratios: np.ndarray, k: np.ndarray) -> Features:
         """Correct the depths of features by the ratios (h, w) of a frame, so that new landmarks have the map's scale."""
