@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Protocol
 
@@ -54,13 +54,6 @@ class Features:
         centred = descriptors - descriptors.mean(0) if len(descriptors) else descriptors
         covariance = (centred.T @ centred)[np.triu_indices(size)]
         return covariance / max(float(np.linalg.norm(covariance)), 1e-9)
-
-    def scale_depths(self, scale: float) -> Features:
-        """Return the same features with depths times `scale`; what is known of the place stays known."""
-        scaled = replace(self, depths=self.depths * scale)
-        if "place" in vars(self):
-            vars(scaled)["place"] = self.place
-        return scaled
 
 
 class Detector(Protocol):

@@ -136,7 +136,7 @@ class LocalMap:
         scales = np.cbrt(np.linalg.det(views[:, :3, :3]))
         cameras = np.linalg.inv(views @ np.stack([np.diag([1 / s, 1 / s, 1 / s, 1.0]) for s in scales]))
         self.keyframes = [
-            replace(k, camera=camera, scale=k.scale * scale, features=k.features.scale_depths(scale))
+            replace(k, camera=camera, scale=k.scale * scale)
             for k, camera, scale in zip(self.keyframes, cameras, scales.tolist(), strict=True)
         ]
 
@@ -169,7 +169,7 @@ class LocalMap:
         """List the keyframes as they lie now."""
         scales = [np.diag([k.scale, k.scale, k.scale, 1.0]) for k in self.keyframes]
         places = np.array([k.pose @ s for k, s in zip(self.keyframes, scales, strict=True)]).reshape(-1, 4, 4)
-        depths = [float(np.median(keyframe.features.depths)) / keyframe.scale for keyframe in self.keyframes]
+        depths = [float(np.median(keyframe.features.depths)) for keyframe in self.keyframes]
         anchors = torch.tensor([keyframe.serial for keyframe in self.keyframes], dtype=torch.int64)
         return KeyViews(anchors, torch.from_numpy(places), torch.tensor(depths, dtype=torch.float64))
 
