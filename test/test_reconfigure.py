@@ -26,6 +26,7 @@ READ_WITH = {
     "reconstruction.cut3r": {"reconstruction.kind": "cut3r"},
     "reconstruction.depth": {"reconstruction.kind": "depth"},
     "reconstruction.multi_view": {"reconstruction.kind": "nano"},
+    "reconstruction.odometry": {"reconstruction.kind": "nano"},
     **{
         f"masks.{kind}": {"masks.kind": kind}
         for kind in ("nano", "sam2", "sam", "fastsam", "mask2former", "cropformer")

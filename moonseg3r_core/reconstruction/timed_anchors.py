@@ -39,7 +39,7 @@ class TimedAnchors:
 
     def hang(self, stamp: float, world_from_camera: Tensor) -> tuple[int, Corrections]:
         """Return the anchor of a frame, and the corrections of anchors that moved by `MIN_MOVE` since they were told."""
-        corrections = self._tell() if self._is_moved else Corrections.empty()
+        corrections = self._tell() if self._is_moved and self._poses else Corrections.empty()
         pose = world_from_camera.cpu()
         if not self._poses or _is_apart(self._poses[-1], pose):
             self._stamps.append(stamp)

@@ -117,7 +117,7 @@ def test_the_readme_example_runs():
     code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
     names: dict = {}
     exec(code.replace("synthetic:7:40", "synthetic:7:3"), names)
-    assert len(names["scene"].points) > 1000
+    assert len(names["scene"].points) > 100  # of a net with random weights
     assert names["result"].instance_ids.dtype == torch.int32
 
 

@@ -17,7 +17,7 @@ transformers = pytest.importorskip("transformers")
 CPU = torch.device("cpu")
 SETTINGS = {
     "pose": "tracked", "precision": "float32", "short_side": 56, "stride": 1, "max_depth": 20.0, "field_of_view": 60.0,
-    "seed": None, "device": CPU, "multi_view": MultiViewConfig(), "odometry": OdometryConfig(),
+    "seed": None, "device": CPU, "multi_view": MultiViewConfig(sources=0), "odometry": OdometryConfig(),
 }  # fmt: skip
 
 
