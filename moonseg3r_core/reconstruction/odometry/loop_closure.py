@@ -28,6 +28,7 @@ GUIDED_PX, LOCAL_KEYFRAMES = 10.0, 5
 MIN_ROUGH, MIN_MATCHED, MIN_SHARE = 25, 60, 0.45  # inliers of one keyframe, of it with its neighbours, their share
 MAX_SPREAD, MAX_LOG_SCALE = 0.08, np.log(4)  # of the log ratios of depths: their median deviation, and their median
 DRIFT_SHARE, DRIFT_DEPTH = 0.25, 0.1  # of the way, and of the depth for a camera that turns: the most that it drifts
+DRIFT_DEG = 20.0  # walls of one pattern look alike from directions that differ by more
 WIDE, WIDE_LOG_SCALE = 0.02, 0.01  # a gap, share of the depth; below it, merged landmarks alone close it
 # Of an edge with FULL landmarks or more: radians, share of the depth, log scale.
 SIGMAS, FULL = np.array([0.005] * 3 + [0.01] * 3 + [0.01]), 100
@@ -145,7 +146,9 @@ def can_be_drift(map: LocalMap, loop: Loop) -> bool:
     gap = np.linalg.norm((poses[0] @ loop.measured)[:3, 3] - poses[-1, :3, 3])
     scale = np.cbrt(np.linalg.det(loop.measured[:3, :3]))  # a way of shrunken steps was longer
     depth = np.median(map.keyframes[loop.view].features.depths)
-    return bool(gap < max(1.0, scale) * (DRIFT_SHARE * way + DRIFT_DEPTH * depth))
+    turn = poses[-1, :3, :3].T @ poses[0, :3, :3] @ loop.measured[:3, :3] / scale
+    turned = np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    return bool(turned < DRIFT_DEG and gap < max(1.0, scale) * (DRIFT_SHARE * way + DRIFT_DEPTH * depth))
 
 
 def close_loop(map: LocalMap, loop: Loop) -> None:

@@ -304,7 +304,9 @@ def test_a_damaged_state_is_refused_in_one_line(name, damage, said):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", sorted(LocalMap().state_dict().keys() - {"serials", "scales"}))  # older states have none
+@pytest.mark.parametrize(
+    "name", sorted(LocalMap().state_dict().keys() - {"serials", "scales"})
+)  # older states have none
 def test_a_state_that_lacks_something_says_what(name):
     state = walked(2).map.state_dict()
     del state[name]

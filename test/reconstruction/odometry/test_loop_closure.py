@@ -9,8 +9,10 @@ from scipy.spatial.transform import Rotation
 from moonseg3r_core.reconstruction.odometry.features import XFEAT_SIZE, Features
 from moonseg3r_core.reconstruction.odometry.local_map import NO_LANDMARK, Keyframe, LocalMap
 from moonseg3r_core.reconstruction.odometry.loop_closure import (
+    Loop,
     LoopCloser,
     NoLoops,
+    can_be_drift,
     choose_pairs,
     compute_weighted_median,
     list_places,
@@ -129,3 +131,12 @@ def test_scale_by_hand():
 def test_pairs_are_of_different_landmarks_and_none_is_on_both_sides():
     pairs = np.array([[1, 9], [1, 8], [2, 8], [3, 3], [4, 7], [7, 5]])
     assert choose_pairs(pairs).tolist() == [[7, 5], [2, 8], [1, 9]]
+
+
+@pytest.mark.parametrize(("degrees", "possible"), [(0, True), (10, True), (90, False)])
+def test_a_place_that_is_seen_from_another_direction_is_another_place(degrees, possible):
+    ring, _ = make_ring(drift=False)
+    measured = ring.keyframes[0].camera @ ring.keyframes[-1].pose
+    measured[:3, :3] = measured[:3, :3] @ Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    loop = Loop(VIEWS, 0, measured, 100, np.zeros((0, 2), int))
+    assert can_be_drift(ring, loop) == possible
