@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.settings import make_settings, read_yaml, value
@@ -48,7 +48,24 @@ class BaseRecipe(ABC):
         return self.rate * (self.last + (1 - self.last) * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
+class Stage(Protocol):
+    """A part of a curriculum."""
+
+    @property
+    def steps(self) -> int: ...
+
+
 R = TypeVar("R", bound=BaseRecipe)
+S = TypeVar("S", bound=Stage)
+
+
+def find_stage(stages: Sequence[S], step: int) -> S:
+    """Find the stage of a curriculum that a step (from 0) belongs to; the last one beyond its end."""
+    for stage in stages:
+        if step < stage.steps:
+            return stage
+        step -= stage.steps
+    return stages[-1]
 
 
 def read_recipe(kind: type[R], path: Path, overrides: Mapping[str, Any] | None = None) -> R:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass
 from moonseg3r_core.errors import ConfigError
 from moonseg3r_core.reconstruction.multi_view.net import STEP
 from moonseg3r_core.settings import value
-from moonseg3r_core.training.common.recipe import MANY, BaseRecipe
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, find_stage
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,7 @@ class DepthRecipe(BaseRecipe):
 
     def find_stage(self, step: int) -> DepthStage:
         """Find the stage that a step (from 0) belongs to."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
+        return find_stage(self.stages, step)
 
     def check(self) -> None:
         if len(self.widths) != 3:

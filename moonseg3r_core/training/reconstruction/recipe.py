@@ -8,7 +8,7 @@ from moonseg3r_core.errors import ConfigError, InputError
 from moonseg3r_core.reconstruction.cut3r.args import check_sizes
 from moonseg3r_core.reconstruction.cut3r.net.sizes import PATCH, Cut3rSizes
 from moonseg3r_core.settings import value
-from moonseg3r_core.training.common.recipe import MANY, BaseRecipe
+from moonseg3r_core.training.common.recipe import MANY, BaseRecipe, find_stage
 from moonseg3r_core.training.reconstruction.optimizers import OPTIMIZERS
 
 
@@ -47,11 +47,7 @@ class ReconstructionRecipe(BaseRecipe):
 
     def find_stage(self, step: int) -> CurriculumStage:
         """Find the stage that a step (from 0) belongs to."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
+        return find_stage(self.stages, step)
 
     def check(self) -> None:
         if self.height % PATCH or self.width % PATCH:
