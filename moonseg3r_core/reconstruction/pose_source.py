@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.geometry import find_rigid_fault
 from moonseg3r_core.ops.running_median import RunningMedian
+from moonseg3r_core.reconstruction.given_pose import check_rigid
 from moonseg3r_core.reconstruction.key_views import CorrectionLog
 from moonseg3r_core.reconstruction.multi_view.depth import DepthRefinement, RefinedDepth, View
 from moonseg3r_core.reconstruction.odometry.depth_alignment import DepthAlignment, MetricDepth, Odometry
@@ -197,13 +197,7 @@ class ExternalPoses:
                 "pose=given expects one with every frame; "
                 "add poses (TF, odometry, or the recording's own), or set it to model.",
             )
-        fault = find_rigid_fault(pose)
-        if fault:
-            raise FrameRejected(
-                "unusable pose",
-                f"the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
-                "leave such frames out or repair the trajectory.",
-            )
+        check_rigid(pose)
 
     def get_fallback(self, frame: Frame) -> Tensor | None:
         return frame.world_from_camera

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import FrameRejected
-from moonseg3r_core.geometry import find_rigid_fault, transform, unproject
+from moonseg3r_core.geometry import transform, unproject
 from moonseg3r_core.ops.fourier import encode_positions
+from moonseg3r_core.reconstruction.given_pose import check_rigid
 from moonseg3r_core.reconstruction.timed_anchors import TimedAnchors
 from moonseg3r_core.types import FeatureMap, Frame, Geometry, PixelGrid
 
@@ -95,11 +96,5 @@ def _read_inputs(frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
             f"intrinsics must have focal lengths above 0, got fx {float(intrinsics[0, 0]):g}, "
             f"fy {float(intrinsics[1, 1]):g}; check the camera's calibration.",
         )
-    fault = find_rigid_fault(pose)
-    if fault:
-        raise FrameRejected(
-            "unusable pose",
-            f"the pose must be a rigid 4 x 4 world_from_camera matrix, but {fault}; "
-            "leave such frames out or repair the trajectory.",
-        )
+    check_rigid(pose)
     return depth, intrinsics, pose
