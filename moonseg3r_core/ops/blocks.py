@@ -29,17 +29,6 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def upsample_convex(values: Tensor, weights: Tensor) -> Tensor:
-    """Double the resolution of values (B, C, h, w): each new pixel is a weighted mean of the nine around it.
-
-    weights (B, 36, h, w): logits of nine neighbours for each of the four new pixels (RAFT, Teed and Deng 2020, 3.3).
-    """
-    batch, channels, height, width = values.shape
-    shares = weights.reshape(batch, 1, 9, 4, height, width).softmax(2)
-    around = F.unfold(F.pad(values, (1, 1, 1, 1), mode="replicate"), 3).reshape(batch, channels, 9, 1, height, width)
-    return F.pixel_shuffle((around * shares).sum(2).reshape(batch, channels * 4, height, width), 2)
-
-
 def compute_pixel_grid(height: int, width: int, device: torch.device) -> Tensor:
     """Compute the homogeneous pixels (3, height * width) of an image, row by row: (u, v, 1)."""
     v, u = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")

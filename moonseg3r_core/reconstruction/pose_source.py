@@ -147,10 +147,13 @@ class OdometryPoses(_LastPose):
         )
 
     def _refine(self, frame: Frame, net: NetPose, tracked: TrackedFrame) -> RefinedDepth:
-        """Refine the corrected depth of a frame that was found."""
+        """Refine the corrected depth of a frame that was found, and let the next one be tracked by it."""
         depth = net.depth * tracked.ratios.to(net.depth)
         view = View(frame.host_image, depth, net.intrinsics, net.grid, tracked.pose, tracked.anchor)
-        return self._refinement(view, self._list_anchor_poses(tracked.anchor))
+        refined = self._refinement(view, self._list_anchor_poses(tracked.anchor))
+        if refined.spread is not None:
+            self._tracker.take_depth(refined.depth, net.intrinsics)
+        return refined
 
     def _list_anchor_poses(self, anchor: int) -> dict[int, Tensor]:
         """List where the anchors stand now that the refinement's views hang on, and a frame's own."""

@@ -17,6 +17,7 @@ from moonseg3r_core.training.data.clutter import add_clutter
 from moonseg3r_core.training.depth.losses import compute_losses, shrink_truth
 from moonseg3r_core.training.depth.recipe import DepthRecipe, DepthStage
 from moonseg3r_core.training.depth.train import DepthRun, train_depth
+from moonseg3r_core.training.depth import views
 from moonseg3r_core.training.depth.views import ViewStream, add_pose_noise, choose_views, make_depth_clip
 
 TOY = DepthRecipe(
@@ -52,11 +53,33 @@ def test_sources_are_near_the_view_and_those_that_are_missing_do_not_count(clip)
 
 def test_pose_noise_leaves_the_view_where_it_is_and_poses_rigid(clip):
     relative = torch.linalg.inv(clip.poses[0]) @ clip.poses
-    noisy = add_pose_noise(relative, np.random.default_rng(0))
-    assert torch.equal(noisy[0], relative[0])
-    turns = noisy[:, :3, :3]
-    assert torch.allclose(turns @ turns.mT, torch.eye(3).expand_as(turns), atol=1e-5)
-    assert not torch.allclose(noisy[1:], relative[1:])
+    for seed in range(8):  # some are fitted to landmarks, some are not
+        noisy = add_pose_noise(relative, clip.depth[0].float(), clip.intrinsics, np.random.default_rng(seed))
+        assert torch.equal(noisy[0], relative[0])
+        turns = noisy[:, :3, :3]
+        assert torch.allclose(turns @ turns.mT, torch.eye(3).expand_as(turns), atol=1e-5)
+        assert not torch.allclose(noisy[1:], relative[1:])
+
+
+def test_pose_noise_shows_most_points_where_the_true_poses_do(clip, monkeypatch):
+    """A tracker's poses are wrong along what its landmarks do not tell."""
+    relative = torch.linalg.inv(clip.poses[0]) @ clip.poses
+    depth, k = clip.depth[0].float(), clip.intrinsics
+    v, u = torch.meshgrid(torch.arange(48.0), torch.arange(64.0), indexing="ij")
+    points = torch.linalg.inv(k) @ torch.stack((u, v, torch.ones_like(u))).reshape(3, -1) * depth.reshape(1, -1)
+
+    def project(poses):
+        seen = torch.linalg.inv(poses)
+        shown = k @ (seen[:, :3, :3] @ points + seen[:, :3, 3:])
+        return shown[:, :2] / shown[:, 2:].clamp(min=0.05)
+
+    errors = {}
+    for fitted in (0.0, 1.0):
+        monkeypatch.setattr(views, "_FITTED", fitted)
+        noisy = [add_pose_noise(relative, depth, k, np.random.default_rng(seed)) for seed in range(12)]
+        away = [(project(poses) - project(relative)).norm(dim=1)[1:].median() for poses in noisy]
+        errors[fitted] = float(torch.stack(away).mean())
+    assert errors[1.0] < 0.6 * errors[0.0]
 
 
 def test_a_batch_depends_on_its_number_alone():
@@ -80,14 +103,15 @@ def test_a_true_prediction_costs_the_least():
     half, spread = torch.full((1, 8, 8), math.log(1.5)), torch.full((1, 8, 8), -3.0)
     place = (math.log(1.5) - planes[0]) / (planes[1] - planes[0])
     logits = -10 * (torch.arange(8.0) - place).abs().reshape(1, 8, 1, 1).expand(1, 8, 4, 4)
-    true = Prediction(half, spread, logits)
+    tried, shares = torch.stack((half, half + 0.5), 1), torch.stack((half / half, 0 * half), 1)
+    true = Prediction(half, spread, logits, tried, shares)
     best = compute_losses(true, depth, planes)
     assert best["depth"].item() == pytest.approx(0.0, abs=1e-6)
     assert best["edges"].item() == pytest.approx(0.0, abs=1e-6)
     for name, worse in (
         ("depth", replace(true, log_depth=half + 0.2)), ("planes", replace(true, logits=logits.roll(2, 1))),
         ("edges", replace(true, log_depth=half + 0.2 * (torch.arange(8) % 2))),
-        ("spread", replace(true, log_depth=half + 0.2)),
+        ("spread", replace(true, log_depth=half + 0.2)), ("choice", replace(true, shares=shares.flip(1))),
     ):  # fmt: skip
         assert compute_losses(worse, depth, planes)[name] > best[name], name
 

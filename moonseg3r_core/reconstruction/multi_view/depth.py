@@ -130,7 +130,8 @@ class MultiViewDepth:
             found.log_depth[0].exp() * typical, found.log_spread[0].exp(), frame, view, anchor_poses
         )
         place = _Place.from_view(view, anchor_poses)
-        self._views.add(PastView(encoded.matched[0].half(), view.pose, view.anchor, place.anchor_pose), typical)
+        matched, fine = encoded.matched[0].half(), encoded.matched_fine[0].half()
+        self._views.add(PastView(matched, fine, view.pose, view.anchor, place.anchor_pose), typical)
         self._former = _Former(place, depth, spread)
         return _lay_on_grid(depth, spread, view)
 
@@ -151,12 +152,10 @@ class MultiViewDepth:
         chosen = self._views.choose(pose, typical, self.count, size)
         relative = torch.stack([torch.linalg.inv(v.pose) @ pose for v in chosen]) if chosen else torch.eye(4)[None]
         relative[:, :3, 3] /= typical
-        matched = torch.stack([v.matched for v in chosen]) if chosen else encoded.matched
-        sources = Sources(
-            matched.float().to(device)[None],
-            relative.float().to(device)[None],
-            torch.full((1, len(matched)), bool(chosen), device=device),
-        )
+        seen = [(v.matched, v.matched_fine) for v in chosen] or [(encoded.matched[0], encoded.matched_fine[0])]
+        matched, fine = (torch.stack(maps).float().to(device)[None] for maps in zip(*seen, strict=True))
+        used = torch.full((1, len(seen)), bool(chosen), device=device)
+        sources = Sources(matched, fine, relative.float().to(device)[None], used)
         known = frame.first > 0
         log_depth = torch.where(known, (frame.first / typical).clamp(min=1e-3).log(), 0.0)
         first = FirstDepth(log_depth[None], known[None])

@@ -1,7 +1,8 @@
 """A small plane-sweep net: one view, its past views and a first depth in, depth with its spread out.
 
-After MVSNet (Yao et al. 2018) and SimpleRecon (Sayed et al. 2022): features are correlated over planes of depth, a
-U-Net judges the scores together with the image and the first depth, and a level at half resolution draws the contours.
+After MVSNet (Yao et al. 2018), SimpleRecon (Sayed et al. 2022) and CasMVSNet (Gu et al. 2020): features are correlated
+over planes of depth, a U-Net judges the scores together with the image and the first depth, and at half resolution every
+pixel is matched again at the depths found around it, which draws the contours.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moonseg3r_core.io.safetensors import read_net, write_net
-from moonseg3r_core.ops.blocks import Block, double, upsample_convex
+from moonseg3r_core.ops.blocks import Block, double
+from moonseg3r_core.reconstruction.intrinsics import scale_intrinsics
 from moonseg3r_core.reconstruction.multi_view.plane_sweep import Sweep, correlate, make_log_planes
 
 KIND = "multi_view_net"
 STEP = 16  # the sides of an image are multiples of this
 MATCH, HALF, QUARTER = 32, 24, 48  # channels: for matching, at 1/2, at 1/4 of the image
+MATCH_FINE, CONTOUR = 16, 32  # channels at 1/2: for matching, of the choice
 _WINDOW = 2  # planes on either side of the best one that depth is averaged over
+_STEPS = (-0.06, -0.03, 0.03, 0.06)  # from a pixel's log depth to others that it is tried at
+_TRIED = 9 + 1 + len(_STEPS)  # depths at 1/2: those found around the pixel, the second best plane's, and its own moved
+_REACH = 0.5  # difference of log depths that the choice is told of
 _FIRST_SIGMA = 0.2  # of the log of a first depth
 _SPREAD_RANGE = (-5.0, 1.5)  # logarithm of the spread of log depth
 _FAR_LOG = 3.0  # log depth is kept within this of the typical depth
@@ -29,19 +35,23 @@ _FAR_LOG = 3.0  # log depth is kept within this of the typical depth
 
 @dataclass(frozen=True)
 class Encoded:
-    """Features of a view: `levels` at 1/2, 1/4, 1/8, 1/16, and those that are matched, (B, MATCH, H/4, W/4)."""
+    """Features of a view: `levels` at 1/2, 1/4, 1/8, 1/16, and those that are matched, (B, MATCH, H/4, W/4) and
+    (B, MATCH_FINE, H/2, W/2).
+    """
 
     levels: tuple[Tensor, ...]
     matched: Tensor
+    matched_fine: Tensor
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Other views of a batch: matched features (B, S, MATCH, h, w), source_from_view (B, S, 4, 4) with translations in
-    the typical depth, and which of them count (B, S) bool.
+    """Other views of a batch: matched features (B, S, MATCH, h, w) and (B, S, MATCH_FINE, 2 h, 2 w), source_from_view
+    (B, S, 4, 4) with translations in the typical depth, and which of them count (B, S) bool.
     """
 
     matched: Tensor
+    matched_fine: Tensor
     source_from_view: Tensor
     used: Tensor
 
@@ -63,13 +73,41 @@ class FirstDepth:
 
 @dataclass(frozen=True)
 class Prediction:
-    """log_depth (B, H/2, W/2) over the typical depth, log_spread (B, H/2, W/2) of it (Laplace's b), and the planes'
-    logits (B, P, H/4, W/4).
+    """log_depth (B, H/2, W/2) over the typical depth, log_spread (B, H/2, W/2) of it (Laplace's b), the planes' logits
+    (B, P, H/4, W/4), and the log depths that were tried at 1/2 with the share of each, (B, K, H/2, W/2).
     """
 
     log_depth: Tensor
     log_spread: Tensor
     logits: Tensor
+    tried: Tensor
+    shares: Tensor
+
+
+class SourceFusion(nn.Module):
+    """Fuses the scores of several sources by weights from the scores, the share that is seen, and the parallax."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weigh = nn.Sequential(nn.Conv2d(4, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
+
+    def forward(self, view: Tensor, features: Tensor, sources: Sources, sweep: Sweep) -> tuple[Tensor, Tensor, Tensor]:
+        """Correlate a view with its sources: fused scores (B, P, h, w), how much of each pixel is seen (B, 1, h, w) and
+        the largest parallax (B, 1, h, w).
+        """
+        batch, _, height, width = view.shape
+        used = sources.used[:, :, None, None, None]
+        scores, seen = correlate(view, features, sweep)
+        seen = seen & used
+        parallax = sweep.compute_parallax().reshape(batch, -1, 1, height, width).add(1).log()
+        share = seen.float().mean(2, keepdim=True)
+        masked = torch.where(seen, scores, 0.0)
+        facts = torch.cat((masked.amax(2, keepdim=True), masked.mean(2, keepdim=True), share, parallax), 2)
+        weights = self.weigh(facts.flatten(0, 1)).reshape(batch, -1, 1, height, width).float()
+        weights = torch.where(used, weights, -1e4).softmax(1) * seen
+        total = weights.sum(1)
+        fused = (weights * masked).sum(1) / total.clamp(min=1e-4)
+        return fused, total.mean(1, keepdim=True), (parallax * used).amax(1)
 
 
 class MultiViewNet(nn.Module):
@@ -86,15 +124,18 @@ class MultiViewNet(nn.Module):
         self.down = nn.ModuleList(map(Block, inside, (HALF, QUARTER, eighth, sixteenth)))
         self.coarse = nn.Conv2d(eighth, QUARTER, 1)
         self.match = Block(QUARTER, MATCH)
-        self.weigh = nn.Sequential(nn.Conv2d(4, 16, 1), nn.ReLU(), nn.Conv2d(16, 1, 1))
+        self.fuse = SourceFusion()
         self.judge = Block(2 * planes + QUARTER + 2, quarter)
         self.inner = nn.ModuleList((Block(quarter + eighth, eighth), Block(eighth + sixteenth, sixteenth)))
         self.outer = nn.ModuleList((Block(sixteenth + eighth, eighth), Block(eighth + quarter, quarter)))
         self.choose = nn.Conv2d(quarter, planes, 1)
-        self.fine = nn.Conv2d(quarter, 36 + HALF, 1)
-        self.contour = Block(2 * HALF + 4, HALF)
-        self.finish = nn.Conv2d(HALF, 2, 3, padding=1)
-        nn.init.normal_(self.finish.weight, std=1e-3)
+        self.fine = nn.Conv2d(quarter, HALF, 1)
+        self.match_fine = Block(2 * HALF, MATCH_FINE)
+        self.lift = nn.Conv2d(QUARTER, HALF, 1)
+        self.fuse_fine = SourceFusion()
+        self.contour = nn.Sequential(Block(2 * _TRIED + 2 * HALF + 5, CONTOUR), Block(CONTOUR, CONTOUR))
+        self.finish = nn.Conv2d(CONTOUR, _TRIED + 2, 3, padding=1)
+        nn.init.normal_(self.finish.weight, std=1e-2)
         self.register_buffer("log_planes", make_log_planes(planes), persistent=False)
 
     def encode(self, images: Tensor) -> Encoded:
@@ -107,32 +148,23 @@ class MultiViewNet(nn.Module):
             x = block(F.max_pool2d(x, 2) if number else x)
             levels.append(x)
         wide = levels[1] + double(self.coarse(F.relu(levels[2])))
-        return Encoded(tuple(levels), self.match(wide))
+        matched = self.match(wide)
+        fine = self.match_fine(torch.cat((levels[0], double(self.lift(F.relu(wide)))), 1))
+        return Encoded(tuple(levels), matched, fine)
 
     def forward(self, view: Encoded, sources: Sources, intrinsics: Tensor, first: FirstDepth) -> Prediction:
         """Predict the depth of a view; intrinsics (B, 3, 3) on the grid of 1/4."""
         volume = (*self._sweep(view.matched, sources, intrinsics), self._compute_likelihood(first.shrink()))
         x, logits = self._regularize(self.judge(torch.cat((*volume, view.levels[1]), 1)), view)
-        return self._refine(x, self._average_planes(logits), logits, view, first)
+        return self._refine(x, logits, view, sources, intrinsics, first)
 
-    def _sweep(self, view: Tensor, sources: Sources, intrinsics: Tensor) -> list[Tensor]:
+    def _sweep(self, view: Tensor, sources: Sources, intrinsics: Tensor) -> Sequence[Tensor]:
         """Sweep the planes: fused scores (B, P, h, w), how much of each pixel is seen (B, 1, h, w) and the parallax."""
         batch, _, height, width = view.shape
         if not sources.used.any():
             return [view.new_zeros(batch, self.planes + 2, height, width)]
         sweep = Sweep.from_poses(intrinsics, sources.source_from_view, self.log_planes.exp(), (height, width))
-        scores, seen = correlate(view, sources.matched, sweep)
-        seen = seen & sources.used[:, :, None, None, None]
-        parallax = sweep.compute_parallax().reshape(batch, -1, 1, height, width).add(1).log()
-        share = seen.float().mean(2, keepdim=True)
-        masked = torch.where(seen, scores, 0.0)
-        facts = torch.cat((masked.amax(2, keepdim=True), masked.mean(2, keepdim=True), share, parallax), 2)
-        weights = self.weigh(facts.flatten(0, 1)).reshape(batch, -1, 1, height, width).float()
-        weights = torch.where(sources.used[:, :, None, None, None], weights, -1e4).softmax(1) * seen
-        total = weights.sum(1)
-        fused = (weights * masked).sum(1) / total.clamp(min=1e-4)
-        parallax = (parallax * sources.used[:, :, None, None, None]).amax(1)
-        return [fused, total.mean(1, keepdim=True), parallax]
+        return self.fuse(view, sources.matched, sources, sweep)
 
     def _compute_likelihood(self, first: FirstDepth) -> Tensor:
         """Compute the likelihood (B, P, h, w) of each plane by a first depth; 0 where nothing is known."""
@@ -149,26 +181,47 @@ class MultiViewNet(nn.Module):
             x = block(torch.cat((double(x), skipped.pop()), 1))
         return F.relu(x), self.choose(F.relu(x)).float()
 
-    def _average_planes(self, logits: Tensor) -> Tensor:
-        """Average the planes around the best one: log depth (B, 1, h, w)."""
+    def _average_planes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Average the planes around the best one, and around the best of the others: log depths (B, 1, h, w)."""
         best = logits.detach().argmax(1, keepdim=True)
         offsets = torch.arange(-_WINDOW, _WINDOW + 1, device=logits.device).reshape(1, -1, 1, 1)
         rows = (best + offsets).clamp(0, self.planes - 1)
-        shares = logits.gather(1, rows).softmax(1)
-        return (shares * self.log_planes[rows]).sum(1, keepdim=True)
+        others = logits.detach().scatter(1, rows, -torch.inf)
+        second = (others.argmax(1, keepdim=True) + offsets).clamp(0, self.planes - 1)
+        first, second = ((logits.gather(1, r).softmax(1) * self.log_planes[r]).sum(1, True) for r in (rows, second))
+        return first, second
 
-    def _refine(self, x: Tensor, coarse: Tensor, logits: Tensor, view: Encoded, first: FirstDepth) -> Prediction:
-        """Double the resolution of the depth, and add what the image and the first depth at 1/2 tell."""
-        fine = self.fine(x)
+    def _refine(
+        self, x: Tensor, logits: Tensor, view: Encoded, sources: Sources, intrinsics: Tensor, first: FirstDepth
+    ) -> Prediction:
+        """Double the resolution: try the depths around each pixel in the sources, and choose by the image as well."""
+        best, second = self._average_planes(logits)
         entropy = torch.special.entr(logits.softmax(1)).sum(1, keepdim=True)
-        raised = upsample_convex(torch.cat((coarse, entropy), 1), fine[:, :36].float())
-        log_depth = raised[:, :1]
+        middle = double(best)
+        nearby = F.unfold(F.pad(best, (1, 1, 1, 1), mode="replicate"), 3).unflatten(2, best.shape[2:])
+        nearby = F.interpolate(torch.cat((nearby, second), 1), scale_factor=2)
+        tried = torch.cat((nearby, *(middle + step for step in _STEPS)), 1)
         known = first.known[:, None]
-        away = torch.where(known, (first.log_depth[:, None] - log_depth).clamp(-1, 1), 0.0)
-        facts = (double(fine[:, 36:]), view.levels[0], raised, away, known / (1 + 10 * _FIRST_SIGMA))
+        away = torch.where(known, (first.log_depth[:, None] - middle).clamp(-1, 1), 0.0)
+        facts = (
+            *self._match_fine(view.matched_fine, sources, intrinsics, tried.detach()),
+            ((tried - middle) / _REACH).clamp(-1, 1), double(self.fine(x)), view.levels[0], double(entropy), away,
+            known / (1 + 10 * _FIRST_SIGMA),
+        )  # fmt: skip
         out = self.finish(F.relu(self.contour(torch.cat(facts, 1)))).float()
-        spread = (out[:, 1] - 2.5).clamp(*_SPREAD_RANGE)
-        return Prediction((log_depth[:, 0] + out[:, 0]).clamp(-_FAR_LOG, _FAR_LOG), spread, logits)
+        shares = out[:, :_TRIED].softmax(1)
+        log_depth = (shares * tried).sum(1) + out[:, _TRIED]
+        spread = (out[:, _TRIED + 1] - 2.5).clamp(*_SPREAD_RANGE)
+        return Prediction(log_depth.clamp(-_FAR_LOG, _FAR_LOG), spread, logits, tried, shares)
+
+    def _match_fine(self, view: Tensor, sources: Sources, intrinsics: Tensor, tried: Tensor) -> Sequence[Tensor]:
+        """Match at 1/2 at the depths that are tried: as `_sweep`."""
+        batch, count, height, width = tried.shape
+        if not sources.used.any():
+            return [view.new_zeros(batch, count + 2, height, width)]
+        fine = scale_intrinsics(intrinsics, 0.5)
+        sweep = Sweep.from_poses(fine, sources.source_from_view, tried.exp(), (height, width))
+        return self.fuse_fine(view, sources.matched_fine, sources, sweep)
 
 
 def write_multi_view_net(path: Path, net: MultiViewNet) -> None:

@@ -29,7 +29,7 @@ def make_log_planes(count: int, device: torch.device | str = "cpu") -> Tensor:
 class Sweep:
     """Where a view's pixels lie in its sources: at depth d, pixel n has homogeneous pixels `turned` d + `shift`.
 
-    turned (B, S, 3, N), row by row of the grid; shift (B, S, 3); depths (P,) of the planes.
+    turned (B, S, 3, N), row by row of the grid; shift (B, S, 3); depths (B, N, P) that each pixel is tried at.
     """
 
     turned: Tensor
@@ -38,17 +38,21 @@ class Sweep:
 
     @classmethod
     def from_poses(cls, intrinsics: Tensor, source_from_view: Tensor, depths: Tensor, size: tuple[int, int]) -> Sweep:
-        """Make the sweep of views with intrinsics (B, 3, 3) and sources at source_from_view (B, S, 4, 4); size h, w."""
+        """Make the sweep of views with intrinsics (B, 3, 3) and sources at source_from_view (B, S, 4, 4); size h, w.
+
+        depths: (P,) of planes that all pixels are tried at, or (B, P, h, w), each pixel at its own.
+        """
         pixels = compute_pixel_grid(*size, depths.device)
         with torch.autocast(depths.device.type, enabled=False):  # a pixel's place needs all digits
             inverse = torch.linalg.inv(intrinsics)[:, None]
             turned = intrinsics[:, None] @ source_from_view[..., :3, :3] @ inverse @ pixels
             shift = (intrinsics[:, None] @ source_from_view[..., :3, 3:])[..., 0]
-        return cls(turned.contiguous(), shift.contiguous(), depths.contiguous())
+        own = depths.flatten(2).mT if depths.ndim == 4 else depths.expand(len(turned), turned.shape[-1], -1)
+        return cls(turned.contiguous(), shift.contiguous(), own.contiguous())
 
     def locate(self) -> Tensor:
         """Locate all pixels at all planes: (B, S, N, P, 2); infinite where a point lies behind a source."""
-        points = self.turned[..., None] * self.depths + self.shift[..., None, None]
+        points = self.turned[..., None] * self.depths[:, None, None] + self.shift[..., None, None]
         z = points[:, :, 2]
         located = points[:, :, :2] / z.clamp(min=MIN_DEPTH)[:, :, None]
         return torch.where((z > MIN_DEPTH)[:, :, None], located, torch.inf).permute(0, 1, 3, 4, 2)
@@ -73,7 +77,7 @@ def correlate(view: Tensor, sources: Tensor, sweep: Sweep) -> tuple[Tensor, Tens
     tables = sources.float().permute(0, 1, 3, 4, 2).contiguous()
     compute = _CORRELATE.get(view.device.type, correlate_by_sampling)
     scores, seen = compute(rows, tables, sweep)
-    shape = (batch, count, height, width, len(sweep.depths))
+    shape = (batch, count, height, width, sweep.depths.shape[-1])
     return (scores / math.sqrt(channels)).reshape(shape).movedim(-1, 2), seen.reshape(shape).movedim(-1, 2)
 
 

@@ -37,7 +37,7 @@ class _Correlation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, view: Tensor, sources: Tensor, sweep: Sweep) -> tuple[Tensor, Tensor]:
-        shape = (*sources.shape[:2], view.shape[1], len(sweep.depths))
+        shape = (*sources.shape[:2], view.shape[1], sweep.depths.shape[-1])
         scores, seen = torch.empty(shape), torch.empty(shape, dtype=torch.bool)
         for item, source in np.ndindex(shape[:2]):
             _correlate(
@@ -64,7 +64,7 @@ class _Correlation(torch.autograd.Function):
 
 
 def _list_arrays(view: Tensor, sources: Tensor, sweep: Sweep, item: int, source: int) -> tuple[np.ndarray, ...]:
-    tensors = (view[item], sources[item, source], sweep.turned[item, source], sweep.shift[item, source], sweep.depths)
+    tensors = (view[item], sources[item, source], sweep.turned[item, source], sweep.shift[item, source], sweep.depths[item])
     return tuple(tensor.detach().numpy() for tensor in tensors)
 
 
@@ -73,12 +73,12 @@ def _correlate(view, source, turned, shift, depths, scores, seen):  # type: igno
     """Fill scores and seen (N, P) of one source."""
     height, width, channels = source.shape
     for n in range(view.shape[0]):
-        for p in range(depths.shape[0]):
+        for p in range(depths.shape[1]):
             scores[n, p], seen[n, p] = 0, False
-            z = turned[2, n] * depths[p] + shift[2]
+            z = turned[2, n] * depths[n, p] + shift[2]
             if z <= _MIN_DEPTH:
                 continue
-            u, v = (turned[0, n] * depths[p] + shift[0]) / z, (turned[1, n] * depths[p] + shift[1]) / z
+            u, v = (turned[0, n] * depths[n, p] + shift[0]) / z, (turned[1, n] * depths[n, p] + shift[1]) / z
             if not (-0.5 < u < width - 0.5 and -0.5 < v < height - 0.5):
                 continue
             seen[n, p] = True
@@ -101,12 +101,12 @@ def _differentiate(view, source, turned, shift, depths, by_scores, by_view, by_s
     """Add the gradient of one source to by_view (N, C) and by_source (h, w, C)."""
     height, width, channels = source.shape
     for n in range(view.shape[0]):
-        for p in range(depths.shape[0]):
+        for p in range(depths.shape[1]):
             g = by_scores[n, p]
-            z = turned[2, n] * depths[p] + shift[2]
+            z = turned[2, n] * depths[n, p] + shift[2]
             if g == 0 or z <= _MIN_DEPTH:
                 continue
-            u, v = (turned[0, n] * depths[p] + shift[0]) / z, (turned[1, n] * depths[p] + shift[1]) / z
+            u, v = (turned[0, n] * depths[n, p] + shift[0]) / z, (turned[1, n] * depths[n, p] + shift[1]) / z
             if not (-0.5 < u < width - 0.5 and -0.5 < v < height - 0.5):
                 continue
             left, top = int(np.floor(u)), int(np.floor(v))

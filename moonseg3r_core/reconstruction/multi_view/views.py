@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,11 +21,12 @@ APART = 0.3  # of a chosen source's baseline: others stand at least this far fro
 
 @dataclass(frozen=True)
 class PastView:
-    """matched (C, h, w) float16 features; pose world_from_camera (4, 4) float64, as it was when it hung on `anchor`
-    at anchor_pose (4, 4).
+    """matched (C, h, w) and matched_fine (C', 2 h, 2 w) float16 features; pose world_from_camera (4, 4) float64, as it
+    was when it hung on `anchor` at anchor_pose (4, 4).
     """
 
     matched: Tensor
+    matched_fine: Tensor
     pose: Tensor
     anchor: int
     anchor_pose: Tensor
@@ -81,12 +82,15 @@ class PastViews:
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all views; those of another size than the last one's are left out."""
         views = [view for view in self._views if view.matched.shape == self._views[-1].matched.shape]
-        none = {"features": torch.zeros(0, 0, 0, 0, dtype=torch.float16), "anchors": torch.zeros(0, dtype=torch.int64)}
         if not views:
-            poses = torch.zeros(0, 4, 4, dtype=torch.float64)
-            return none | {"poses": poses, "anchor_poses": poses.clone()}
+            features, poses = torch.zeros(0, 0, 0, 0, dtype=torch.float16), torch.zeros(0, 4, 4, dtype=torch.float64)
+            return {
+                "features": features, "fine_features": features.clone(), "anchors": torch.zeros(0, dtype=torch.int64),
+                "poses": poses, "anchor_poses": poses.clone(),
+            }  # fmt: skip
         return {
             "features": torch.stack([cpu_copy(view.matched) for view in views]),
+            "fine_features": torch.stack([cpu_copy(view.matched_fine) for view in views]),
             "anchors": torch.tensor([view.anchor for view in views]),
             "poses": torch.stack([view.pose for view in views]),
             "anchor_poses": torch.stack([view.anchor_pose for view in views]),
@@ -96,11 +100,13 @@ class PastViews:
         """Restore what `state_dict` returned. Raises InputError for an incomplete state."""
         features = read_tensor(state, "features", ("views", "C", "h", "w"), torch.float16)
         count = len(features)
+        size = tuple(2 * side for side in features.shape[2:])
+        fine = read_tensor(state, "fine_features", (count, "C", *size), torch.float16)
         anchors = read_tensor(state, "anchors", (count,))
         poses, anchor_poses = (read_tensor(state, n, (count, 4, 4), torch.float64) for n in ("poses", "anchor_poses"))
         if not (poses.isfinite().all() and anchor_poses.isfinite().all()):
             raise InputError("poses of past views must be finite, got some that are not; save the state again.")
-        rows = zip(features, poses, anchors.tolist(), anchor_poses, strict=True)
+        rows = zip(features, fine, poses, anchors.tolist(), anchor_poses, strict=True)
         self._views = [PastView(*row) for row in rows]
 
 
@@ -108,7 +114,7 @@ def _correct(view: PastView, now: Tensor | None) -> PastView:
     if now is None or torch.equal(now, view.anchor_pose):
         return view
     pose = now @ torch.linalg.inv(view.anchor_pose) @ view.pose
-    return PastView(view.matched, pose, view.anchor, now)
+    return replace(view, pose=pose, anchor_pose=now)
 
 
 def _pick_apart(costs: Tensor, shifts: Tensor, baselines: Tensor, count: int) -> list[int]:

@@ -150,6 +150,8 @@ class Odometry(Stateful, Protocol):
 
     def __call__(self, image: np.ndarray, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame: ...
 
+    def take_depth(self, depth: Tensor, intrinsics: Tensor) -> None: ...
+
     def get_anchor_pose(self, anchor: int) -> Tensor | None: ...
 
     def list_key_views(self) -> KeyViews: ...
@@ -182,6 +184,10 @@ class AlignedTracker:
             return torch.ones(depth.shape)
         pixels, sigmas = landmarks.pixels.numpy()[usable], landmarks.sigmas.numpy()[usable]
         return torch.from_numpy(self._alignment.correct(pixels, known[usable], log_ratios[usable], sigmas, depth))
+
+    def take_depth(self, depth: Tensor, intrinsics: Tensor) -> None:
+        """Take better depth of the last frame, as the tracker does."""
+        self._tracker.take_depth(depth, intrinsics)
 
     def get_anchor_pose(self, anchor: int) -> Tensor | None:
         """Return the pose of a keyframe, as the tracker does."""

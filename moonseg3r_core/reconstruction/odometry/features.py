@@ -43,6 +43,10 @@ class Features:
     depths: np.ndarray
     focal: float
 
+    def compute_pixels(self, intrinsics: np.ndarray) -> np.ndarray:
+        """Compute their pixels (n, 2) on a grid with intrinsics (3, 3)."""
+        return self.rays * (intrinsics[0, 0], intrinsics[1, 1]) + intrinsics[:2, 2]
+
     @cached_property
     def place(self) -> np.ndarray:
         """A description (p,) of length 1 of the image as a whole: the covariance of its descriptors.

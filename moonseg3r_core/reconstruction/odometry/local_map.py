@@ -55,6 +55,11 @@ class Keyframe:
         """Whether each feature (n,) has a landmark, bool."""
         return self.landmarks != NO_LANDMARK
 
+    def place_features(self) -> np.ndarray:
+        """Place the features (n, 3) in the world, at their depths."""
+        rays, depths = self.features.rays, self.features.depths
+        return _transform_to_world(np.column_stack((rays, np.ones(len(rays)))) * depths[:, None], self.camera)
+
 
 class LocalMap:
     """Keyframes in their order, and landmarks: points (p, 3) in the world, sigmas (p,) relative to their distance."""
@@ -95,16 +100,15 @@ class LocalMap:
             np.repeat(np.arange(len(keyframes)), counts),
         )
 
-    def collect_view(self, view: Keyframe, depths: np.ndarray) -> Candidates:
-        """Collect the landmarks of an image, and its other features at their depths (n,)."""
-        rays = view.features.rays
-        points = _transform_to_world(np.column_stack((rays, np.ones(len(rays)))) * depths[:, None], view.camera)
-        sigmas = np.full(len(rays), MAX_SIGMA)
+    def collect_view(self, view: Keyframe) -> Candidates:
+        """Collect the landmarks of an image, and its other features at their depths."""
+        points = view.place_features()
+        sigmas = np.full(len(points), MAX_SIGMA)
         known = view.landmarks[view.observed]
         points[view.observed] = self.points[known]
         sigmas[view.observed] = np.minimum(self.sigmas[known], MAX_SIGMA)
         centres = np.broadcast_to(view.pose[:3, 3], points.shape)
-        return Candidates(points, centres, sigmas, view.features.descriptors, view.landmarks, np.zeros(len(rays), int))
+        return Candidates(points, centres, sigmas, view.features.descriptors, view.landmarks, np.zeros(len(points), int))
 
     def find_alike(self, features: Features, count: int) -> list[Keyframe]:
         """Find the keyframes that look most like an image as a whole, the most alike first."""
@@ -146,13 +150,12 @@ class LocalMap:
         Its features without a landmark become new landmarks at some depths (n,), the net's where None. Corrected ones
         carry the map's scale through a turn, while bundle adjustment keeps it near the net's.
         """
-        depths = keyframe.features.depths if depths is None else depths
-        self.merge_landmarks(keyframe.duplicates)
         features, landmarks = keyframe.features, keyframe.landmarks.copy()
+        placed = keyframe if depths is None else replace(keyframe, features=replace(features, depths=depths))
+        self.merge_landmarks(keyframe.duplicates)
         new = np.flatnonzero(~keyframe.observed)
         landmarks[new] = len(self.points) + np.arange(len(new))
-        points_camera = np.column_stack((features.rays[new], np.ones(len(new)))) * depths[new, None]
-        self.points = np.concatenate((self.points, _transform_to_world(points_camera, keyframe.camera)))
+        self.points = np.concatenate((self.points, placed.place_features()[new]))
         self.sigmas = np.concatenate((self.sigmas, np.full(len(new), SIGMA_LOG_DEPTH)))
         if len(self.keyframes) == MAX_KEYFRAMES:
             landmarks = self._remove_oldest(MAX_KEYFRAMES // 4, landmarks)
@@ -218,18 +221,28 @@ class LocalMap:
         observed = Bundle(cameras, is_free, self.points[shared], camera[rows], point_index, rays, depths, focal)
         bundle, outliers = optimize_robust(observed)
         # A landmark that a single keyframe observes is not in the bundle: it keeps its place in that camera.
-        all_landmarks = np.concatenate([keyframe.landmarks for keyframe in self.keyframes])
-        single = np.bincount(all_landmarks + 1, minlength=len(self.points) + 1)[1:] == 1
+        unshared = self._find_unshared()
         for number, (index, old) in enumerate(zip(chosen, keyframes, strict=True)):
             landmarks = old.landmarks.copy()
             landmarks[feature[rows[outliers & (camera[rows] == number)]]] = NO_LANDMARK
             self.keyframes[index] = new = replace(old, camera=bundle.cameras[number], landmarks=landmarks)
             own = old.landmarks[old.observed]
-            own = own[single[own]]
+            own = own[unshared[own]]
             points_camera = self.points[own] @ old.camera[:3, :3].T + old.camera[:3, 3]
             self.points[own] = _transform_to_world(points_camera, new.camera)
         self.points[shared] = bundle.points
         self.sigmas[shared] = np.minimum(compute_relative_sigma(bundle), SIGMA_LOG_DEPTH)
+
+    def place_unshared(self, keyframe: Keyframe) -> None:
+        """Place the landmarks that a keyframe alone observes at the depths of its features."""
+        rows = np.flatnonzero(keyframe.observed)
+        rows = rows[self._find_unshared()[keyframe.landmarks[rows]]]
+        self.points[keyframe.landmarks[rows]] = keyframe.place_features()[rows]
+
+    def _find_unshared(self) -> np.ndarray:
+        """Find the landmarks (p,), bool, that a single keyframe observes."""
+        landmarks = np.concatenate([keyframe.landmarks for keyframe in self.keyframes])
+        return np.bincount(landmarks + 1, minlength=len(self.points) + 1)[1:] == 1
 
     def _find_covisible(self, chosen: Sequence[int]) -> list[int]:
         """Find other keyframes that observe landmarks of the chosen ones, by how many, the most first."""

@@ -40,7 +40,6 @@ LOCAL_KEYFRAMES = 5  # whose landmarks a frame is matched with
 KEYFRAME_DEG, KEYFRAME_SHIFT = 6.0, 0.06  # degrees, share of the median depth: from there on a keyframe is added,
 KEYFRAME_SHARE = 0.4  # and where a smaller share of the features is known
 MAX_LOST_FRAMES = 3  # in a row, before a map of one keyframe is replaced
-MAX_MEDIAN_LOG_RATIO = np.log(2.5)  # of map over net depth; beyond it the frame's depth is wrong as a whole
 MAX_LOG_RATIO = 1.0  # of a landmark's depth over the net's, from the frame's median; beyond it the match is wrong
 
 
@@ -137,6 +136,7 @@ class Tracker:
         self._map.reset()
         self._camera, self._motion, self._lost, self._anchor = np.eye(4), np.eye(4), 0, 0
         self._last = Candidates.empty()  # what the last frame shows
+        self._shown: Keyframe | None = None  # the last frame at its corrected depth, where it was found
 
     def __call__(self, image: np.ndarray, depth: Tensor, intrinsics: Tensor, grid: PixelGrid) -> TrackedFrame:
         """Track a frame: image (H, W, 3) uint8; the grid's depth (h, w), 0 = unknown, and intrinsics (3, 3)."""
@@ -146,14 +146,14 @@ class Tracker:
             self._map.clear()  # a first keyframe that matches nothing was a lens cap or a stray frame
         keyframe = self._localize(features) if self._map.keyframes else self._start_map(features)
         if keyframe is None:
-            self._lost += 1
+            self._lost, self._shown = self._lost + 1, None
             return TrackedFrame(self._pose, torch.ones(net_depth.shape), found=False, anchor=self._anchor)
         moved = keyframe.camera @ np.linalg.inv(self._camera)
         if self._is_keyframe_due(keyframe):
             corrected = self._correct_depths(
                 features, self._estimate_ratios(keyframe, features.depths, net_depth, k), k
             )
-            keyframe = self._map.add_keyframe(self._scale_back(keyframe), corrected.depths)
+            keyframe = self._map.add_keyframe(self._scale_depths(keyframe), corrected.depths)
             moved = keyframe.camera @ np.linalg.inv(self._camera)
             if self._close_loop(self._map):
                 keyframe = self._map.keyframes[-1]
@@ -161,8 +161,22 @@ class Tracker:
         self._motion = np.eye(4) if self._lost else moved  # what a loop moved is no motion
         self._camera, self._lost = keyframe.camera, 0
         self._anchor = keyframe.serial or self._map.find_reference(keyframe)
-        self._last = self._map.collect_view(keyframe, self._correct_depths(features, ratios, k).depths)
+        self._show(replace(keyframe, features=self._correct_depths(features, ratios, k)))
         return TrackedFrame(self._pose, torch.from_numpy(ratios), True, self._anchor, self._list_visible(keyframe, k))
+
+    def take_depth(self, depth: Tensor, intrinsics: Tensor) -> None:
+        """Take better depth (h, w) of the last frame, 0 = unknown, with the grid's intrinsics (3, 3): the next frame is
+        matched at it, and new landmarks that no other keyframe tells of are placed at it.
+        """
+        if self._shown is None:
+            return
+        features, k = self._shown.features, intrinsics.cpu().numpy().astype(np.float64)
+        sampled = sample_depth(features.compute_pixels(k), depth.cpu().numpy())
+        depths = np.where(sampled > 0, sampled, features.depths)
+        shown = replace(self._shown, features=replace(features, depths=depths))
+        if shown.serial:
+            self._map.place_unshared(shown)
+        self._show(shown)
 
     def get_anchor_pose(self, anchor: int) -> Tensor | None:
         """Return world_from_camera (4, 4) float64 of a keyframe by its serial number; None where it was removed."""
@@ -176,6 +190,10 @@ class Tracker:
     @property
     def _pose(self) -> Tensor:
         return torch.from_numpy(np.linalg.inv(self._camera))
+
+    def _show(self, view: Keyframe) -> None:
+        """Keep a frame for the next one to be matched with."""
+        self._shown, self._last = view, self._map.collect_view(view)
 
     def _start_map(self, features: Features) -> Keyframe | None:
         """Make the first keyframe; None with too few features."""
@@ -256,19 +274,18 @@ class Tracker:
         far = compute_rotation_angle(now, last) > KEYFRAME_DEG or shift > KEYFRAME_SHIFT * depth
         return far or keyframe.observed.mean() < KEYFRAME_SHARE
 
-    def _scale_back(self, keyframe: Keyframe) -> Keyframe:
-        """Scale the depth of a frame whose net is wrong as a whole, so that the map's unit does not follow it."""
+    def _scale_depths(self, keyframe: Keyframe) -> Keyframe:
+        """Scale the net's depth to the map's unit, which would follow the net's from frame to frame else."""
         landmarks, depths = keyframe.landmarks[keyframe.observed], keyframe.features.depths
-        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths[keyframe.observed])
-        if not len(landmarks) or abs(np.median(log_ratios)) < MAX_MEDIAN_LOG_RATIO:
+        if len(landmarks) < MIN_INLIERS:
             return keyframe
+        log_ratios = self._compute_log_ratios(keyframe.camera, landmarks, depths[keyframe.observed])
         scaled = replace(keyframe.features, depths=depths * np.exp(np.median(log_ratios)))
         return replace(keyframe, features=scaled)
 
     def _correct_depths(self, features: Features, ratios: np.ndarray, k: np.ndarray) -> Features:
         """Correct the depths of features by the ratios (h, w) of a frame, so that new landmarks have the map's scale."""
-        pixels = features.rays * (k[0, 0], k[1, 1]) + k[:2, 2]
-        return replace(features, depths=features.depths * sample_depth(pixels, ratios))
+        return replace(features, depths=features.depths * sample_depth(features.compute_pixels(k), ratios))
 
     def _estimate_ratios(
         self, keyframe: Keyframe, depths: np.ndarray, net_depth: np.ndarray, k: np.ndarray
@@ -283,13 +300,13 @@ class Tracker:
         usable = find_plausible(log_ratios, np.ones(len(rows), bool))
         if not usable.any():
             return np.ones(net_depth.shape, np.float32)
-        pixels = keyframe.features.rays[rows] * (k[0, 0], k[1, 1]) + k[:2, 2]
+        pixels = keyframe.features.compute_pixels(k)[rows]
         sigmas = self._map.sigmas[landmarks[usable]]
         return estimate_depth_ratios(pixels[usable], depths[usable], log_ratios[usable], sigmas, net_depth)
 
     def _list_visible(self, keyframe: Keyframe, k: np.ndarray) -> VisibleLandmarks:
         """List the landmarks that a frame sees; k: the grid's intrinsics (3, 3)."""
-        pixels = keyframe.features.rays[keyframe.observed] * (k[0, 0], k[1, 1]) + k[:2, 2]
+        pixels = keyframe.features.compute_pixels(k)[keyframe.observed]
         landmarks = keyframe.landmarks[keyframe.observed]
         parts = pixels, self._map.compute_depths(keyframe.camera, landmarks), self._map.sigmas[landmarks]
         return VisibleLandmarks(*(torch.from_numpy(part).float() for part in parts))

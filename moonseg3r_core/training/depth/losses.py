@@ -33,9 +33,10 @@ def compute_losses(found: Prediction, depth: Tensor, log_planes: Tensor) -> dict
         "planes": _compute_plane_loss(found.logits, quarter, log_planes),
         "depth": error[known].clamp(max=1.0).mean(),
         "edges": _compute_gradient_loss(found.log_depth, half, known),
+        "choice": _compute_choice_loss(found, half, known),
         "spread": (error.detach()[known] / spread[known].exp() + spread[known]).mean(),
     }
-    parts["total"] = parts["planes"] + 4 * parts["depth"] + 2 * parts["edges"] + 0.2 * parts["spread"]
+    parts["total"] = parts["planes"] + 4 * parts["depth"] + 2 * parts["edges"] + 2 * parts["choice"] + 0.2 * parts["spread"]
     return parts
 
 
@@ -49,6 +50,12 @@ def _compute_plane_loss(logits: Tensor, log_depth: Tensor, log_planes: Tensor) -
     logs = logits.log_softmax(1)
     near, far = (logs.gather(1, (low + offset)[:, None])[:, 0] for offset in (0, 1))
     return -((1 - share) * near + share * far)[known].mean()
+
+
+def _compute_choice_loss(found: Prediction, log_depth: Tensor, known: Tensor) -> Tensor:
+    """Compute the mean error of the log depths that were tried, by their shares: a mean of two surfaces is none."""
+    errors = (found.tried - log_depth[:, None]).abs().clamp(max=1.0)
+    return (found.shares * errors).sum(1)[known].mean()
 
 
 def _compute_gradient_loss(found: Tensor, true: Tensor, known: Tensor) -> Tensor:

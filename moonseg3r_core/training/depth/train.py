@@ -49,11 +49,11 @@ def predict_batch(net: MultiViewNet, batch: ViewBatch) -> Prediction:
     """Predict the depth of each item's view."""
     encoded = net.encode(batch.images.flatten(0, 1))
     views = batch.images.shape[:2]
-    matched = encoded.matched.unflatten(0, views)
-    view = Encoded(tuple(level.unflatten(0, views)[:, 0] for level in encoded.levels), matched[:, 0])
+    matched, fine = (maps.unflatten(0, views) for maps in (encoded.matched, encoded.matched_fine))
+    view = Encoded(tuple(level.unflatten(0, views)[:, 0] for level in encoded.levels), matched[:, 0], fine[:, 0])
     with torch.autocast(batch.images.device.type, enabled=False):  # a pixel's place needs all digits
         source_from_view = torch.linalg.inv(batch.poses[:, 1:])
-    sources = Sources(matched[:, 1:], source_from_view, batch.used)
+    sources = Sources(matched[:, 1:], fine[:, 1:], source_from_view, batch.used)
     first = FirstDepth(batch.first.nan_to_num(0.0), batch.first.isfinite())
     return net(view, sources, scale_intrinsics(batch.intrinsics, 4), first)
 

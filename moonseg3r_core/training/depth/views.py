@@ -24,8 +24,11 @@ from moonseg3r_core.training.depth.recipe import DepthRecipe, DepthStage
 _MAX_BASELINE, _MAX_TURN = 0.45, math.radians(35)  # of a source: in the view's median depth; of the view's direction
 _ROTATION_NOISE = (math.radians(0.02), math.radians(0.7))  # of relative poses, drawn evenly on a log scale
 _SHIFT_NOISE, _SCALE_NOISE = 0.2, 0.06  # of relative translations, as shares of the baseline
+_FITTED = 0.8  # share of items whose poses are fitted to landmarks
+_LANDMARKS, _MIN_LANDMARKS, _MIN_LANDMARK_DEPTH = 150, 12, 0.05  # how many, at least, and how near, in typical depth
+_LANDMARK_NOISE, _LANDMARK_PX = 0.08, 0.4  # of the log of their depth, and of where they are seen
 _TYPICAL_NOISE = 0.15  # of the log of the typical depth that a view is normalized by
-_MAX_FIRST_NOISE, _MAX_LAYER_NOISE = 0.4, 0.3  # of the log of a first depth
+_FIRST_NOISE, _MAX_LAYER_NOISE = (0.05, 0.5), 0.3  # of the log of a first depth
 _FIRST_RANGE = (0.5, 1.2)  # of the logs of a first depth over that of the truth: a net avoids what is far
 _NO_FIRST, _BLURRED = 0.35, 0.25  # shares of items without a first depth, and of images that motion blurs
 
@@ -120,11 +123,11 @@ def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Gen
     depth = depth / typical
     relative = torch.linalg.inv(clip.poses[chosen[0]].double()) @ clip.poses[chosen].double()
     relative[:, :3, 3] /= typical
-    poses = add_pose_noise(relative.float(), rng)
     factor = torch.tensor((stage.width / clip.images.shape[2], stage.height / clip.images.shape[1]))
     intrinsics = clip.intrinsics.clone()
     intrinsics[:2] *= factor[:, None]
     intrinsics[:2, 2] += (factor - 1) / 2
+    poses = add_pose_noise(relative.float(), depth, intrinsics, rng)
     first = make_first_depth(depth, rng)
     if rng.random() < 0.5:  # the principal point lies in the middle, so that a mirrored view is one of a mirrored room
         flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
@@ -154,20 +157,54 @@ def _weigh_counts(sources: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def add_pose_noise(relative: Tensor, rng: np.random.Generator) -> Tensor:
-    """Add a tracker's errors to poses (V, 4, 4) relative to the first: of each view, and of the scale of all."""
+def add_pose_noise(relative: Tensor, depth: Tensor, intrinsics: Tensor, rng: np.random.Generator) -> Tensor:
+    """Add a tracker's errors to poses (V, 4, 4) relative to the first: of each view, and of the scale of all.
+
+    A tracker's poses fit the landmarks that it sees, whose depth is wrong: so do most of these. depth (H, W) of the first
+    view, 0 = unknown; intrinsics (3, 3).
+    """
     angle = math.exp(rng.uniform(*np.log(_ROTATION_NOISE)))
     share = rng.uniform(0, _SHIFT_NOISE) * (rng.random() < 0.8)
     scale = math.exp(_SCALE_NOISE * rng.normal())
+    landmarks = _sample_landmarks(depth, intrinsics, rng) if rng.random() < _FITTED else None
     noisy = relative.clone()
     for pose in noisy[1:]:
+        true = pose.clone()
         turn = torch.from_numpy(cv2.Rodrigues(rng.normal(0, angle / math.sqrt(3), 3))[0]).float()
         baseline = float(pose[:3, 3].norm())
         pose[:3, :3] = turn @ pose[:3, :3]
-        pose[:3, 3] = (
-            pose[:3, 3] * scale + baseline * share / math.sqrt(3) * torch.from_numpy(rng.normal(size=3)).float()
-        )
+        pose[:3, 3] += baseline * share / math.sqrt(3) * torch.from_numpy(rng.normal(size=3)).float()
+        if landmarks is not None:
+            pose.copy_(_fit_pose(pose, true, landmarks, intrinsics, rng))
+        pose[:3, 3] *= scale
     return noisy
+
+
+def _sample_landmarks(depth: Tensor, intrinsics: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """Sample points (n, 3) of a view with depth (H, W), 0 = unknown."""
+    known = np.argwhere(depth.numpy() > 0)
+    rows, columns = known[rng.integers(len(known), size=_LANDMARKS)].T if len(known) else np.zeros((2, 0), int)
+    pixels = np.column_stack((columns, rows, np.ones(len(rows))))
+    return pixels @ np.linalg.inv(intrinsics.double().numpy()).T * depth.double().numpy()[rows, columns, None]
+
+
+def _fit_pose(
+    pose: Tensor, true: Tensor, landmarks: np.ndarray, intrinsics: Tensor, rng: np.random.Generator
+) -> Tensor:
+    """Fit the pose (4, 4) of another view to landmarks (n, 3) of wrong depth where the true pose shows them."""
+    k, seen = intrinsics.double().numpy(), np.linalg.inv(true.double().numpy())
+    shown = landmarks @ seen[:3, :3].T + seen[:3, 3]
+    front = shown[:, 2] > _MIN_LANDMARK_DEPTH
+    if front.sum() < _MIN_LANDMARKS:
+        return pose
+    projected = (shown @ k.T)[front]
+    pixels = projected[:, :2] / projected[:, 2:] + rng.normal(0, _LANDMARK_PX, (int(front.sum()), 2))
+    wrong = landmarks[front] * np.exp(rng.normal(0, _LANDMARK_NOISE, (len(pixels), 1)))
+    start = np.linalg.inv(pose.double().numpy())
+    turn, shift = cv2.solvePnPRefineLM(wrong, pixels, k, None, cv2.Rodrigues(start[:3, :3])[0], start[:3, 3:].copy())
+    fitted = np.eye(4)
+    fitted[:3, :3], fitted[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    return torch.from_numpy(np.linalg.inv(fitted)).to(pose)
 
 
 def make_first_depth(depth: Tensor, rng: np.random.Generator) -> Tensor:
@@ -187,7 +224,7 @@ def make_first_depth(depth: Tensor, rng: np.random.Generator) -> Tensor:
     if blur > 1:
         small = F.avg_pool2d(log[None, None], blur, ceil_mode=True)
         log = F.interpolate(small, log.shape, mode="bilinear", align_corners=False)[0, 0]
-    return log + sample_field(log.shape, rng.uniform(0.02, _MAX_FIRST_NOISE), rng)
+    return log + sample_field(log.shape, rng.uniform(*_FIRST_NOISE), rng)
 
 
 def sample_field(size: tuple[int, ...], strength: float, rng: np.random.Generator) -> Tensor:

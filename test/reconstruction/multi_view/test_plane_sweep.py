@@ -1,5 +1,7 @@
 """The plane sweep: where planes lie, what matches, and the compiled correlation against the plain one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -72,9 +74,21 @@ def test_the_plane_of_the_true_depth_matches_best(compute):
     assert (scores[0, 0][~seen[0, 0]] == 0).all()
 
 
-def test_the_compiled_correlation_equals_the_plain_one_with_its_gradient():
+def test_pixels_are_tried_at_depths_of_their_own():
+    planes = torch.tensor([1.0, 2.0])
+    own = planes[:, None, None] * torch.linspace(0.5, 1.5, 48).reshape(1, 1, 6, 8)
+    located = Sweep.from_poses(K, make_poses((0.2, 0.0, 0.0)), own, SIZE).locate()[0, 0]
+    shared = Sweep.from_poses(K, make_poses((0.2, 0.0, 0.0)), planes * 1.5, SIZE).locate()[0, 0]
+    assert torch.allclose(located[-1], shared[-1])
+    assert (located[0] - shared[0]).abs().amax() > 2
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_compiled_correlation_equals_the_plain_one_with_its_gradient(own):
     generator = torch.Generator().manual_seed(1)
     sweep = make_random_sweep(generator)
+    if own:
+        sweep = replace(sweep, depths=sweep.depths * torch.rand(2, 192, 9, generator=generator).add(0.5))
     view = torch.randn(2, 192, 8, generator=generator, requires_grad=True)
     sources = torch.randn(2, 3, 12, 16, 8, generator=generator, requires_grad=True)
     weights = torch.randn(2, 3, 192, 9, generator=generator)

@@ -20,7 +20,8 @@ def at(x, y=0.0, turn=0.0):
 
 
 def make_view(pose, anchor=0, size=SIZE):
-    return PastView(torch.zeros(2, *size, dtype=torch.float16), pose, anchor, EYE)
+    fine = torch.zeros(3, *(2 * side for side in size), dtype=torch.float16)
+    return PastView(torch.zeros(2, *size, dtype=torch.float16), fine, pose, anchor, EYE)
 
 
 def make_views(*poses):

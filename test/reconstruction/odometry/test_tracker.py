@@ -194,6 +194,39 @@ def test_a_frame_at_a_seventh_of_the_depth_is_found_and_its_depth_put_right(room
     assert float(found[3].ratios.median()) == pytest.approx(1 / 0.15, rel=0.1)
 
 
+def test_better_depth_places_what_the_frame_alone_shows_and_the_next_one_is_tracked_by_it(room, walk):
+    def wrong(depth):
+        return 1.4 * depth
+
+    errors = {}
+    for better in (False, True):
+        tracker, results = Tracker(), []
+        for image, depth, k, grid in walk[:4]:
+            results.append(tracker(image, wrong(depth), k, grid))
+            if better:
+                tracker.take_depth(depth, k)
+        errors[better] = float(apart(results, room[1])[1:].max())
+    assert errors[True] < 0.5 * errors[False]
+
+
+def test_depth_of_a_frame_that_was_not_found_changes_nothing(walk):
+    tracker = Tracker()
+    tracked(tracker, walk[:3])
+    image, depth, k, grid = of_plain(walk[3])
+    assert not tracker(image, depth, k, grid).found
+    before = tracker.state_dict()
+    tracker.take_depth(2 * depth, k)
+    assert all(torch.equal(part, before[name]) for name, part in tracker.state_dict().items())
+
+
+def test_the_maps_unit_does_not_follow_the_nets(room, walk):
+    """A net whose unit changes from frame to frame leaves the camera where it is."""
+    units = np.random.default_rng(2).uniform(0.6, 1.6, len(walk))
+    units[0] = 1.0
+    results = tracked(Tracker(), walk, lambda n, depth: depth * float(units[n]))
+    assert apart(results, room[1]).max() < 0.05
+
+
 def test_a_first_view_that_nothing_is_ever_like_gives_way(walk):
     """A lens cap's noise is full of features; a walk must not hang on it."""
     noise = np.random.default_rng(0).integers(0, 255, walk[0][0].shape, dtype=np.uint8)
