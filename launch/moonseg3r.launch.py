@@ -20,7 +20,7 @@ from moonseg3r_ros.topics import derive_parameters, make_remappings
 PACKAGE = "moonseg3r_ros"
 SHARE = Path(__file__).resolve().parents[1]
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-INPUTS = ("image", "depth", "camera_info", "depth_camera_info", "odom", "tf", "tf_static")
+INPUTS = ("image", "depth", "camera_info", "depth_camera_info", "odom", "corrected_path", "tf", "tf_static")
 SHOWN = ("map", "markers", "path", "pose", "overlay")  # outputs that the RViz configuration shows
 FORWARDED = (
     "image_transport",
@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[str, str, list[str]]] = {
     "depth_camera_info": ("", "topic of the depth's intrinsics, for depth that is not registered to the image; empty: the"
                           " camera_info beside the depth, with bag the bag's", []),
     "odom": ("", "topic of nav_msgs/Odometry that gives the poses; empty: they come from TF", []),
+    "corrected_path": ("", "topic of nav_msgs/Path that SLAM corrects, which moves the map; empty: jumps of map -> odom do", []),
     "tf": ("", "topic of the robot's transforms; empty: /tf, with bag the bag's", []),
     "tf_static": ("", "topic of the robot's static transforms; empty: /tf_static, with bag the bag's", []),
     "image_transport": ("", "raw or compressed; empty: as the topic's name says", ["", "raw", "compressed"]),

@@ -36,12 +36,14 @@ _PUBLIC = {
     "sources.bag_topics": ("Topics", "choose_topics"),
     "sources.write_bag": ("write_bag",),
     "synthetic": ("SyntheticSequence",),
+    "sources.corrected_path": ("PathFollower",),
     "sources.localization_jumps": ("Jump", "JumpFollower", "measure_move"),
     "sources.messages": ("is_rectified",),
     "sources.topic_facts": ("read_facts",),
-    "sources.transforms": ("TIME_JUMP_S",),
+    "sources.transforms": ("TIME_JUMP_S", "TransformError"),
     "runtime.interrupt": ("exit_after", "exit_on_signals", "interrupt_once", "is_end_requested"),
-    "types": ("Frame", "FrameResult", "Instance", "InstanceMap", "TrajectoryMoves"),
+    "ops.anchors": ("move_poses",),
+    "types": ("Frame", "FrameResult", "Geometry", "Instance", "InstanceMap", "TrajectoryMoves"),
     "ops.voxels": ("compute_voxel_keys", "find_first_in_voxels"),
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

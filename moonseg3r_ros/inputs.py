@@ -32,6 +32,7 @@ from moonseg3r_ros.topics import name_sibling
 POLL_S = 0.5  # between two looks at what waits, when no message comes
 CLOCK_BACK_S = 2.0  # after the clock went back, in which images from before may come
 REPEAT_S = 0.05  # between two messages of map -> odom
+PATH_NEEDS_POSES = "a corrected path moves what was placed by given poses, and here they are estimated"
 MAX_CLOCK_OFFSET_S = 10.0  # of the clock from the newest stamp, else stamps are those of another clock
 
 
@@ -40,13 +41,14 @@ class QueuedFrame:
     """One camera image on its way to the worker.
 
     stamp_ns: the image's stamp; transforms: what TF says of its camera; complete: when all its messages were there
-    (perf_counter).
+    (perf_counter); path: the newest corrected path (nav_msgs/Path), if any.
     """
 
     messages: FrameMessages
     stamp_ns: int
     transforms: CameraTransforms
     complete: float
+    path: Any = None
 
 
 def list_required_topics(parameters: ParameterStore) -> dict[str, str]:
@@ -82,6 +84,8 @@ class Inputs:
         self._subscriptions: dict[str, Subscription] = {}
         self._group = MutuallyExclusiveCallbackGroup()
         self._required = list_required_topics(parameters)
+        self._path: Any = None  # the newest corrected one
+        self._report_jump = report_jump
         callbacks = self._make_callbacks()
         self._image = image = next(iter(callbacks))
         self.assembler = FrameAssembler(
@@ -93,7 +97,7 @@ class Inputs:
             may_release=self._is_releasable,
             warn=warnings.warn,
             leave_out=self._handle_odd_stamp,
-            report_jump=report_jump,
+            report_jump=self._handle_jump,
             depth_topic=node.resolve_topic_name(self._required.get("depth", "depth")),
         )
         settings = parameters.settings
@@ -128,7 +132,7 @@ class Inputs:
         stamp_ns = _read_stamp(messages.image) or round(messages.stamp * SECOND)
         world = self.assembler.world if "pose" in self._required else None
         transforms = self._tree.locate(messages, world or "", self._read_clock())
-        return QueuedFrame(messages, stamp_ns, transforms, perf_counter())
+        return QueuedFrame(messages, stamp_ns, transforms, perf_counter(), self._path)
 
     def compute_image_age(self) -> float:
         """Compute how much older than the node's clock the newest image is, seconds; 0 before the first."""
@@ -169,7 +173,22 @@ class Inputs:
         if self._required.get("pose") == "odom":
             odom = self.node.resolve_topic_name("odom")
             callbacks["odom"] = lambda message: self.assembler.add_pose(odom, message, self._read_clock())
+        if self.parameters.settings.correction_source == "path":
+            callbacks |= self._make_path_callback()
         return callbacks
+
+    def _make_path_callback(self) -> dict[str, Callable[[Any], None]]:
+        if "pose" in self._required:
+            return {"corrected_path": self._take_path}
+        self.warnings.warn("corrected path", f"{PATH_NEEDS_POSES}; correction_source=path has no effect")
+        return {}
+
+    def _take_path(self, path: Any) -> None:
+        self._path = path
+
+    def _handle_jump(self, seconds: float) -> None:
+        self._path = None  # it is of the time before
+        self._report_jump(seconds)
 
     def _subscribe(self, topic: Topic, callback: Callable[[Any], None]) -> None:
         def receive(message: Any) -> None:

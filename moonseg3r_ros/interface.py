@@ -68,13 +68,15 @@ _TOPICS_IN = (
     Topic("depth/camera_info", "sensor_msgs/CameraInfo", "sensor",
           "registers depth of another frame than the image's, by TF; not remapped: the camera_info beside the depth"),
     Topic("odom", "nav_msgs/Odometry", "sensor", "given poses, when pose_source is odometry"),
+    Topic("corrected_path", "nav_msgs/Path", "large",
+          "the whole path so far, as SLAM corrects it, each pose with its own stamp; when correction_source is path"),
     Topic("/tf", "tf2_msgs/TFMessage", "tf", "given poses, and the robot's tree that carries the camera"),
     Topic("/tf_static", "tf2_msgs/TFMessage", "tf_static", "where the camera sits on the robot"),
 )  # fmt: skip
 _TOPICS_OUT = (
     Topic("/tf", "tf2_msgs/TFMessage", "tf", "map -> camera, stamped as the image, or map -> odom, repeated at 20 Hz"),
     Topic("~/pose", "geometry_msgs/PoseStamped", "reliable", "the camera in the map, for every frame"),
-    Topic("~/path", "nav_msgs/Path", "latched", "the camera's path, at map_rate"),
+    Topic("~/path", "nav_msgs/Path", "latched", "the camera's path as its key views lie now, at map_rate"),
     Topic("~/map", "sensor_msgs/PointCloud2", "latched", "x y z rgb instance_id confidence, at map_rate"),
     Topic("~/cloud", "sensor_msgs/PointCloud2", "large", "the frame's own points, same fields; none for a held frame"),
     Topic("~/instances", "moonseg3r_msgs/InstanceArray", "latched", "every instance of the map, at map_rate"),

@@ -19,6 +19,7 @@ from moonseg3r_core import (
     InstanceMap,
     OnlineSegmenter,
     RecordingFacts,
+    TransformError,
     build_segmenter,
     convert_axes,
     decode_frame,
@@ -87,11 +88,12 @@ class Mapper:
             axes = self._config.input.camera_axes
             queued = replace(queued, transforms=use_optical_axes(queued.transforms, axes))
             self._follow(queued.transforms, queued.messages.stamp)
+            self._add_path(queued)
             number = self._stamps.add(queued.stamp_ns)
             frame = decode_frame(replace(self._map_frame.move_pose(queued.messages), index=number), self._config.input)
             self._check_input(frame, get_camera_frame(queued.messages.image))
             start = perf_counter()
-            result = self.segmenter.step(frame)
+            result = self.segmenter.step(replace(frame, moves=self._map_frame.take_moves(queued.transforms)))
         except FrameRejected as why:
             self.statistics.record_rejected(str(why))
             self.warnings.warn("frame rejected", f"image left out: {why}")
@@ -103,6 +105,7 @@ class Mapper:
             self.warnings.warn("held", f"an image adds nothing to the map, and the last good pose stands: {held}")
         else:
             self._stamp_ns = queued.stamp_ns
+        if not held or len(result.geometry.corrections):
             self._rate.mark_changed()
         self.statistics.record_processed(result, step=step, latency=perf_counter() - queued.complete - step)
 
@@ -219,6 +222,12 @@ class Mapper:
             self.warnings.warn(f"map moved: {moved.cause}", f"{moved}; {action} (map_jump)")
             if is_reset:
                 self.reset()
+
+    def _add_path(self, queued: QueuedFrame) -> None:
+        try:
+            self._map_frame.add_path(queued.path, queued.transforms)
+        except TransformError as error:
+            self.warnings.warn("corrected path", f"a corrected path is left out: {error}")
 
     def _localize(self, queued: QueuedFrame, frame: Frame, result: FrameResult) -> LocalizedFrame:
         map_frame, transforms, geometry = self._map_frame, queued.transforms, result.geometry

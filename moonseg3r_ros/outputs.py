@@ -44,10 +44,6 @@ class LocalizedFrame:
     corrections: Sequence[Edge]
 
     @property
-    def world_from_camera(self) -> np.ndarray:
-        return self.result.geometry.world_from_camera.cpu().numpy()
-
-    @property
     def is_held(self) -> bool:
         """True when the frame has no points of its own, and the last good pose."""
         return bool(self.result.geometry.held)
@@ -105,9 +101,9 @@ class Outputs:
             self.publish("~/segmentation", make_segmentation_message(in_camera, ids))
         if self._has_subscriber("~/overlay"):
             self.publish("~/overlay", make_overlay_message(in_camera, localized.frame.host_image, ids))
+        self._path.follow(localized.stamp_ns, localized.result.geometry, settings.path_length)
         if localized.is_held:
             return
-        self._path.add(localized.stamp_ns, localized.world_from_camera, settings.path_length)
         if self._has_subscriber("~/cloud"):
             scene = make_frame_cloud(localized.frame, localized.result, settings.cloud_points)
             self.publish("~/cloud", make_map_cloud(in_map, scene, localized.map_from_world, settings.map_colors))

@@ -23,6 +23,11 @@ class NodeSettings:
     pose_source: str = value(
         "tf", "where a given pose comes from: TF at the image's stamp, or the topic `odom`", choices=("tf", "odometry")
     )
+    correction_source: str = value(
+        "tf",
+        "what tells how the past of given poses was corrected: jumps of map -> odom in TF, or the topic `corrected_path`",
+        choices=("tf", "path"),
+    )
     world_frame: str = value(
         "",
         "frame in which given poses are looked up; empty: odom_frame, else the first of map, world, odom in the tree",

@@ -49,7 +49,8 @@ def make_remappings(topics: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def derive_parameters(topics: Mapping[str, str]) -> dict[str, str]:
-    """Derive the node's parameters: a transport from the topic's ending, odometry where its topic is given."""
+    """Derive the node's parameters: a transport from the topic's ending; odometry and a corrected path where their topics are given."""
     ends = COMPRESSED.items()
     found = {f"{name}_transport": word for name, (end, word) in ends if topics.get(name, "").endswith(end)}
-    return found | ({"pose_source": "odometry"} if topics.get("odom") else {})
+    sources = (("odom", "pose_source", "odometry"), ("corrected_path", "correction_source", "path"))
+    return found | {parameter: word for name, parameter, word in sources if topics.get(name)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from moonseg3r_core.sources.pairing import DepthPairing
 from moonseg3r_core.sources.registration import register_depth, reproject_depth
 from moonseg3r_core.sources.stamps import StampedItem, StampFilter
 from moonseg3r_core.sources.transforms import TransformError, clean_frame
-from moonseg3r_core.types import Frame, TrajectoryMoves
+from moonseg3r_core.types import Frame
 
 PAIRING_TIMEOUT_S = 1.0  # an image waits no longer for the rest of its frame
 MAX_PENDING = 32  # images that wait at most
@@ -48,7 +48,7 @@ class FrameMessages:
     """The messages of one frame, not yet decoded.
 
     stamp: seconds. pose: world_from_camera (4, 4) float64. depth_camera: what registers the depth, None for depth that is
-    registered. None: did not come, or was not requested. moves: how poses of former frames were corrected since.
+    registered. None: did not come, or was not requested.
     """
 
     index: int
@@ -59,7 +59,6 @@ class FrameMessages:
     pose: np.ndarray | None = None
     rectified: bool = False
     depth_camera: DepthCamera | None = None
-    moves: TrajectoryMoves = field(default_factory=TrajectoryMoves.empty)
 
 
 @dataclass(frozen=True)
@@ -361,7 +360,7 @@ def decode_frame(messages: FrameMessages, input: InputConfig = DEFAULT) -> Frame
     k = None if intrinsics is None else intrinsics.astype(np.float32)
     pose = None if messages.pose is None else convert_pose(messages.pose, input)
     parts = _convert(depth), _convert(k), _convert(pose)
-    return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts, messages.moves)
+    return Frame(messages.index, messages.stamp, torch.from_numpy(image), *parts)
 
 
 def _convert(part: np.ndarray | None) -> torch.Tensor | None:

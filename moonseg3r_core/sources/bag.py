@@ -147,7 +147,8 @@ class BagPass:
     def _decode(self, messages: FrameMessages) -> Frame | FrameRejected:
         self.source.camera_frame = messages.image.header.frame_id
         try:
-            return decode_frame(replace(messages, moves=self._follow_localization(messages)), self.source.input)
+            frame = decode_frame(messages, self.source.input)
+            return replace(frame, moves=self._follow_localization(messages))
         except CameraInfoMismatch as why:
             raise SourceError(why.detail) from why  # the wrong topic was chosen, for all frames
         except FrameRejected as why:
@@ -155,8 +156,8 @@ class BagPass:
 
     def _follow_localization(self, messages: FrameMessages) -> TrajectoryMoves:
         """Return how a corrected path, else a jump of map -> odom, before a frame corrects the poses of those before."""
-        if self.topics.path:
-            return self._path.take_moves()
+        if self._path.frame is not None:
+            return self._follow_path()
         correction = None if messages.pose is None else self.assembler.look_up_correction(messages)
         if correction is None or messages.pose is None:
             return TrajectoryMoves.empty()
@@ -166,3 +167,12 @@ class BagPass:
             return TrajectoryMoves.empty()
         self.source.warn_once("localization", f"{self.assembler.world} -> odometry jumped by {jump}; the map follows")
         return jump.moves
+
+    def _follow_path(self) -> TrajectoryMoves:
+        path, world = self._path.frame, self.assembler.world
+        if path and world and path != world:
+            text = (
+                f"the corrected path lies in frame '{path}', poses in '{world}'; take those with --topic world={path}"
+            )
+            self.source.warn_once("path frame", text)
+        return self._path.take_moves()

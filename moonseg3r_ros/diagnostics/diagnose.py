@@ -17,7 +17,7 @@ MAX_DROPPED_SHARE = 0.2  # of the images
 
 UNTRAINED = "UNTRAINED (reconstruction.random is set)"
 _COUNTS = ("received", "processed", "dropped", "rejected", "held")
-_FRAME_WARNINGS = ("implausible input", "tf", "map moved", "frame", "correction")
+_FRAME_WARNINGS = ("implausible input", "tf", "map moved", "frame", "correction", "corrected path")
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -186,7 +186,8 @@ def _check_output(status: NodeStatus) -> Diagnosis | None:
     for topic, warning in status.warnings.items():
         if topic.partition(":")[0] in _FRAME_WARNINGS:
             return Diagnosis(WARN, warning, topic)
-    if found := next((found for topic in status.others if (found := _check_other(topic))), None):
+    others = (found for topic in status.others if (found := _check_path(topic) or _check_other(topic)))
+    if found := next(others, None):
         return Diagnosis(WARN, found.text, found.key)
     if status.image_age > MAX_AGE_S:
         return Diagnosis(
@@ -247,9 +248,19 @@ def _check_other(topic: InputStatus) -> Diagnosis | None:
     return _check_latched(topic)
 
 
+def _check_path(topic: InputStatus) -> Diagnosis | None:
+    """Tell why no corrected path came."""
+    if topic.topic != "corrected_path":
+        return None
+    if topic.publishers:
+        return _check_topic("corrected path", topic)
+    advice = "remap corrected_path to the path of SLAM; until it comes, jumps of map -> odom move the map"
+    return Diagnosis(ERROR, f"no corrected path: no publisher on {topic.name}; {advice}")
+
+
 def _check_latched(topic: InputStatus) -> Diagnosis | None:
     """Tell of a message that was sent once, before this node was there."""
-    if not topic.latched or topic.topic not in ("camera_info", "depth", "odom"):
+    if not topic.latched or topic.topic not in ("camera_info", "depth", "odom", "corrected_path"):
         return None
     parameter = f"qos_overrides.{topic.name}.subscription.durability"
     return Diagnosis(

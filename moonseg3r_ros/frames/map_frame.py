@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from moonseg3r_core import FrameMessages, Jump, JumpFollower, TrajectoryMoves
+from moonseg3r_core import FrameMessages, Jump, JumpFollower, PathFollower, TrajectoryMoves, TransformError
 from moonseg3r_ros.conversions.poses import compute_map_from_world
 from moonseg3r_ros.frames.robot_tree import CameraTransforms, is_odometry, strip_slash
 from moonseg3r_ros.frames.transform_publisher import Edge
@@ -48,19 +48,21 @@ class MapFrame:
         self._map_from_own: np.ndarray | None = None
         self._map_from_odometry: np.ndarray | None = None
         self._jumps, self._moves = JumpFollower(), TrajectoryMoves.empty()
+        self._path, self._newest_path = PathFollower(), None  # the message, that is added once
         self._held: tuple[str, np.ndarray] = ("", np.eye(4))  # the last root, and frame_from_root
 
     def follow(self, transforms: CameraTransforms, stamp: float = 0.0) -> MapMove | None:
         """Follow the map frame of other nodes; return how it moved under the robot, None where it did not."""
         appeared, self._is_owned = transforms.is_map_owned and not self._is_owned, transforms.is_map_owned
-        self._follow_world(transforms)
+        is_told = self._path.frame is not None and not appeared  # by a path, how the past moves
+        self._follow_world(transforms, is_told and self._path.frame == self._map)
         before, after = self._map_from_odometry, transforms.map_from_odometry
         self._map_from_odometry = before if after is None else after
         if after is None:
             return None
         camera = transforms.map_from_camera
         jump = self._jumps.follow(stamp, before, after, after if camera is None else camera)
-        if jump is None or self.from_world is None:
+        if jump is None or is_told or self.from_world is None:
             return None
         is_drift = jump.is_drift and transforms.world != ""
         if is_drift:
@@ -79,12 +81,33 @@ class MapFrame:
         in_map = transforms.map_from_world
         if transforms.world != self._map and in_map is not None:
             self._world_from_given = self._world_from_given @ np.linalg.inv(in_map) @ jump.new_from_old @ in_map
-        to_world, from_world = (torch.from_numpy(pose) for pose in (np.linalg.inv(self.from_world), self.from_world))
-        self._moves = TrajectoryMoves(jump.moves.stamps, to_world @ jump.moves.new_from_old @ from_world)
+        self._moves = _carry(jump.moves, np.linalg.inv(self.from_world))
 
-    def _follow_world(self, transforms: CameraTransforms) -> None:
-        """Keep the segmenter's world when external poses come in another frame than before."""
-        if transforms.world in ("", self._given_world):
+    def add_path(self, path: Any, transforms: CameraTransforms) -> None:
+        """Add the newest path (nav_msgs/Path) of SLAM, in the frame of given poses or the map; None before the first.
+
+        Raises TransformError for one that cannot be used.
+        """
+        if path is None or path is self._newest_path:
+            return
+        self._newest_path, frame, known = path, strip_slash(path.header.frame_id), (transforms.world, self._map)
+        if transforms.world and frame not in known:
+            names = " or ".join(f"'{name}'" for name in dict.fromkeys(known))
+            raise TransformError(f"it lies in frame '{frame}', expected {names}; see world_frame and map_frame")
+        self._path.add(path)
+
+    def take_moves(self, transforms: CameraTransforms) -> TrajectoryMoves:
+        """Return how poses of former frames were corrected since the last call, in the segmenter's world."""
+        jumped, self._moves = self._moves, TrajectoryMoves.empty()
+        told = self._path.take_moves()
+        if self.from_world is None or not len(told):
+            return jumped
+        is_given = self._path.frame == transforms.world
+        return _carry(told, self._world_from_given if is_given else np.linalg.inv(self.from_world))
+
+    def _follow_world(self, transforms: CameraTransforms, is_still: bool) -> None:
+        """Keep the segmenter's world in the map when given poses come in another frame than before, or it `is_still`."""
+        if not transforms.world or (transforms.world == self._given_world and not is_still):
             return
         self._given_world, in_map = transforms.world, transforms.map_from_world
         if in_map is None and is_odometry(transforms.world):
@@ -93,11 +116,8 @@ class MapFrame:
             self._world_from_given = np.linalg.inv(self.from_world) @ (np.eye(4) if in_map is None else in_map)
 
     def move_pose(self, messages: FrameMessages) -> FrameMessages:
-        """Move an external pose into the segmenter's world, and tell how those before it were corrected."""
-        if messages.pose is None:
-            return messages
-        moves, self._moves = self._moves, TrajectoryMoves.empty()
-        return replace(messages, pose=self._world_from_given @ messages.pose, moves=moves)
+        """Move an external pose into the segmenter's world."""
+        return messages if messages.pose is None else replace(messages, pose=self._world_from_given @ messages.pose)
 
     def place(self, transforms: CameraTransforms, world_from_camera: np.ndarray, is_held: bool) -> np.ndarray:
         """Place the world after an image; return the camera's pose (4, 4) in this frame."""
@@ -163,3 +183,9 @@ class MapFrame:
         if origin == "first_camera" or in_root is None or transforms.root == transforms.camera:
             return compute_map_from_world(world_from_camera)
         return in_root @ np.linalg.inv(world_from_camera)
+
+
+def _carry(moves: TrajectoryMoves, to: np.ndarray) -> TrajectoryMoves:
+    """Carry moves to another frame, which is `to` (4, 4) from theirs."""
+    to_other = torch.from_numpy(to)
+    return TrajectoryMoves(moves.stamps, to_other @ moves.new_from_old @ torch.linalg.inv(to_other))

@@ -33,7 +33,7 @@ def test_images_alone_are_enough(graph):
 
 
 def test_the_first_image_waits_for_a_camera_info_and_later_ones_take_the_newest(graph):
-    robot = Robot(graph, odom_frame="camera")  # of TF nothing is waited for
+    robot = Robot(graph, odom_frame="camera", correction_source="path")  # of TF nothing is waited for
     stamp = robot.send()
     robot.see(1)
     assert not robot.poses
@@ -46,6 +46,8 @@ def test_the_first_image_waits_for_a_camera_info_and_later_ones_take_the_newest(
     graph.until(informed, "the image goes out", robot.node)
     robot.pose(robot.send())
     assert robot.focal_lengths() == ["60.0", "60.0"]
+    assert "here they are estimated; correction_source=path has no effect" in robot.node.text
+    assert not graph.subscribed("/corrected_path")
 
 
 def test_the_map_is_put_above_a_robots_odometry(graph):

@@ -71,6 +71,7 @@ def test_the_compressed_topic_of_an_image_goes_with_it():
         ({"image": "/cam/image_raw/compressed"}, {"image_transport": "compressed"}),
         ({"depth": "/cam/depth/compressedDepth"}, {"depth_transport": "compressedDepth"}),
         ({"image": "/compressed_cam/image", "odom": "/odometry"}, {"pose_source": "odometry"}),
+        ({"corrected_path": "/rtabmap/mapPath"}, {"correction_source": "path"}),
     ],
 )
 def test_a_topic_says_its_transport_and_odometry_is_the_source_of_poses(topics, told):

@@ -372,6 +372,25 @@ class TestBags:
         assert moved.moves.stamps.tolist() == [100 + n / 4 for n in range(5)]
         assert moved.moves.new_from_old[:, 0, 3].tolist() == pytest.approx([0.125 * n for n in range(5)])
 
+    def test_moves_wait_for_an_image_that_can_be_decoded(self, tmp_path):
+        paths = [[pose_stamped(n + shift, 100 + n / 4) for n in range(2)] for shift in (0.0, 0.5)]
+        messages = [("/tf", 100.0 + n / 4, tf(edge(n, 100 + n / 4, "map", "camera"))) for n in range(4)]
+        for n in range(4):
+            image = make_image(flat(n), "rgb8", round((100 + n / 4) * SECOND))
+            image.encoding = "nonsense" if n == 2 else "rgb8"
+            messages.append(("/image", 100 + n / 4, image))
+        for stamp, poses in zip((100.2, 100.4), paths, strict=True):
+            messages.append(("/path", stamp, TYPES.types["nav_msgs/msg/Path"](poses[0].header, poses)))
+        folder = str(record(tmp_path / "bag", sorted(messages, key=lambda message: message[1])))
+        assert [len(f.moves) for f in open_source(folder, topics=Topics(path="/path"))] == [0, 0, 2]
+
+    def test_a_path_in_another_frame_than_the_poses_is_said(self, tmp_path, caplog):
+        path = TYPES.types["nav_msgs/msg/Path"](make_header(100 * SECOND, "slam"), [pose_stamped(0, 100.0)])
+        messages = [("/path", 100.0, path), *rgbd(3)]
+        with caplog.at_level(logging.WARNING, "moonseg3r"):
+            list(open_source(str(record(tmp_path / "bag", messages)), topics=Topics(path="/path")))
+        assert caplog.text.count("lies in frame 'slam', poses in 'map'; take those with --topic world=slam") == 1
+
     def test_rectified_images_have_the_projection_for_their_camera(self, tmp_path):
         info = make_camera_info(K, (6, 8), 100 * SECOND)
         info.p = np.array([12.0, 0, 4, 0, 0, 12, 3, 0, 0, 0, 1, 0])

@@ -24,6 +24,7 @@ from moonseg3r_ros.diagnostics.diagnose import (
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 INFO, TF, ODOMETRY = "sensor_msgs/msg/CameraInfo", "tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry"
+PATH = "nav_msgs/msg/Path"
 
 
 def heard(topic, type, **changes):
@@ -121,6 +122,20 @@ TABLE = {
     "old images": (replace(WELL, image_age=812.3), WARN, ["images are 812 s older than this node's clock", "use_sim_time"]),
     "the map moved": (
         replace(WELL, warnings={"map moved: x": "map -> odom jumped by 0.50 m"}), WARN, ["map -> odom jumped by 0.50 m"],
+    ),
+    "a corrected path that cannot be used": (
+        replace(WELL, warnings={"corrected path": "a corrected path is left out: why"}), WARN, ["a corrected path is left out"],
+    ),
+    "no corrected path is published": (
+        replace(WELL, others=(unheard("corrected_path", PATH, publishers=()),)),
+        WARN, ["no corrected path: no publisher on /corrected_path; remap corrected_path", "map -> odom"],
+    ),
+    "a corrected path of another type": (
+        replace(WELL, others=(unheard("corrected_path", PATH, publishers=("nav_msgs/msg/Odometry",)),)),
+        WARN, ["/corrected_path carries nav_msgs/msg/Odometry, expected nav_msgs/msg/Path"],
+    ),
+    "a corrected path that does not come": (
+        replace(WELL, others=(unheard("corrected_path", PATH),)), WARN, ["no corrected path: /corrected_path has a publisher"],
     ),
     "no clock": (replace(DEAD, clock_missing=True), ERROR, ["no output: use_sim_time is set", "--clock"]),
     "no clock, images come out": (replace(WELL, clock_missing=True), WARN, ["come out late: use_sim_time is set", "--clock"]),

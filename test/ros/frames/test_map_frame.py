@@ -7,8 +7,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from moonseg3r_core import FrameMessages
-from moonseg3r_ros.conversions.poses import BODY_FROM_OPTICAL
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Path
+from std_msgs.msg import Header
+
+from moonseg3r_core import FrameMessages, TransformError
+from moonseg3r_ros.conversions.poses import BODY_FROM_OPTICAL, make_pose
 from moonseg3r_ros.frames.map_frame import MapFrame
 from moonseg3r_ros.frames.robot_tree import CameraTransforms
 from moonseg3r_ros.settings import NodeSettings
@@ -212,9 +217,71 @@ def test_a_jump_that_drift_explains_moves_the_past_by_degrees(world):
     assert moved.is_drift
     assert str(moved) == "map -> odom jumped by 0.50 m and 0.0 degrees"
     messages = frame.move_pose(FrameMessages(7, 7.0, None, pose=shift(7 + 1.5 * (world == "map"))))
-    assert messages.moves.stamps.tolist() == [0.0, 7.0]
-    np.testing.assert_allclose(messages.moves.new_from_old[:, 0, 3], [0, -0.5], atol=1e-12)
+    moves = frame.take_moves(at)
+    assert moves.stamps.tolist() == [0.0, 7.0]
+    np.testing.assert_allclose(moves.new_from_old[:, 0, 3], [0, -0.5], atol=1e-12)
     pose = frame.place(robot(shift(7.0), shift(1.5), world), messages.pose, is_held=False)
     np.testing.assert_allclose(pose, shift(8.5), atol=1e-12)
     np.testing.assert_allclose(frame.from_world, origin, atol=1e-12)
-    assert not len(frame.move_pose(messages).moves), "it is told once"
+    assert not len(frame.take_moves(at)), "it is told once"
+
+
+def make_path(frame_id, xs):
+    """A path along x, a pose a second from 1 s on."""
+    poses = [
+        PoseStamped(header=Header(stamp=Time(sec=t + 1), frame_id=frame_id), pose=make_pose(shift(float(x))))
+        for t, x in enumerate(xs)
+    ]
+    return Path(header=Header(frame_id=frame_id), poses=poses)
+
+
+@pytest.mark.parametrize(("world", "path_frame"), [("odom", "map"), ("map", "/map"), ("odom", "odom")])
+def test_a_corrected_path_moves_the_past_and_jumps_no_longer_do(world, path_frame):
+    """Localization is at 2 m and jumps to 1.5 m, a path in the map says that the second half of the way was shorter."""
+    frame, in_map = MapFrame(NodeSettings(), "moonseg3r_map"), 2.0 * (path_frame != "odom")
+    told = []
+    for t in range(9):
+        drift = 0.5 * (t > 6)
+        at = robot(shift(float(t)), shift(2.0 - drift), world)
+        moved = frame.follow(at, t + 1.0)
+        known = np.arange(t + 1) + in_map
+        frame.add_path(make_path(path_frame, known - drift * (known > in_map + 3)), at)
+        given = t + (2.0 - drift) * (world == "map")
+        messages = frame.move_pose(FrameMessages(t, t + 1.0, None, pose=shift(given)))
+        told.append(frame.take_moves(at))
+        pose = frame.place(at, messages.pose, is_held=False)
+        assert moved is None, t
+        np.testing.assert_allclose(pose, shift(t + 2.0 - drift), atol=1e-12)
+        if path_frame != "odom":
+            np.testing.assert_allclose(frame.from_world, shift(2.0 * (world == "odom")), atol=1e-12)
+    assert [len(moves) for moves in told] == [0] * 7 + [7, 0]
+    assert told[7].stamps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    np.testing.assert_allclose(told[7].new_from_old[:, 0, 3], [0] * 4 + [-0.5] * 3, atol=1e-12)
+
+
+def test_moves_come_in_the_segmenters_world():
+    """It began when the map was elsewhere; the path turns about the map's origin."""
+    frame, at = MapFrame(NodeSettings(), "moonseg3r_map"), robot(shift(0), shift(2.0), "odom")
+    frame.follow(at)
+    frame.place(at, shift(0), is_held=False)
+    first, second = make_path("map", [5.0]), make_path("map", [5.0])
+    second.poses[0].pose = make_pose(shift(0, 90) @ shift(5.0))
+    frame.add_path(first, at)
+    assert not len(frame.take_moves(at))
+    frame.add_path(second, at)
+    frame.add_path(second, at)
+    np.testing.assert_allclose(frame.take_moves(at).new_from_old[0], shift(-2) @ shift(0, 90) @ shift(2), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        (make_path("world", [1.0]), "it lies in frame 'world', expected 'odom' or 'map'"),
+        (Path(header=Header(frame_id="map"), poses=[make_path("map", [1.0]).poses[0]] * 3), "got 1 for 3 poses"),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_said_once(path, complaint):
+    frame, at = MapFrame(NodeSettings(), "moonseg3r_map"), robot(shift(0), shift(2.0), "odom")
+    with pytest.raises(TransformError, match=complaint):
+        frame.add_path(path, at)
+    frame.add_path(path, at)
