@@ -23,6 +23,7 @@ SYNTHETIC = (
     "moonseg3r_core/training/masks/pictures.py",
     "test/training/test_data.py",
     "test/training/test_depth_training.py",
+    "test/training/test_things.py",
 )
 TRAINING = ("moonseg3r_core/training/", "test/training/")
 STAGES = tuple(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moonseg3r_core.synthetic.noise import Noise, take_fraction
+from moonseg3r_core.synthetic.prints import PRINTS
+
 Color = tuple[float, float, float]
-_VOLUME = 32  # edge of the periodic lattice that all noise is read from
-_CLOSED = _VOLUME + 1  # and with its first cells again at its end
 
 
 @dataclass(frozen=True)
@@ -59,34 +60,6 @@ class Materials:
         return Materials(*(t.to(device) for t in (self.family, self.axis, self.a, self.b, self.numbers)))
 
 
-class Noise:
-    """Random numbers in [0, 1) on a periodic lattice (32, 32, 32) of cells x + 32 y + 32^2 z, on one device."""
-
-    def __init__(self, device: torch.device) -> None:
-        edge = (_VOLUME, _VOLUME, _VOLUME)
-        cells = torch.rand(edge, generator=torch.Generator().manual_seed(0)).to(device)
-        self._cells = cells.flatten()
-        closed = torch.nn.functional.pad(cells[None, None], (0, 1, 0, 1, 0, 1), mode="circular").flatten()
-        self._corners = [closed[x + _CLOSED * (y + _CLOSED * z) :] for z in (0, 1) for y in (0, 1) for x in (0, 1)]
-
-    def sample_smooth(self, points: Tensor) -> Tensor:
-        """Sample trilinear noise in [0, 1] (N,) at points (3, N) in lattice cells, periodic."""
-        within = _take_fraction(points / _VOLUME).mul_(_VOLUME)
-        low = within.floor().clamp_(max=_VOLUME - 1)
-        x, y, z = within.sub_(low)
-        first = (low[2] * _CLOSED).add_(low[1]).mul_(_CLOSED).add_(low[0]).to(torch.int32)
-        c = [corner.index_select(0, first) for corner in self._corners]
-        front = c[0].lerp_(c[1], x).lerp_(c[2].lerp_(c[3], x), y)
-        return front.lerp_(c[4].lerp_(c[5], x).lerp_(c[6].lerp_(c[7], x), y), z)
-
-    def sample_cell(self, *cells: Tensor) -> Tensor:
-        """Sample one number in [0, 1) per integer cell."""
-        i, j, k = (c.to(torch.int32) for c in cells)
-        a, b, c = (i + 7 * j + 3, j + 5 * k + 11, k + 3 * i + 19)
-        last = _VOLUME - 1  # all its bits are ones
-        return self._cells.index_select(0, ((a & last) * _VOLUME + (b & last)) * _VOLUME + (c & last))
-
-
 class Paint:
     """Materials on surfaces: surface i is made of row `rows[i]`, (S,) int64, of the materials."""
 
@@ -122,20 +95,16 @@ class Paint:
         return weight
 
 
-def _take_fraction(x: Tensor) -> Tensor:
-    return x - x.floor()
-
-
 def _paint_plain(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
     return torch.zeros_like(q[0])
 
 
 def _paint_checker(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
-    return 2 * _take_fraction(q.floor().sum(0) / 2)
+    return 2 * take_fraction(q.floor().sum(0) / 2)
 
 
 def _paint_stripes(q: Tensor, aspect: Tensor, _noise: Noise) -> Tensor:
-    first, second = _take_fraction(q[:2]).lt_(0.5 / aspect)
+    first, second = take_fraction(q[:2]).lt_(0.5 / aspect)
     return (first - second).abs()
 
 
@@ -160,12 +129,12 @@ def _paint_tiles(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
     along = q[2] / aspect + noise.sample_cell(x, y, torch.zeros_like(x)) * (aspect > 1)
     tone = noise.sample_cell(x, y, along.floor())
     joint = 0.03 * (1 + 1 / aspect)
-    off = torch.minimum(_take_fraction(q[:2]).amin(0), _take_fraction(along) * aspect)
+    off = torch.minimum(take_fraction(q[:2]).amin(0), take_fraction(along) * aspect)
     return torch.lerp(0.55 * tone, torch.ones_like(tone), off.lt_(joint))
 
 
 def _paint_dots(q: Tensor, _aspect: Tensor, _noise: Noise) -> Tensor:
-    return (_take_fraction(q) - 0.5).square_().sum(0).sqrt_().lt_(0.32)
+    return (take_fraction(q) - 0.5).square_().sum(0).sqrt_().lt_(0.32)
 
 
 def _paint_patches(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
@@ -178,5 +147,6 @@ def _paint_patches(q: Tensor, aspect: Tensor, noise: Noise) -> Tensor:
 
 _TEXTURES: tuple[Callable[[Tensor, Tensor, Noise], Tensor], ...] = (
     _paint_plain, _paint_checker, _paint_stripes, _paint_wood, _paint_clouds, _paint_speckles, _paint_tiles, _paint_dots, _paint_patches,
+    *PRINTS.values(),
 )  # fmt: skip
-FAMILIES = ("plain", "checker", "stripes", "wood", "clouds", "speckles", "tiles", "dots", "patches")
+FAMILIES = ("plain", "checker", "stripes", "wood", "clouds", "speckles", "tiles", "dots", "patches", *PRINTS)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moonseg3r_core.synthetic import Renderer, furnish
+from moonseg3r_core.synthetic import Renderer
 from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.augment import augment
-from moonseg3r_core.training.data.camera_paths import sample_camera_path
 from moonseg3r_core.training.data.clips import FIRST_SEED, mix_seeds
+from moonseg3r_core.training.data.strewn_rooms import make_strewn_room
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 
 _APART = 8  # frames of a path from one picture to the next
@@ -31,10 +31,10 @@ class Pictures:
 
 
 def make_pictures(seed: int, frames: int, height: int, width: int) -> Pictures:
-    """Render the pictures of a seed: room, path and horizontal field of view (50 to 90 degrees)."""
+    """Render the pictures of a seed: room, things strewn over it, path and horizontal field of view (50 to 90 degrees)."""
     rng = np.random.default_rng((seed, 29))
-    scene = furnish(seed)
-    poses = torch.from_numpy(sample_camera_path(scene, frames * _APART, rng)[::_APART]).float()
+    scene, path = make_strewn_room(seed, frames * _APART, rng)
+    poses = torch.from_numpy(path[::_APART]).float()
     size = round(height * _FINER), round(width * _FINER)
     intrinsics = make_intrinsics(*size, float(rng.uniform(50, 90)))
     renderer = Renderer(scene, torch.device("cpu"))
