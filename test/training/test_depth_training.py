@@ -14,10 +14,10 @@ from moonseg3r_core.reconstruction.multi_view.plane_sweep import make_log_planes
 from moonseg3r_core.synthetic import furnish
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.data.clutter import add_clutter
+from moonseg3r_core.training.depth import views
 from moonseg3r_core.training.depth.losses import compute_losses, shrink_truth
 from moonseg3r_core.training.depth.recipe import DepthRecipe, DepthStage
 from moonseg3r_core.training.depth.train import DepthRun, train_depth
-from moonseg3r_core.training.depth import views
 from moonseg3r_core.training.depth.views import ViewStream, add_pose_noise, choose_views, make_depth_clip
 
 TOY = DepthRecipe(

@@ -64,7 +64,13 @@ class _Correlation(torch.autograd.Function):
 
 
 def _list_arrays(view: Tensor, sources: Tensor, sweep: Sweep, item: int, source: int) -> tuple[np.ndarray, ...]:
-    tensors = (view[item], sources[item, source], sweep.turned[item, source], sweep.shift[item, source], sweep.depths[item])
+    tensors = (
+        view[item],
+        sources[item, source],
+        sweep.turned[item, source],
+        sweep.shift[item, source],
+        sweep.depths[item],
+    )
     return tuple(tensor.detach().numpy() for tensor in tensors)
 
 

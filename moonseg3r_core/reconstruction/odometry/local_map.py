@@ -108,7 +108,9 @@ class LocalMap:
         points[view.observed] = self.points[known]
         sigmas[view.observed] = np.minimum(self.sigmas[known], MAX_SIGMA)
         centres = np.broadcast_to(view.pose[:3, 3], points.shape)
-        return Candidates(points, centres, sigmas, view.features.descriptors, view.landmarks, np.zeros(len(points), int))
+        return Candidates(
+            points, centres, sigmas, view.features.descriptors, view.landmarks, np.zeros(len(points), int)
+        )
 
     def find_alike(self, features: Features, count: int) -> list[Keyframe]:
         """Find the keyframes that look most like an image as a whole, the most alike first."""

@@ -36,7 +36,9 @@ def compute_losses(found: Prediction, depth: Tensor, log_planes: Tensor) -> dict
         "choice": _compute_choice_loss(found, half, known),
         "spread": (error.detach()[known] / spread[known].exp() + spread[known]).mean(),
     }
-    parts["total"] = parts["planes"] + 4 * parts["depth"] + 2 * parts["edges"] + 2 * parts["choice"] + 0.2 * parts["spread"]
+    parts["total"] = (
+        parts["planes"] + 4 * parts["depth"] + 2 * parts["edges"] + 2 * parts["choice"] + 0.2 * parts["spread"]
+    )
     return parts
 
 
