@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from moonseg3r_core.synthetic.scene import Scene
@@ -11,34 +13,42 @@ from moonseg3r_core.training.data.supports import Support
 _FREE = 0.15  # metres that the camera keeps from walls and furniture
 _TRIES = 12
 _LEAST_SIDE = 0.15  # metres, half a side of a top that is shown from near
+_LARGEST_SIDE = 0.35  # metres, half a side of the part of it that is shown
 
 
 def sample_near_path(
     scene: Scene, supports: list[Support], frames: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, Support] | None:
-    """Sample poses world_from_camera (frames, 4, 4) that go around a part of one of the supports, and the support.
+    """Sample poses world_from_camera (frames, 4, 4) that go around a part of one of the supports, and that part.
 
     The camera is 0.35 to 1.1 m away and looks down by 15 to 65 degrees. None where no path is found.
     """
     wide = [s for s in supports if min(s.half_x, s.half_y) > _LEAST_SIDE and 0.2 < s.z < 1.3]
     for _ in range(_TRIES if wide else 0):
-        support = wide[int(rng.integers(len(wide)))]
-        poses = _orbit(support, frames, rng)
+        part = _sample_part(wide[int(rng.integers(len(wide)))], rng)
+        poses = _orbit(part, frames, rng)
         if _is_clear(scene, poses[:, :3, 3]):
-            return poses, support
+            return poses, part
     return None
 
 
-def _orbit(support: Support, frames: int, rng: np.random.Generator) -> np.ndarray:
-    """Sample poses around a place of a support."""
-    half = np.array([support.half_x, support.half_y]) * 0.6
+def _sample_part(support: Support, rng: np.random.Generator) -> Support:
+    """Sample a part of a support, 0.7 m wide at most."""
+    half = np.array([support.half_x, support.half_y])
+    off = rng.uniform(-0.6, 0.6, 2) * half
+    half_x, half_y = np.minimum(half - np.abs(off), _LARGEST_SIDE)
     c, s = np.cos(support.yaw), np.sin(support.yaw)
-    at = np.array([support.x, support.y]) + np.array([[c, -s], [s, c]]) @ rng.uniform(-half, half)
+    x, y = support.x + c * off[0] - s * off[1], support.y + s * off[0] + c * off[1]
+    return replace(support, x=x, y=y, half_x=half_x, half_y=half_y)
+
+
+def _orbit(support: Support, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Sample poses around the middle of a support."""
     azimuth = rng.uniform(0, 2 * np.pi) + np.linspace(0, rng.uniform(-2.0, 2.0), frames)
     down = np.deg2rad(rng.uniform(15, 65)) + 0.04 * sample_drift(frames, rng, 14)
     away = (rng.uniform(0.35, 1.1) * (1 + 0.06 * sample_drift(frames, rng, 14))).clip(0.3, 1.4)
     side = np.stack((np.cos(azimuth) * np.cos(down), np.sin(azimuth) * np.cos(down), np.sin(down)), -1)
-    where = np.array([*at, support.z + 0.05]) + away[:, None] * side
+    where = np.array([support.x, support.y, support.z + 0.05]) + away[:, None] * side
     aside = 0.06 * sample_drift(frames, rng, 12), 0.06 * sample_drift(frames, rng, 12)
     roll = np.deg2rad(rng.uniform(0, 8)) * sample_drift(frames, rng, 15)
     return make_poses(where, azimuth + np.pi + aside[0], -down + aside[1], roll)

@@ -43,8 +43,8 @@ ON_TABLES: tuple[Maker, ...] = (
     cloth.make_handbag,
     electronics.make_keyboard, electronics.make_mouse, electronics.make_phone, electronics.make_remote, desk.make_pen, desk.make_pen_cup,
     electronics.make_headphones, electronics.make_speaker, electronics.make_table_fan, desk.make_power_strip, desk.make_cord, desk.make_coil,
-    desk.make_tape, desk.make_stapler, electronics.make_printer, electronics.make_game_pad, desk.make_desk_lamp, electronics.make_disc_box,
-    toys.make_teddy, toys.make_toy_car, toys.make_block_tower, toys.make_duck, tools.make_hammer, tools.make_screwdriver,
+    desk.make_tape, desk.make_stapler, electronics.make_printer, electronics.make_game_pad, desk.make_desk_lamp, electronics.make_device,
+    toys.make_teddy, toys.make_toy_car, toys.make_block, toys.make_duck, tools.make_hammer, tools.make_screwdriver,
     tools.make_pliers, tools.make_drill, tools.make_torch, tools.make_brush, tools.make_paper_roll, toys.make_basket,
     tools.make_watering_can, toys.make_globe, toys.make_figurine,
     plants.make_cactus, plants.make_grass_plant, plants.make_flowers, plants.make_herb, plants.make_hanging_plant,
@@ -58,7 +58,7 @@ ON_FLOORS: tuple[Maker, ...] = (
     cloth.make_shoe, cloth.make_slippers, cloth.make_backpack, cloth.make_handbag, cloth.make_crumpled_cloth, cloth.make_pouffe,
     cloth.make_umbrella, cloth.make_blanket, cloth.make_towel_roll, desk.make_power_strip, desk.make_cord, desk.make_coil,
     electronics.make_speaker, tools.make_toolbox, tools.make_bucket, toys.make_basket, tools.make_dumbbell, tools.make_watering_can,
-    toys.make_toy_car, toys.make_teddy, toys.make_block_tower, toys.make_duck, papers.make_parcel, papers.make_newspaper,
+    toys.make_toy_car, toys.make_teddy, toys.make_block, toys.make_duck, papers.make_parcel, papers.make_newspaper,
     papers.make_trash_paper, plants.make_small_tree, plants.make_grass_plant, furnishings.make_laundry_basket,
     furnishings.make_pedal_bin, furnishings.make_vacuum, furnishings.make_side_table, furnishings.make_slat_chair,
     furnishings.make_folding_chair, furnishings.make_ladder,
@@ -70,8 +70,8 @@ AT_WALLS: tuple[Maker, ...] = (
 )  # fmt: skip
 ON_WALLS: tuple[Maker, ...] = (
     walls.make_poster, walls.make_poster, walls.make_calendar, walls.make_mirror, walls.make_socket, walls.make_blind,
-    walls.make_curtain, walls.make_doorway, walls.make_towel_rail, walls.make_coat_hooks, walls.make_notice_board,
-    walls.make_wall_cupboard, walls.make_vent, walls.make_tool_hook,
+    walls.make_curtain, walls.make_doorway, walls.make_towel_rail, walls.make_coat, walls.make_notice_board,
+    walls.make_wall_cupboard, walls.make_vent, walls.make_pipe,
 )  # fmt: skip
 GROUPS: tuple[Callable[[np.random.Generator, Palette], groups.Group], ...] = (
     groups.make_book_row, groups.make_book_row, groups.make_book_stack, groups.make_fruit_bowl, groups.make_place_setting,

@@ -112,7 +112,7 @@ def _make_sink(x: float, z: float, steel: Material, dark: Material) -> list[Soli
     return [
         make_slab(x, 0.02, z, z + 0.002, 0.25, 0.23, steel),
         basin,
-        make_pole(x, 0, z, z + 0.004, 0.03, dark),
+        make_pole(x, 0, z - 0.01, z + 0.004, 0.03, dark),
         *tap,
         lever,
     ]

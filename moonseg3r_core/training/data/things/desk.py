@@ -44,7 +44,7 @@ def make_pen_cup(rng: np.random.Generator, palette: Palette) -> Piece:
                 palette.pick_paint(),
             )
         )
-    dark = make_pole(0, 0, height, height + 0.0005, r * 0.9, palette.pick_dark())
+    dark = make_pole(0, 0, height - 0.012, height + 0.0005, r * 0.9, palette.pick_dark())
     return make_piece("pen cup", [make_pole(0, 0, 0, height, r, skin), dark, *pens])
 
 
@@ -56,7 +56,7 @@ def make_power_strip(rng: np.random.Generator, palette: Palette) -> Piece:
         palette.pick_dark(),
     )
     half = 0.025 * count + 0.02
-    holes = [make_pole((i - (count - 1) / 2) * 0.05, 0, 0.035, 0.0355, 0.017, dark) for i in range(count)]
+    holes = [make_pole((i - (count - 1) / 2) * 0.05, 0, 0.022, 0.0355, 0.017, dark) for i in range(count)]
     cable = turn_solids(make_cable(rng, rng.uniform(0.3, 0.8), 0.005, skin), np.eye(3), (half, 0, 0))
     return make_piece("power strip", [make_slab(0, 0, 0, 0.035, half, 0.026, skin), *holes, *cable])
 

@@ -14,7 +14,7 @@ def make_plate(rng: np.random.Generator, palette: Palette) -> Piece:
     """One plate with a rim, at times of another color within."""
     r, glaze = rng.uniform(0.07, 0.14), palette.pick_ceramic()
     inner = palette.pick_paint() if rng.random() < 0.3 else glaze
-    solids = [make_cup(0, 0, 0, 0.016, r * 0.6, r, glaze), make_pole(0, 0, 0.016, 0.0164, r * 0.68, inner)]
+    solids = [make_cup(0, 0, 0, 0.016, r * 0.6, r, glaze), make_pole(0, 0, 0.006, 0.0164, r * 0.68, inner)]
     return make_piece("plate", solids)
 
 
@@ -42,7 +42,7 @@ def make_tumbler(rng: np.random.Generator, palette: Palette) -> Piece:
     """A glass or a paper cup, with a drink."""
     r, height = rng.uniform(0.028, 0.042), rng.uniform(0.07, 0.15)
     skin = pick_glass(palette) if rng.random() < 0.6 else pick_page(palette, UP)
-    drink = make_pole(0, 0, height, height + 0.0006, r * 0.88, palette.pick_paint())
+    drink = make_pole(0, 0, height - 0.012, height + 0.0006, r * 0.88, palette.pick_paint())
     return make_piece("tumbler", [make_cup(0, 0, 0, height, r * rng.uniform(0.7, 1.0), r, skin), drink])
 
 
@@ -88,14 +88,14 @@ def make_pot(rng: np.random.Generator, palette: Palette) -> Piece:
         make_pole(0, 0, height + 0.02, height + 0.05, 0.014, dark),
     ]
     if rng.random() < 0.4:
-        lid = [make_pole(0, 0, height, height + 0.0008, r * 0.93, dark)]
+        lid = [make_pole(0, 0, height - 0.012, height + 0.0008, r * 0.93, dark)]
     return make_piece("pot", [make_pole(0, 0, 0, height, r, skin), *ears, *lid])
 
 
 def make_pan(rng: np.random.Generator, palette: Palette) -> Piece:
     """A frying pan with a long handle."""
     r, skin = rng.uniform(0.09, 0.15), palette.pick_dark()
-    inner = make_pole(0, 0, 0.04, 0.0406, r * 0.9, pick_steel(palette) if rng.random() < 0.5 else palette.pick_dark())
+    inner = make_pole(0, 0, 0.028, 0.0406, r * 0.9, pick_steel(palette) if rng.random() < 0.5 else palette.pick_dark())
     handle = make_rod(
         (r * 0.95, 0, 0.032), (r + 0.18, 0, 0.05), 0.011, palette.pick_wood() if rng.random() < 0.4 else skin
     )

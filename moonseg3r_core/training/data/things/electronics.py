@@ -42,7 +42,7 @@ def make_keyboard(rng: np.random.Generator, palette: Palette) -> Piece:
 def make_mouse(rng: np.random.Generator, palette: Palette) -> Piece:
     """A computer mouse, at times with a cable."""
     skin, dark = pick_plastic(palette), palette.pick_dark()
-    solids = [make_ball(0, 0, 0.01, 0.031, 0.055, 0.026, skin), make_slab(0, 0, 0, 0.01, 0.026, 0.045, skin)]
+    solids = [make_ball(0, 0, 0.01, 0.031, 0.055, 0.026, skin), make_slab(0, 0, 0, 0.01, 0.021, 0.037, skin)]
     solids.append(make_box(0, -0.03, 0.034, 0.004, 0.01, 0.004, dark))
     if rng.random() < 0.4:
         solids += turn_solids(
@@ -88,7 +88,7 @@ def make_speaker(rng: np.random.Generator, palette: Palette) -> Piece:
     hx, hy, height = rng.uniform(0.06, 0.13), rng.uniform(0.07, 0.14), rng.uniform(0.18, 0.4)
     skin, dark = palette.pick_wood() if rng.random() < 0.5 else pick_plastic(palette), palette.pick_dark()
     membranes = [
-        make_rod((0, -hy + 0.01, z * height), (0, -hy - 0.004, z * height), r * hx, dark)
+        make_rod((0, -hy + 0.01, z * height), (0, -hy - 0.004, z * height), min(r * hx, 0.3 * height), dark)
         for z, r in ((0.35, 0.75), (0.75, 0.4))
     ]
     center = make_ball(0, -hy - 0.002, 0.35 * height, hx * 0.25, 0.012, hx * 0.25, palette.pick_metal())
@@ -138,7 +138,7 @@ def make_game_pad(rng: np.random.Generator, palette: Palette) -> Piece:
     )
 
 
-def make_disc_box(rng: np.random.Generator, palette: Palette) -> Piece:
+def make_device(rng: np.random.Generator, palette: Palette) -> Piece:
     """A flat device, as a router or a player, with lights and a front of another color."""
     hx, hy, height, skin = (
         rng.uniform(0.08, 0.22),

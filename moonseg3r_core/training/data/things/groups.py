@@ -20,7 +20,7 @@ from moonseg3r_core.training.data.things.electronics import make_keyboard, make_
 from moonseg3r_core.training.data.things.paints import UP, pick_gloss, pick_page, pick_text
 from moonseg3r_core.training.data.things.papers import make_packet, make_parcel
 from moonseg3r_core.training.data.things.shapes import compute_bounds, make_piece, move_piece, turn_solids
-from moonseg3r_core.training.data.things.toys import make_block_tower
+from moonseg3r_core.training.data.things.toys import make_block
 
 Group = list[Piece]
 
@@ -134,7 +134,7 @@ def make_box_pile(rng: np.random.Generator, palette: Palette) -> Group:
 
 def make_tower(rng: np.random.Generator, palette: Palette) -> Group:
     """Building blocks on one another."""
-    return _stack(rng, [make_block_tower(rng, palette) for _ in range(int(rng.integers(2, 6)))])
+    return _stack(rng, [make_block(rng, palette) for _ in range(int(rng.integers(2, 6)))])
 
 
 def make_cushion_pile(rng: np.random.Generator, palette: Palette) -> Group:

@@ -128,5 +128,5 @@ def _make_pot(rng: np.random.Generator, palette: Palette, r: float) -> tuple[lis
     return [
         make_cup(0, 0, 0, height, r * 0.7, r, skin),
         rim,
-        make_pole(0, 0, height, height + 0.002, r * 0.9, soil),
+        make_pole(0, 0, height - 0.012, height + 0.002, r * 0.9, soil),
     ], height

@@ -100,7 +100,7 @@ def make_bucket(rng: np.random.Generator, palette: Palette) -> Piece:
     """A bucket with a bow, open above."""
     r, height, skin = rng.uniform(0.1, 0.15), rng.uniform(0.2, 0.3), pick_plastic(palette)
     bow = [(r * np.cos(t), -0.2 * r * np.sin(t), height + r * 0.9 * np.sin(t)) for t in np.linspace(0, np.pi, 8)]
-    dark = make_pole(0, 0, height, height + 0.001, r * 0.92, palette.pick_dark())
+    dark = make_pole(0, 0, height - 0.012, height + 0.001, r * 0.92, palette.pick_dark())
     return make_piece(
         "bucket",
         spin(rng, [make_cup(0, 0, 0, height, r * 0.75, r, skin), dark, *make_tube(bow, 0.004, palette.pick_metal())]),
@@ -111,8 +111,8 @@ def make_paper_roll(rng: np.random.Generator, palette: Palette) -> Piece:
     """A kitchen or toilet roll, upright, with its core."""
     r, height = rng.uniform(0.045, 0.065), float(rng.choice([0.1, 0.24]))
     paper = palette.pick_white() if rng.random() < 0.7 else pick_textile(palette)
-    core = make_pole(0, 0, height, height + 0.0006, r * 0.4, palette.pick_cardboard())
-    hole = make_pole(0, 0, height, height + 0.001, r * 0.33, palette.pick_dark())
+    core = make_pole(0, 0, height - 0.012, height + 0.0006, r * 0.4, palette.pick_cardboard())
+    hole = make_pole(0, 0, height - 0.012, height + 0.001, r * 0.33, palette.pick_dark())
     return make_piece("paper roll", [make_pole(0, 0, 0, height, r, paper), core, hole])
 
 

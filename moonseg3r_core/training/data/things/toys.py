@@ -47,7 +47,7 @@ def make_toy_car(rng: np.random.Generator, palette: Palette) -> Piece:
     return make_piece("toy car", spin(rng, [*solids, *wheels]))
 
 
-def make_block_tower(rng: np.random.Generator, palette: Palette) -> Piece:
+def make_block(rng: np.random.Generator, palette: Palette) -> Piece:
     """One building block, a cube, a bar or a cone."""
     half, paint, kind = rng.uniform(0.015, 0.03), palette.pick_paint(), rng.random()
     if kind < 0.25:

@@ -120,7 +120,7 @@ def make_towel_rail(rng: np.random.Generator, palette: Palette) -> Piece:
     return _hang("towel", [make_rod((-hx, -0.07, 0), (hx, -0.07, 0), 0.01, metal), *ends, *towel, top])
 
 
-def make_coat_hooks(rng: np.random.Generator, palette: Palette) -> Piece:
+def make_coat(rng: np.random.Generator, palette: Palette) -> Piece:
     """A coat on a hook."""
     cloth, long = pick_textile(palette), rng.uniform(0.6, 1.0)
     sleeves = [make_rod((s * 0.14, -0.06, -0.06), (s * 0.2, -0.07, -0.6), 0.045, cloth) for s in (-1, 1)]
@@ -166,7 +166,7 @@ def make_vent(rng: np.random.Generator, palette: Palette) -> Piece:
     return _hang("panel", [make_box(0, -0.0075, 0, hx, 0.0075, hz, skin), *bars])
 
 
-def make_tool_hook(rng: np.random.Generator, palette: Palette) -> Piece:
+def make_pipe(rng: np.random.Generator, palette: Palette) -> Piece:
     """A pipe that runs along the wall with two bends."""
     long, skin = rng.uniform(0.4, 1.4), palette.pick_white()
     return _hang(
