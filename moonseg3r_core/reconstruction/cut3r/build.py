@@ -39,7 +39,8 @@ def build_cut3r(
     check_attention(attention)
     net = open_net(model, weights, rope_fp16, state, seed, device, precision)
     layers = parse_attention(attention, net.sizes.dec_depth)
-    refinement = SingleViewDepth() if settings["pose"] == "model" else build_refinement(multi_view, device)
+    plain, use_first = settings["pose"] == "model", model != NANO  # nano's depth makes that of several views worse
+    refinement = SingleViewDepth() if plain else build_refinement(multi_view, device, use_first)
     settings |= {"attention": layers, "precision": precision, "refinement": refinement, "loops": odometry.loops}
     return Cut3rReconstruction(net, **settings)
 

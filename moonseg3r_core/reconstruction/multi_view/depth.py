@@ -99,10 +99,11 @@ class MultiViewDepth:
     """Refines depth by a plane-sweep net over `count` past views, and fuses it with the depth of the frame before.
 
     The net sees images of 256 pixels along the long side; its depth, of half of that, is laid on the view's grid.
+    use_first: whether the net is told of the first depth where it has past views; it always is where it has none.
     """
 
-    def __init__(self, net: MultiViewNet, count: int) -> None:
-        self.net, self.count = net, count
+    def __init__(self, net: MultiViewNet, count: int, use_first: bool = True) -> None:
+        self.net, self.count, self.use_first = net, count, use_first
         self._views = PastViews()
         self._former = _Former.make_empty()
 
@@ -156,7 +157,7 @@ class MultiViewDepth:
         matched, fine = (torch.stack(maps).float().to(device)[None] for maps in zip(*seen, strict=True))
         used = torch.full((1, len(seen)), bool(chosen), device=device)
         sources = Sources(matched, fine, relative.float().to(device)[None], used)
-        known = frame.first > 0
+        known = frame.first > 0 if self.use_first or not chosen else torch.zeros_like(frame.first, dtype=torch.bool)
         log_depth = torch.where(known, (frame.first / typical).clamp(min=1e-3).log(), 0.0)
         first = FirstDepth(log_depth[None], known[None])
         return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first)
@@ -178,12 +179,12 @@ class MultiViewDepth:
         self._views, self._former = views, former
 
 
-def build_refinement(config: MultiViewConfig, device: torch.device) -> DepthRefinement:
+def build_refinement(config: MultiViewConfig, device: torch.device, use_first: bool = True) -> DepthRefinement:
     """Build what `reconstruction.multi_view` configures. Raises WeightsError for missing weights."""
     if not config.sources:
         return SingleViewDepth()
     net = read_multi_view_net(find(config.weights)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return MultiViewDepth(net, config.sources)
+    return MultiViewDepth(net, config.sources, use_first)
 
 
 @dataclass(frozen=True)
