@@ -122,7 +122,9 @@ class NetPoses(_LastPose):
 
 
 class OdometryPoses(_LastPose):
-    """Poses by visual odometry on the net's depth, in the net's mean unit (see `odometry.tracker`); depth is refined."""
+    """Poses by visual odometry on the net's depth, in the unit of its first frames (see `odometry.tracker`); depth is
+    refined.
+    """
 
     def __init__(self, tracker: Odometry, refinement: DepthRefinement) -> None:
         self._tracker, self._refinement, self._told = tracker, refinement, CorrectionLog()

@@ -97,7 +97,12 @@ class PastViews:
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state_dict` returned. Raises InputError for an incomplete state."""
+        """Restore what `state_dict` returned; views of an older net, which had no fine features, are forgotten.
+
+        Raises InputError for an incomplete state.
+        """
+        if "fine_features" not in state:
+            return self.reset()
         features = read_tensor(state, "features", ("views", "C", "h", "w"), torch.float16)
         count = len(features)
         size = tuple(2 * side for side in features.shape[2:])

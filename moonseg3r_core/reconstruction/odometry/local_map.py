@@ -150,7 +150,7 @@ class LocalMap:
         """Add a keyframe and optimize it with its covisible keyframes. Returns the optimized one.
 
         Its features without a landmark become new landmarks at some depths (n,), the net's where None. Corrected ones
-        carry the map's scale through a turn, while bundle adjustment keeps it near the net's.
+        carry the map's scale through a turn.
         """
         features, landmarks = keyframe.features, keyframe.landmarks.copy()
         placed = keyframe if depths is None else replace(keyframe, features=replace(features, depths=depths))

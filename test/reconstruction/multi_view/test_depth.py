@@ -90,6 +90,28 @@ def test_a_stream_goes_on_from_its_state():
     assert second.anchors == {0}
 
 
+@pytest.mark.parametrize("use_first", [True, False])
+def test_the_net_is_told_of_a_first_depth_where_it_counts_or_nothing_else_is_known(use_first, monkeypatch):
+    net, told = make_net(), []
+    monkeypatch.setattr(
+        net, "forward", lambda *parts, own=net.forward: (told.append(bool(parts[-1].known.any())), own(*parts))[1]
+    )
+    refine = MultiViewDepth(net, 2, use_first)
+    for x in (0.0, 0.2, 0.4):
+        refine(make_view(x), {})
+    assert told == [True, use_first, use_first]
+
+
+def test_views_of_a_state_without_fine_features_are_forgotten():
+    refine, again = MultiViewDepth(make_net(), 2), MultiViewDepth(make_net(), 2)
+    for x in (0.0, 0.2):
+        refine(make_view(x), {})
+    state = {name: part for name, part in refine.state_dict().items() if "fine" not in name}
+    again.load_state_dict(state)
+    assert not len(again._views)
+    assert again(make_view(0.4), {}).depth.any()
+
+
 def test_no_sources_keep_the_first_depth():
     refinement = build_refinement(MultiViewConfig(sources=0), torch.device("cpu"))
     assert isinstance(refinement, SingleViewDepth)
