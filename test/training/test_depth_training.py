@@ -44,9 +44,10 @@ def test_clutter_keeps_clear_of_the_camera_and_is_the_same_for_a_seed():
 
 def test_sources_are_near_the_view_and_those_that_are_missing_do_not_count(clip):
     for seed in range(20):
-        chosen, used = choose_views(clip, 3, np.random.default_rng(seed))
+        chosen, used = choose_views(clip, seed % 8, 3, np.random.default_rng(seed))
         assert (len(chosen), len(used)) == (4, 3)
         sources = chosen[1:][used]
+        assert chosen[0] == seed % 8
         assert chosen[0] not in sources
         assert len(set(sources)) == len(sources)
 
@@ -79,7 +80,7 @@ def test_pose_noise_shows_most_points_where_the_true_poses_do(clip, monkeypatch)
         noisy = [add_pose_noise(relative, depth, k, np.random.default_rng(seed)) for seed in range(12)]
         away = [(project(poses) - project(relative)).norm(dim=1)[1:].median() for poses in noisy]
         errors[fitted] = float(torch.stack(away).mean())
-    assert errors[1.0] < 0.6 * errors[0.0]
+    assert errors[1.0] < 0.75 * errors[0.0]
 
 
 def test_a_batch_depends_on_its_number_alone():

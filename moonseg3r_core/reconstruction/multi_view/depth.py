@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from moonseg3r_core.ops.precision import has_fast_bfloat16
 from moonseg3r_core.reconstruction.config import MultiViewConfig
 from moonseg3r_core.reconstruction.intrinsics import scale_intrinsics
 from moonseg3r_core.reconstruction.multi_view.carry import carry_depth, fuse_depth
@@ -124,7 +125,7 @@ class MultiViewDepth:
             return RefinedDepth(view.depth)
         typical = float(known.median())
         frame = _shrink(view)
-        encoded = self.net.encode(frame.image)
+        encoded = self._encode(frame.image)
         self._views.correct(anchor_poses)
         found = self._predict(encoded, frame, view.pose, typical)
         depth, spread = self._fuse(
@@ -160,7 +161,18 @@ class MultiViewDepth:
         known = frame.first > 0 if self.use_first or not chosen else torch.zeros_like(frame.first, dtype=torch.bool)
         log_depth = torch.where(known, (frame.first / typical).clamp(min=1e-3).log(), 0.0)
         first = FirstDepth(log_depth[None], known[None])
-        return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first)
+        with self._half(device):
+            return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first)
+
+    def _encode(self, image: Tensor) -> Encoded:
+        with self._half(image.device):
+            found = self.net.encode(image)
+        return Encoded(found.levels, found.matched.float(), found.matched_fine.float())
+
+    @staticmethod
+    def _half(device: torch.device) -> torch.autocast:
+        """Half precision, as in the training, where the machine multiplies it fast."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device.type))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all views and of the depth of the frame before."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from moonseg3r_core.errors import InputError, MissingDependency
+from moonseg3r_core.ops.precision import has_fast_bfloat16
 
 
 def make_fabric(device: str, precision: str, seed: int, partial: bool = False) -> Any:
@@ -25,7 +26,7 @@ def make_fabric(device: str, precision: str, seed: int, partial: bool = False) -
     accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
     if precision == "auto":
-        precision = "bf16-mixed" if accelerator == "cuda" or has_fast_bfloat16() else "32-true"
+        precision = "bf16-mixed" if has_fast_bfloat16(accelerator) else "32-true"
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
@@ -36,9 +37,3 @@ def make_fabric(device: str, precision: str, seed: int, partial: bool = False) -
     fabric.launch()
     fabric.seed_everything(seed, verbose=False)
     return fabric
-
-
-def has_fast_bfloat16() -> bool:
-    """True for a CPU with matrix units for bfloat16."""
-    capabilities = getattr(torch.cpu, "get_capabilities", None)  # not in torch 2.4
-    return bool(capabilities and capabilities().get("amx_bf16", False))

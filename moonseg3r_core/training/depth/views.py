@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moonseg3r_core.synthetic import Renderer, furnish
+from moonseg3r_core.synthetic import Renderer
 from moonseg3r_core.synthetic.sequence import make_intrinsics
 from moonseg3r_core.training.data.augment import augment
-from moonseg3r_core.training.data.camera_paths import sample_camera_path
 from moonseg3r_core.training.data.clips import FIRST_SEED, Clip, mix_seeds
 from moonseg3r_core.training.data.clutter import add_clutter
+from moonseg3r_core.training.data.strewn_rooms import make_strewn_room
 from moonseg3r_core.training.depth.recipe import DepthRecipe, DepthStage
 
 _MAX_BASELINE, _MAX_TURN = 0.45, math.radians(35)  # of a source: in the view's median depth; of the view's direction
@@ -55,10 +55,9 @@ class ViewBatch:
 
 
 def make_depth_clip(seed: int, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> Clip:
-    """Render the clip of a seed: room, clutter, path and horizontal field of view (45 to 90 degrees)."""
+    """Render the clip of a seed: room, things strewn over it, clutter, path and horizontal field of view (45 to 90 degrees)."""
     rng = np.random.default_rng((seed, 31))
-    scene = furnish(seed)
-    poses = sample_camera_path(scene, frames, rng)
+    scene, poses = make_strewn_room(seed, frames, rng)
     scene = add_clutter(scene, poses[:, :3, 3], rng)
     intrinsics = make_intrinsics(height, width, float(rng.uniform(45, 90)))
     renderer = Renderer(scene, torch.device(device))
@@ -105,19 +104,37 @@ def count_entered_clips(recipe: DepthRecipe, step: int) -> int:
 
 
 def make_batch(clips: list[Clip], stage: DepthStage, sources: int, generator: torch.Generator) -> ViewBatch:
-    """Make a batch of one item a clip."""
-    items = [_make_item(clip, stage, sources, generator) for clip in clips]
+    """Make a batch of one item a clip, of views at random; half of them are mirrored."""
+    items = []
+    for clip in clips:
+        rng = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
+        item = _make_item(clip, int(rng.integers(len(clip.poses))), stage, sources, rng)
+        items.append(_mirror(*item) if rng.random() < 0.5 else item)
+    return _join_items(items, generator)
+
+
+def make_views(
+    clip: Clip, views: Sequence[int], stage: DepthStage, sources: int, generator: torch.Generator
+) -> tuple[ViewBatch, Tensor]:
+    """Make a batch of some views of a clip, and their typical depths (B,) in metres."""
+    rng = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
+    batch = _join_items([_make_item(clip, view, stage, sources, rng) for view in views], generator)
+    true = torch.stack([clip.depth[view].float().median() for view in views])
+    return batch, true / batch.depth.flatten(1).median(1).values
+
+
+def _join_items(items: list[tuple[Tensor, ...]], generator: torch.Generator) -> ViewBatch:
     images, depth, poses, intrinsics, used, first = (torch.stack(parts) for parts in zip(*items, strict=True))
     own = len(items) // 2  # in half of the items every image is changed in its own way, in the others all alike
-    alone = augment(images[:own].flatten(0, 1)[:, None], generator).reshape(
-        own, *images.shape[1:2], 3, *images.shape[2:4]
-    )
-    return ViewBatch(torch.cat((alone, augment(images[own:], generator))), depth, poses, intrinsics, used, first)
+    changed = [augment(images[own:], generator)]
+    if own:
+        alone = augment(images[:own].flatten(0, 1)[:, None], generator)
+        changed.insert(0, alone.reshape(own, *images.shape[1:2], 3, *images.shape[2:4]))
+    return ViewBatch(torch.cat(changed), depth, poses, intrinsics, used, first)
 
 
-def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    rng = np.random.default_rng(int(torch.randint(1 << 31, (1,), generator=generator)))
-    chosen, used = choose_views(clip, sources, rng)
+def _make_item(clip: Clip, view: int, stage: DepthStage, sources: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    chosen, used = choose_views(clip, view, sources, rng)
     typical = float(clip.depth[chosen[0]].float().median()) * math.exp(_TYPICAL_NOISE * rng.normal())
     images, depth = _resize(clip, chosen, stage, rng)
     depth = depth / typical
@@ -129,16 +146,20 @@ def _make_item(clip: Clip, stage: DepthStage, sources: int, generator: torch.Gen
     intrinsics[:2, 2] += (factor - 1) / 2
     poses = add_pose_noise(relative.float(), depth, intrinsics, rng)
     first = make_first_depth(depth, rng)
-    if rng.random() < 0.5:  # the principal point lies in the middle, so that a mirrored view is one of a mirrored room
-        flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
-        images, depth, first, poses = images.flip(2), depth.flip(1), first.flip(1), flip @ poses @ flip
     return images, depth, poses, intrinsics, torch.from_numpy(used), first
 
 
-def choose_views(clip: Clip, sources: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose the frames of a view and of its sources, (1 + S,), and which of the sources (S,) exist, bool."""
+def _mirror(
+    images: Tensor, depth: Tensor, poses: Tensor, intrinsics: Tensor, used: Tensor, first: Tensor
+) -> tuple[Tensor, ...]:
+    """Mirror an item; the principal point lies in the middle, so that it is one of a mirrored room."""
+    flip = torch.diag(torch.tensor((-1.0, 1.0, 1.0, 1.0)))
+    return images.flip(2), depth.flip(1), flip @ poses @ flip, intrinsics, used, first.flip(1)
+
+
+def choose_views(clip: Clip, view: int, sources: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose a view's sources: their frames after its own, (1 + S,), and which of the sources (S,) exist, bool."""
     frames = len(clip.poses)
-    view = int(rng.integers(frames))
     median = float(clip.depth[view].float().median())
     shift = (clip.poses[:, :3, 3] - clip.poses[view, :3, 3]).norm(dim=1).numpy() / median
     turn = np.arccos((clip.poses[:, :3, 2] @ clip.poses[view, :3, 2]).numpy().clip(-1, 1))
