@@ -22,6 +22,7 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.evaluation.evaluate import DISTANCE
 from moonseg3r_core.evaluation.ground_truth import GroundTruth, PosedDepth, View, find_ground_truth, read_ground_truth
 from moonseg3r_core.evaluation.metrics.average_precision import SceneMatches, average_scenes, match_scene
+from moonseg3r_core.evaluation.metrics.objects import FOUND, ObjectCounts, count_objects, sum_counts
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.fusion.config import FusionConfig
 from moonseg3r_core.fusion.lifting import make_label_image
@@ -31,7 +32,7 @@ from moonseg3r_core.sources import open_source
 from moonseg3r_core.sources.layouts import find_layout
 from moonseg3r_core.synthetic import DepthNoise, SyntheticSequence, write_scannet
 
-BASELINES, AS_SET = ("one instance per mask", "greedy overlap, 3 cm"), "as set"
+BASELINES, AS_SET, OWN = ("one instance per mask", "greedy overlap, 3 cm"), "as set", "own"
 
 
 def list_fusions() -> dict[str, Mapping[str, Any]]:
@@ -53,10 +54,10 @@ def list_fusions() -> dict[str, Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording in a folder with its ground truth and a folder of masks."""
+    """A recording in a folder with its ground truth and a folder of masks, None: those of the configuration."""
 
     path: Path
-    masks: Path
+    masks: Path | None
     truth: GroundTruth
     data: PosedDepth
 
@@ -68,6 +69,8 @@ class Recording:
                 yield view
 
     def _read_labels(self, index: int) -> np.ndarray:
+        if self.masks is None:
+            return self.blank
         try:
             return decode_labels((self.masks / f"{index}.png").read_bytes()).astype(np.int32)
         except (OSError, FrameRejected):
@@ -82,57 +85,106 @@ class Recording:
         """List the numbers of the frames that `read_views` yields."""
         return [index for index in self.data.indices if self.data.read_view(index, self.blank) is not None]
 
-    def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
-        """Match one id map per view with the truth: protocol project, equal scores, structure included."""
+    def transfer(self, id_maps: Iterable[np.ndarray]) -> np.ndarray:
+        """Transfer one id map per view to the points of the truth: labels (N,), protocol project."""
         votes = ProjectProtocol(self.truth.points, DISTANCE)
         for ids, view in zip(id_maps, self.read_views(), strict=True):
             votes.add(ids, *view[1:])
-        return match_scene(self.truth.instance_ids, votes.compute_labels())
+        return votes.compute_labels()
+
+    def match(self, labels: np.ndarray) -> SceneMatches:
+        """Match labels (N,) with the truth: equal scores, structure included."""
+        return match_scene(self.truth.instance_ids, labels)
+
+    def score(self, id_maps: Iterable[np.ndarray]) -> SceneMatches:
+        """Match one id map per view with the truth."""
+        return self.match(self.transfer(id_maps))
 
 
-def measure_accuracy(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> Table:
-    """Measure AP, AP50 and AP25 of every fusion, and of the configuration's own where it sets another.
+@dataclass(frozen=True)
+class Fused:
+    """One id map per view of a recording, and the ids that are listed in the end."""
 
-    Each path, a recording or a folder of recordings (their mean), has a group of columns. `masks`: given or regions.
-    Raises InputError without ground truth.
+    id_maps: Iterable[np.ndarray]
+    listed: frozenset[int] = frozenset()
+
+
+def measure_accuracy(paths: Sequence[str | Path], masks: str, config: Config, quiet: bool = False) -> list[Table]:
+    """Measure AP, AP50 and AP25 of every fusion, and of the configuration's own where it sets another; and how many
+    instances the configuration's fusion makes of an object.
+
+    Each path, a recording or a folder of recordings (their mean), has a group of columns. `masks`: given, regions, or own:
+    those of the configuration, which are fused by its own fusion alone. Raises InputError without ground truth.
     """
     groups = {Path(path).resolve().name: find_recordings(Path(path)) for path in paths}
-    own = () if config.fusion == FusionConfig() else (AS_SET,)
-    rows: list[Row] = [{"fusion": name} for name in [*BASELINES, *list_fusions(), *own, "true ids (ceiling)"]]
+    as_set = "default" if config.fusion == FusionConfig() else AS_SET
+    names = [*BASELINES, *list_fusions(), *({as_set} - {"default"}), "true ids (ceiling)"] if masks != OWN else [as_set]
+    rows: list[Row] = [{"fusion": name} for name in names]
+    counted: list[Row] = []
     with TemporaryDirectory() as scratch:
         for group, folders in groups.items():
             scenes = [open_recording(folder, masks, Path(scratch) / group / folder.name, config) for folder in folders]
             for row in tqdm(rows, desc=f"{group}, {masks} masks", unit="fusion", disable=quiet):
-                scored = average_scenes([scene.score(fuse(str(row["fusion"]), scene, config)) for scene in scenes])
+                fused = [fuse(str(row["fusion"]), scene, config) for scene in scenes]
+                labels = [scene.transfer(each.id_maps) for scene, each in zip(scenes, fused, strict=True)]
+                matches = [scene.match(each) for scene, each in zip(scenes, labels, strict=True)]
+                scored = average_scenes(matches)
                 row |= {f"{group} AP": scored.ap, f"{group} AP50": scored.ap50, f"{group} AP25": scored.ap25}
+                if row["fusion"] == as_set:
+                    counted += _count_instances(group, scenes, labels, fused)
     title = f"accuracy, {masks} masks: class-agnostic AP, protocol project, equal scores, structure included"
-    return Table(title, rows, 3)
+    return [Table(title, rows, 3), Table(f"instances of an object, {masks} masks, fusion {as_set}", counted)]
 
 
-def fuse(name: str, recording: Recording, config: Config) -> Iterable[np.ndarray]:
-    """Fuse a recording's masks by the fusion of that name; return one id map per view."""
+def _count_instances(
+    group: str, scenes: Sequence[Recording], labels: Sequence[np.ndarray], fused: Sequence[Fused]
+) -> list[Row]:
+    """Count the instances of a group of recordings: of all ids, and of those that are listed."""
+    given = [(scene.truth.instance_ids, each) for scene, each in zip(scenes, labels, strict=True)]
+    everything = [count_objects(*pair) for pair in given]
+    listed = [count_objects(*pair, each.listed) for pair, each in zip(given, fused, strict=True)]
+    return [_format_counts(f"{group}, frames", everything), _format_counts(f"{group}, list", listed)]
+
+
+def _format_counts(name: str, scenes: Sequence[ObjectCounts]) -> Row:
+    counts = sum_counts(scenes)
+    found = {f"found at {iou:g}": number for iou, number in zip(FOUND, counts.found, strict=True)}
+    return {
+        "ids of": name, "objects": counts.objects, **found, "instances": counts.instances,
+        "match no object": counts.unmatched, "per object": counts.per_object,
+    }  # fmt: skip
+
+
+def fuse(name: str, recording: Recording, config: Config) -> Fused:
+    """Fuse a recording's masks by the fusion of that name."""
     if name == "one instance per mask":
-        return assign_new_ids(recording.read_views())
+        return Fused(assign_new_ids(recording.read_views()))
     if name == "greedy overlap, 3 cm":
-        return assign_overlapping_ids(recording.read_views())
+        return Fused(assign_overlapping_ids(recording.read_views()))
     if name == "true ids (ceiling)":
-        return assign_true_ids(recording.read_views(), recording.truth.points, recording.truth.instance_ids)
+        true = recording.truth
+        return Fused(assign_true_ids(recording.read_views(), true.points, true.instance_ids))
     return segment(recording, overlay(config, list_fusions().get(name, {})))
 
 
-def segment(recording: Recording, config: Config) -> list[np.ndarray]:
-    """Segment a recording with its masks; return the final id maps, one per view, 0 in a rejected frame."""
+def segment(recording: Recording, config: Config) -> Fused:
+    """Segment a recording with its masks; the id maps have the final ids, and 0 in a rejected frame."""
     segmenter = build_segmenter(set_masks(config, recording))
     id_maps: dict[int, np.ndarray] = {}
     for frame in open_source(str(recording.path), input=config.input):
         with suppress(FrameRejected):
             id_maps[frame.index] = segmenter.step(frame).instance_ids.cpu().numpy()
-    return apply_final_ids(id_maps, segmenter.final_ids, recording)
+    listed = segmenter.snapshot().published(config.map.min_observations, config.map.min_points)
+    return Fused(apply_final_ids(id_maps, segmenter.final_ids, recording), frozenset(i.id for i in listed))
 
 
 def set_masks(config: Config, recording: Recording) -> Config:
-    """Set the masks of a configuration to those of a recording."""
-    return overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
+    """Set the masks of a configuration to those of a recording, if it brings any."""
+    return (
+        config
+        if recording.masks is None
+        else overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
+    )
 
 
 def apply_final_ids(
@@ -156,14 +208,14 @@ def find_recordings(path: Path) -> list[Path]:
 
 
 def open_recording(path: Path, masks: str, scratch: Path, config: Config) -> Recording:
-    """Open a recording with its given masks, or with `regions`, which are computed into `scratch`."""
+    """Open a recording with its given masks, with `regions`, which are computed into `scratch`, or without."""
     own = path / "masks"
     if masks == "given" and not own.is_dir():
         raise InputError(f"{path} brings no masks/; make them, or use --masks regions.")
     if masks == "regions":
         write_regions(path, scratch, config)
-    chosen, data = own if masks == "given" else scratch, PosedDepth(path, config.input)
-    return Recording(path, chosen, read_ground_truth(path / "gt.npz"), data)
+    chosen = {"given": own, "regions": scratch, OWN: None}[masks]
+    return Recording(path, chosen, read_ground_truth(path / "gt.npz"), PosedDepth(path, config.input))
 
 
 def write_regions(path: Path, folder: Path, config: Config) -> None:

@@ -67,8 +67,8 @@ def add_accuracy(actions: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     help = "recordings with depth and poses (ScanNet exports or other known layouts) and gt.npz, or folders of such (their mean); none: two rendered rooms"
     _add_recordings(parser, "*", help)
-    help = "the recordings' own, those of `regions`, or both (both)"
-    parser.add_argument("--masks", choices=("given", "regions", "both"), default="both", help=help)
+    help = "those that the recordings bring, those of `regions`, or both (both); own: the whole line with the masks of the configuration"
+    parser.add_argument("--masks", choices=("given", "regions", "both", "own"), default="both", help=help)
     _add_quiet(parser)
     add_config_options(parser)
 
@@ -85,7 +85,8 @@ def run_accuracy(args: argparse.Namespace) -> int:
         paths = args.recordings or [render_rooms(scratch)]
         _print_head()
         for masks in kinds:
-            print(measure_accuracy(paths, masks, config, args.quiet), end="\n\n", flush=True)
+            for table in measure_accuracy(paths, masks, config, args.quiet):
+                print(table, end="\n\n", flush=True)
     return 0
 
 

@@ -68,7 +68,7 @@ def test_a_replay_gives_the_id_maps_of_the_whole_pipeline(room, tmp_path):
     for settings in ({}, {"memory.kind": "none"}, {**read_paper_preset(), **learned}):
         chosen = overlay(config, settings)
         found = replay.predict_id_maps(chosen)
-        same_maps(found, segment(recording, chosen))
+        same_maps(found, segment(recording, chosen).id_maps)
         assert max(int(ids.max()) for ids in found) > 1
     same_maps(replay.predict_id_maps(chosen), found)  # nothing is remembered between two runs
 
@@ -78,9 +78,9 @@ def test_a_replay_of_a_net_is_the_segmenter_with_its_state_tokens_or_without(roo
     config = load_config(overrides={"reconstruction.kind": "nano", "device": "cpu"})
     recording = opened(room, config, tmp_path)
     replay = Replay.from_recording(recording, config)
-    same_maps(replay.predict_id_maps(config), segment(recording, config))
+    same_maps(replay.predict_id_maps(config), segment(recording, config).id_maps)
     without = overlay(config, {"reconstruction.nano.attention": "none"})
-    same_maps(replay.predict_id_maps(config, tokens=False), segment(recording, without))
+    same_maps(replay.predict_id_maps(config, tokens=False), segment(recording, without).id_maps)
 
 
 def test_a_replay_of_no_usable_frame_has_blank_maps(tmp_path):
@@ -150,7 +150,7 @@ def test_an_ablation_has_a_row_for_every_part_of_its_stack(room, tmp_path):
     assert weights == {(dist, xseg, seed) for dist, xseg in ((0, 0), (0.1, 0), (0.1, 0.5)) for seed in (0, 1)}
     assert len(train.asked) == 6
     # The first row is the paper's fusion of averages.
-    maps = segment(recording, overlay(config, {**read_paper_preset("fusion."), "memory.kind": "none"}))
+    maps = segment(recording, overlay(config, {**read_paper_preset("fusion."), "memory.kind": "none"})).id_maps
     assert found.scores["F2d + F3d", group] == [average_scenes([recording.score(maps)])]
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def given_rows(rooms):
     """The rows of the default settings on one room with given masks."""
-    return measure_accuracy([rooms / "room_1"], "given", load_config(overrides=EXACT), quiet=True).rows
+    return measure_accuracy([rooms / "room_1"], "given", load_config(overrides=EXACT), quiet=True)[0].rows
 
 
 def test_a_table_is_markdown():
@@ -49,7 +49,7 @@ def test_accuracy_has_a_row_for_every_fusion_and_a_ceiling(given_rows):
 def test_a_folder_of_recordings_has_their_mean_and_masks_may_be_regions(rooms, monkeypatch):
     monkeypatch.setattr(accuracy, "list_fusions", dict)
     paths = [rooms, rooms / "room_1", rooms / "room_2"]
-    for row in measure_accuracy(paths, "regions", load_config(overrides=EXACT), quiet=True).rows:
+    for row in measure_accuracy(paths, "regions", load_config(overrides=EXACT), quiet=True)[0].rows:
         assert row[f"{rooms.name} AP25"] == pytest.approx((row["room_1 AP25"] + row["room_2 AP25"]) / 2)
     assert row["room_1 AP25"] > 0
 
@@ -60,10 +60,25 @@ def test_settings_of_ones_own_have_a_row_and_change_no_other(rooms, given_rows, 
     fusions = {name: settings for name, settings in list_fusions().items() if name not in left_out}
     monkeypatch.setattr(accuracy, "list_fusions", lambda: fusions)
     own = {**EXACT, "fusion.match": "paper", "fusion.match_threshold": 1.8, "fusion.parts": "new"}
-    *others, mine, ceiling = measure_accuracy([rooms / "room_1"], "given", load_config(overrides=own), quiet=True).rows
+    *others, mine, ceiling = measure_accuracy([rooms / "room_1"], "given", load_config(overrides=own), quiet=True)[
+        0
+    ].rows
     assert [*others, ceiling] == [row for row in given_rows if row["fusion"] not in left_out]
     assert mine["fusion"] == "as set"
     assert mine["room_1 AP25"] != others[-1]["room_1 AP25"]
+
+
+def test_own_masks_have_one_row_and_the_instances_of_each_object(rooms):
+    own = {**EXACT, "masks.kind": "regions", "map.min_observations": 3}
+    scores, counts = measure_accuracy([rooms / "room_1"], "own", load_config(overrides=own), quiet=True)
+    assert [row["fusion"] for row in scores.rows] == ["default"]
+    frames, listed = counts.rows
+    assert [frames["ids of"], listed["ids of"]] == ["room_1, frames", "room_1, list"]
+    assert frames["objects"] == listed["objects"] > 0
+    for row in counts.rows:
+        assert row["objects"] >= row["found at 0.25"] >= row["found at 0.5"] > 0
+        assert row["instances"] >= row["match no object"]
+    assert frames["instances"] > listed["instances"] >= listed["found at 0.25"], "some are seen less than three times"
 
 
 def test_the_paper_row_is_the_paper_file():

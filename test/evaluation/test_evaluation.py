@@ -23,6 +23,7 @@ from moonseg3r_core.evaluation.metrics.average_precision import (
     average_scenes,
     match_scene,
 )
+from moonseg3r_core.evaluation.metrics.objects import ObjectCounts, count_objects, sum_counts
 from moonseg3r_core.evaluation.protocols.nearest import align_map, transfer_nearest_labels
 from moonseg3r_core.evaluation.protocols.project import ProjectProtocol
 from moonseg3r_core.io.ply import write_ply
@@ -54,6 +55,22 @@ def test_nothing_predicted_scores_zero():
 
 def test_no_object_is_not_a_number():
     assert math.isnan(score(runs((1, 99)), runs((1, 99))).ap50)
+
+
+def test_objects_and_the_instances_of_each_are_counted():
+    gt = runs((1, 200), (2, 100), (3, 99), (0, 300))  # the third object is too small to count
+    pred = runs((5, 150), (6, 50), (7, 30), (0, 70), (8, 99), (9, 300))
+    counts = count_objects(gt, pred)
+    assert counts == ObjectCounts(objects=2, found=(2, 1), instances=5, unmatched=1, inside=3)  # 6 is a piece of 1
+    assert counts.per_object == 1.5
+    assert sum_counts([counts, counts]) == ObjectCounts(objects=4, found=(4, 2), instances=10, unmatched=2, inside=6)
+
+
+def test_what_is_listed_counts_even_without_a_point():
+    gt, pred = runs((1, 200), (2, 100)), runs((5, 200), (6, 100))
+    assert count_objects(gt, pred, {5, 77}) == ObjectCounts(objects=2, found=(1, 1), instances=2, unmatched=1, inside=1)
+    assert count_objects(gt, pred, ()) == ObjectCounts(objects=2, found=(0, 0), instances=0, unmatched=0, inside=0)
+    assert math.isnan(count_objects(0 * gt, pred).per_object)
 
 
 def test_iou_on_the_threshold_is_no_match():

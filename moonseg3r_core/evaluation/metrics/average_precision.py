@@ -63,11 +63,16 @@ class Scores:
 
 
 def match_scene(
-    gt_ids: np.ndarray, pred_ids: np.ndarray, scores: Mapping[int, float] | None = None, min_points: int = MIN_POINTS
+    gt_ids: np.ndarray,
+    pred_ids: np.ndarray,
+    scores: Mapping[int, float] | None = None,
+    min_points: int = MIN_POINTS,
+    min_mask_points: int | None = None,
 ) -> SceneMatches:
     """Compare two labellings (N,) int of the same points; 0 is void in `gt_ids` and nothing in `pred_ids`.
 
-    `scores` gives the confidence of each predicted id; None counts all equal, an id that it lacks has 0.
+    `scores` gives the confidence of each predicted id; None counts all equal, an id that it lacks has 0. Masks may be
+    smaller than the objects that count: `min_mask_points`.
     """
     if gt_ids.shape != pred_ids.shape or gt_ids.ndim != 1:
         raise ValueError(
@@ -77,7 +82,7 @@ def match_scene(
     objects, masks, table = _count_shared_points(gt_ids, pred_ids)
     object_points, mask_points = table.sum(axis=1), table.sum(axis=0)
     counted = (objects > 0) & (object_points >= min_points)
-    valid = (masks > 0) & (mask_points >= min_points)
+    valid = (masks > 0) & (mask_points >= (min_points if min_mask_points is None else min_mask_points))
     confidence = np.array([1.0 if scores is None else scores.get(int(k), 0.0) for k in masks[valid]], dtype=np.float64)
     return SceneMatches(
         shared=table[np.ix_(counted, valid)],
