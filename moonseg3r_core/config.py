@@ -25,9 +25,13 @@ from moonseg3r_core.sources.config import InputConfig
 class MapConfig:
     voxel: float = value(0.02, "edge of a map voxel, metres", low=1e-3)
     samples: int = live(38400, "pixels of a frame that enter the map, at most", low=1)
-    min_observations: int = live(2, "instances seen less often are not published, though always saved", low=1)
+    min_observations: int = live(
+        4,
+        "instances seen in fewer frames are not published, though always saved; the first frames publish what most of them show",
+        low=1,
+    )
     min_points: int = live(
-        20, "instances that hold fewer points of the map are not published (outvoted fragments)", low=0
+        30, "instances that hold fewer points of the map are not published (outvoted fragments)", low=0
     )
 
 

@@ -14,7 +14,7 @@ from moonseg3r_core.ops.grids import resample_to_image
 from moonseg3r_core.runtime.state import State, load_parts, prefix_states
 from moonseg3r_core.runtime.timing import StageTimer
 from moonseg3r_core.stages import FeatureModel, MaskModel, Match, Memory, Merge, Reconstruction, Refinement, Schedule
-from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, InstanceMap
+from moonseg3r_core.types import Assignment, Frame, FrameResult, Geometry, InstanceMap, MapView
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,14 @@ class OnlineSegmenter:
         self._prefetch(frame)
         geometry = stage.reconstruction(frame)
         self._correct(geometry)
+        view = stage.store.look_up(geometry)
+        self._show_map(view)
         proposals = stage.masks(frame, geometry)
         features = stage.features(frame, geometry)
         recalled = stage.memory.recall(geometry)
         queries = stage.refinement(stage.lift(proposals, geometry), features, geometry, recalled)
         queries = stage.merge(queries, frame, geometry)
-        overlap = stage.store.measure_overlap(queries, geometry)
+        overlap = stage.store.measure_overlap(queries, geometry, view)
         assignment = stage.match(queries, stage.store.instances, overlap)
         assignment = stage.store.update(frame, geometry, queries, assignment, overlap)
         stage.memory.remember(queries, geometry)
@@ -92,6 +94,12 @@ class OnlineSegmenter:
         for stage in vars(self.stages).values():
             if hasattr(stage, "prefetch"):
                 stage.prefetch(frame)
+
+    def _show_map(self, view: MapView) -> None:
+        """Show what the map has in view to the stages that look at it."""
+        for stage in vars(self.stages).values():
+            if hasattr(stage, "show_map"):
+                stage.show_map(view)
 
     @torch.no_grad()
     def snapshot(self) -> InstanceMap:

@@ -40,7 +40,10 @@ class Reconstruction(Stateful, Protocol):
 
 
 class MaskModel(Protocol):
-    """Frame -> MaskProposals (eq 1). A model without weights may read the geometry too."""
+    """Frame -> MaskProposals (eq 1). A model may read the geometry too.
+
+    A model with `show_map(view: MapView)` is shown what the map has in view before each call.
+    """
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals: ...
 

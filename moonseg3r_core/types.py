@@ -19,6 +19,8 @@ from torch import Tensor
 
 Size = int | str  # a number is that size, a letter is any size but the same one throughout a call
 
+_TWICE = 2  # what one frame alone shows may be an error of its masks
+
 
 def check(name: str, tensor: object, shape: Sequence[Size], dtype: torch.dtype, sizes: dict[str, int]) -> None:
     """Check the shape and dtype of one tensor; letters met for the first time are bound in `sizes`.
@@ -381,6 +383,16 @@ class FrameResult:
 
 
 @dataclass(frozen=True)
+class MapView:
+    """What the map shows in a frame: ids (h, w) int64 at every `step`-th pixel of the geometry's grid, from the first on;
+    0 where nothing, or nothing labelled, was seen before.
+    """
+
+    ids: Tensor
+    step: int
+
+
+@dataclass(frozen=True)
 class Instance:
     """One object of the map, in plain numbers. Metres; box_min, box_max and centroid are (x, y, z)."""
 
@@ -420,8 +432,13 @@ class InstanceMap:
         return self.points.shape[0]
 
     def published(self, min_observations: int, min_points: int) -> tuple[Instance, ...]:
-        """Return the instances with enough observations and points to be published."""
-        return tuple(i for i in self.instances if i.observations >= min_observations and i.points >= min_points)
+        """Return the instances with enough observations and points to be published.
+
+        Where none has been seen as often yet, it is enough to be seen as often as the most seen one, and twice.
+        """
+        most = max((i.observations for i in self.instances), default=0)
+        enough = min(min_observations, max(most, _TWICE))
+        return tuple(i for i in self.instances if i.observations >= enough and i.points >= min_points)
 
     @classmethod
     def empty(cls) -> InstanceMap:

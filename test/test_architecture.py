@@ -114,6 +114,7 @@ def test_training_sees_what_it_trains_on_and_scores_with():
         "sources",
         "report",
         "map_file",
+        "weights",
     }  # its frozen models, what they look at, and colors
     for path in find_files(CORE / "training"):
         assert find_core_parts(path) <= seen, path

@@ -35,7 +35,7 @@ READ_WITH = {
     "reconstruction.random": {"reconstruction.kind": "nano"},
     "refinement.learned": {"refinement.kind": "learned"},
     "features.kind": {"reconstruction.kind": "nano"},
-    "pipeline": {"masks.kind": "nano"},
+    "pipeline": {"masks.kind": "sam2"},
 }
 # The publisher and the readers of messages read these; the other kind's folder matters to no stage of KINDS.
 OUTSIDE = {"map.min_observations", "map.min_points", "masks.precomputed.folder", "seed"} | {

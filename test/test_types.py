@@ -1,5 +1,7 @@
 """The data between stages: held to shape and dtype, never to value; every type has an empty form."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from moonseg3r_core.types import (
     Frame,
     FrameResult,
     Geometry,
+    Instance,
     InstanceMap,
     MaskProposals,
     PixelGrid,
@@ -101,3 +104,17 @@ def test_frozen():
 def test_result_ids_are_int32():
     with pytest.raises(ValueError, match=r"result\.instance_ids must be torch\.int32"):
         FrameResult(0, 0.0, torch.zeros(4, 6, dtype=torch.int64), Geometry.empty(4, 6), Assignment.empty())
+
+
+def test_instances_are_published_that_are_seen_and_shown_enough():
+    def shown(*seen, points=50):
+        place = (0.0, 0.0, 0.0)
+        listed = tuple(Instance(i, points, place, place, place, 0.5, 0, 0, n) for i, n in enumerate(seen, 1))
+        map = InstanceMap.empty()
+        return [i.id for i in replace(map, instances=listed).published(4, 30)]
+
+    assert shown(9, 4, 3) == [1, 2]
+    assert shown(9, 4, 3, points=29) == []
+    assert shown(3, 3, 2) == [1, 2], "a stream of three frames"
+    assert shown(1, 1) == [], "one frame alone tells nothing"
+    assert shown() == []

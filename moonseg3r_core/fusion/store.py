@@ -29,7 +29,7 @@ from moonseg3r_core.runtime.state import (
     sub_state,
 )
 from moonseg3r_core.stages import Stateful
-from moonseg3r_core.types import Assignment, Corrections, Frame, Geometry, Instance, InstanceMap, Queries
+from moonseg3r_core.types import Assignment, Corrections, Frame, Geometry, Instance, InstanceMap, MapView, Queries
 
 RETIRE_EVERY = 100  # frames
 
@@ -113,10 +113,18 @@ class InstanceStore:
         boxes = self.instances.boxes.index_copy(0, self.instances.find_rows(ids), self.cache.boxes[ids])
         self.instances = replace(self.instances, boxes=boxes)
 
-    def measure_overlap(self, queries: Queries, geometry: Geometry) -> Overlap:
-        """Measure the overlap of the frame's masks with the map before this frame."""
-        points, labels = self._sample(geometry, geometry.points, queries.labels)
-        ids = self.votes.find_ids(points)
+    def look_up(self, geometry: Geometry) -> MapView:
+        """Look up the ids that the map has where a frame's pixels lie."""
+        step = self._choose_step(geometry)
+        valid, points = (image[::step, ::step] for image in (geometry.valid, geometry.points))
+        ids = torch.zeros(valid.shape, dtype=torch.int64, device=valid.device)
+        ids[valid] = self.votes.find_ids(points[valid])
+        return MapView(ids, step)
+
+    def measure_overlap(self, queries: Queries, geometry: Geometry, view: MapView) -> Overlap:
+        """Measure the overlap of the frame's masks with what the map had in view before this frame."""
+        (labels,) = self._sample(geometry, queries.labels)
+        ids = view.ids[geometry.valid[:: view.step, :: view.step]]
         rows = torch.where(ids > 0, self.instances.find_rows(ids) + 1, 0)
         return count_overlap(rows, labels, len(self.instances), len(queries))
 
@@ -214,6 +222,10 @@ class InstanceStore:
 
     def _sample(self, geometry: Geometry, *images: Tensor) -> tuple[Tensor, ...]:
         """Sample at most `samples` pixels with a point from images (H, W, ...), on a regular grid."""
-        step = max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))
+        step = self._choose_step(geometry)
         valid = torch.nonzero(geometry.valid[::step, ::step].flatten())[:, 0]
         return tuple(image[::step, ::step].flatten(0, 1).index_select(0, valid) for image in images)
+
+    def _choose_step(self, geometry: Geometry) -> int:
+        """Choose which pixels are sampled: every how many along rows and columns."""
+        return max(1, math.ceil(math.sqrt(geometry.grid.height * geometry.grid.width / self.samples)))

@@ -8,7 +8,7 @@ from moonseg3r_core.settings import PRECISION, PRECISIONS, WEIGHTS, Kind, live, 
 
 KINDS = {
     "precomputed": Kind("moonseg3r_core.masks.precomputed:build"),
-    "nano": Kind("moonseg3r_core.masks.nano:build", image_only=True, device=True),
+    "nano": Kind("moonseg3r_core.masks.nano:build", device=True),
     "regions": Kind("moonseg3r_core.masks.regions:RegionMasks"),
     "sam2": Kind("moonseg3r_core.masks.sam:build_sam2", image_only=True, device=True),
     "sam": Kind("moonseg3r_core.masks.sam:build_sam", image_only=True, device=True),
@@ -26,9 +26,12 @@ class PrecomputedConfig:
 @dataclass(frozen=True)
 class NanoMasksConfig:
     weights: str = live("", "file of weights (moonseg3r train masks); empty: those that come with the package")
-    long_side: int = live(256, "the longer side of the net's input, pixels", low=64)
+    long_side: int = live(320, "the longer side of the net's input, pixels", low=64)
     smooth: float = live(0.7, "width of the smoothing of boundaries, pixels", low=0.0)
-    join: float = live(0.5, "regions with a mean affinity above this are one", low=0.0, high=1.0)
+    join: float = live(0.4, "regions with a mean affinity above this are one", low=0.0, high=1.0)
+    prior: float = live(
+        0.3, "pixels that the map shows as one object are more alike by this share of what they lack", low=0.0, high=1.0
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_DENSE = 20  # cells of a table that cost as much as a value that is sorted
+
 
 @dataclass(frozen=True)
 class RegionGraph:
@@ -92,6 +94,11 @@ def group_borders(
     """
     keep = a != b
     low, high = np.minimum(a, b)[keep], np.maximum(a, b)[keep]
-    keys, inverse = np.unique(low.astype(np.int64) * regions + high, return_inverse=True)
+    pairs = low.astype(np.int64) * regions + high
+    if len(pairs) * _DENSE > regions * regions:  # to count in a table takes less than to sort
+        sums = np.stack([np.bincount(pairs, column) for column in values[keep].T], axis=1)
+        keys = np.flatnonzero(np.bincount(pairs))
+        return keys // regions, keys % regions, sums[keys]
+    keys, inverse = np.unique(pairs, return_inverse=True)
     sums = np.stack([np.bincount(inverse, column, len(keys)) for column in values[keep].T], axis=1)
     return keys // regions, keys % regions, sums

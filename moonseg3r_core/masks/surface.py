@@ -7,24 +7,32 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from moonseg3r_core.types import Geometry
+from moonseg3r_core.types import Geometry, PixelGrid
 
 
 @dataclass(frozen=True)
 class Surface:
     """points (h, w, 3) and normals (h, w, 3) in the camera's frame, normals towards the camera, float32;
-    valid (h, w) bool: where both are known.
+    valid (h, w) bool: where both are known; confidence (h, w) float32 of the points, 0 where there is none.
     """
 
     points: np.ndarray
     normals: np.ndarray
     valid: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def relative_confidence(self) -> np.ndarray:
+        """(h, w): confidence over the median of those known; 0 where there is none."""
+        known = self.confidence > 0
+        return self.confidence / np.median(self.confidence[known]) if known.any() else self.confidence
 
 
 @dataclass(frozen=True)
 class Steps:
     """Steps between neighbouring pixels: start, end (L,) flat pixel indices; contrast (L,) of color across the step;
-    edge (L,) in [0, 1], the strength of a depth jump or crease, 0 where unknown; known (L,) bool.
+    edge (L,) in [0, 1], the strength of a depth jump or crease times its weight; known (L,) in [0, 1], that weight: 0
+    where the surface is unknown, less than 1 where it is less sure than most.
     """
 
     start: np.ndarray
@@ -40,14 +48,26 @@ def compute_surface(geometry: Geometry, image_size: tuple[int, int], h: int, w: 
     A normal is the cross product of two differences over `reach` pixels, each taken to the side where depth changes
     less, so that it stays clean next to an edge.
     """
-    depth, rays = _sample(geometry, image_size, h, w)
+    depth, rays, confidence = _sample(geometry, image_size, h, w)
     points = rays * depth[..., None]
     valid = depth > 0
     right, known_right = _compute_tangent(points, valid, reach, axis=1)
     down, known_down = _compute_tangent(points, valid, reach, axis=0)
     valid = valid & known_right & known_down
     normals = cv2.blur(_normalize(np.cross(down, right)) * valid[..., None], (3, 3))
-    return Surface(points, _normalize(normals), valid)
+    return Surface(points, _normalize(normals), valid, confidence)
+
+
+def locate_pixels(
+    grid: PixelGrid, image_size: tuple[int, int], h: int, w: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Locate the pixels of a grid (h, w) laid evenly over the image in a geometry's grid: rows (h,) and columns (w,) int64,
+    some outside of it, and inside (h, w) bool.
+    """
+    height, width = image_size
+    u = (((np.arange(w) + 0.5) * width / w - 0.5 - grid.offset_u) / grid.scale_u).round().astype(int)
+    v = (((np.arange(h) + 0.5) * height / h - 0.5 - grid.offset_v) / grid.scale_v).round().astype(int)
+    return v, u, ((v >= 0) & (v < grid.height))[:, None] & ((u >= 0) & (u < grid.width))[None, :]
 
 
 def compute_steps(lab: np.ndarray, surface: Surface, jump: float, convex: float) -> Steps:
@@ -90,33 +110,36 @@ def _compute_steps_along(
     lab_a, lab_b = take_pair(lab)
     contrast = np.sqrt(np.square(lab_a - lab_b).sum(1))
     (point_a, point_b), (normal_a, normal_b) = take_pair(surface.points), take_pair(surface.normals)
-    valid_a, valid_b = take_pair(surface.valid)
-    known = (valid_a & valid_b)[:, 0]
+    sure_a, sure_b = take_pair(np.minimum(surface.relative_confidence, 1) * surface.valid)
+    known = np.minimum(sure_a, sure_b)[:, 0]
     away = point_b - point_a
     off_plane = np.minimum(np.abs(_dot(normal_a, away)), np.abs(_dot(normal_b, away)))
     gap = off_plane / np.maximum(np.minimum(point_a[:, 2], point_b[:, 2]), 1e-3) / jump
     crease = (1 - _dot(normal_a, normal_b)) / (1 - np.cos(np.pi / 4))
     crease = crease * np.where(_dot(normal_b - normal_a, away) > 0, convex, 1.0)
-    edge = np.where(known, np.clip(np.maximum(np.square(gap), crease), 0, 1), 0.0)
+    edge = np.clip(np.maximum(np.square(gap), crease), 0, 1) * known
     pixels = np.arange(h * w).reshape(h, w)
     return pixels.take(here, axis).ravel(), pixels.take(here + 1, axis).ravel(), contrast, edge, known
 
 
-def _sample(geometry: Geometry, image_size: tuple[int, int], h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sample median-filtered depth (h, w) and rays (h, w, 3) with z = 1 at the grid's pixel centres; 0 depth outside."""
-    grid, height, width = geometry.grid, *image_size
-    u = (((np.arange(w) + 0.5) * width / w - 0.5 - grid.offset_u) / grid.scale_u).round().astype(int)
-    v = (((np.arange(h) + 0.5) * height / h - 0.5 - grid.offset_v) / grid.scale_v).round().astype(int)
-    inside = ((v >= 0) & (v < grid.height))[:, None] & ((u >= 0) & (u < grid.width))[None, :]
+def _sample(
+    geometry: Geometry, image_size: tuple[int, int], h: int, w: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample median-filtered depth (h, w), rays (h, w, 3) with z = 1 and confidence (h, w) at the grid's pixel centres;
+    0 outside.
+    """
+    grid = geometry.grid
+    v, u, inside = locate_pixels(grid, image_size, h, w)
     rays = np.ones((h, w, 3), np.float32)
     k = geometry.intrinsics.cpu().numpy()
     rays[..., 0] = (u[None, :] - k[0, 2]) / k[0, 0]
     rays[..., 1] = (v[:, None] - k[1, 2]) / k[1, 1]
     if not inside.any():
-        return np.zeros((h, w), np.float32), rays
-    depth = (geometry.depth * geometry.valid).cpu().numpy()
-    depth = depth[v.clip(0, grid.height - 1)[:, None], u.clip(0, grid.width - 1)[None, :]] * inside
-    return cv2.medianBlur(depth.astype(np.float32), 5), rays
+        return np.zeros((h, w), np.float32), rays, np.zeros((h, w), np.float32)
+    rows, columns = v.clip(0, grid.height - 1)[:, None], u.clip(0, grid.width - 1)[None, :]
+    depth = (geometry.depth * geometry.valid).cpu().numpy()[rows, columns] * inside
+    confidence = geometry.confidence.cpu().numpy()[rows, columns] * inside
+    return cv2.medianBlur(depth.astype(np.float32), 5), rays, confidence.astype(np.float32)
 
 
 def _compute_tangent(points: np.ndarray, valid: np.ndarray, reach: int, axis: int) -> tuple[np.ndarray, np.ndarray]:

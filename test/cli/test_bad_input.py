@@ -206,7 +206,7 @@ def test_a_frame_without_a_mask_file_goes_without_masks(tmp_path, capsys):
     [
         (np.zeros((60, 80)), (), "no instance: 4 frames used, 4 whose masks are all void"),
         (np.eye(60, 80) * (np.arange(80) < 20), (), "masks.min_area"),
-        (None, ("--max-frames", 1), "1 frame gave 4 candidates, each seen in fewer than 2 frames"),
+        (None, ("--max-frames", 1), "1 frame gave 4 candidates, each seen in fewer than 4 frames"),
     ],
 )
 def test_a_run_without_an_instance_says_why(tmp_path, capsys, labels, options, said):

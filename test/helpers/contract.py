@@ -1,6 +1,7 @@
 """What others hold of this package, read from the code: `python test/helpers/contract.py` prints it.
 
 `contract.json` is what was promised. Entries may be added there, when something new is promised; none may go or change.
+A default may, where another one was measured to be better and CHANGELOG.md says so.
 """
 
 from __future__ import annotations

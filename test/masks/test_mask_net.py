@@ -15,19 +15,26 @@ from moonseg3r_core.errors import ConfigError, InputError, OutputError
 from moonseg3r_core.masks.affinities import (
     OFFSETS,
     compute_boundaries,
+    compute_region_scores,
     join_regions,
     label_regions,
     list_border_pairs,
     pair_pixels,
+    raise_affinities,
 )
+from moonseg3r_core.masks.geometry_channels import COUNT, compute_geometry_channels
+from moonseg3r_core.masks.image_features import SIZE, ImageFeatures
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
 from moonseg3r_core.masks.nano import choose_network_size
-from moonseg3r_core.types import Frame, Geometry
+from moonseg3r_core.reconstruction.multi_view.net import read_multi_view_net
+from moonseg3r_core.types import Frame, Geometry, MapView, PixelGrid
+from moonseg3r_core.weights import find
 
 pytest.importorskip("lightning_fabric")
 
 from moonseg3r_core.training.common.recipe import read_recipe
 from moonseg3r_core.training.masks import pictures
+from moonseg3r_core.training.masks.geometries import SHARES
 from moonseg3r_core.training.masks.pictures import PictureStream, make_pictures
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import compute_best_ious
@@ -35,8 +42,14 @@ from moonseg3r_core.training.masks.train import compute_affinity_loss, compute_p
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = MaskRecipe(
-    widths=(8, 8), steps=4, batch=2, height=32, width=32, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0
+    widths=(8, 8, 8), steps=4, batch=2, height=32, width=64, frames=2, rooms=2, visits=50, warmup=2, rate=5e-3, held=0
 )
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    """The net of the package that estimates geometry from several views."""
+    return read_multi_view_net(find("multi_view"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,10 +116,17 @@ def test_boundaries_stand_on_both_sides_of_a_border():
 
 
 def test_pairs_are_counted_between_regions_only():
-    first, second, affinity = list_border_pairs(
-        np.full((len(OFFSETS), 1, 4), 0.25, np.float32), np.array([[0, 0, 1, 1]])
-    )
-    assert list(zip(first, second, affinity, strict=True)) == [(0, 1, 0.25), (0, 1, 0.25)]  # 1 and 3 pixels apart
+    quarter = np.full((len(OFFSETS), 1, 4), 0.25, np.float32)
+    pairs = list_border_pairs(quarter, np.array([[0, 0, 1, 1]]))
+    assert list(zip(*pairs, strict=True)) == [(0, 1, 0.25, 1), (0, 1, 0.25, 1)]  # 1 and 3 pixels apart
+
+
+def test_of_far_pairs_a_quarter_stands_for_all():
+    halves = np.zeros((40, 40), int)
+    halves[:, 20:] = 1
+    _, _, _, weight = list_border_pairs(np.zeros((len(OFFSETS), 40, 40), np.float32), halves)
+    assert sorted(set(weight.tolist())) == [1, 4]
+    assert weight.sum() == pytest.approx(40 * (1 + 3 + 9 + 13), abs=40)  # 27 apart there are 13 a row
 
 
 def test_the_surest_regions_join_first_and_their_means_decide_the_rest():
@@ -118,21 +138,73 @@ def test_the_surest_regions_join_first_and_their_means_decide_the_rest():
     np.testing.assert_array_equal(join_regions(first[:0], second[:0], sums[:0], 0.5, 2), [0, 1])
 
 
+def test_a_region_scores_by_how_alike_it_is_inside_and_how_unlike_what_is_around():
+    ids = drawn("aab", "aab")
+    sure = compute_region_scores(truth(ids), ids - ids.min())
+    np.testing.assert_allclose(sure, [1, 1], atol=1e-5)
+    unsure = 0.5 + 0.2 * (truth(ids) - 0.5) * 2  # 0.7 inside, 0.3 across
+    np.testing.assert_allclose(compute_region_scores(unsure, ids - ids.min()), [0.49, 0.49], atol=1e-5)
+    np.testing.assert_allclose(compute_region_scores(truth(0 * ids), 0 * ids), [1], atol=1e-5)  # all is one region
+
+
+def geometry_of(depth, confidence=None):
+    height, width = depth.shape
+    k = torch.tensor([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1.0]])
+    sure = (depth > 0).float() if confidence is None else confidence
+    grid = PixelGrid(height, width)
+    return Geometry(torch.zeros(height, width, 3), sure, depth, torch.eye(4, dtype=torch.float64), k, grid)
+
+
+def test_the_channels_of_a_geometry_do_not_change_with_its_unit():
+    depth = torch.full((24, 32), 2.0)
+    depth[:, 16:] = 4.0
+    depth[:4] = 0
+    given = torch.where(depth > 2, 0.5, 1.0) * (depth > 0)
+    one = compute_geometry_channels(geometry_of(depth, given), (24, 32), 24, 32)
+    other = compute_geometry_channels(geometry_of(depth * 7, given * 3), (24, 32), 24, 32)
+    assert one.shape == (COUNT, 24, 32)
+    np.testing.assert_allclose(other, one, atol=1e-4)
+    inverse, *normal, edge, sure, known = one[:, 12]
+    assert inverse[4] == pytest.approx(2 * inverse[28])
+    np.testing.assert_allclose([axis[8] for axis in normal], [0, 0, -1], atol=1e-3)
+    assert edge[15] > 0.9
+    assert edge[4] == edge[28] == 0
+    assert sure[4] - sure[28] == pytest.approx(np.log(2), abs=1e-4)
+    assert known.all()
+    assert (one[:, 0] == 0).all(), "nothing is known there"
+
+
+def test_without_geometry_all_channels_are_nothing():
+    assert (compute_geometry_channels(Geometry.empty(24, 32), (24, 32), 24, 32) == 0).all()
+
+
+def test_without_xfeat_the_features_are_nothing():
+    assert torch.equal(ImageFeatures(None)(torch.ones(2, 3, 64, 32)), torch.zeros(2, SIZE, 8, 4))
+
+
+def test_pairs_that_the_map_shows_as_one_are_more_alike():
+    ids = np.array([[1, 1, 2, 0, 0]])
+    raised = raise_affinities(np.full((len(OFFSETS), 1, 5), 0.5, np.float32), ids, 0.3)
+    np.testing.assert_allclose(raised[0, 0, :4], [0.65, 0.5, 0.5, 0.5])  # neighbours to the right
+    assert (raised[1:] == 0.5).all()
+
+
 class Telling(nn.Module):
-    """A net that takes pixels of one color for one object."""
+    """A net that takes pixels of one color for one object; sure: the logit of that."""
 
     step = 4
 
-    def __init__(self):
+    def __init__(self, sure=8):
         super().__init__()
+        self.sure = sure
         self.nothing = nn.Parameter(torch.zeros(1))
 
-    def forward(self, images):
+    def forward(self, images, geometry, features):
         logits = torch.zeros(len(images), len(OFFSETS), *images.shape[2:])
         for channel, (down, right) in enumerate(OFFSETS):
             here, there = pair_pixels(images[0].permute(1, 2, 0).numpy(), down, right)
             same = torch.from_numpy((here == there).all(-1)).float()
-            logits[0, channel, : same.shape[0], : same.shape[1]] = 16 * same - 8
+            logits[0, channel, : same.shape[0], : same.shape[1]] = self.sure * (2 * same - 1)
         return logits
 
 
@@ -151,10 +223,25 @@ def test_the_stage_gives_disjoint_masks_largest_first():
     np.testing.assert_array_equal(found.masks.numpy(), expected[:2])
 
 
+def test_what_the_map_shows_whole_stays_whole():
+    """A net that sees a stripe across a box; the map has the box as one instance, at every second pixel."""
+    seen = drawn("aaaaa", "abcba", "aaaaa", times=8)
+    frame = frame_of(seen)
+    box = (seen == ord("b")) | (seen == ord("c"))
+    masks = make_nano_masks(Telling(sure=2.0), min_area=1, long_side=40, prior=0.6)
+    geometry = geometry_of(torch.ones(*frame.size))
+    assert len(masks(frame, geometry)) == 4
+    masks.show_map(MapView(torch.from_numpy(np.where(box, 7, 0)[::2, ::2]), 2))
+    whole = masks(frame, geometry)
+    assert len(whole) == 2
+    np.testing.assert_array_equal(whole.masks[1].numpy(), box)
+    assert len(masks(frame, geometry)) == 4, "the map is shown for one frame"
+
+
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (480, 640)])
 def test_pictures_of_any_size_bring_masks_of_that_size(size):
     frame = Frame(0, 0.0, torch.full((*size, 3), 90, dtype=torch.uint8))
-    found = make_nano_masks(MaskNet((8, 8)).eval(), min_area=1)(frame, Geometry.empty(*size))
+    found = make_nano_masks(MaskNet((8, 8, 8)).eval(), min_area=1)(frame, Geometry.empty(*size))
     assert found.masks.shape[1:] == size
     assert (found.masks.sum(0) == 1).all()
 
@@ -168,18 +255,19 @@ def test_the_inner_size_keeps_the_shape_of_the_picture():
 def test_the_net_says_something_of_every_pixel():
     net = MaskNet((8, 16, 8))
     assert net.step == 8
-    assert net(torch.zeros(2, 3, 24, 16)).shape == (2, len(OFFSETS), 24, 16)
+    given = torch.zeros(2, 3, 24, 16), torch.zeros(2, COUNT, 24, 16), torch.zeros(2, SIZE, 3, 2)
+    assert net(*given).shape == (2, len(OFFSETS), 24, 16)
 
 
 def test_a_file_holds_the_net(tmp_path):
-    net, file = MaskNet((8, 16)), tmp_path / "net.safetensors"
+    net, file = MaskNet((8, 16, 8)), tmp_path / "net.safetensors"
     write_mask_net(file, net)
     again = read_mask_net(file)
     assert again.widths == net.widths
     for name, tensor in net.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor.half().float(), rtol=0, atol=0)
     model = load_nano_masks(file, min_area=7)
-    assert (model.min_area, model.net.widths) == (7, (8, 16))
+    assert (model.min_area, model.net.widths) == (7, (8, 16, 8))
 
 
 def test_a_file_of_something_else_is_an_error_in_one_line(tmp_path):
@@ -217,24 +305,39 @@ def test_best_ious_on_paper():
     assert compute_best_ious(0 * labels, ids) == {7: 0.0, 8: 0.0}
 
 
-def test_pictures_are_those_of_their_seed():
-    one, again = make_pictures(1_000_003, 2, 32, 64), make_pictures(1_000_003, 2, 32, 64)
+def test_pictures_are_those_of_their_seed(estimator):
+    one, again = (make_pictures(1_000_003, 2, 32, 64, estimator) for _ in range(2))
     assert one.images.shape == (2, 32, 64, 3)
     assert torch.equal(one.images, again.images)
     assert torch.equal(one.ids, again.ids)
+    assert torch.equal(one.channels, again.channels)
     assert (one.ids > 0).all()
     assert not torch.equal(one.ids[0], one.ids[1])
 
 
-def test_a_stream_goes_on_as_if_it_had_never_stopped():
-    recipe = MaskRecipe(widths=(8, 8), steps=3, batch=2, height=32, width=32, frames=2, rooms=2, visits=1.0)
-    batches = list(PictureStream(recipe))
+def test_the_geometry_of_pictures_is_estimated_a_cameras_exact_and_none(estimator):
+    channels = make_pictures(1_000_003, 2, 32, 64, estimator).channels.float()
+    assert channels.shape == (len(SHARES), 2, COUNT, 32, 64)
+    estimated, camera, exact, none = channels
+    assert (exact[:, -1] == 1).all(), "everything is known"
+    assert (camera[:, -1] == 0).any()
+    assert (none == 0).all()
+    near = exact[:, 0]
+    for other in (estimated, camera):
+        known = other[:, -1] == 1
+        assert known.any()
+        assert 0 < (other[:, 0] - near)[known].abs().mean() < 0.5
+
+
+def test_a_stream_goes_on_as_if_it_had_never_stopped(estimator):
+    recipe = MaskRecipe(widths=(8, 8, 8), steps=3, batch=2, height=32, width=64, frames=2, rooms=2, visits=1.0)
+    batches = list(PictureStream(recipe, estimator))
     assert len(batches) == 3
-    images, ids = next(iter(PictureStream(recipe, 2)))
-    assert torch.equal(images, batches[2][0])
-    assert torch.equal(ids, batches[2][1])
-    assert images.min() >= -1
-    assert images.max() <= 1
+    again = next(iter(PictureStream(recipe, estimator, 2)))
+    for one, other in zip(vars(again).values(), vars(batches[2]).values(), strict=True):
+        assert torch.equal(one, other)
+    assert again.images.min() >= -1
+    assert again.images.max() <= 1
 
 
 def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp_path):
@@ -244,7 +347,7 @@ def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp
     for name, tensor in straight.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     with pytest.raises(InputError, match="of this recipe"):
-        train_masks(MaskRecipe(widths=(8, 8), steps=9, height=32, width=32, held=0), tmp_path / "b", device="cpu")
+        train_masks(MaskRecipe(widths=(8, 8, 8), steps=9, height=32, width=64, held=0), tmp_path / "b", device="cpu")
 
 
 def test_the_recipe_of_a_run_stands_beside_its_checkpoint(tmp_path):
@@ -261,7 +364,7 @@ def test_out_must_be_a_folder(tmp_path):
 def test_the_loss_falls(tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        "{widths: [8, 8], steps: 100, batch: 2, height: 32, width: 32, frames: 2, rooms: 2, visits: 100, warmup: 2,"
+        "{widths: [8, 8, 8], steps: 100, batch: 2, height: 32, width: 64, frames: 2, rooms: 2, visits: 100, warmup: 2,"
         " rate: 5.e-3, held: 1, held_frames: 1, score_every: 100, save_every: 100}"
     )
     assert main(["train", "masks", str(recipe), "-o", str(tmp_path / "out"), "--device", "cpu"]) == 0
@@ -289,6 +392,11 @@ def test_a_recipe_that_is_none_is_an_error_in_one_line(tmp_path, content, words)
     (tmp_path / "recipe.yaml").write_text(content)
     with pytest.raises(ConfigError, match=words):
         read_recipe(MaskRecipe, tmp_path / "recipe.yaml")
+
+
+def test_the_recipe_for_a_gpu_trains_the_same_net():
+    recipe = read_recipe(MaskRecipe, Path(__file__).parents[2] / "config" / "train_masks_gpu.yaml")
+    assert recipe.widths == MaskRecipe().widths
 
 
 def test_the_recipe_of_the_package_is_the_usual_one():

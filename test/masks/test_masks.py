@@ -1,5 +1,6 @@
 """Masks: overlaps drawn on paper, files of every kind, regions that are objects."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from moonseg3r_core.errors import FrameRejected, InputError
 from moonseg3r_core.masks import precomputed
 from moonseg3r_core.masks.filters import MaskFilter, make_proposals, paint_labels
 from moonseg3r_core.masks.region_merging import MergeRule, RegionGraph, find_mutual_best, group_borders, merge_regions
-from moonseg3r_core.masks.surface import compute_surface
+from moonseg3r_core.masks.surface import compute_steps, compute_surface
 from moonseg3r_core.types import Frame, Geometry, MaskProposals, PixelGrid
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -347,6 +348,24 @@ def test_odd_sizes_pass(size):
 def test_the_same_frame_gives_the_same_regions():
     given_frame = seen(*look_down()[:2])
     assert torch.equal(make_regions()(*given_frame).masks, make_regions()(*given_frame).masks)
+
+
+def test_edges_count_less_where_depth_is_less_sure_than_most():
+    image, depth, truth = look_down()
+    frame, geometry = seen(image, depth)
+    lab = np.zeros((*depth.shape, 3), np.float32)
+
+    def find_steps(confidence):
+        shown = dataclasses.replace(geometry, confidence=torch.from_numpy(confidence.astype(np.float32)))
+        return compute_steps(lab, compute_surface(shown, frame.size, *depth.shape, reach=4), jump=0.02, convex=0.0)
+
+    sure = find_steps(np.full(depth.shape, 3.0))
+    unsure = find_steps(np.where(truth == 1, 0.6, 3.0))
+    at_box, elsewhere = (np.isin(truth.ravel()[sure.start], keep) & (sure.edge == 1) for keep in ([1], [2]))
+    assert at_box.any()
+    np.testing.assert_allclose(unsure.edge[at_box], 0.2, atol=1e-6)
+    np.testing.assert_allclose(unsure.known[at_box], 0.2, atol=1e-6)
+    np.testing.assert_array_equal(unsure.edge[elsewhere], 1)
 
 
 def test_a_geometry_on_a_grid_of_its_own_lands_on_the_image():

@@ -207,7 +207,7 @@ def test_a_file_holds_the_net(tmp_path, context):
 
 
 def files_of_something_else(folder):
-    write_mask_net(folder / "masks", MaskNet((8, 8)))
+    write_mask_net(folder / "masks", MaskNet((8, 8, 8)))
     write_net(folder / "unknown size", "query_net", query_net(), {**dataclasses.asdict(SIZES), "depth": 3})
     write_net(folder / "other sizes", "query_net", query_net(), {**dataclasses.asdict(SIZES), "width": 32})
     write_net(folder / "no sizes", "query_net", query_net(), {})

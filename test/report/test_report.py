@@ -251,7 +251,7 @@ def test_lengths_of_estimated_poses_are_not_called_metres_without_a_word(kind, p
     [
         (FrameCounts(), 0, "the source gave no frame"),
         (FrameCounts(skipped={"no depth": 3, "bad pose": 1}), 0, "none of the 4 frames read could be used. 4 frames skipped, 3 of them with: no depth"),
-        (FrameCounts(used=5), 4, "4 candidates, each seen in fewer than 2 frames or holding fewer than 20 points"),
+        (FrameCounts(used=5), 4, "4 candidates, each seen in fewer than 4 frames or holding fewer than 30 points"),
         (FrameCounts(used=5, without_depth=5), 0, "5 without depth"),
         (FrameCounts(used=5, without_depth=5, held={"black": 3, "blurred": 2}), 0, "5 without points of their own, 3 of them: black"),
         (FrameCounts(used=5, without_masks=4, skipped={"bad pose": 1}), 0, "4 whose masks are all void"),

@@ -88,7 +88,7 @@ def test_what_goes_in_comes_out_on_every_topic(graph, node):
     assert set(cloud_of(clouds[-1])["instance_id"]) <= set(results[-1].instance_ids.unique().tolist())
     assert len(cloud_of(clouds[-1])) == int(results[-1].geometry.valid.sum())
 
-    shown = {i.id for i in scene.published(2, 20)}
+    shown = {i.id for i in scene.published(4, 30)}
     graph.until(lambda: markers and stamp_of(markers[-1].markers[0].header) == last, "the last markers")
     assert {m.id for m in markers[-1].markers if m.action == Marker.ADD} == shown
     graph.until(lambda: paths and len(paths[-1].poses) == len(WALK), "the whole path")
@@ -101,7 +101,7 @@ def test_instances_say_what_the_core_knows_of_them(graph, node):
     send_all(graph, Camera(graph), WALK)
     _, scene = core_walk(WALK)
     graph.until(lambda: heard and stamp_of(heard[-1].header) == stamp(len(WALK) - 1), "the last instances")
-    expected = scene.published(2, 20)
+    expected = scene.published(4, 30)
     assert [i.id for i in heard[-1].instances] == [i.id for i in expected]
     for got, want in zip(heard[-1].instances, expected, strict=True):
         assert (got.points, got.observations) == (want.points, want.observations)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.reconstruction.odometry.xfeat import XFeatNet, find_weights, load_net
+from moonseg3r_core.ops.xfeat import XFeatNet, find_weights, load_net
 from moonseg3r_core.runtime.state import read_tensor, require
 from moonseg3r_core.types import PixelGrid
 

@@ -13,14 +13,14 @@ from moonseg3r_core.training.common.recipe import MANY, BaseRecipe
 class MaskRecipe(BaseRecipe):
     """A run of `moonseg3r train masks`."""
 
-    widths: tuple[int, ...] = value((32, 64, 96, 128, 160), "channels of the net, level by level", low=1, high=4096)
+    widths: tuple[int, ...] = value((32, 64, 112, 160, 208), "channels of the net, level by level", low=1, high=4096)
     steps: int = value(5000, "optimizer steps", low=1, high=MANY)
     batch: int = value(8, "pictures of a batch", low=1, high=MANY)
     height: int = value(192, "height of the pictures", low=32, high=4096)
     width: int = value(256, "width of the pictures", low=32, high=4096)
-    frames: int = value(12, "pictures rendered per room", low=1, high=MANY)
+    frames: int = value(16, "pictures rendered per room", low=1, high=MANY)
     rooms: int = value(48, "rooms held at a time", low=1, high=MANY)
-    visits: float = value(4.0, "how often a picture is trained on before its room goes", low=0.1, high=MANY)
+    visits: float = value(6.0, "how often a picture is trained on before its room goes", low=0.1, high=MANY)
     rate: float = 1.5e-3
     warmup: int = 200
     decay: float = 0.02
@@ -30,8 +30,8 @@ class MaskRecipe(BaseRecipe):
     save_every: int = 200
 
     def check(self) -> None:
-        if not 1 <= len(self.widths) <= 8:
-            raise ConfigError(f"widths must be 1 to 8 numbers, got {list(self.widths)}.")
+        if not 3 <= len(self.widths) <= 8:
+            raise ConfigError(f"widths must be 3 to 8 numbers, got {list(self.widths)}.")
         step = 2 ** len(self.widths)
         if self.height % step or self.width % step:
             raise ConfigError(f"height and width must be multiples of {step}, got {self.height} x {self.width}.")

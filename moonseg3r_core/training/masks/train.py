@@ -11,15 +11,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from moonseg3r_core.masks.affinities import OFFSETS
+from moonseg3r_core.masks.image_features import make_image_features
 from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
+from moonseg3r_core.reconstruction.multi_view.net import read_multi_view_net
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
 from moonseg3r_core.training.common.optimizers import make_adamw, split_parameters
-from moonseg3r_core.training.masks.pictures import PictureStream
+from moonseg3r_core.training.masks.pictures import PictureBatch, PictureStream
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import HeldOutMasks
+from moonseg3r_core.weights import find
 
 _BETAS = (0.9, 0.999)
+_ESTIMATOR = "multi_view"  # weights of the net that estimates geometry
 _REFERENCE_AREA = 0.02  # share of the picture of an object whose pixels have weight 1
 _WEIGHT_RANGE = (0.25, 4.0)
 
@@ -31,8 +35,10 @@ def train_masks(
     run = MaskRun(make_fabric(device, precision, recipe.seed), recipe, folder)
     if run.is_complete():
         return run.weights
-    scores = HeldOutMasks(recipe.held, recipe.held_frames).compute_scores if run.scores_held_out else None
-    return run.train(PictureStream(recipe, run.step), scores, until)
+    estimator = read_multi_view_net(find(_ESTIMATOR)).to(run.fabric.device)
+    held = (recipe.held, recipe.held_frames, estimator)
+    scores = HeldOutMasks(*held).compute_scores if run.scores_held_out else None
+    return run.train(PictureStream(recipe, estimator, run.step), scores, until)
 
 
 class MaskRun(Run[MaskNet]):
@@ -42,10 +48,14 @@ class MaskRun(Run[MaskNet]):
         net = MaskNet(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_adamw(split_parameters(net, recipe.decay), recipe.rate, _BETAS)
         super().__init__(fabric, recipe, folder, net, [optimizer])
+        self._features = make_image_features(fabric.device)
 
-    def advance(self, batch: tuple[Tensor, Tensor]) -> None:
-        images, ids = (part.to(self.fabric.device) for part in batch)
-        loss = compute_affinity_loss(self.net(images.contiguous(memory_format=torch.channels_last)), ids)
+    def advance(self, batch: PictureBatch) -> None:
+        images, channels, ids = (p.to(self.fabric.device) for p in (batch.images, batch.channels, batch.ids))
+        with self.fabric.autocast():
+            features = self._features(images) * batch.described[:, None, None, None].to(images)
+        logits = self.net(images.contiguous(memory_format=torch.channels_last), channels, features)
+        loss = compute_affinity_loss(logits, ids)
         self.optimize(loss, {"loss": loss}, (len(ids), 1))
 
     def write(self, path: Path) -> None:

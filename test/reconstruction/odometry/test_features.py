@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.ops.xfeat import find_weights
 from moonseg3r_core.reconstruction.cut3r.preprocess import fit_image
 from moonseg3r_core.reconstruction.intrinsics import compute_grid_intrinsics
 from moonseg3r_core.reconstruction.odometry import features
@@ -17,7 +18,6 @@ from moonseg3r_core.reconstruction.odometry.features import (
     read_descriptors,
     sample_depth,
 )
-from moonseg3r_core.reconstruction.odometry.xfeat import find_weights
 from moonseg3r_core.types import PixelGrid
 
 K = torch.tensor([[300.0, 0, 160], [0, 280, 118], [0, 0, 1]])

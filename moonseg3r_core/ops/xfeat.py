@@ -65,13 +65,20 @@ class XFeatNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = F.instance_norm(images)
-        fine = self.block3(self.block2(self.block1(x) + self.skip1(x)))
-        middle = self.block4(fine)
-        parts = (F.interpolate(p, fine.shape[-2:], mode="bilinear") for p in (middle, self.block5(middle)))
-        descriptors = self.block_fusion(fine + sum(parts))
+        descriptors = self._describe(x)
         logits = self.keypoint_head(F.pixel_unshuffle(x, CELL))  # the last channel: no keypoint in the cell
         scores = F.pixel_shuffle(logits.softmax(1)[:, :-1], CELL)
         return descriptors, scores, self.heatmap_head(descriptors)
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Compute the descriptors alone."""
+        return self._describe(F.instance_norm(images))
+
+    def _describe(self, x: Tensor) -> Tensor:
+        fine = self.block3(self.block2(self.block1(x) + self.skip1(x)))
+        middle = self.block4(fine)
+        parts = (F.interpolate(p, fine.shape[-2:], mode="bilinear") for p in (middle, self.block5(middle)))
+        return self.block_fusion(fine + sum(parts))
 
 
 @cache
