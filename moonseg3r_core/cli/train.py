@@ -54,6 +54,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     net.set_defaults(run=run_depth)
     net = actions.add_parser("masks", help="a small mask net", description=_MASKS)
     _add_common(net, "config/train_masks.yaml")
+    net.add_argument("--start", metavar="FILE", help="begin with these weights, of the recipe's widths")
     net.set_defaults(run=run_masks)
     net = actions.add_parser("queries", help="the 3D queries of a stack of models", description=_QUERIES)
     net.add_argument("data", metavar="DATA", nargs="+", help="recordings, folders of such, or: rooms")
@@ -101,7 +102,7 @@ def run_masks(args: argparse.Namespace) -> int:
     from moonseg3r_core.training.masks.recipe import MaskRecipe
     from moonseg3r_core.training.masks.train import train_masks
 
-    return _train(args, MaskRecipe, train_masks)
+    return _train(args, MaskRecipe, partial(train_masks, start=Path(args.start) if args.start else None))
 
 
 def run_queries(args: argparse.Namespace) -> int:

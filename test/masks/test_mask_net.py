@@ -1,6 +1,7 @@
 """The nano masks: regions from affinities on paper, the net and its file, and its training at toy size."""
 
 import csv
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -32,13 +33,14 @@ from moonseg3r_core.weights import find
 
 pytest.importorskip("lightning_fabric")
 
+from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.recipe import read_recipe
 from moonseg3r_core.training.masks import pictures
 from moonseg3r_core.training.masks.geometries import SHARES
 from moonseg3r_core.training.masks.pictures import PictureStream, make_pictures
 from moonseg3r_core.training.masks.recipe import MaskRecipe
 from moonseg3r_core.training.masks.scores import compute_best_ious
-from moonseg3r_core.training.masks.train import compute_affinity_loss, compute_pixel_weights, train_masks
+from moonseg3r_core.training.masks.train import MaskRun, compute_affinity_loss, compute_pixel_weights, train_masks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = MaskRecipe(
@@ -348,6 +350,16 @@ def test_a_training_that_stops_and_goes_on_ends_where_one_that_does_not_ends(tmp
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     with pytest.raises(InputError, match="of this recipe"):
         train_masks(MaskRecipe(widths=(8, 8, 8), steps=9, height=32, width=64, held=0), tmp_path / "b", device="cpu")
+
+
+def test_a_training_begins_with_weights_of_its_widths(tmp_path):
+    weights = train_masks(TINY, tmp_path / "a", device="cpu")
+    run = MaskRun(make_fabric("cpu", "32-true", 0), TINY, tmp_path / "b", weights)
+    for name, tensor in read_mask_net(weights).state_dict().items():
+        assert torch.equal(run.net.state_dict()[name], tensor), name
+    wider = dataclasses.replace(TINY, widths=(8, 8, 16))
+    with pytest.raises(InputError, match=r"widths \[8, 8, 16\], got \[8, 8, 8\]"):
+        train_masks(wider, tmp_path / "c", device="cpu", start=weights)
 
 
 def test_the_recipe_of_a_run_stands_beside_its_checkpoint(tmp_path):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from moonseg3r_core.errors import InputError
 from moonseg3r_core.masks.affinities import OFFSETS
 from moonseg3r_core.masks.image_features import make_image_features
-from moonseg3r_core.masks.mask_net import MaskNet, write_mask_net
+from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
 from moonseg3r_core.reconstruction.multi_view.net import read_multi_view_net
 from moonseg3r_core.training.common.engine import make_fabric
 from moonseg3r_core.training.common.loop import Run
@@ -29,10 +30,14 @@ _WEIGHT_RANGE = (0.25, 4.0)
 
 
 def train_masks(
-    recipe: MaskRecipe, folder: Path, *, precision: str = "auto", device: str = "auto", until: float = math.inf
-) -> Path:
-    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does."""
-    run = MaskRun(make_fabric(device, precision, recipe.seed), recipe, folder)
+    recipe: MaskRecipe, folder: Path, *, precision: str = "auto", device: str = "auto", start: Path | None = None,
+    until: float = math.inf,
+) -> Path:  # fmt: skip
+    """Train from the folder's last checkpoint on and return the file of weights (EMA, float16). Raises as `Run` does.
+
+    start: weights to begin with, of the same widths.
+    """
+    run = MaskRun(make_fabric(device, precision, recipe.seed), recipe, folder, start)
     if run.is_complete():
         return run.weights
     estimator = read_multi_view_net(find(_ESTIMATOR)).to(run.fabric.device)
@@ -44,8 +49,8 @@ def train_masks(
 class MaskRun(Run[MaskNet]):
     """Trains the affinities of pixels; `masks.nano.weights` takes its file."""
 
-    def __init__(self, fabric: Any, recipe: MaskRecipe, folder: Path) -> None:
-        net = MaskNet(recipe.widths).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    def __init__(self, fabric: Any, recipe: MaskRecipe, folder: Path, start: Path | None = None) -> None:
+        net = _make_net(recipe, start).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = make_adamw(split_parameters(net, recipe.decay), recipe.rate, _BETAS)
         super().__init__(fabric, recipe, folder, net, [optimizer])
         self._features = make_image_features(fabric.device)
@@ -60,6 +65,18 @@ class MaskRun(Run[MaskNet]):
 
     def write(self, path: Path) -> None:
         write_mask_net(path, self.average)
+
+
+def _make_net(recipe: MaskRecipe, start: Path | None) -> MaskNet:
+    """Make the net before its first step. Raises InputError for weights of other widths."""
+    if start is None:
+        return MaskNet(recipe.widths)
+    net = read_mask_net(start)
+    if net.widths != tuple(recipe.widths):
+        raise InputError(
+            f"{start} must have the recipe's widths {list(recipe.widths)}, got {list(net.widths)}; change either."
+        )
+    return net.train().requires_grad_(True)
 
 
 def compute_affinity_loss(logits: Tensor, ids: Tensor) -> Tensor:

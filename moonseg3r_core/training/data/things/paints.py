@@ -97,13 +97,16 @@ def pick_wicker(palette: Palette) -> Material:
 
 
 def pick_wall_cover(palette: Palette) -> Material:
-    """Pick glazed tiles, panels, or paper with a large print."""
+    """Pick glazed tiles, panels, stripes, or paper with a large print, of one color and a darker one, or of two."""
     color, kind = palette.pick_wall_color(), palette.rng.random()
     factor = float(palette.rng.uniform(0.4, 0.85))
-    other = (color[0] * factor, color[1] * factor, color[2] * factor)
-    if kind < 0.4:
+    darker = (color[0] * factor, color[1] * factor, color[2] * factor)
+    other = darker if palette.rng.random() < 0.5 else palette.pick_wall_color()
+    if kind < 0.3:
         aspect = float(palette.rng.choice([1.0, 1.0, 2.0, 3.0]))
         return _make(palette, "tiles", color, other, (0.06, 0.3), axis=int(palette.rng.integers(2)), aspect=aspect)
+    if kind < 0.5:
+        return _make(palette, "stripes", color, other, (0.1, 0.8))
     if kind < 0.75:
         return _make(palette, "panels", color, other, (0.1, 0.8), axis=UP, aspect=float(palette.rng.uniform(1, 8)))
     return _make(palette, "bold" if kind < 0.9 else "plaid", color, other, (0.1, 0.5))
