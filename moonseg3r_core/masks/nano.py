@@ -22,31 +22,30 @@ def build(
 ) -> NanoMasks:
     """Build the model of `masks.nano`. Raises WeightsError for weights that are missing or incomplete."""
     net = read_mask_net(find(weights)).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return NanoMasks(net, min_area, long_side, smooth, join, prior)
+    return NanoMasks(net, make_image_features(device), min_area, long_side, smooth, join, prior)
 
 
 class NanoMasks:
     """Frame, Geometry -> disjoint regions, largest first, with their scores.
 
     The network's input has `long_side` pixels along its longer side. `smooth`, `join`: as in `label_regions`.
-    prior: as in `raise_affinities`; features: of images, by default XFeat's where it is installed.
+    prior: as in `raise_affinities`.
     """
 
     def __init__(
         self,
         net: MaskNet,
+        features: ImageFeatures,
         min_area: int,
         long_side: int,
         smooth: float,
         join: float,
         prior: float,
-        features: ImageFeatures | None = None,
     ) -> None:
-        self.net, self.min_area, self.long_side = net, min_area, long_side
+        self.net, self.features, self.min_area, self.long_side = net, features, min_area, long_side
         self.smooth, self.join, self.prior = smooth, join, prior
         self._view: MapView | None = None
         self._device = next(net.parameters()).device
-        self._features = features or make_image_features(self._device)
         self._half = has_fast_bfloat16(self._device.type)
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
@@ -82,7 +81,7 @@ class NanoMasks:
         channels = torch.from_numpy(compute_geometry_channels(geometry, image.shape[:2], *size)).to(self._device)[None]
         x = pixels.float() / 127.5 - 1
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
-            return self.net(x, channels, self._features(x))[0].sigmoid().float().cpu().numpy()
+            return self.net(x, channels, self.features(x))[0].sigmoid().float().cpu().numpy()
 
 
 def choose_network_size(height: int, width: int, long_side: int, step: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from moonseg3r_core.features.config import HandcraftedConfig
 from moonseg3r_core.features.handcrafted import HandcraftedFeatures
 from moonseg3r_core.masks.config import FastSamConfig, Mask2FormerConfig, NanoMasksConfig, RegionsConfig, SamConfig
 from moonseg3r_core.masks.fastsam import build as build_fastsam
+from moonseg3r_core.masks.image_features import make_image_features
 from moonseg3r_core.masks.mask2former import Mask2FormerMasks
 from moonseg3r_core.masks.mask2former import build as build_mask2former
 from moonseg3r_core.masks.nano import NanoMasks
@@ -35,7 +36,7 @@ def make_regions(**changes):
 
 
 def make_nano_masks(net, **changes):
-    return NanoMasks(net, **(MIN_AREA | settings(NanoMasksConfig(), "weights") | changes))
+    return NanoMasks(net, make_image_features(CPU), **(MIN_AREA | settings(NanoMasksConfig(), "weights") | changes))
 
 
 def make_mask2former(net, **changes):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.masks.config import MasksConfig, NanoMasksConfig
+from moonseg3r_core.masks.image_features import make_image_features
 from moonseg3r_core.masks.mask_net import MaskNet
 from moonseg3r_core.masks.nano import NanoMasks
 from moonseg3r_core.ops.pooling import paint_labels
@@ -49,7 +50,7 @@ class HeldOutMasks:
 
     def compute_scores(self, net: MaskNet) -> dict[str, float]:
         """Compute the scores of a net's masks from color and estimated geometry, and `color_...` from color alone."""
-        masks = NanoMasks(net.eval(), **_AS_SHIPPED)
+        masks = NanoMasks(net.eval(), make_image_features(next(net.parameters()).device), **_AS_SHIPPED)
         found = compute_scores(masks, self.pictures)
         plain = [replace(p, geometry=Geometry.empty(*p.frame.size)) for p in self.pictures]
         found |= {f"color_{name}": score for name, score in compute_scores(masks, plain).items() if name != "objects"}
