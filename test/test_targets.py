@@ -17,8 +17,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data"
 
 
 def rows(masks):
-    table = measure_accuracy([DATA / "kitchen", DATA / "rooms"], masks, load_config(overrides=EXACT), quiet=True)
-    return {str(row["fusion"]): row for row in table.rows}
+    paths = [DATA / "kitchen", DATA / "rooms"]
+    scores, _ = measure_accuracy(paths, masks, load_config(overrides=EXACT), quiet=True)
+    return {str(row["fusion"]): row for row in scores.rows}
 
 
 @needs_data
