@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moonseg3r_core.ops.xfeat import CELL, XFeatNet, find_weights, load_net
+from moonseg3r_core.ops.xfeat import CELL, XFEAT_SIZE, XFeatNet, find_weights, load_net
 
-SIZE = 64  # numbers of a feature
 _LUMA = (0.299, 0.587, 0.114)
 
 
 class ImageFeatures:
-    """Images (B, 3, H, W), sides multiples of 32 -> features (B, SIZE, H/8, W/8) of mean square 1; all 0 where XFeat is not
+    """Images (B, 3, H, W), sides multiples of 32 -> features (B, XFEAT_SIZE, H/8, W/8) of mean square 1; all 0 where XFeat is not
     installed.
     """
 
@@ -25,9 +24,9 @@ class ImageFeatures:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         if self.net is None:
-            return images.new_zeros(len(images), SIZE, images.shape[2] // CELL, images.shape[3] // CELL)
+            return images.new_zeros(len(images), XFEAT_SIZE, images.shape[2] // CELL, images.shape[3] // CELL)
         gray = torch.einsum("bchw,c->bhw", images, images.new_tensor(_LUMA))[:, None]
-        return F.normalize(self.net.describe(gray).float(), dim=1) * SIZE**0.5
+        return F.normalize(self.net.describe(gray).float(), dim=1) * XFEAT_SIZE**0.5
 
 
 def make_image_features(device: torch.device) -> ImageFeatures:

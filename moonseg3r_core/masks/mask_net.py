@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from moonseg3r_core.io.safetensors import read_net, write_net
 from moonseg3r_core.masks.affinities import OFFSETS
 from moonseg3r_core.masks.geometry_channels import COUNT
-from moonseg3r_core.masks.image_features import SIZE
 from moonseg3r_core.ops.blocks import Block
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE
 
 _KIND = "mask_net"
 _FEATURES_LEVEL = 2  # of the levels 1/2, 1/4, 1/8, ...: where XFeat's features lie
@@ -26,7 +26,7 @@ _FEATURES_LEVEL = 2  # of the levels 1/2, 1/4, 1/8, ...: where XFeat's features 
 
 class MaskNet(nn.Module):
     """Images (B, 3, H, W) in [-1, 1], channels of their geometry (B, COUNT, H, W), 0 where nothing is known, and XFeat's
-    features of them (B, SIZE, H/8, W/8), 0 without them -> logits (B, C, H, W) that a pixel and the one OFFSETS[c]
+    features of them (B, XFEAT_SIZE, H/8, W/8), 0 without them -> logits (B, C, H, W) that a pixel and the one OFFSETS[c]
     away are one object.
 
     widths: channels at 1/2, 1/4, 1/8, ... of the image's resolution. H and W are multiples of `step`.
@@ -40,7 +40,7 @@ class MaskNet(nn.Module):
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.geometry_stem = nn.Conv2d(4 * COUNT, widths[0], 3, padding=1)
         self.geometry = Block(widths[0], widths[0])
-        self.features = nn.Conv2d(SIZE, widths[_FEATURES_LEVEL - 1], 1, bias=False)
+        self.features = nn.Conv2d(XFEAT_SIZE, widths[_FEATURES_LEVEL - 1], 1, bias=False)
         self.down = nn.ModuleList(map(Block, (2 * widths[0], *widths[:-1]), widths))
         self.up = nn.ModuleList(Block(wide + narrow, narrow) for narrow, wide in pairwise(widths))
         self.head = nn.Conv2d(widths[0], 4 * len(OFFSETS), 1)

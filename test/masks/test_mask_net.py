@@ -24,9 +24,10 @@ from moonseg3r_core.masks.affinities import (
     raise_affinities,
 )
 from moonseg3r_core.masks.geometry_channels import COUNT, compute_geometry_channels
-from moonseg3r_core.masks.image_features import SIZE, ImageFeatures
+from moonseg3r_core.masks.image_features import ImageFeatures
 from moonseg3r_core.masks.mask_net import MaskNet, read_mask_net, write_mask_net
 from moonseg3r_core.masks.nano import choose_network_size
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE
 from moonseg3r_core.reconstruction.multi_view.net import read_multi_view_net
 from moonseg3r_core.types import Frame, Geometry, MapView, PixelGrid
 from moonseg3r_core.weights import find
@@ -181,7 +182,7 @@ def test_without_geometry_all_channels_are_nothing():
 
 
 def test_without_xfeat_the_features_are_nothing():
-    assert torch.equal(ImageFeatures(None)(torch.ones(2, 3, 64, 32)), torch.zeros(2, SIZE, 8, 4))
+    assert torch.equal(ImageFeatures(None)(torch.ones(2, 3, 64, 32)), torch.zeros(2, XFEAT_SIZE, 8, 4))
 
 
 def test_pairs_that_the_map_shows_as_one_are_more_alike():
@@ -257,7 +258,7 @@ def test_the_inner_size_keeps_the_shape_of_the_picture():
 def test_the_net_says_something_of_every_pixel():
     net = MaskNet((8, 16, 8))
     assert net.step == 8
-    given = torch.zeros(2, 3, 24, 16), torch.zeros(2, COUNT, 24, 16), torch.zeros(2, SIZE, 3, 2)
+    given = torch.zeros(2, 3, 24, 16), torch.zeros(2, COUNT, 24, 16), torch.zeros(2, XFEAT_SIZE, 3, 2)
     assert net(*given).shape == (2, len(OFFSETS), 24, 16)
 
 

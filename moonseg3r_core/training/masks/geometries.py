@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moonseg3r_core.masks.geometry_channels import COUNT, compute_geometry_channels
-from moonseg3r_core.ops.precision import has_fast_bfloat16
+from moonseg3r_core.ops.precision import autocast_where_fast
 from moonseg3r_core.reconstruction.intrinsics import scale_intrinsics
 from moonseg3r_core.reconstruction.multi_view.depth import RefinedDepth
 from moonseg3r_core.reconstruction.multi_view.net import MultiViewNet
@@ -54,7 +54,7 @@ def estimate_geometries(
     found = []
     for start in range(0, len(views), _AT_ONCE):
         batch, typical = make_views(clip, views[start : start + _AT_ONCE], stage, _SOURCES, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device.type)):
+        with autocast_where_fast(device):
             predicted = predict_batch(net, batch.to(device))
         depths = predicted.log_depth.float().exp().cpu() * typical[:, None, None]
         spreads = predicted.log_spread.float().exp().cpu()
