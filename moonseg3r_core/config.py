@@ -27,7 +27,7 @@ class MapConfig:
     samples: int = live(38400, "pixels of a frame that enter the map, at most", low=1)
     min_observations: int = live(
         4,
-        "instances seen in fewer frames are not published, though always saved; the first frames publish what most of them show",
+        "instances seen in fewer frames are not published, though always saved; while none is seen as often yet, those seen less often than the most seen one",
         low=1,
     )
     min_points: int = live(

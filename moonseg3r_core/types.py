@@ -19,8 +19,6 @@ from torch import Tensor
 
 Size = int | str  # a number is that size, a letter is any size but the same one throughout a call
 
-_TWICE = 2  # what one frame alone shows may be an error of its masks
-
 
 def check(name: str, tensor: object, shape: Sequence[Size], dtype: torch.dtype, sizes: dict[str, int]) -> None:
     """Check the shape and dtype of one tensor; letters met for the first time are bound in `sizes`.
@@ -434,10 +432,11 @@ class InstanceMap:
     def published(self, min_observations: int, min_points: int) -> tuple[Instance, ...]:
         """Return the instances with enough observations and points to be published.
 
-        Where none has been seen as often yet, it is enough to be seen as often as the most seen one, and twice.
+        Where none has been seen as often yet, it is enough to be seen as often as the most seen one, but not just once:
+        what one frame alone shows may be an error of its masks.
         """
         most = max((i.observations for i in self.instances), default=0)
-        enough = min(min_observations, max(most, _TWICE))
+        enough = min(min_observations, max(most, 2))
         return tuple(i for i in self.instances if i.observations >= enough and i.points >= min_points)
 
     @classmethod

@@ -118,8 +118,9 @@ def measure_accuracy(paths: Sequence[str | Path], masks: str, config: Config, qu
     """
     groups = {Path(path).resolve().name: find_recordings(Path(path)) for path in paths}
     as_set = "default" if config.fusion == FusionConfig() else AS_SET
-    names = [*BASELINES, *list_fusions(), *({as_set} - {"default"}), "true ids (ceiling)"] if masks != OWN else [as_set]
-    rows: list[Row] = [{"fusion": name} for name in names]
+    own = () if as_set == "default" else (AS_SET,)
+    every = [*BASELINES, *list_fusions(), *own, "true ids (ceiling)"]
+    rows: list[Row] = [{"fusion": name} for name in ([as_set] if masks == OWN else every)]
     counted: list[Row] = []
     with TemporaryDirectory() as scratch:
         for group, folders in groups.items():
@@ -180,11 +181,9 @@ def segment(recording: Recording, config: Config) -> Fused:
 
 def set_masks(config: Config, recording: Recording) -> Config:
     """Set the masks of a configuration to those of a recording, if it brings any."""
-    return (
-        config
-        if recording.masks is None
-        else overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
-    )
+    if recording.masks is None:
+        return config
+    return overlay(config, {"masks.kind": "precomputed", "masks.precomputed.folder": str(recording.masks)})
 
 
 def apply_final_ids(
