@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moonseg3r_core.masks.geometry_channels import COUNT
 from moonseg3r_core.reconstruction.multi_view.net import MultiViewNet
 from moonseg3r_core.synthetic import Renderer
 from moonseg3r_core.synthetic.sequence import make_intrinsics
@@ -23,6 +24,7 @@ from moonseg3r_core.training.masks.recipe import MaskRecipe
 _APART = 2  # frames of a path from one picture to the next
 _FINER = 1.25  # pictures are rendered larger by this factor, then shrunk, as antialiasing
 _COLORLESS = 0.12  # share of pictures with geometry whose color is left out
+_MIRRORED = (1.0, -1.0, *[1.0] * (COUNT - 2))  # signs of the channels in a mirrored picture: the normal's x turns round
 _NOT_DESCRIBED = 0.15  # share of the others without features, as where XFeat is not installed
 
 
@@ -105,9 +107,7 @@ class PictureStream:
         images = augment(torch.where(flip[..., None], images.flip(2), images)[:, None], generator)[:, 0]
         colorless = (torch.rand(len(rooms), generator=generator) < _COLORLESS) & (kinds != NO_GEOMETRY)
         described = ~colorless & (torch.rand(len(rooms), generator=generator) > _NOT_DESCRIBED)
-        mirrored = (
-            channels.flip(3) * torch.tensor((1, -1, 1, 1, 1, 1, 1.0))[:, None, None]
-        )  # the normal's x turns round
+        mirrored = channels.flip(3) * torch.tensor(_MIRRORED)[:, None, None]
         ids = torch.stack([room.ids[frame] for room, frame in chosen])
         return PictureBatch(
             images * ~colorless[:, None, None, None],
